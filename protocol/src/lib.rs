@@ -1,0 +1,27 @@
+//! Record and wire formats of `entente`: bytes, proofs and state machines.
+//!
+//! This crate computes. It never reads a clock, file, socket, environment or random source:
+//! `now`, salts and seeds are arguments. It knows nothing of QUIC, storage or policy.
+//! `SPEC.md` beside this crate is the normative text; section numbers in the code refer to it.
+//!
+//! Reading order: [`limits`], [`id`], [`label`] (every tag and signature context), [`codec`],
+//! [`record`] (the life of a record), [`batch`], [`agreement`], [`feed`], [`session`].
+
+pub mod agreement;
+pub mod attachment;
+pub mod batch;
+pub mod clearance;
+pub mod codec;
+pub mod cose;
+pub mod error;
+pub mod feed;
+pub mod id;
+pub mod identity;
+pub mod label;
+pub mod limits;
+pub mod primitive;
+pub mod record;
+pub mod session;
+pub mod time;
+pub mod tree;
+pub mod value;

@@ -1,0 +1,90 @@
+//! Every bound on size, count, depth and skew of what others supply, in one file.
+//!
+//! Each bound has a test that hits it. Relations between bounds are `const` assertions, so that a
+//! change which breaks one does not compile. Sizes are in bytes unless the name says otherwise.
+
+/// Nesting depth of any CBOR item (arrays, maps and tags count one each).
+pub const CBOR_DEPTH_MAX: usize = 16;
+/// CBOR items in one small structure (record body, card, agreement, message without bodies).
+pub const CBOR_ITEMS_MAX: usize = 10_000;
+/// CBOR items in a run message: entries, attestations and bodies (bodies are byte strings).
+pub const RUN_ITEMS_MAX: usize = 200_000;
+
+/// One frame on a lane, header excluded.
+pub const FRAME_BYTES_MAX: usize = 4 << 20;
+/// A frame on the control lane.
+pub const CONTROL_FRAME_BYTES_MAX: usize = 1 << 20;
+
+/// Slots of a record kind (a tree of depth 6).
+pub const SLOTS: usize = 64;
+/// Depth of the slot tree.
+pub const SLOT_TREE_DEPTH: u8 = 6;
+/// Encoded value of one slot.
+pub const SLOT_VALUE_BYTES_MAX: usize = 64 << 10;
+/// A whole record: header and all slot values.
+pub const RECORD_BYTES_MAX: usize = 256 << 10;
+/// A clear header with root.
+pub const RECORD_BODY_BYTES_MAX: usize = 4 << 10;
+/// A release as it travels: body, disclosed slots and nodes.
+pub const RELEASE_BYTES_MAX: usize = RECORD_BYTES_MAX + RECORD_BODY_BYTES_MAX + (8 << 10);
+/// Text in one field that is an identifier, name or code.
+pub const NAME_BYTES_MAX: usize = 512;
+
+/// Depth of the batch tree.
+pub const BATCH_TREE_DEPTH: u8 = 16;
+/// Records attested by one signature.
+pub const BATCH_RECORDS_MAX: usize = 1 << 16;
+
+/// Entries of one run.
+pub const RUN_ENTRIES_MAX: usize = 4_096;
+/// Depth of the tree over a run's entries.
+pub const RUN_TREE_DEPTH: u8 = 12;
+/// Encoded bodies that one run message carries.
+pub const RUN_BODY_BYTES_MAX: usize = 3 << 20;
+/// Runs sent and not yet countersigned, for each feed.
+pub const RUNS_IN_FLIGHT_MAX: usize = 4;
+
+/// A card with its signature.
+pub const CARD_BYTES_MAX: usize = 32 << 10;
+/// Keys listed by one card, past ones included.
+pub const CARD_KEYS_MAX: usize = 64;
+/// Addresses listed by one card.
+pub const CARD_ADDRESSES_MAX: usize = 8;
+/// Contacts listed by one card.
+pub const CARD_CONTACTS_MAX: usize = 16;
+/// One X.509 certificate.
+pub const CERTIFICATE_BYTES_MAX: usize = 8 << 10;
+/// Certificates of one chain.
+pub const CHAIN_CERTIFICATES_MAX: usize = 4;
+
+/// An agreement with all signatures.
+pub const AGREEMENT_BYTES_MAX: usize = 256 << 10;
+/// Parties of one agreement.
+pub const AGREEMENT_PARTIES_MAX: usize = 16;
+/// Clauses of one agreement.
+pub const AGREEMENT_CLAUSES_MAX: usize = 256;
+/// A clause's condition, as text.
+pub const CONDITION_BYTES_MAX: usize = 4 << 10;
+/// Agreements that two partners share.
+pub const AGREEMENTS_PER_PARTNER_MAX: usize = 64;
+
+/// Size of an attachment.
+pub const ATTACHMENT_BYTES_MAX: u64 = 4 << 30;
+/// Chunk of an attachment: the unit of verification and resumption.
+pub const CHUNK_BYTES: u32 = 1 << 20;
+/// Chunks of an attachment.
+pub const CHUNKS_MAX: usize = 4_096;
+
+/// Difference between a partner's stated time and ours that a session accepts, in milliseconds.
+pub const CLOCK_SKEW_MS_MAX: u64 = 5 * 60 * 1_000;
+
+const _: () = assert!(SLOTS == 1 << SLOT_TREE_DEPTH, "the slot tree has one leaf for each slot");
+const _: () = assert!(BATCH_RECORDS_MAX == 1 << BATCH_TREE_DEPTH, "the batch tree has one leaf for each record");
+const _: () = assert!(RUN_ENTRIES_MAX == 1 << RUN_TREE_DEPTH, "the run tree has one leaf for each entry");
+const _: () = assert!(RELEASE_BYTES_MAX < RUN_BODY_BYTES_MAX, "any single release fits a run");
+const _: () = assert!(RUN_BODY_BYTES_MAX + (512 << 10) <= FRAME_BYTES_MAX, "a run with its proofs fits a frame");
+const _: () = assert!(
+    ATTACHMENT_BYTES_MAX <= CHUNKS_MAX as u64 * CHUNK_BYTES as u64,
+    "the largest attachment has no more chunks than a manifest may list"
+);
+const _: () = assert!(CARD_BYTES_MAX < CONTROL_FRAME_BYTES_MAX && AGREEMENT_BYTES_MAX < CONTROL_FRAME_BYTES_MAX);
