@@ -7,6 +7,8 @@
 mod armour;
 mod card;
 mod payload;
+#[cfg(test)]
+pub(crate) mod samples;
 mod words;
 
 pub use armour::{ArmourFault, armoured, unarmoured};

@@ -34,7 +34,8 @@ pub struct Words([u16; COUNT]);
 impl Words {
     /// The words of a digest.
     pub fn of(digest: CardDigest) -> Self {
-        let mut bits = digest.as_bytes().iter().flat_map(|byte| (0..8).rev().map(move |bit| u16::from(byte >> bit & 1)));
+        let mut bits =
+            digest.as_bytes().iter().flat_map(|byte| (0..8).rev().map(move |bit| u16::from(byte >> bit & 1)));
         Self(std::array::from_fn(|_| bits.by_ref().take(BITS).fold(0, |sum, bit| (sum << 1) | bit)))
     }
 
