@@ -1,1 +1,611 @@
-//! Placeholder.
+//! The signed agreement: canonical body, every party's signature, versions, and each party's state.
+//!
+//! `policy` makes the body from the text that people write and decides by it; this module knows its
+//! bytes only. People sign what is rendered from the canonical bytes.
+
+use crate::{
+    codec::{self, Bounds, CodecError},
+    cose::{self, SignatureBytes, SignatureFault},
+    id::{AgreementDigest, AgreementId, Hash, KeyId, OrgId},
+    label, limits,
+    primitive::{PublicKey, SigningKey, labelled},
+    record::{SlotSet, kind::Kind},
+    time::UnixMillis,
+};
+use serde::{Deserialize, Serialize};
+
+/// Version of the agreement language that bodies of this crate are written in.
+pub const LANGUAGE: u64 = 1;
+
+/// A party.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Party {
+    /// The organisation's id.
+    pub id: OrgId,
+    /// Its name as the agreement states it.
+    pub name: String,
+    /// Its short name within the agreement.
+    pub handle: String,
+}
+
+/// What the agreement rests on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LegalBasis {
+    /// Citation, for people.
+    pub text: String,
+    /// SHA-256 of the legal text, where it was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Hash>,
+}
+
+/// Where received records may go next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Onward {
+    /// Nowhere.
+    Never,
+    /// Where the originator's signed grant says.
+    WithGrant,
+    /// To these organisations.
+    To(Vec<OrgId>),
+}
+
+/// What a clause is for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Duty {
+    /// Releases records.
+    Release,
+    /// Answers trace requests within so many days.
+    AnswerTraces(u32),
+    /// Lets the other side match serials, so many queries a day.
+    Match(u32),
+    /// Raises alerts.
+    Alert,
+}
+
+/// The slots that a clause discloses of one kind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Disclosure {
+    /// The kind.
+    pub kind: Kind,
+    /// Slot numbers, rising.
+    pub slots: Vec<u8>,
+}
+
+impl Disclosure {
+    /// The slots as a set.
+    pub fn set(&self) -> SlotSet {
+        self.slots.iter().copied().collect()
+    }
+}
+
+/// Personal data that a clause names, which it may disclose only so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Personal {
+    /// The kind.
+    pub kind: Kind,
+    /// The slot.
+    pub slot: u8,
+    /// For what.
+    pub purpose: String,
+    /// For how many days.
+    #[serde(rename = "retention-days")]
+    pub retention_days: u32,
+}
+
+/// One clause.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Clause {
+    /// Who receives.
+    pub to: Vec<OrgId>,
+    /// Whether TLP:RED records may go to the parties named in `to`.
+    pub red: bool,
+    /// What it is for.
+    pub duty: Duty,
+    /// Who gives.
+    pub from: OrgId,
+    /// Its name within the agreement.
+    pub name: String,
+    /// Condition over record attributes, as a Cedar expression; absent means always.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<String>,
+    /// Roles of attachments whose files may be fetched.
+    pub files: Vec<String>,
+    /// Where received records may go next.
+    pub onward: Onward,
+    /// Facts that disclosed free text may carry although no disclosed ladder states them.
+    pub carries: Vec<String>,
+    /// What is disclosed of each kind.
+    pub disclose: Vec<Disclosure>,
+    /// Personal data named one by one.
+    pub personal: Vec<Personal>,
+    /// Days that the receiver keeps what it got.
+    #[serde(rename = "retention-days")]
+    pub retention_days: u32,
+}
+
+/// The canonical body of one version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Agreement {
+    /// Format.
+    pub v: u64,
+    /// The same over all versions.
+    pub id: AgreementId,
+    /// In force from.
+    pub from: UnixMillis,
+    /// Version of the agreement language.
+    pub lang: u64,
+    /// What it rests on.
+    pub basis: LegalBasis,
+    /// Hours without contact after which received data locks; absent means never.
+    #[serde(default, rename = "lease", skip_serializing_if = "Option::is_none")]
+    pub lease_hours: Option<u32>,
+    /// Title, for people.
+    pub title: String,
+    /// In force until.
+    pub until: UnixMillis,
+    /// Days of notice before a regular end.
+    #[serde(rename = "notice")]
+    pub notice_days: u32,
+    /// Digest of the kind table and attribute schema that it was checked against.
+    pub schema: Hash,
+    /// Clauses, in order.
+    pub clauses: Vec<Clause>,
+    /// Parties; the first signs last.
+    pub parties: Vec<Party>,
+    /// 1, 2, ...
+    pub version: u64,
+    /// Purposes.
+    pub purposes: Vec<String>,
+    /// The version that this one replaces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predecessor: Option<AgreementDigest>,
+}
+
+/// An agreement that is refused: the drafter's or sender's fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AgreementFault {
+    /// Not canonical, or not of the form.
+    #[error("the agreement is malformed: {0}")]
+    Codec(#[from] CodecError),
+    /// Well-formed, but the parts contradict each other.
+    #[error("the agreement is not consistent: {0}")]
+    Inconsistent(&'static str),
+    /// A signature does not hold.
+    #[error("the signature of `{party}` is refused: {fault}")]
+    Signature {
+        /// Handle of the party.
+        party: String,
+        /// Why.
+        fault: SignatureFault,
+    },
+    /// A signature by somebody who is no party, or a second one by a party.
+    #[error("a signature by no party, or a second one by the same")]
+    Stranger,
+    /// The first-named party signs last, over the other signatures.
+    #[error("`{first}` signs last, over the other signatures, which are not all there or were changed")]
+    Order {
+        /// Handle of the first party.
+        first: String,
+    },
+}
+
+const BODY: Bounds = Bounds { bytes_max: limits::AGREEMENT_BYTES_MAX, items_max: 4 * limits::CBOR_ITEMS_MAX };
+
+impl Agreement {
+    /// Reads a canonical body and checks that its parts fit together.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, AgreementFault> {
+        let agreement: Self = codec::from_slice(bytes, BODY)?;
+        agreement.check()?;
+        Ok(agreement)
+    }
+
+    /// The canonical bytes.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, AgreementFault> {
+        self.check()?;
+        Ok(codec::to_vec(self, BODY)?)
+    }
+
+    /// The digest that parties sign.
+    pub fn digest(&self) -> Result<AgreementDigest, AgreementFault> {
+        Ok(digest_of(&self.to_bytes()?))
+    }
+
+    /// A party by organisation.
+    pub fn party(&self, org: OrgId) -> Option<&Party> {
+        self.parties.iter().find(|p| p.id == org)
+    }
+
+    /// Clauses under which `from` releases to `to`, with their places.
+    pub fn releasing(&self, from: OrgId, to: OrgId) -> impl Iterator<Item = (u16, &Clause)> {
+        self.clauses
+            .iter()
+            .enumerate()
+            .filter(move |(_, c)| c.from == from && c.to.contains(&to) && c.duty == Duty::Release)
+            .filter_map(|(at, c)| Some((u16::try_from(at).ok()?, c)))
+    }
+
+    fn check(&self) -> Result<(), AgreementFault> {
+        let refuse = |what| Err(AgreementFault::Inconsistent(what));
+        let unique = |mut ids: Vec<&[u8]>| {
+            ids.sort_unstable();
+            ids.windows(2).all(|w| w.first() != w.last())
+        };
+        let name = |t: &str| !t.is_empty() && t.len() <= limits::NAME_BYTES_MAX;
+        if self.v != 1 || self.lang != LANGUAGE {
+            return refuse("unknown format or language version");
+        }
+        if self.parties.len() < 2 || self.parties.len() > limits::AGREEMENT_PARTIES_MAX {
+            return refuse("it needs between two parties and the bound");
+        }
+        if !unique(self.parties.iter().map(|p| p.id.as_bytes().as_slice()).collect())
+            || !unique(self.parties.iter().map(|p| p.handle.as_bytes()).collect())
+            || !self.parties.iter().all(|p| name(&p.handle) && name(&p.name))
+        {
+            return refuse("parties and their handles are apart and named");
+        }
+        if self.from >= self.until {
+            return refuse("it ends before it begins");
+        }
+        if (self.version == 1) != self.predecessor.is_none() || self.version == 0 {
+            return refuse("version 1 has no predecessor and every later one has");
+        }
+        if self.clauses.is_empty() || self.clauses.len() > limits::AGREEMENT_CLAUSES_MAX {
+            return refuse("it needs between one clause and the bound");
+        }
+        if !unique(self.clauses.iter().map(|c| c.name.as_bytes()).collect()) {
+            return refuse("two clauses have one name");
+        }
+        for clause in &self.clauses {
+            let known = |org: &OrgId| self.party(*org).is_some();
+            if !known(&clause.from)
+                || clause.to.is_empty()
+                || !clause.to.iter().all(known)
+                || clause.to.contains(&clause.from)
+            {
+                return refuse("a clause goes from one party to others");
+            }
+            if clause.when.as_ref().is_some_and(|w| w.len() > limits::CONDITION_BYTES_MAX) || !name(&clause.name) {
+                return refuse("a clause's name or condition is too long");
+            }
+            for disclosure in &clause.disclose {
+                let rising = disclosure.slots.windows(2).all(|w| w.first() < w.last());
+                let known = disclosure.slots.iter().all(|s| disclosure.kind.slot_number(*s).is_some());
+                if !rising || !known {
+                    return refuse("disclosed slots exist in their kind and rise");
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn digest_of(body: &[u8]) -> AgreementDigest {
+    AgreementDigest::from_bytes(labelled(label::AGREEMENT_DIGEST, &[body]))
+}
+
+/// What a party's signature covers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Assent {
+    time: UnixMillis,
+    party: OrgId,
+    /// Digest over the other parties' signatures in the order of parties: in the first party's assent only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    prior: Option<Hash>,
+    digest: AgreementDigest,
+}
+
+/// An agreement with the signatures that it has so far.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignedAgreement {
+    #[serde(with = "serde_bytes")]
+    body: Vec<u8>,
+    /// In the order of parties; missing ones are left out.
+    signatures: Vec<PartySignature>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PartySignature {
+    party: OrgId,
+    signature: SignatureBytes,
+}
+
+/// A version whose signatures have all been verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InForce {
+    /// The body.
+    pub agreement: Agreement,
+    /// Its digest.
+    pub digest: AgreementDigest,
+}
+
+impl SignedAgreement {
+    /// An agreement that nobody has signed yet.
+    pub fn unsigned(agreement: &Agreement) -> Result<Self, AgreementFault> {
+        Ok(Self { body: agreement.to_bytes()?, signatures: Vec::new() })
+    }
+
+    /// Reads a signed agreement file or proposal.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, AgreementFault> {
+        let signed: Self = codec::from_slice(bytes, BODY)?;
+        let agreement = signed.agreement()?;
+        let mut parties = agreement.parties.iter().map(|p| p.id);
+        // Signatures stand in the order of parties, each at most once.
+        if !signed.signatures.iter().all(|s| parties.any(|p| p == s.party)) {
+            return Err(AgreementFault::Stranger);
+        }
+        Ok(signed)
+    }
+
+    /// As bytes.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, AgreementFault> {
+        Ok(codec::to_vec(self, BODY)?)
+    }
+
+    /// The body.
+    pub fn agreement(&self) -> Result<Agreement, AgreementFault> {
+        Agreement::from_bytes(&self.body)
+    }
+
+    /// The digest that parties sign.
+    pub fn digest(&self) -> AgreementDigest {
+        digest_of(&self.body)
+    }
+
+    /// Who has signed so far.
+    pub fn signed_by(&self) -> impl Iterator<Item = OrgId> {
+        self.signatures.iter().map(|s| s.party)
+    }
+
+    /// Adds a party's signature; the first-named party signs last, over the others.
+    pub fn sign(&mut self, party: OrgId, key: &SigningKey, time: UnixMillis) -> Result<(), AgreementFault> {
+        let agreement = self.agreement()?;
+        let place = agreement.parties.iter().position(|p| p.id == party).ok_or(AgreementFault::Stranger)?;
+        if self.signed_by().any(|signed| signed == party) {
+            return Err(AgreementFault::Stranger);
+        }
+        let prior = if place == 0 {
+            if self.signatures.len() + 1 != agreement.parties.len() {
+                return Err(first_signs_last(&agreement));
+            }
+            Some(self.prior())
+        } else {
+            None
+        };
+        let assent = Assent { time, party, prior, digest: self.digest() };
+        let payload = codec::to_vec(&assent, Bounds::bytes(1 << 10))?;
+        let signature = SignatureBytes(cose::sign(label::SIGN_AGREEMENT, key, &payload));
+        let at =
+            agreement.parties.iter().take(place).filter(|p| self.signatures.iter().any(|s| s.party == p.id)).count();
+        self.signatures.insert(at, PartySignature { party, signature });
+        Ok(())
+    }
+
+    /// Digest over every signature but the first party's, in their order.
+    fn prior(&self) -> Hash {
+        let first = self.agreement().ok().and_then(|a| a.parties.first().map(|p| p.id));
+        let parts: Vec<&[u8]> =
+            self.signatures.iter().filter(|s| Some(s.party) != first).map(|s| s.signature.0.as_slice()).collect();
+        Hash::from_bytes(labelled(label::AGREEMENT_PRIOR, &parts))
+    }
+
+    /// Adds the signatures that another copy of the same version has and this one lacks.
+    pub fn merge(&mut self, other: &Self) -> Result<(), AgreementFault> {
+        if self.body != other.body {
+            return Err(AgreementFault::Inconsistent("two different versions"));
+        }
+        let order: Vec<OrgId> = self.agreement()?.parties.iter().map(|p| p.id).collect();
+        for theirs in &other.signatures {
+            if !self.signatures.iter().any(|s| s.party == theirs.party) {
+                self.signatures.push(theirs.clone());
+            }
+        }
+        self.signatures.sort_by_key(|s| order.iter().position(|p| *p == s.party));
+        Ok(())
+    }
+
+    /// Verifies every signature that is there. `key` finds an agreements key of a party by its id.
+    pub fn verify(&self, key: impl Fn(OrgId, KeyId) -> Option<PublicKey>) -> Result<Agreement, AgreementFault> {
+        let agreement = self.agreement()?;
+        for PartySignature { party, signature } in &self.signatures {
+            let named = agreement.party(*party).ok_or(AgreementFault::Stranger)?;
+            let refused = |fault| AgreementFault::Signature { party: named.handle.clone(), fault };
+            let parsed = signature.parse().map_err(refused)?;
+            let public = key(*party, parsed.kid()).ok_or_else(|| refused(SignatureFault::Key))?;
+            let payload = parsed.verify(label::SIGN_AGREEMENT, &public).map_err(refused)?;
+            let assent: Assent = codec::from_slice(payload, Bounds::bytes(1 << 10))?;
+            let first = agreement.parties.first().map(|p| p.id) == Some(*party);
+            if assent.party != *party || assent.digest != self.digest() {
+                return Err(refused(SignatureFault::Invalid));
+            }
+            let complete = self.signatures.len() == agreement.parties.len();
+            if assent.prior != first.then(|| self.prior()) || (first && !complete) {
+                return Err(first_signs_last(&agreement));
+            }
+        }
+        Ok(agreement)
+    }
+
+    /// Verifies that every party has signed.
+    pub fn complete(&self, key: impl Fn(OrgId, KeyId) -> Option<PublicKey>) -> Result<Option<InForce>, AgreementFault> {
+        let agreement = self.verify(key)?;
+        let all = self.signatures.len() == agreement.parties.len();
+        Ok(all.then(|| InForce { digest: self.digest(), agreement }))
+    }
+}
+
+fn first_signs_last(agreement: &Agreement) -> AgreementFault {
+    AgreementFault::Order { first: agreement.parties.first().map(|p| p.handle.clone()).unwrap_or_default() }
+}
+
+/// A party's own state of an agreement. The stricter wins; `Ended` is final.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Standing {
+    /// Releases may flow.
+    Active,
+    /// No release; the control lane stays.
+    Suspended,
+    /// No release ever again.
+    Ended,
+}
+
+/// A party's counted statement of its standing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StandingNotice {
+    /// When it was stated.
+    pub time: UnixMillis,
+    /// Who states it.
+    pub party: OrgId,
+    /// Rises by one with each statement of the party about the agreement.
+    pub counter: u64,
+    /// What is stated.
+    pub standing: Standing,
+    /// About which agreement.
+    pub agreement: AgreementId,
+}
+
+impl StandingNotice {
+    /// Signs a statement.
+    pub fn sign(&self, key: &SigningKey) -> Result<SignatureBytes, CodecError> {
+        let payload = codec::to_vec(self, Bounds::bytes(1 << 10))?;
+        Ok(SignatureBytes(cose::sign(label::SIGN_AGREEMENT_STATE, key, &payload)))
+    }
+    /// Reads and verifies a statement by `party`.
+    pub fn verify(
+        signed: &SignatureBytes,
+        party: OrgId,
+        key: impl Fn(KeyId) -> Option<PublicKey>,
+    ) -> Result<Self, SignatureFault> {
+        let parsed = signed.parse()?;
+        let public = key(parsed.kid()).ok_or(SignatureFault::Key)?;
+        let payload = parsed.verify(label::SIGN_AGREEMENT_STATE, &public)?;
+        let notice: Self = codec::from_slice(payload, Bounds::bytes(1 << 10)).map_err(SignatureFault::Form)?;
+        if notice.party == party { Ok(notice) } else { Err(SignatureFault::Key) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(seed: u8) -> SigningKey {
+        SigningKey::from_seed(&[seed; 32]).unwrap()
+    }
+
+    fn org(n: u8) -> OrgId {
+        OrgId::from_bytes([n; 32])
+    }
+
+    fn sample() -> Agreement {
+        let party = |n: u8, handle: &str| Party { id: org(n), name: handle.to_uppercase(), handle: handle.to_owned() };
+        Agreement {
+            v: 1,
+            id: AgreementId::from_bytes([9; 16]),
+            from: UnixMillis(1_000),
+            lang: LANGUAGE,
+            basis: LegalBasis { text: "exchange of letters".to_owned(), digest: None },
+            lease_hours: None,
+            title: "Sharing of field evidence".to_owned(),
+            until: UnixMillis(2_000),
+            notice_days: 30,
+            schema: Hash::from_bytes([7; 32]),
+            clauses: vec![Clause {
+                to: vec![org(2)],
+                red: false,
+                duty: Duty::Release,
+                from: org(1),
+                name: "items".to_owned(),
+                when: None,
+                files: vec![],
+                onward: Onward::Never,
+                carries: vec![],
+                disclose: vec![Disclosure { kind: Kind::Item, slots: vec![0, 8, 11] }],
+                personal: vec![],
+                retention_days: 365,
+            }],
+            parties: vec![party(1, "car"), party(2, "panel"), party(3, "state")],
+            version: 1,
+            purposes: vec!["tracing".to_owned()],
+            predecessor: None,
+        }
+    }
+
+    fn keys(org_id: OrgId, kid: KeyId) -> Option<PublicKey> {
+        let public = key(org_id.as_bytes()[0]).public().clone();
+        (public.id() == kid).then_some(public)
+    }
+
+    #[test]
+    fn the_first_party_signs_last_and_over_the_others() {
+        let mut signed = SignedAgreement::unsigned(&sample()).unwrap();
+        assert!(matches!(signed.sign(org(1), &key(1), UnixMillis(1)), Err(AgreementFault::Order { .. })));
+        signed.sign(org(3), &key(3), UnixMillis(1)).unwrap();
+        assert_eq!(signed.complete(keys).unwrap(), None);
+        signed.sign(org(2), &key(2), UnixMillis(2)).unwrap();
+        signed.sign(org(1), &key(1), UnixMillis(3)).unwrap();
+        assert_eq!(signed.complete(keys).unwrap().map(|f| f.digest), Some(signed.digest()));
+        let read = SignedAgreement::from_bytes(&signed.to_bytes().unwrap()).unwrap();
+        assert_eq!(read, signed);
+        // Another signature of a later party under the first party's assent: refused.
+        let mut other = SignedAgreement::unsigned(&sample()).unwrap();
+        other.sign(org(3), &key(3), UnixMillis(99)).unwrap();
+        let mut mixed = signed.clone();
+        mixed.signatures[2] = other.signatures[0].clone();
+        assert!(matches!(mixed.complete(keys), Err(AgreementFault::Order { .. })));
+    }
+
+    #[test]
+    fn strangers_second_signatures_and_other_keys_are_refused() {
+        let mut signed = SignedAgreement::unsigned(&sample()).unwrap();
+        assert_eq!(signed.sign(org(4), &key(4), UnixMillis(1)), Err(AgreementFault::Stranger));
+        signed.sign(org(2), &key(2), UnixMillis(1)).unwrap();
+        assert_eq!(signed.sign(org(2), &key(2), UnixMillis(1)), Err(AgreementFault::Stranger));
+        let mut forged = SignedAgreement::unsigned(&sample()).unwrap();
+        forged.sign(org(2), &key(3), UnixMillis(1)).unwrap();
+        assert!(matches!(forged.verify(keys), Err(AgreementFault::Signature { .. })));
+    }
+
+    #[test]
+    fn a_body_whose_parts_do_not_fit_is_refused() {
+        let refuse = |change: fn(&mut Agreement)| {
+            let mut agreement = sample();
+            change(&mut agreement);
+            assert!(matches!(agreement.to_bytes(), Err(AgreementFault::Inconsistent(_))));
+        };
+        refuse(|a| a.parties.truncate(1));
+        refuse(|a| a.until = a.from);
+        refuse(|a| a.version = 2);
+        refuse(|a| a.clauses.clear());
+        refuse(|a| a.clauses[0].to = vec![org(1)]);
+        refuse(|a| a.clauses[0].disclose[0].slots = vec![8, 0]);
+        refuse(|a| a.clauses[0].disclose[0].slots = vec![63]);
+        refuse(|a| a.parties[1].handle = "car".to_owned());
+        assert!(sample().to_bytes().is_ok());
+    }
+
+    #[test]
+    fn standing_notices_bind_the_party() {
+        let notice = StandingNotice {
+            time: UnixMillis(5),
+            party: org(2),
+            counter: 1,
+            standing: Standing::Suspended,
+            agreement: AgreementId::from_bytes([9; 16]),
+        };
+        let signed = notice.sign(&key(2)).unwrap();
+        assert_eq!(StandingNotice::verify(&signed, org(2), |kid| keys(org(2), kid)), Ok(notice));
+        assert!(StandingNotice::verify(&signed, org(3), |kid| keys(org(2), kid)).is_err());
+    }
+}

@@ -128,7 +128,13 @@ mod tests {
     #[test]
     fn tags_are_apart() {
         let tags = [
-            TAG_SLOT_LEAF, TAG_SLOT_NODE, TAG_BATCH_LEAF, TAG_BATCH_NODE, TAG_RUN_LEAF, TAG_RUN_NODE, TAG_CHUNK_LEAF,
+            TAG_SLOT_LEAF,
+            TAG_SLOT_NODE,
+            TAG_BATCH_LEAF,
+            TAG_BATCH_NODE,
+            TAG_RUN_LEAF,
+            TAG_RUN_NODE,
+            TAG_CHUNK_LEAF,
             TAG_CHUNK_NODE,
         ];
         let unique: std::collections::BTreeSet<_> = tags.iter().collect();

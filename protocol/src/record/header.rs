@@ -1,0 +1,189 @@
+//! The clear header: what every holder of a record sees and no redaction can drop.
+
+use super::kind::Kind;
+use crate::{
+    codec::{self, Bounds, CodecError},
+    id::{Hash, LineId, Nonce, OrgId, RecordId},
+    label, limits,
+    primitive::labelled,
+    time::UnixMillis,
+};
+use serde::{Deserialize, Serialize};
+
+/// Version of the record format that this crate writes and reads.
+pub const FORMAT: u64 = 1;
+
+/// Traffic Light Protocol 2.0 (FIRST), strictest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the labels of TLP 2.0")]
+pub enum Tlp {
+    #[serde(rename = "RED")]
+    Red,
+    #[serde(rename = "AMBER+STRICT")]
+    AmberStrict,
+    #[serde(rename = "AMBER")]
+    Amber,
+    #[serde(rename = "GREEN")]
+    Green,
+    #[serde(rename = "CLEAR")]
+    Clear,
+}
+
+impl Tlp {
+    /// The label.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Red => "RED",
+            Self::AmberStrict => "AMBER+STRICT",
+            Self::Amber => "AMBER",
+            Self::Green => "GREEN",
+            Self::Clear => "CLEAR",
+        }
+    }
+    /// By its label; `WHITE` of TLP 1 is read as CLEAR.
+    pub fn from_name(name: &str) -> Option<Self> {
+        let all = [Self::Red, Self::AmberStrict, Self::Amber, Self::Green, Self::Clear];
+        if name == "WHITE" { Some(Self::Clear) } else { all.into_iter().find(|tlp| tlp.name() == name) }
+    }
+}
+
+/// The handling floor: binds above every clause; the stricter wins. It names no partner.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HandlingFloor {
+    /// Text that H3 requires (Europol handling codes).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hc3: Option<String>,
+    /// TLP 2.0 label.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tlp: Option<Tlp>,
+    /// Classification, such as `UN:CONFIDENTIAL`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
+    /// Europol handling codes H0 to H3, rising.
+    #[serde(default, rename = "eu-hc", skip_serializing_if = "Vec::is_empty")]
+    pub eu_hc: Vec<u8>,
+    /// Originator control: onward only with the originator's signed grant.
+    pub orcon: bool,
+    /// EDTF date at which holders destroy it.
+    #[serde(default, rename = "destroy-on", skip_serializing_if = "Option::is_none")]
+    pub destroy_on: Option<String>,
+    /// Not released before this time.
+    #[serde(default, rename = "not-before", skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<UnixMillis>,
+}
+
+impl HandlingFloor {
+    /// The strictest of two floors: what is derived from both takes it.
+    pub fn strictest(&self, other: &Self) -> Self {
+        let mut eu_hc: Vec<u8> = self.eu_hc.iter().chain(&other.eu_hc).copied().collect();
+        eu_hc.sort_unstable();
+        eu_hc.dedup();
+        let earlier = |a: &Option<String>, b: &Option<String>| a.iter().chain(b.iter()).min().cloned();
+        Self {
+            hc3: self.hc3.clone().or_else(|| other.hc3.clone()),
+            tlp: self.tlp.into_iter().chain(other.tlp).min(),
+            class: self.class.clone().or_else(|| other.class.clone()),
+            eu_hc,
+            orcon: self.orcon || other.orcon,
+            destroy_on: earlier(&self.destroy_on, &other.destroy_on),
+            not_before: self.not_before.into_iter().chain(other.not_before).max(),
+        }
+    }
+
+    fn is_well_formed(&self) -> bool {
+        let text = |t: &Option<String>| t.as_ref().is_none_or(|t| !t.is_empty() && t.len() <= limits::NAME_BYTES_MAX);
+        text(&self.hc3)
+            && text(&self.class)
+            && self.destroy_on.as_ref().is_none_or(|t| super::ladder::Edtf::parse(t).is_some())
+            && self.eu_hc.iter().all(|code| *code <= 3)
+            && self.eu_hc.windows(2).all(|pair| pair.first() < pair.last())
+            && (!self.eu_hc.contains(&3) || self.hc3.is_some())
+    }
+}
+
+/// The header of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Header {
+    /// What kind of statement it is.
+    pub kind: Kind,
+    /// The line that it belongs to.
+    pub line: LineId,
+    /// The handling floor.
+    pub floor: HandlingFloor,
+    /// Makes the record's id unguessable.
+    pub nonce: Nonce,
+    /// Who recorded it.
+    pub originator: OrgId,
+}
+
+/// Header and root as they are encoded, hashed and kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireBody {
+    v: u64,
+    kind: Kind,
+    line: LineId,
+    root: Hash,
+    floor: HandlingFloor,
+    nonce: Nonce,
+    originator: OrgId,
+}
+
+/// A record's body: header and root, beside the very bytes that its id covers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Body {
+    header: Header,
+    root: Hash,
+    id: RecordId,
+    bytes: Vec<u8>,
+}
+
+impl Body {
+    /// Encodes header and root. Fails only if a field of the floor is beyond its bound.
+    pub fn new(header: Header, root: Hash) -> Result<Self, CodecError> {
+        let Header { kind, line, floor, nonce, originator } = header.clone();
+        if !floor.is_well_formed() {
+            return Err(CodecError::Shape);
+        }
+        let wire = WireBody { v: FORMAT, kind, line, root, floor, nonce, originator };
+        let bytes = codec::to_vec(&wire, Bounds::bytes(limits::RECORD_BODY_BYTES_MAX))?;
+        Ok(Self { header, root, id: id_of(&bytes), bytes })
+    }
+
+    /// Reads a body; the bytes received are the bytes kept.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, CodecError> {
+        let wire: WireBody = codec::from_slice(bytes, Bounds::bytes(limits::RECORD_BODY_BYTES_MAX))?;
+        let WireBody { v, kind, line, root, floor, nonce, originator } = wire;
+        if v != FORMAT || !floor.is_well_formed() {
+            return Err(CodecError::Shape);
+        }
+        Ok(Self {
+            header: Header { kind, line, floor, nonce, originator },
+            root,
+            id: id_of(bytes),
+            bytes: bytes.to_vec(),
+        })
+    }
+
+    /// The header.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+    /// The root of the slot tree.
+    pub fn root(&self) -> Hash {
+        self.root
+    }
+    /// SHA-256 over label and bytes.
+    pub fn id(&self) -> RecordId {
+        self.id
+    }
+    /// The canonical bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+fn id_of(bytes: &[u8]) -> RecordId {
+    RecordId::from_bytes(labelled(label::RECORD_ID, &[bytes]))
+}

@@ -1,0 +1,34 @@
+//! Redaction: from a record and a clearance to what one partner gets.
+
+use super::slots::{Opening, Record};
+use crate::{clearance::Clearance, id::Hash};
+
+/// What one partner gets of one record: the body, the cleared openings, and the nodes that prove them.
+///
+/// Cannot be made without a [`Clearance`] for that very record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Redacted {
+    /// Header and root, as bytes.
+    pub body: Vec<u8>,
+    /// The disclosed slots, rising.
+    pub openings: Vec<Opening>,
+    /// The fewest nodes that give the root back.
+    pub nodes: Vec<Hash>,
+}
+
+/// A clearance for another record: a programming error on our side, never a partner's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the clearance is for another record")]
+pub struct WrongClearance;
+
+impl Redacted {
+    /// Opens what the clearance names and nothing else.
+    pub fn new(record: &Record, clearance: &Clearance) -> Result<Self, WrongClearance> {
+        let terms = clearance.terms();
+        if terms.record != record.id() {
+            return Err(WrongClearance);
+        }
+        let (openings, nodes) = record.open(terms.slots);
+        Ok(Self { body: record.body().bytes().to_vec(), openings, nodes })
+    }
+}

@@ -1,0 +1,209 @@
+//! The slot tree of one record: commitment, openings, and the set of slots that a clause names.
+
+use super::header::{Body, Header};
+use crate::{
+    id::{Hash, RecordId},
+    label, limits,
+    primitive::{Prf, tagged},
+    tree::{Leaf, Tree},
+    value::Value,
+};
+use std::fmt;
+use zeroize::Zeroizing;
+
+/// The tree over a record's slots.
+pub(super) const TREE: Tree = Tree { depth: limits::SLOT_TREE_DEPTH, node_tag: label::TAG_SLOT_NODE };
+
+/// A set of slots, one bit for each number.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Hash, PartialOrd, Ord)]
+pub struct SlotSet(u64);
+
+impl SlotSet {
+    /// No slot.
+    pub const EMPTY: Self = Self(0);
+    /// From one bit for each number.
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+    /// One bit for each number.
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
+    /// With this slot.
+    pub const fn with(self, slot: u8) -> Self {
+        Self(self.0 | (1 << (slot & 63)))
+    }
+    /// Whether a slot is in it.
+    pub const fn contains(self, slot: u8) -> bool {
+        slot < 64 && self.0 >> slot & 1 == 1
+    }
+    /// What is in both.
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+    /// What is in this and not in the other.
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+    /// What is in either.
+    pub const fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+    /// Whether it is empty.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+    /// Its numbers, rising.
+    pub fn iter(self) -> impl Iterator<Item = u8> {
+        (0..64).filter(move |slot| self.contains(*slot))
+    }
+}
+
+impl FromIterator<u8> for SlotSet {
+    fn from_iter<I: IntoIterator<Item = u8>>(slots: I) -> Self {
+        slots.into_iter().fold(Self::EMPTY, Self::with)
+    }
+}
+
+impl fmt::Debug for SlotSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.iter()).finish()
+    }
+}
+
+/// What opens one slot: its number, salt and canonical value. Whoever holds it can check it against the root.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Opening {
+    /// The slot's number.
+    pub slot: u8,
+    /// Pseudorandom, so that an unopened slot cannot be guessed.
+    pub salt: [u8; 16],
+    /// The canonical bytes of the value.
+    pub value: Vec<u8>,
+}
+
+impl fmt::Debug for Opening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Opening(slot {}, {} bytes)", self.slot, self.value.len())
+    }
+}
+
+impl Opening {
+    /// leaf = SHA-256(0x10, slot, salt, value).
+    pub(super) fn leaf(&self) -> Leaf {
+        (u32::from(self.slot), tagged(label::TAG_SLOT_LEAF, &[&[self.slot], &self.salt, &self.value]))
+    }
+}
+
+/// Salts and fillers of one record, all from its seed.
+pub(super) struct Blinds(Prf);
+
+impl Blinds {
+    pub(super) fn new(seed: &[u8; 32]) -> Self {
+        Self(Prf::new(seed))
+    }
+    pub(super) fn salt(&self, slot: u8) -> [u8; 16] {
+        let output = self.0.output(label::SLOT_SALT, &[&[slot]]);
+        let mut salt = [0u8; 16];
+        for (to, from) in salt.iter_mut().zip(output) {
+            *to = from;
+        }
+        salt
+    }
+    pub(super) fn filler(&self) -> impl FnMut(u8, u32) -> Hash {
+        |level, index| Hash::from_bytes(self.0.output(label::SLOT_FILL, &[&[level], &index.to_be_bytes()]))
+    }
+}
+
+/// A committed record in its originator's hands: body, every value, and the seed that blinds it.
+///
+/// The seed never leaves the organisation: whoever has it can tell fillers from fields.
+pub struct Record {
+    pub(super) body: Body,
+    pub(super) values: Vec<(u8, Vec<u8>)>,
+    pub(super) seed: Zeroizing<[u8; 32]>,
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Record({}, {}, {} slots)", self.header().kind, self.id().short(), self.values.len())
+    }
+}
+
+impl Record {
+    /// Commits to encoded values, which `Draft` has checked.
+    pub(super) fn commit(
+        header: Header,
+        values: Vec<(u8, Vec<u8>)>,
+        seed: Zeroizing<[u8; 32]>,
+    ) -> Result<Self, crate::codec::CodecError> {
+        let blinds = Blinds::new(&seed);
+        let leaves = leaves(&values, &blinds);
+        let root = TREE.root(&leaves, blinds.filler());
+        Ok(Self { body: Body::new(header, root)?, values, seed })
+    }
+
+    /// From its stored parts; refuses parts that do not give the root in the body.
+    pub fn from_parts(body: Body, values: Vec<(u8, Vec<u8>)>, seed: Zeroizing<[u8; 32]>) -> Option<Self> {
+        let blinds = Blinds::new(&seed);
+        let leaves = leaves(&values, &blinds);
+        let rising = leaves.windows(2).all(|w| matches!(w, [a, b] if a.0 < b.0));
+        let within = leaves.last().is_none_or(|(at, _)| *at < TREE.width());
+        (rising && within && TREE.root(&leaves, blinds.filler()) == body.root()).then_some(())?;
+        Some(Self { body, values, seed })
+    }
+
+    /// The record's id.
+    pub fn id(&self) -> RecordId {
+        self.body.id()
+    }
+    /// The header.
+    pub fn header(&self) -> &Header {
+        self.body.header()
+    }
+    /// Header and root as bytes.
+    pub fn body(&self) -> &Body {
+        &self.body
+    }
+    /// Slots that hold something.
+    pub fn present(&self) -> SlotSet {
+        self.values.iter().map(|(slot, _)| *slot).collect()
+    }
+    /// Canonical bytes of every value, by rising slot.
+    pub fn values(&self) -> &[(u8, Vec<u8>)] {
+        &self.values
+    }
+    /// The value of a slot.
+    pub fn value(&self, slot: u8) -> Option<Value> {
+        let (_, bytes) = self.values.iter().find(|(number, _)| *number == slot)?;
+        crate::codec::from_slice(bytes, crate::codec::Bounds::bytes(limits::SLOT_VALUE_BYTES_MAX)).ok()
+    }
+    /// The seed, for sealing beside the record and for nothing else.
+    pub fn seed_to_seal(&self) -> &[u8; 32] {
+        &self.seed
+    }
+
+    /// Openings of the slots in `shown`, and the fewest nodes that give the root back.
+    pub(super) fn open(&self, shown: SlotSet) -> (Vec<Opening>, Vec<Hash>) {
+        let blinds = Blinds::new(&self.seed);
+        let leaves = leaves(&self.values, &blinds);
+        let openings: Vec<Opening> = self
+            .values
+            .iter()
+            .filter(|(slot, _)| shown.contains(*slot))
+            .map(|(slot, value)| Opening { slot: *slot, salt: blinds.salt(*slot), value: value.clone() })
+            .collect();
+        let wanted: Vec<u32> = openings.iter().map(|o| u32::from(o.slot)).collect();
+        let (_, nodes) = TREE.prove(&leaves, &wanted, blinds.filler());
+        (openings, nodes)
+    }
+}
+
+fn leaves(values: &[(u8, Vec<u8>)], blinds: &Blinds) -> Vec<Leaf> {
+    values
+        .iter()
+        .map(|(slot, value)| {
+            (u32::from(*slot), tagged(label::TAG_SLOT_LEAF, &[&[*slot], &blinds.salt(*slot), value.as_slice()]))
+        })
+        .collect()
+}
