@@ -1,1 +1,3 @@
-//! Placeholder.
+//! Who an organisation is: its card, its words, its certificates.
+
+pub mod chain;
