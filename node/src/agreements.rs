@@ -13,7 +13,9 @@ use crate::{
     store::{StoreError, holdings::Holdings, layout::Table},
 };
 use entente_policy::{
-    CheckFault, Checked, CompileError, Drafting, Governed, PartnerState as InPolicy, PolicySet, SourceError,
+    CompileError, Governed, PartnerState as InPolicy, PolicySet,
+    check::{self, CheckFault, Checked},
+    source::{self, Drafting, SourceError},
 };
 use entente_protocol::{
     agreement::{Agreement, AgreementFault, InForce, SignedAgreement, Standing, StandingNotice},
@@ -246,12 +248,12 @@ fn read_file(node: &Node, path: &Path) -> Result<SignedAgreement, AgreementError
             true => Some(node.keys.org),
             false => node.book().find(handle).ok().map(|(org, _)| org),
         };
-        let drafted = entente_policy::parse(&text, &Drafting { id: fresh, party: &party });
+        let drafted = source::parse(&text, &Drafting { id: fresh, party: &party });
         let checked = drafted.map_err(|fault| AgreementError::Source { path: shown, fault })?;
         SignedAgreement::unsigned(&checked.agreement)?
     };
     let agreement = signed.agreement()?;
-    let Checked { agreement, .. } = entente_policy::check(agreement)?;
+    let Checked { agreement, .. } = check::check(agreement)?;
     if agreement.party(node.keys.org).is_none() {
         return Err(AgreementError::NotOurs(node.keys.org));
     }
@@ -371,7 +373,7 @@ pub fn accept(node: &Node, given: &str) -> Result<Json, AgreementError> {
 pub fn receive(node: &Node, from: OrgId, bytes: &[u8]) -> Result<(), AgreementError> {
     let signed = SignedAgreement::from_bytes(bytes)?;
     let agreement = signed.verify(|org, kid| party_key(node, org, kid))?;
-    let Checked { agreement, .. } = entente_policy::check(agreement)?;
+    let Checked { agreement, .. } = check::check(agreement)?;
     if agreement.party(node.keys.org).is_none() || agreement.party(from).is_none() {
         return Err(AgreementError::NotOurs(node.keys.org));
     }

@@ -17,7 +17,7 @@ use crate::{
     store::{StoreError, holdings::BlobWriter, layout::Table, txn::Txn},
 };
 use entente_protocol::{
-    attachment::{Content, Manifest, ManifestBuilder, chunk_leaf},
+    attachment::{ChunkList, Content, Manifest, ManifestBuilder},
     feed::FeedKey,
     id::{Hash, Nonce, RecordId},
     limits,
@@ -61,6 +61,10 @@ impl FileRow {
             chunks: manifest.chunks.clone(),
             sha256: manifest.sha256,
         }
+    }
+    /// What the record states of the file.
+    pub fn content(&self) -> Content {
+        Content { size: self.size, sha256: self.sha256, chunk_root: self.root }
     }
     fn segments(&self) -> u64 {
         (self.chunks.len() as u64).div_ceil(SEGMENT_CHUNKS)
@@ -282,10 +286,11 @@ pub fn write_out(
     let name = output.file_name().ok_or_else(|| failed(io::ErrorKind::InvalidInput.into()))?;
     let temporary = output.with_file_name(format!(".{}.part", name.to_string_lossy()));
     let mut file = File::create(&temporary).map_err(failed)?;
+    let chunks = ChunkList::verify(row.content(), row.chunks.clone()).map_err(|_| damaged())?;
     let mut whole = Sha256Stream::default();
     let mut written = 0u64;
     let result = (|| {
-        for (index, expected) in (0u32..).zip(&row.chunks) {
+        for (index, _) in (0u32..).zip(&row.chunks) {
             let mut chunk = vec![0u8; CHUNK.min(usize::try_from(row.size - written).unwrap_or(CHUNK))];
             let mut filled = 0;
             while let Some(rest) = chunk.get_mut(filled..).filter(|rest| !rest.is_empty()) {
@@ -294,9 +299,7 @@ pub fn write_out(
                     read => filled += read,
                 }
             }
-            if chunk_leaf(index, &chunk) != *expected {
-                return Err(damaged());
-            }
+            chunks.verify_chunk(index, &chunk).map_err(|_| damaged())?;
             whole.update(&chunk);
             file.write_all(&chunk).map_err(failed)?;
             written += chunk.len() as u64;
