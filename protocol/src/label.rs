@@ -73,6 +73,10 @@ table!(LABELS: Label {
     AGREEMENT_PRIOR = "entente/1 agreement prior signatures";
     /// Digest of the kind table and schema that an agreement pins.
     SCHEMA_DIGEST = "entente/1 schema digest";
+    /// Version of everything that decisions depend on: agreements and their states, red lines, partners, schema.
+    POLICY_SET = "entente/1 policy set";
+    /// Key of a remembered decision.
+    POLICY_MEMO = "entente/1 policy memo";
     /// Card digest over its payload.
     CARD_DIGEST = "entente/1 card digest";
     /// Commitment to the next root key.
