@@ -19,6 +19,7 @@ pub mod id;
 pub mod identity;
 pub mod label;
 pub mod limits;
+pub mod merkle;
 pub mod primitive;
 pub mod record;
 pub mod session;
