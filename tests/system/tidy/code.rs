@@ -52,20 +52,32 @@ pub fn without_tests(code: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// Names of the modules that a file declares for tests only (`#[cfg(test)] mod name;`).
-pub fn test_modules(code: &str) -> Vec<String> {
-    let mut names = Vec::new();
+/// Modules that a file declares for tests only (`#[cfg(test)] mod name;`), each with the file that `#[path]` gives it.
+///
+/// `text` is the file, `code` its [`code_only`] view, in which the path itself is blank.
+pub fn test_modules(text: &str, code: &str) -> Vec<(String, Option<String>)> {
+    let mut modules = Vec::new();
     let mut at = 0;
     while let Some((_, after)) = next_test_attribute(code, at) {
         let end = item_end(code.as_bytes(), after);
         let item = code.get(after..end).unwrap_or_default().trim();
         let words: Vec<&str> = item.trim_end_matches(';').split_whitespace().collect();
         if let ([.., "mod", name], true) = (words.as_slice(), item.ends_with(';')) {
-            names.push((*name).to_owned());
+            let raw = text.get(after..end).unwrap_or_default();
+            let path = raw.split_once("#[path = \"").and_then(|(_, rest)| rest.split('"').next());
+            modules.push(((*name).to_owned(), path.map(str::to_owned)));
         }
         at = end;
     }
-    names
+    modules
+}
+
+/// Whether `word` stands in a view, not inside a longer one.
+pub fn has_word(code: &str, word: &str) -> bool {
+    code.match_indices(word).any(|(at, _)| {
+        let after = code.get(at + word.len()..).unwrap_or_default();
+        !code.get(..at).unwrap_or_default().ends_with(is_word) && !after.starts_with(is_word)
+    })
 }
 
 /// Line numbers, from 1, where `needle` stands in a view as a path or word of its own.
@@ -221,7 +233,9 @@ mod tests {
             view.split_whitespace().collect::<Vec<_>>().join(" "),
             "fn a() {} fn d() {} fn f() {} struct M { o: u8 }"
         );
-        assert_eq!(test_modules(code), ["e"]);
+        let text = "#[cfg(test)]\n#[path = \"f_tests.rs\"]\nmod tests;\n#[cfg(test)] mod e; mod f;";
+        let expected = [("tests".to_owned(), Some("f_tests.rs".to_owned())), ("e".to_owned(), None)];
+        assert_eq!(test_modules(text, &code_only(text)), expected);
     }
 
     #[test]
@@ -229,6 +243,7 @@ mod tests {
         let code = "use fjall::X;\nself::fjall::y();\nmy_fjall::z();\nfjall::w();\n{fjall::v}";
         assert_eq!(lines_with(code, "fjall::"), [1, 4, 5]);
         assert_eq!(lines_with("a::assertion(\nassertion_of(", "::assertion"), [1]);
+        assert!(has_word("label::SIGN_RUN)", "SIGN_RUN") && !has_word("SIGN_RUN_X", "SIGN_RUN") && !has_word("", "A"));
         assert_eq!(lines_with("unsafe {}\nunsafe_code\nis_unsafe", "unsafe"), [1]);
     }
 }

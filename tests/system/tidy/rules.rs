@@ -31,7 +31,8 @@ struct Rule {
     instead: &'static str,
 }
 
-const SHIPPED: &[&str] = &["protocol/src/", "policy/src/", "node/src/"];
+/// Where the code lies that partners run.
+pub const SHIPPED: &[&str] = &["protocol/src/", "policy/src/", "node/src/"];
 const PURE: &[&str] = &["protocol/src/", "policy/src/"];
 const ALL: &[&str] = &[""];
 
@@ -196,10 +197,16 @@ pub fn views(files: &[File]) -> Vec<View> {
         })
         .collect();
     // Files that a parent declares behind `#[cfg(test)]`, and what lies below them.
-    let test_only: BTreeSet<String> = views
-        .iter()
-        .flat_map(|v| test_modules(&v.whole).into_iter().map(|name| format!("{}/{name}", module_folder(&v.path))))
-        .collect();
+    let mut test_only = BTreeSet::new();
+    for file in files.iter().filter(|f| f.is_rust()) {
+        for (name, path) in test_modules(&file.text, &code_only(&file.text)) {
+            let beside = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+            test_only.insert(match path {
+                Some(path) => format!("{beside}/{}", path.trim_end_matches(".rs")),
+                None => format!("{}/{name}", module_folder(&file.path)),
+            });
+        }
+    }
     for view in &mut views {
         if test_only.iter().any(|m| view.path == format!("{m}.rs") || view.path.starts_with(&format!("{m}/"))) {
             view.code.clear();
@@ -291,5 +298,10 @@ fn a_file_for_tests_is_known_by_its_parent() {
     let files = |parent: &str, path: &str| [File::sample("node/src/a/mod.rs", parent), File::sample(path, call)];
     assert!(broken(RULES, &files("//! A.\n#[cfg(test)]\nmod tests;\n", "node/src/a/tests.rs")).is_empty());
     assert_eq!(broken(RULES, &files("//! A.\nmod tests;\n", "node/src/a/tests.rs")).len(), 1);
+    let named = [
+        File::sample("node/src/b.rs", "//! B.\n#[cfg(test)]\n#[path = \"b_tests.rs\"]\nmod tests;\n"),
+        File::sample("node/src/b_tests.rs", call),
+    ];
+    assert!(broken(RULES, &named).is_empty());
     assert_eq!(module_folder("node/src/a/b.rs"), "node/src/a/b");
 }
