@@ -10,12 +10,10 @@ use crate::{
     records::stored::{RowDamage, decode, encode},
     seal::keyring::{KeyringError, Partition},
     secret::{self, RandomError, durable},
-    store::{Holdings, StoreError, layout::Table},
+    store::{StoreError, holdings::Holdings, layout::Table},
 };
 use entente_policy::{
-    check::CheckError,
-    set::{CompileError, PartnerStanding, PolicySet, Standing as InPolicy},
-    source::{self, SourceError},
+    CheckFault, Checked, CompileError, Drafting, Governed, PartnerState as InPolicy, PolicySet, SourceError,
 };
 use entente_protocol::{
     agreement::{Agreement, AgreementFault, InForce, SignedAgreement, Standing, StandingNotice},
@@ -93,7 +91,7 @@ pub enum AgreementError {
     },
     /// The rules of the language.
     #[error("the agreement is refused: {0}")]
-    Check(#[from] CheckError),
+    Check(#[from] CheckFault),
     /// The signed form.
     #[error("the agreement is refused: {0}")]
     Fault(#[from] AgreementFault),
@@ -226,11 +224,12 @@ impl Agreements {
         }
     }
     /// The policy set of what is in force.
-    pub fn compile(&self, own: OrgId, partners: &BTreeMap<OrgId, PartnerStanding>) -> Result<PolicySet, AgreementError> {
-        let in_force = self.0.values().filter_map(|held| {
-            Some(InPolicy { in_force: held.in_force.clone()?, standing: held.standing })
-        });
-        Ok(PolicySet::new(own, in_force.collect(), &[], partners.clone())?)
+    pub fn compile(&self, own: OrgId, partners: BTreeMap<OrgId, InPolicy>) -> Result<PolicySet, AgreementError> {
+        let governed = self
+            .0
+            .values()
+            .filter_map(|held| Some(Governed { in_force: held.in_force.clone()?, standing: held.standing }));
+        Ok(PolicySet::new(own, governed.collect(), &[], partners, &[])?)
     }
 }
 
@@ -243,11 +242,16 @@ fn read_file(node: &Node, path: &Path) -> Result<SignedAgreement, AgreementError
         SignedAgreement::from_bytes(&bytes)?
     } else {
         let fresh = AgreementId::from_bytes(secret::random()?);
-        let agreement = source::parse(&text, fresh).map_err(|fault| AgreementError::Source { path: shown, fault })?;
-        SignedAgreement::unsigned(&agreement)?
+        let party = |handle: &str| match handle == node.config.handle {
+            true => Some(node.keys.org),
+            false => node.book().find(handle).ok().map(|(org, _)| org),
+        };
+        let drafted = entente_policy::parse(&text, &Drafting { id: fresh, party: &party });
+        let checked = drafted.map_err(|fault| AgreementError::Source { path: shown, fault })?;
+        SignedAgreement::unsigned(&checked.agreement)?
     };
     let agreement = signed.agreement()?;
-    entente_policy::check::check(&agreement)?;
+    let Checked { agreement, .. } = entente_policy::check(agreement)?;
     if agreement.party(node.keys.org).is_none() {
         return Err(AgreementError::NotOurs(node.keys.org));
     }
@@ -367,7 +371,7 @@ pub fn accept(node: &Node, given: &str) -> Result<Json, AgreementError> {
 pub fn receive(node: &Node, from: OrgId, bytes: &[u8]) -> Result<(), AgreementError> {
     let signed = SignedAgreement::from_bytes(bytes)?;
     let agreement = signed.verify(|org, kid| party_key(node, org, kid))?;
-    entente_policy::check::check(&agreement)?;
+    let Checked { agreement, .. } = entente_policy::check(agreement)?;
     if agreement.party(node.keys.org).is_none() || agreement.party(from).is_none() {
         return Err(AgreementError::NotOurs(node.keys.org));
     }
@@ -522,7 +526,7 @@ fn describe(node: &Node, signed: &SignedAgreement, state: &str) -> Result<Json, 
     let mut out = serde_json::to_value(view(node, signed, state)?).unwrap_or_default();
     if let Some(map) = out.as_object_mut() {
         map.insert("complete".to_owned(), json!(complete));
-        map.insert("text".to_owned(), json!(source::render(&agreement)));
+        map.insert("text".to_owned(), json!(entente_policy::render(&agreement)));
     }
     Ok(out)
 }

@@ -6,7 +6,7 @@
 use crate::{
     config::{Config, Home},
     peer::issue,
-    seal::hybrid::{Identity, Recipient},
+    seal::hybrid::Identity,
     secret::{
         self, RandomError, Secret,
         durable::{self, Existing},
@@ -15,14 +15,12 @@ use crate::{
 };
 use entente_protocol::{
     id::OrgId,
-    identity::{Address, Card, CardFault, CardKey, CardPayload, Purpose, UnconfirmedCard},
-    primitive::{PublicKey, SigningKey, SigningKeyError},
+    identity::{Address, CARD_FORMAT, Card, CardFault, CardKey, CardPayload, Purpose, UnconfirmedCard},
+    primitive::{KeyError, PublicKey, SigningKey, SigningKeyError},
     time::UnixMillis,
 };
+use rustls_pki_types::PrivatePkcs8KeyDer;
 use std::{fs, io, path::PathBuf};
-
-/// Days that a node certificate is valid.
-pub const NODE_CERTIFICATE_DAYS: u64 = 90;
 
 /// The organisation's identity could not be made or read.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +45,9 @@ pub enum IdentityError {
     /// An address that no card may list.
     #[error("`{0}` cannot stand on a card: give host:port, such as 192.0.2.7:4433")]
     Address(String),
+    /// A key of ours that no card may list.
+    #[error("a key of ours is refused: {0}")]
+    Public(#[from] KeyError),
     /// A certificate could not be made.
     #[error("a certificate could not be made: {0}")]
     Issue(#[from] issue::IssueError),
@@ -97,19 +98,26 @@ fn read(path: PathBuf) -> Result<Vec<u8>, IdentityError> {
 /// Makes root, issuing, node and signing keys, certificates and the first card of a new home.
 pub fn create(home: &Home, config: &Config, node: &Identity, now: UnixMillis) -> Result<OrgId, IdentityError> {
     let recipient = node.recipient();
-    let root = issue::root(&config.name, now)?;
-    let issuing = issue::issuing(&root, now)?;
-    let org = root.org();
-    let mut keys = vec![
-        CardKey::new(Purpose::Root, root.public()?, now),
-        CardKey::new(Purpose::Issuing, issuing.public()?, now),
-    ];
-    for (name, authority) in [("root", &root), ("issuing", &issuing)] {
-        KeyFile::write(&file(home, &format!("{name}.age")), &[&recipient], authority.pkcs8(), Existing::Refuse)?;
-        write(file(home, &format!("{name}.der")), authority.certificate(), Existing::Refuse)?;
+    let (root_key, issuing_key, node_key) = (issue::generate()?, issue::generate()?, issue::generate()?);
+    let (root_pkcs8, issuing_pkcs8) = (pkcs8(&root_key), pkcs8(&issuing_key));
+    let root = issue::root(&config.name, &root_pkcs8, &secret::random()?, now)?;
+    let org = issue::organisation(&issue::public_key(&root_pkcs8)?);
+    let issuing_spki = issue::public_key(&issuing_pkcs8)?;
+    let issuing = issue::issuing(&config.name, &issuing_spki, &root, &root_pkcs8, &secret::random()?, now)?;
+    let names = issue::NodeNames { org, common: &config.name, dns: &[] };
+    let node_spki = issue::public_key(&pkcs8(&node_key))?;
+    let leaf = issue::node(names, &node_spki, &issuing, &issuing_pkcs8, &secret::random()?, now)?;
+    let mut keys = Vec::new();
+    for (name, purpose, key, certificate) in [
+        ("root", Purpose::Root, &root_key, &root),
+        ("issuing", Purpose::Issuing, &issuing_key, &issuing),
+        ("tls", Purpose::Node, &node_key, &leaf),
+    ] {
+        KeyFile::write(&file(home, &format!("{name}.age")), &[&recipient], key.expose(), Existing::Refuse)?;
+        write(file(home, &format!("{name}.der")), certificate, Existing::Refuse)?;
+        let spki = issue::public_key(&pkcs8(key))?;
+        keys.push(CardKey::new(purpose, PublicKey::from_spki(&spki)?, now));
     }
-    let tls = issue_node(home, &recipient, &issuing, org, config, now, Existing::Refuse)?;
-    keys.push(CardKey::new(Purpose::Node, tls, now));
     for (name, purpose) in PURPOSES {
         let seed = secret::random_secret::<32>()?;
         let key = SigningKey::from_seed(seed.expose())?;
@@ -117,12 +125,12 @@ pub fn create(home: &Home, config: &Config, node: &Identity, now: UnixMillis) ->
         keys.push(CardKey::new(purpose, key.public().clone(), now));
     }
     let payload = CardPayload {
-        v: 1,
+        v: CARD_FORMAT,
         age: recipient.to_string(),
         org,
         keys,
         name: config.name.clone(),
-        root: root.certificate().to_vec(),
+        root: root.to_vec(),
         handle: config.handle.clone(),
         issued: now,
         number: 1,
@@ -130,29 +138,17 @@ pub fn create(home: &Home, config: &Config, node: &Identity, now: UnixMillis) ->
         addresses: addresses(config)?,
         next_root: None,
     };
-    write_card(home, &payload, &SigningKey::from_pkcs8(root.pkcs8())?, Existing::Refuse)?;
+    write_card(home, &payload, &SigningKey::from_pkcs8(root_key.expose())?, Existing::Refuse)?;
     Ok(org)
 }
 
-/// Issues a node certificate; returns the node's public key.
-fn issue_node(
-    home: &Home,
-    recipient: &Recipient,
-    issuing: &issue::Authority,
-    org: OrgId,
-    config: &Config,
-    now: UnixMillis,
-    existing: Existing,
-) -> Result<PublicKey, IdentityError> {
-    let leaf = issue::node(issuing, org, &[config.listen.ip().to_string()], now, NODE_CERTIFICATE_DAYS)?;
-    KeyFile::write(&file(home, "tls.age"), &[recipient], leaf.pkcs8(), existing)?;
-    write(file(home, "tls.der"), leaf.certificate(), existing)?;
-    Ok(leaf.public()?)
+fn pkcs8(key: &Secret<Vec<u8>>) -> PrivatePkcs8KeyDer<'_> {
+    PrivatePkcs8KeyDer::from(key.expose().as_slice())
 }
 
 fn addresses(config: &Config) -> Result<Vec<Address>, IdentityError> {
     let listed = if config.advertise.is_empty() { vec![config.listen.to_string()] } else { config.advertise.clone() };
-    listed.into_iter().map(|text| Address::parse(&text).map_err(|_| IdentityError::Address(text))).collect()
+    listed.into_iter().map(|text| text.parse::<Address>().map_err(|_| IdentityError::Address(text))).collect()
 }
 
 fn write_card(

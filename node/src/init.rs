@@ -5,18 +5,20 @@ use crate::{
     config::{Config, Home, RawConfig},
     error::Fault,
     identity,
+    seal::{hybrid::Recipient, keyring::Keyring},
     secret::{
         durable::{self, Existing},
-        recovery,
-        unlock::Unlock,
+        recovery::{self, Protect},
+        unlock::{self, Unlock, UnlockError},
     },
-    store::open,
+    store::open::{self, Backend},
 };
 use entente_protocol::id::OrgId;
 use std::{
     fs::{self, DirBuilder},
     os::unix::fs::DirBuilderExt,
     path::Path,
+    sync::Arc,
 };
 
 /// What a new home is made with.
@@ -62,13 +64,28 @@ fn fill(home: &Home, config: &Config, init: &Init<'_>, clock: &dyn Clock) -> Res
     }
     let node = init.unlock.create(&home.keys(), init.work_factor).map_err(|e| Fault::setup("unlock", e))?;
     let org = identity::create(home, config, &node, clock.now()).map_err(|e| Fault::setup("identity", e))?;
-    recovery::create(home, init.unlock, init.work_factor).map_err(|e| Fault::setup("recovery", e))?;
-    drop(open::create_home(home, &node)?);
+    let recovery = recovery(home, init).map_err(|e| Fault::setup("recovery", e))?;
+    let keyring = Keyring::create(&home.keys(), &node, &recovery).map_err(|e| Fault::setup("keyring", e))?;
+    drop(open::create(&home.store(), Backend::Fjall, Arc::new(keyring))?);
     let text = toml::to_string(&init.config).map_err(|e| setup(&e))?;
     // Last: a home without settings is no home, so a crash before this leaves one that `init` refuses with a reason.
     durable::write(&home.config(), text.as_bytes(), Existing::Refuse).map_err(|e| setup(&e))?;
     let card = identity::own_card(home).map_err(|e| Fault::setup("identity", e))?;
     Ok(Made { org, words: card.words().to_string() })
+}
+
+/// The recovery identity in a file of its own, protected as the home is, to be moved off this machine.
+fn recovery(home: &Home, init: &Init<'_>) -> Result<Recipient, UnlockError> {
+    let passphrase = match init.unlock {
+        Unlock::IdentityFile(_) => None,
+        Unlock::PassphraseFile(path) => Some(unlock::read_secret_file(path)?),
+        Unlock::Prompt => Some(unlock::ask("passphrase of the recovery file", Some("once more"))?),
+    };
+    let protect = match &passphrase {
+        Some(passphrase) => Protect::Passphrase(passphrase, init.work_factor),
+        None => Protect::Clear,
+    };
+    recovery::create(&home.recovery(), &protect, &home.keys())
 }
 
 /// Removes what a failed attempt left, and nothing that was there before.

@@ -19,6 +19,7 @@ pub mod ingest;
 pub mod init;
 pub mod node;
 pub mod partners;
+pub mod peer;
 pub mod receive;
 pub mod records;
 pub mod seal;

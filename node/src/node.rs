@@ -11,10 +11,16 @@ use crate::{
     identity::Keys,
     partners::{Book, PartnerState},
     records::gate::Review,
-    secret::unlock::Unlock,
-    store::{Holdings, StoreError, open, txn::Txn},
+    seal::keyring::Keyring,
+    secret::{recovery, unlock::Unlock},
+    store::{
+        StoreError,
+        holdings::Holdings,
+        open::{self, Backend},
+        txn::Txn,
+    },
 };
-use entente_policy::{set::PartnerStanding, set::PolicySet};
+use entente_policy::{PartnerState as InPolicy, PolicySet};
 use entente_protocol::{
     id::{AgreementId, OrgId},
     time::UnixMillis,
@@ -74,7 +80,10 @@ impl Node {
         let config = Config::load(&home).map_err(|e| Fault::setup("config", e))?;
         let identity = unlock.open(&home.keys()).map_err(|e| Fault::setup("unlock", e))?;
         let keys = Keys::open(&home, &identity).map_err(|e| Fault::setup("identity", e))?;
-        let holdings = open::open_home(&home, &identity)?;
+        let recipient = recovery::recipient(&home.keys()).map_err(|e| Fault::setup("recovery", e))?;
+        let keyring =
+            Keyring::open(&home.keys(), &identity, &recipient).map_err(|e| Fault::setup("keyring", e))?;
+        let holdings = open::open(&home.store(), Backend::Fjall, Arc::new(keyring))?;
         Self::over(home, config, clock, keys, Arc::new(holdings))
     }
 
@@ -168,15 +177,15 @@ impl Node {
 fn load(holdings: &Holdings, own: OrgId) -> Result<Rules, Fault> {
     let book = Book::load(holdings)?;
     let agreements = agreements::load(holdings, own, &book)?;
-    let partners: BTreeMap<OrgId, PartnerStanding> = book
+    let partners: BTreeMap<OrgId, InPolicy> = book
         .iter()
         .filter_map(|(org, partner)| match partner.state {
-            PartnerState::Active => Some((*org, PartnerStanding::Active)),
-            PartnerState::Suspended => Some((*org, PartnerStanding::Suspended)),
+            PartnerState::Active => Some((*org, InPolicy::Active)),
+            PartnerState::Suspended => Some((*org, InPolicy::Suspended)),
             PartnerState::Removed => None,
         })
         .collect();
-    let policy = agreements.compile(own, &partners)?;
+    let policy = agreements.compile(own, partners)?;
     Ok(Rules { book: Arc::new(book), agreements: Arc::new(agreements), policy: Arc::new(policy) })
 }
 

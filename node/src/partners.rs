@@ -4,11 +4,11 @@ use crate::{
     node::Node,
     records::stored::{RowDamage, decode, encode},
     seal::keyring::Partition,
-    store::{Holdings, StoreError, layout::Table},
+    store::{StoreError, holdings::Holdings, layout::Table},
 };
 use entente_protocol::{
     id::{CardDigest, KeyId, OrgId},
-    identity::{Card, CardFault, Purpose, UnconfirmedCard},
+    identity::{Card, CardFault, Purpose, UnconfirmedCard, Words},
     primitive::PublicKey,
     time::UnixMillis,
 };
@@ -178,7 +178,7 @@ impl PartnerView {
 
 /// Adds a partner whose words were confirmed, or takes a newer card of a known one.
 pub fn add(node: &Node, card: UnconfirmedCard, words: &str) -> Result<OrgId, PartnerError> {
-    if !card.words().matches(words) {
+    if Words::parse(words).ok() != Some(card.words()) {
         return Err(PartnerError::Words);
     }
     let digest = card.digest();

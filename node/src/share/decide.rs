@@ -10,7 +10,7 @@ use crate::{
     seal::keyring::Partition,
     store::layout::Table,
 };
-use entente_policy::question::{Gate, Interval, Question, ReviewState};
+use entente_policy::{Gate, Interval, Question, ReviewState};
 use entente_protocol::{
     feed::FeedKey,
     id::{FeedId, LineId, RecordId},

@@ -20,33 +20,28 @@ pub fn explain(node: &Node, record: &str, partner: &str) -> Result<Json, Fault> 
         let referable = asked.referable(node, feed.id()).map_err(Fault::store)?;
         let explanation = asked.ask(node, &feed, referable, |question| rules.policy.explain(question));
         let sent = decide::released(node, id, feed.id()).map_err(Fault::store)?;
-        let name = |slot: u8| kind.slot_number(slot).map_or("", |s| s.name);
-        let fields: Vec<Json> = explanation
-            .slots
-            .iter()
-            .map(|slot| match slot.reason {
-                None => json!({ "field": name(slot.slot), "leaves": true }),
-                Some(reason) => json!({
-                    "field": name(slot.slot), "leaves": false,
-                    "code": reason.code(), "why": reason.sentence(),
-                }),
-            })
-            .collect();
+        let goes = explanation.disclosed.iter().map(|field| json!({ "field": field, "leaves": true }));
+        let stays = explanation.fields_withheld.iter().map(|f| {
+            json!({ "field": f.field, "leaves": false, "code": f.reason.code(), "why": f.reason.sentence() })
+        });
+        let fields: Vec<Json> = goes.chain(stays).collect();
+        let withheld = explanation.withheld.as_ref().map(|w| w.reason);
         let held = rules.agreements.get(agreement);
         answers.push(json!({
             "id": agreement.to_string(),
             "agreement": agreement.to_string(),
             "title": held.and_then(|h| h.in_force.as_ref()).map(|f| f.agreement.title.clone()),
-            "leaves": explanation.withheld.is_none(),
+            "leaves": withheld.is_none(),
             "clause": explanation.clause,
-            "code": explanation.withheld.map(|r| r.code()),
-            "why": explanation.withheld.map(|r| r.sentence()),
+            "code": withheld.map(|r| r.code()),
+            "why": withheld.map(|r| r.sentence()),
             "sent": sent.is_some_and(|s| !s.withdrawn),
+            "file": explanation.file,
             "fields": fields,
         }));
     }
     if answers.is_empty() {
-        let reason = entente_policy::reason::Reason::NoAgreement;
+        let reason = entente_policy::Reason::NoAgreement;
         answers.push(json!({
             "id": Json::Null, "agreement": Json::Null, "leaves": false, "sent": false,
             "code": reason.code(), "why": reason.sentence(), "fields": [],

@@ -17,13 +17,12 @@ use crate::{
     store::{StoreError, holdings::BlobWriter, layout::Table, txn::Txn},
 };
 use entente_protocol::{
-    attachment::{Manifest, ManifestBuilder, chunk_leaf},
+    attachment::{Content, Manifest, ManifestBuilder, chunk_leaf},
     feed::FeedKey,
     id::{Hash, Nonce, RecordId},
     limits,
     primitive::Sha256Stream,
     record::{SlotSet, kind::Kind},
-    value::Value,
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -60,7 +59,7 @@ impl FileRow {
             root: manifest.chunk_root,
             size: manifest.size,
             chunks: manifest.chunks.clone(),
-            sha256: Hash::from_bytes(manifest.sha256),
+            sha256: manifest.sha256,
         }
     }
     fn segments(&self) -> u64 {
@@ -75,12 +74,6 @@ fn segment_name(id: Nonce, segment: u64) -> Vec<u8> {
 /// The slot that holds a file's digest, size and chunk root.
 pub fn content_slot() -> u8 {
     Kind::Attachment.slot("content").map_or(63, |s| s.number)
-}
-
-/// Digest, size and chunk root in a `content` slot.
-pub fn content(value: &Value) -> Option<(u64, Hash, Hash)> {
-    let [size, sha256, _, root] = value.as_array()? else { return None };
-    Some((u64::try_from(size.as_int()?).ok()?, Hash::from_slice(sha256.as_bytes()?)?, Hash::from_slice(root.as_bytes()?)?))
 }
 
 /// Writes segments one after another; the row comes last, from the caller's transaction.
@@ -133,7 +126,7 @@ fn read_chunk(reader: &mut dyn Read, buffer: &mut Vec<u8>) -> io::Result<usize> 
 pub fn put(node: &Node, partition: Partition, reader: &mut dyn Read) -> Result<FileRow, ShareError> {
     let id = Nonce::from_bytes(secret::random()?);
     let mut writer = SegmentWriter::new(node, partition, id, 0);
-    let mut manifest = ManifestBuilder::default();
+    let mut manifest = ManifestBuilder::new();
     let mut buffer = Vec::with_capacity(CHUNK);
     let mut size = 0u64;
     loop {
@@ -143,7 +136,7 @@ pub fn put(node: &Node, partition: Partition, reader: &mut dyn Read) -> Result<F
             return Err(StoreError::TooLarge { what: "bytes of a file", max: limits::ATTACHMENT_BYTES_MAX }.into());
         }
         if read > 0 {
-            manifest.update(&buffer);
+            manifest.update(&buffer)?;
             writer.chunk(&buffer)?;
         }
         if read < CHUNK {
@@ -176,7 +169,7 @@ pub fn discard(node: &Node, partition: Partition, row: &FileRow) -> Result<(), S
 
 /// A file from a chunk on, in clear.
 pub struct FileReader {
-    holdings: std::sync::Arc<crate::store::Holdings>,
+    holdings: std::sync::Arc<crate::store::holdings::Holdings>,
     partition: Partition,
     id: Nonce,
     next: u64,
@@ -244,8 +237,8 @@ pub fn manifest(node: &Node, found: &Found) -> Result<(Partition, FileRow), Faul
     };
     let none = || Fault::input("no-file", "this record was released without its file");
     let value = crate::records::stored::value(&bytes.ok_or_else(none)?).map_err(Fault::store)?;
-    let (_, sha256, _) = content(&value).ok_or_else(none)?;
-    let row = find(node, partition, sha256).map_err(Fault::store)?;
+    let content = Content::from_value(&value).ok_or_else(none)?;
+    let row = find(node, partition, content.sha256).map_err(Fault::store)?;
     let row = row.ok_or_else(|| {
         Fault::input("not-fetched", "the file has not arrived yet: it is fetched when both nodes run; see `entente status`")
     })?;
@@ -269,8 +262,8 @@ pub fn cleared(node: &Node, feed: &FeedKey, number: u64, slot: u8) -> Result<Opt
     let decided = asked.ask(node, feed, slots, |question| rules.policy.decide(question));
     let cleared = decided.is_ok_and(|c| c.terms().file && c.terms().slots.contains(slot)) && slots.contains(slot);
     let Some(value) = asked.value(slot).filter(|_| cleared) else { return Ok(None) };
-    match content(&value) {
-        Some((_, sha256, _)) => find(node, Partition::Own, sha256),
+    match Content::from_value(&value) {
+        Some(content) => find(node, Partition::Own, content.sha256),
         None => Ok(None),
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     secret::RandomError,
     store::StoreError,
 };
-use entente_protocol::{batch::BatchError, codec::CodecError, feed::RunError};
+use entente_protocol::{attachment::AttachmentFault, batch::BatchError, codec::CodecError, feed::RunError};
 
 /// Sharing could not go on: our own store or a programming error, never a partner's fault.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +39,9 @@ pub enum ShareError {
     /// A message could not be encoded.
     #[error("a message could not be encoded: {0}")]
     Codec(#[from] CodecError),
+    /// A file that no record may carry.
+    #[error(transparent)]
+    File(#[from] AttachmentFault),
     /// No randomness.
     #[error(transparent)]
     Random(#[from] RandomError),

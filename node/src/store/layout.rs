@@ -41,6 +41,10 @@ pub enum Table {
     RecordSecret = 16,
     /// Evidence numbers. Point; key: the number; value: record id.
     EvidenceNumber = 17,
+    /// Where a record of ours stands at the release gate. Point; key: record id.
+    Gate = 18,
+    /// What an import made. Point; key: identity of the record within its collection.
+    Imported = 19,
     /// Partners. Point; key: organisation id; partition: node.
     Partner = 20,
     /// Partners in order of introduction. List of scope ""; value: organisation id; partition: node.
@@ -69,6 +73,14 @@ pub enum Table {
     Release = 45,
     /// Bodies and disclosed slots as they were received. Point; key: record id.
     Received = 46,
+    /// Withdrawn received records. Point; key: record id.
+    Withdrawn = 49,
+    /// What waits in an outgoing feed. List; scope: feed id.
+    Pending = 39,
+    /// Files to fetch. List of scope "wanted".
+    Wanted = 38,
+    /// Countersignatures of an outgoing feed. List; scope: feed id.
+    Receipt = 37,
     /// Recalls and receipts. List; scope: agreement id.
     Recall = 47,
     /// Grants to release onward. Point; key: record id and recipient.

@@ -5,7 +5,7 @@
 //! the same organisation, makes it a [`Card`], and only a [`Card`] hands out keys.
 
 use super::{
-    armour::{self, ArmourFault},
+    armour::{Armour, ArmourFault},
     payload::{CardKey, CardPayload, PayloadFault, Purpose},
     words::Words,
 };
@@ -89,7 +89,7 @@ pub struct UnconfirmedCard {
 impl UnconfirmedCard {
     /// Reads a card as people exchange it: in its armour.
     pub fn from_armour(text: &str) -> Result<Self, CardFault> {
-        Self::from_bytes(&armour::unarmoured(text)?)
+        Self::from_bytes(&Armour::CARD.open(text)?)
     }
 
     /// Reads a card: form, root, signature, and that the root is the organisation it claims.
@@ -217,7 +217,7 @@ impl Card {
     }
     /// The card in its armour, to be given to partners.
     pub fn to_armour(&self) -> String {
-        armour::armoured(&self.inner.bytes)
+        Armour::CARD.close(&self.inner.bytes)
     }
 }
 

@@ -6,12 +6,13 @@
 
 mod armour;
 mod card;
+pub mod chain;
 mod payload;
 #[cfg(test)]
 pub(crate) mod samples;
 mod words;
 
-pub use armour::{ArmourFault, armoured, unarmoured};
+pub use armour::{Armour, ArmourFault};
 pub use card::{Card, CardFault, UnconfirmedCard};
 pub use payload::{Address, CardKey, CardPayload, Contact, PayloadFault, Purpose, next_root};
 pub use words::{Words, WordsFault};

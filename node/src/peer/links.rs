@@ -1,0 +1,122 @@
+//! The live connections: one for each partner, and the means to cut it at once.
+//!
+//! Called by the accept and dial loops, and by whoever changes the book. It moves no data.
+
+use super::{
+    book::{Book, PartnerState},
+    endpoint::Link,
+};
+use entente_protocol::{id::OrgId, time::UnixMillis};
+use quinn::VarInt;
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
+
+/// Close codes that a connection may end with before or beside its session.
+pub mod close {
+    /// The node is shutting down, or the peer is no longer needed.
+    pub const NORMAL: u32 = 0;
+    /// Another connection between the two is kept instead.
+    pub const SUPERSEDED: u32 = 1;
+    /// The peer is not, or no longer, somebody we talk to, or its certificate has ended.
+    pub const UNWELCOME: u32 = 2;
+}
+
+/// What became of a new link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// It is the one now; whatever was there before is closed.
+    This,
+    /// The other one stays, and this one was closed.
+    Other,
+}
+
+/// Live links by partner.
+#[derive(Debug)]
+pub struct Links {
+    own: OrgId,
+    live: Mutex<BTreeMap<OrgId, Link>>,
+}
+
+impl Links {
+    /// None yet.
+    pub fn new(own: OrgId) -> Self {
+        Self { own, live: Mutex::new(BTreeMap::new()) }
+    }
+
+    /// Keeps one link for each partner: the one dialled by the smaller organisation id, and of two that the same
+    /// side dialled the newer. Both sides reach the same answer without a word.
+    pub fn keep(&self, link: &Link) -> Kept {
+        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        let older = live.get(&link.peer).filter(|older| older.connection.close_reason().is_none());
+        if let Some(older) = older {
+            if older.dialed != link.dialed && !self.preferred(link) {
+                link.connection.close(VarInt::from_u32(close::SUPERSEDED), &[]);
+                return Kept::Other;
+            }
+            older.connection.close(VarInt::from_u32(close::SUPERSEDED), &[]);
+        }
+        live.insert(link.peer, link.clone());
+        Kept::This
+    }
+
+    /// Forgets a link that has ended; another one to the same partner stays.
+    pub fn ended(&self, link: &Link) {
+        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        if live.get(&link.peer).is_some_and(|kept| kept.connection.stable_id() == link.connection.stable_id()) {
+            live.remove(&link.peer);
+        }
+    }
+
+    /// Closes the link to `peer` at once: what was queued and not sent is dropped. Whether there was one.
+    pub fn cut(&self, peer: OrgId, code: u32) -> bool {
+        let link = self.live.lock().unwrap_or_else(PoisonError::into_inner).remove(&peer);
+        if let Some(link) = &link {
+            link.connection.close(VarInt::from_u32(code), &[]);
+        }
+        link.is_some()
+    }
+
+    /// Holds every live link against the book and the time, and cuts those that would not be made again.
+    pub fn review(&self, book: &Book, now: UnixMillis) -> Vec<OrgId> {
+        let unwelcome: Vec<OrgId> = {
+            let live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+            live.values().filter(|link| !welcome(link, book, now)).map(|link| link.peer).collect()
+        };
+        for peer in &unwelcome {
+            self.cut(*peer, close::UNWELCOME);
+        }
+        unwelcome
+    }
+
+    /// Whether a partner is connected.
+    pub fn connected(&self, peer: OrgId) -> bool {
+        let live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        live.get(&peer).is_some_and(|link| link.connection.close_reason().is_none())
+    }
+
+    /// Who is connected.
+    pub fn peers(&self) -> Vec<OrgId> {
+        let live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        live.values().filter(|link| link.connection.close_reason().is_none()).map(|link| link.peer).collect()
+    }
+
+    /// The live connection to a partner, for fetching files over it.
+    pub fn connection(&self, peer: OrgId) -> Option<quinn::Connection> {
+        let live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        live.get(&peer).map(|link| link.connection.clone()).filter(|connection| connection.close_reason().is_none())
+    }
+
+    fn preferred(&self, link: &Link) -> bool {
+        link.dialed == (self.own < link.peer)
+    }
+}
+
+fn welcome(link: &Link, book: &Book, now: UnixMillis) -> bool {
+    book.partners.get(&link.peer).is_some_and(|partner| {
+        partner.state != PartnerState::Removed
+            && now <= link.identity.not_after
+            && !link.identity.keys.iter().any(|key| partner.revoked.contains(key))
+    })
+}
