@@ -90,7 +90,8 @@ pub fn lines_with(code: &str, needle: &str) -> Vec<usize> {
     for (at, _) in code.match_indices(needle) {
         let before = code.get(..at).unwrap_or_default();
         let after = code.get(at + needle.len()..).unwrap_or_default();
-        let joined = before.ends_with(is_word) || before.ends_with("::");
+        let behind = before.strip_suffix("::").is_some_and(|path| path.ends_with(is_word) || path.ends_with('>'));
+        let joined = before.ends_with(is_word) || behind;
         let goes_on = needle.ends_with(is_word) && after.starts_with(is_word);
         if (free || !joined) && !goes_on {
             lines.push(before.matches('\n').count() + 1);
@@ -240,8 +241,8 @@ mod tests {
 
     #[test]
     fn a_word_is_found_alone_only() {
-        let code = "use fjall::X;\nself::fjall::y();\nmy_fjall::z();\nfjall::w();\n{fjall::v}";
-        assert_eq!(lines_with(code, "fjall::"), [1, 4, 5]);
+        let code = "use fjall::X;\nself::fjall::y();\nmy_fjall::z();\nfjall::w();\n{fjall::v}\n::fjall::u()";
+        assert_eq!(lines_with(code, "fjall::"), [1, 4, 5, 6]);
         assert_eq!(lines_with("a::assertion(\nassertion_of(", "::assertion"), [1]);
         assert!(has_word("label::SIGN_RUN)", "SIGN_RUN") && !has_word("SIGN_RUN_X", "SIGN_RUN") && !has_word("", "A"));
         assert_eq!(lines_with("unsafe {}\nunsafe_code\nis_unsafe", "unsafe"), [1]);
