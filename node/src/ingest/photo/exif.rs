@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 use std::io::{self, BufRead, Read};
 
+use entente_protocol::limits;
 use exif::{Context, Field, In, Rational, Reader, Tag, Value};
 use thiserror::Error;
 
@@ -19,6 +20,10 @@ use super::{gps, layout};
 
 /// Entries kept in [`Exif::rest`].
 pub const REST_MAX: usize = 128;
+/// Names and text of [`Exif::rest`] together, in bytes: they stand in one slot of a record.
+pub const REST_BYTES_MAX: usize = 48 << 10;
+const _: () =
+    assert!(REST_BYTES_MAX + 8 * REST_MAX < limits::SLOT_VALUE_BYTES_MAX, "the rest fits a slot when encoded");
 /// Longest value that is looked at, in bytes.
 const VALUE_BYTES_MAX: u64 = 64 << 10;
 /// All values together, in bytes: the EXIF library keeps a copy of each that was asked for.
@@ -30,7 +35,8 @@ const XP: [(u16, &str); 5] =
 /// The camera's serial number where DNG keeps it.
 const DNG_SERIAL: Tag = Tag(Context::Tiff, 0xc62f);
 
-/// The metadata of one file. Text has no control or direction characters and at most 1 KiB.
+/// The metadata of one file. Text has no control or direction characters; names of people, cameras
+/// and programs have at most [`limits::NAME_BYTES_MAX`] bytes, other text 1 KiB.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Exif {
     /// When the picture was taken, by the best clock there is.
@@ -53,13 +59,13 @@ pub struct Exif {
     pub software: Option<String>,
     /// How to turn the pixels, 1 to 8 (EXIF 2.32, tag 0x0112).
     pub orientation: Option<u8>,
-    /// Every other tag of the standard by its name, at most [`REST_MAX`].
+    /// Every other tag of the standard by its name, at most [`REST_MAX`] and [`REST_BYTES_MAX`].
     pub rest: BTreeMap<String, String>,
     /// What was wrong, each at most once.
     pub faults: Vec<ExifFault>,
 }
 
-/// A date and time in EDTF, and the clock it comes from.
+/// A date and time, and the clock it comes from.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Taken {
     /// Local time without a zone from a camera (`2014-09-21T16:00:56`), UTC from a satellite (`...Z`).
@@ -75,6 +81,13 @@ pub enum Clock {
     Camera,
     /// Satellites, in UTC.
     Gps,
+}
+
+impl Taken {
+    /// The day, as the EDTF that a record's `taken` slot holds: `2014-09-21`.
+    pub fn day(&self) -> &str {
+        self.edtf.split('T').next().unwrap_or(&self.edtf)
+    }
 }
 
 impl Clock {
@@ -229,6 +242,14 @@ impl Fields<'_> {
 }
 
 impl Exif {
+    /// Maker, model and serial number in one line, for the `camera` slot; nothing if none is stated.
+    pub fn camera(&self) -> Option<String> {
+        let parts: Vec<&str> =
+            [&self.make, &self.model, &self.serial].into_iter().flatten().map(String::as_str).collect();
+        let line = parts.join(" ");
+        (!line.is_empty()).then(|| text::cut(&line, limits::NAME_BYTES_MAX).to_owned())
+    }
+
     /// Whether nothing was found and nothing was wrong.
     pub fn is_empty(&self) -> bool {
         *self == Exif::default()
@@ -242,13 +263,14 @@ impl Exif {
 
     fn fill_camera(&mut self, fields: &Fields<'_>) {
         let first = |tags: &[Tag]| tags.iter().find_map(|tag| fields.text(*tag));
+        let name = |tags| first(tags).map(|text| text::cut(&text, limits::NAME_BYTES_MAX).to_owned());
         let xp = |number| Tag(Context::Tiff, number);
-        self.author = first(&[Tag::Artist, xp(0x9c9d), Tag::CameraOwnerName]);
-        self.make = first(&[Tag::Make]);
-        self.model = first(&[Tag::Model]);
-        self.serial = first(&[Tag::BodySerialNumber, DNG_SERIAL]);
+        self.author = name(&[Tag::Artist, xp(0x9c9d), Tag::CameraOwnerName]);
+        self.make = name(&[Tag::Make]);
+        self.model = name(&[Tag::Model]);
+        self.serial = name(&[Tag::BodySerialNumber, DNG_SERIAL]);
         self.description = first(&[Tag::ImageDescription, Tag::UserComment, xp(0x9c9b), xp(0x9c9c)]);
-        self.software = first(&[Tag::Software]);
+        self.software = name(&[Tag::Software]);
         self.orientation = fields
             .value(Tag::Orientation)
             .and_then(|value| value.get_uint(0))
@@ -294,6 +316,7 @@ impl Exif {
     }
 
     fn fill_rest(&mut self, fields: &Fields<'_>) {
+        let mut bytes = 0;
         for field in &fields.0 {
             let name = match XP.iter().find(|(number, _)| field.tag == Tag(Context::Tiff, *number)) {
                 Some((_, name)) => (*name).to_owned(),
@@ -301,7 +324,8 @@ impl Exif {
                 None => continue,
             };
             let Some(text) = text_of(field.tag, &field.value).filter(|_| !has_own_field(field.tag)) else { continue };
-            if self.rest.len() == REST_MAX {
+            bytes += name.len() + text.len();
+            if self.rest.len() == REST_MAX || bytes > REST_BYTES_MAX {
                 self.note(ExifFault::TooLarge);
                 return;
             }

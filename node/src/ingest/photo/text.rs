@@ -69,6 +69,12 @@ pub(super) fn from_utf16(bytes: &[u8], big_endian: bool) -> Option<String> {
     clean.finish()
 }
 
+/// The longest start of a text within a number of bytes that ends on a character.
+pub(super) fn cut(text: &str, bytes_max: usize) -> &str {
+    let end = (0..=bytes_max.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    end.and_then(|end| text.get(..end)).unwrap_or_default().trim_end()
+}
+
 fn fill(clean: &mut Clean, mut characters: impl Iterator<Item = char>) {
     characters.all(|c| clean.push(c));
 }
@@ -104,6 +110,14 @@ mod tests {
         let odd = from_bytes(format!("x{}", "Ж".repeat(4_000)).as_bytes()).unwrap();
         assert_eq!(odd.len(), TEXT_BYTES_MAX - 1);
         assert!(odd.ends_with('Ж'));
+    }
+
+    #[test]
+    fn cut_ends_on_a_character() {
+        assert_eq!(cut("aЖЖ", 4), "aЖ");
+        assert_eq!(cut("aЖЖ", 5), "aЖЖ");
+        assert_eq!(cut("ab cd", 3), "ab");
+        assert_eq!(cut("Ж", 1), "");
     }
 
     #[test]
