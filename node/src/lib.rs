@@ -14,6 +14,7 @@ pub mod clock;
 pub mod config;
 pub mod control;
 pub mod error;
+pub mod exchange;
 pub mod identity;
 pub mod ingest;
 pub mod init;

@@ -29,7 +29,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use std::{
     collections::BTreeMap,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 /// What decides at one moment: partners, agreements and the policy compiled from them.
@@ -59,7 +62,22 @@ pub struct Node {
     pub holdings: Arc<Holdings>,
     /// Replaced as a whole, never changed in place.
     rules: RwLock<Arc<Rules>>,
+    /// Rises with every change of the rules.
+    generation: AtomicU64,
+    /// How it went with each partner since the node was opened.
+    health: Mutex<BTreeMap<OrgId, Health>>,
     waker: RwLock<Option<Waker>>,
+}
+
+/// How it went with one partner.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Health {
+    /// Whether there is a connection.
+    pub connected: bool,
+    /// When a run or receipt last went through.
+    pub success: Option<UnixMillis>,
+    /// What went wrong last, in words.
+    pub error: Option<String>,
 }
 
 /// An event of the journal: what happened, with ids and counts, never contents.
@@ -96,15 +114,51 @@ impl Node {
         holdings: Arc<Holdings>,
     ) -> Result<Self, Fault> {
         let rules = Arc::new(load(&holdings, keys.org)?);
-        Ok(Self { home, config, clock, keys, holdings, rules: RwLock::new(rules), waker: RwLock::new(None) })
+        Ok(Self {
+            home,
+            config,
+            clock,
+            keys,
+            holdings,
+            rules: RwLock::new(rules),
+            generation: AtomicU64::new(1),
+            health: Mutex::default(),
+            waker: RwLock::new(None),
+        })
     }
 
     /// Reads partners and agreements again; called after every change of them.
     pub fn reload(&self) -> Result<(), Fault> {
         let rules = Arc::new(load(&self.holdings, self.keys.org)?);
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;
+        self.generation.fetch_add(1, Ordering::SeqCst);
         self.wake();
         Ok(())
+    }
+
+    /// Rises with every change of partners and agreements.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::SeqCst)
+    }
+
+    /// How it went with a partner.
+    pub fn health(&self, partner: OrgId) -> Health {
+        self.healths().get(&partner).cloned().unwrap_or_default()
+    }
+    /// A run or receipt went through.
+    pub fn note_success(&self, partner: OrgId) {
+        self.healths().entry(partner).or_default().success = Some(self.clock.now());
+    }
+    /// Something went wrong with a partner.
+    pub fn note_error(&self, partner: OrgId, what: String) {
+        self.healths().entry(partner).or_default().error = Some(what);
+    }
+    /// A connection came or went.
+    pub fn note_connected(&self, partner: OrgId, connected: bool) {
+        self.healths().entry(partner).or_default().connected = connected;
+    }
+    fn healths(&self) -> std::sync::MutexGuard<'_, BTreeMap<OrgId, Health>> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What decides now.
