@@ -266,7 +266,8 @@ mod tests {
 
     #[test]
     fn names_ranges_and_folders_bind_and_the_rest_is_left_over() {
-        let dir = folder(&["IMG_0012.JPG", "IMG_0013.jpg", "a/one.jpg", "b/one.jpg", "EV-7/x.png", "EV-7/y.png", "z.jpg"]);
+        let dir =
+            folder(&["IMG_0012.JPG", "IMG_0013.jpg", "a/one.jpg", "b/one.jpg", "EV-7/x.png", "EV-7/y.png", "z.jpg"]);
         let mut all = Attachments::open(dir.path()).unwrap();
         assert_eq!(all.count(), 7);
         let bound = all.bind(&[PhotoRef::File("img_0012.jpg".into()), PhotoRef::File("IMG_0012".into())]);
@@ -286,9 +287,8 @@ mod tests {
 
     #[test]
     fn ranges_are_read_as_people_write_them() {
-        let range = |first, last, prefix: &str, width| {
-            Some(PhotoRef::Range { prefix: prefix.to_owned(), first, last, width })
-        };
+        let range =
+            |first, last, prefix: &str, width| Some(PhotoRef::Range { prefix: prefix.to_owned(), first, last, width });
         assert_eq!(PhotoRef::range_in("IMG_0012.JPG - IMG_0019.JPG"), range(12, 19, "IMG_", 4));
         assert_eq!(PhotoRef::range_in("IMG_0012\u{2013}0019"), range(12, 19, "IMG_", 4));
         assert_eq!(PhotoRef::range_in("A-12-A-19"), range(12, 19, "A-", 2));

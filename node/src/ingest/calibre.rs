@@ -57,7 +57,8 @@ const CALIBRES: &[(&str, &[&str])] = &[
 ];
 
 static BY_NAME: LazyLock<HashMap<String, &'static str>> = LazyLock::new(|| {
-    let names = CALIBRES.iter().flat_map(|(code, others)| others.iter().chain([code]).map(move |name| (key(name), *code)));
+    let names =
+        CALIBRES.iter().flat_map(|(code, others)| others.iter().chain([code]).map(move |name| (key(name), *code)));
     names.collect()
 });
 

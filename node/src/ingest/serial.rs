@@ -111,9 +111,7 @@ fn strict(display: &str) -> String {
     let own = without_label(own);
     let upper = own.nfkc().flat_map(char::to_uppercase).map(digit);
     let kept: String = upper
-        .filter(|c| {
-            !c.is_whitespace() && !matches!(c, '-' | '.' | '/' | '_' | '\\' | '#' | '\u{2010}'..='\u{2015}')
-        })
+        .filter(|c| !c.is_whitespace() && !matches!(c, '-' | '.' | '/' | '_' | '\\' | '#' | '\u{2010}'..='\u{2015}'))
         .collect();
     if !kept.is_empty() && kept.chars().all(|c| chinese(c).is_some()) {
         return kept.chars().filter_map(chinese).collect();

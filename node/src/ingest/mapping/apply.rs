@@ -106,9 +106,10 @@ impl Mapping {
 
 impl RecordRule {
     fn applies(&self, row: &Row) -> bool {
-        let Some((column, equals)) = &self.when else { return true };
-        let found = row.texts(column);
-        if equals.is_empty() { !found.is_empty() } else { found.iter().any(|text| equals.iter().any(|e| e == text)) }
+        let Some(when) = &self.when else { return true };
+        let found = row.texts(&when.column);
+        let among = |codes: &[String]| found.iter().any(|text| codes.iter().any(|code| code == text));
+        !found.is_empty() && (when.equals.is_empty() || among(&when.equals)) && !among(&when.except)
     }
 }
 

@@ -11,7 +11,7 @@ use toml::Spanned;
 use super::raw::{self, NumberOrColumn, OneOrMany};
 use super::{
     FieldRule, Fill, LinkRule, Lookup, Mapping, MappingError, PhotoRule, Piece, Precision, RECORDS_MAX, RecordRule,
-    Take, TextRule, convert, date,
+    Take, TextRule, WhenRule, convert, date,
 };
 use crate::ingest::table::{self, Column, Format, excerpt};
 
@@ -106,12 +106,7 @@ struct Context<'t> {
 }
 
 impl Context<'_> {
-    fn record(
-        &self,
-        raw: raw::Record,
-        place: &Place<'_>,
-        before: &[RecordRule],
-    ) -> Result<RecordRule, MappingError> {
+    fn record(&self, raw: raw::Record, place: &Place<'_>, before: &[RecordRule]) -> Result<RecordRule, MappingError> {
         let kind = Kind::from_name(&raw.kind).ok_or_else(|| {
             let kinds: Vec<&str> = Kind::ALL.iter().map(|kind| kind.name()).collect();
             place.wrong(format!("`{}` is no kind; kinds are {}", excerpt(&raw.kind), kinds.join(", ")))
@@ -140,16 +135,15 @@ impl Context<'_> {
         let links = self.links(kind, raw.link, place, before)?;
         // What `import` itself fills in for the files of a row is not asked of the mapping.
         let missing = kind.slots().find(|slot| {
-            slot.required
-                && !fields.contains_key(&slot.number)
-                && !links.iter().any(|link| link.slot == slot.number)
+            slot.required && !fields.contains_key(&slot.number) && !links.iter().any(|link| link.slot == slot.number)
         });
         if let Some(slot) = missing {
             return Err(place.wrong(format!("`{}` must be filled: give it under fields, default or link", slot.name)));
         }
-        let when = raw.when.map(|when| {
-            let equals = when.equals.map(OneOrMany::into_vec).unwrap_or_default();
-            (column(when.column), equals)
+        let when = raw.when.map(|when| WhenRule {
+            column: column(when.column),
+            equals: when.equals.map(OneOrMany::into_vec).unwrap_or_default(),
+            except: when.except.map(OneOrMany::into_vec).unwrap_or_default(),
         });
         Ok(RecordRule {
             name: Arc::from(raw.name),
@@ -177,7 +171,8 @@ impl Context<'_> {
                 return Err(place.wrong("this slot does not refer to a record"));
             }
             let record = before.iter().find(|record| *record.name == **target.get_ref());
-            let record = record.ok_or_else(|| place.wrong("no record of this name stands above: put the whole first"))?;
+            let record =
+                record.ok_or_else(|| place.wrong("no record of this name stands above: put the whole first"))?;
             links.push(LinkRule {
                 slot: slot.number,
                 slot_name: slot.name,

@@ -79,7 +79,9 @@ pub(super) fn from_texts(shape: Shape, rule: &TextRule, texts: &[&str]) -> Resul
         readable(text)?;
         match &rule.separator {
             None => parts.push(text),
-            Some(separator) => parts.extend(text.split(separator.as_str()).map(str::trim).filter(|part| !part.is_empty())),
+            Some(separator) => {
+                parts.extend(text.split(separator.as_str()).map(str::trim).filter(|part| !part.is_empty()))
+            }
         }
     }
     let mut found: Vec<std::borrow::Cow<'_, str>> = Vec::with_capacity(parts.len());
@@ -96,6 +98,8 @@ pub(super) fn from_texts(shape: Shape, rule: &TextRule, texts: &[&str]) -> Resul
     if matches!(shape, Shape::Texts | Shape::Pairs | Shape::Marks) {
         return list(shape, rule, &found).map(Some);
     }
+    // The same thing said twice is one thing.
+    found.dedup();
     let text = match (found.as_slice(), &rule.join) {
         ([one], _) => one.clone(),
         (many, Some(join)) => many.join(join).into(),
@@ -111,9 +115,7 @@ fn look_up<'t>(tables: &'t [Lookup], text: &str) -> Result<Option<std::borrow::C
         let found = match table {
             Lookup::Country => country::country(text),
             Lookup::Calibre => calibre::calibre(text),
-            Lookup::Own { table, .. } => {
-                table.get(&text.to_lowercase()).or_else(|| table.get("*")).map(String::as_str)
-            }
+            Lookup::Own { table, .. } => table.get(&text.to_lowercase()).or_else(|| table.get("*")).map(String::as_str),
         };
         if let Some(found) = found {
             return Ok(Some(found).filter(|found| !found.is_empty()).map(Into::into));

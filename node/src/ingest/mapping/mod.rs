@@ -172,10 +172,18 @@ struct RecordRule {
     name: Arc<str>,
     kind: Kind,
     key: Vec<Column>,
-    when: Option<(Column, Vec<String>)>,
+    when: Option<WhenRule>,
     fields: Vec<FieldRule>,
     links: Vec<LinkRule>,
     photos: Option<PhotoRule>,
+}
+
+/// A record is made where the column holds something, one of `equals` if there are any, and none of `except`.
+#[derive(Debug)]
+struct WhenRule {
+    column: Column,
+    equals: Vec<String>,
+    except: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -249,7 +257,10 @@ enum Lookup {
     Country,
     Calibre,
     /// Keys in lower case.
-    Own { name: String, table: BTreeMap<String, String> },
+    Own {
+        name: String,
+        table: BTreeMap<String, String>,
+    },
 }
 
 #[derive(Debug)]
@@ -262,7 +273,7 @@ enum PhotoRule {
 impl RecordRule {
     fn columns<'a>(&'a self, all: &mut Vec<&'a Column>) {
         all.extend(&self.key);
-        all.extend(self.when.iter().map(|(column, _)| column));
+        all.extend(self.when.iter().map(|when| &when.column));
         for field in &self.fields {
             match &field.from {
                 Fill::Constant(_) => {}
@@ -292,3 +303,6 @@ impl RecordRule {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -87,6 +87,7 @@ pub(super) struct Record {
 pub(super) struct When {
     pub(super) column: Column,
     pub(super) equals: Option<OneOrMany<String>>,
+    pub(super) except: Option<OneOrMany<String>>,
 }
 
 #[derive(Debug, Deserialize)]
