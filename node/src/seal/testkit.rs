@@ -69,8 +69,9 @@ impl Vector {
         let identities = self.identities();
         let identities: Vec<&dyn age::Identity> = identities.iter().map(|identity| &**identity).collect();
         let opened: Result<Box<dyn Read + '_>, StreamError> = match self.one("armored") {
-            // The node reads no armour; here it only stands between the vectors and our recipient.
-            Some("yes") => age::Decryptor::new(age::armor::ArmoredReader::new(self.file.as_slice()))
+            // The node reads no armour; here it only stands between the vectors and our recipient. That of
+            // the age crate refuses the white space that the format allows before the first line.
+            Some("yes") => age::Decryptor::new(age::armor::ArmoredReader::new(self.file.trim_ascii_start()))
                 .and_then(|decryptor| decryptor.decrypt(identities.iter().copied()))
                 .map(|reader| Box::new(reader) as Box<dyn Read>)
                 .map_err(stream::blame),
