@@ -104,7 +104,7 @@ pub enum SendError {
     /// The opening is not that far, or the session is over.
     #[error("the session does not take this now: wait for the event that asks for it")]
     NotReady,
-    /// The partner has not shown its head of this feed in this session (for a receipt: we have not).
+    /// The partner has not shown its head of this feed in this session.
     #[error("the head of this feed was not shown in this session")]
     NotShown,
     /// The feed forked.
@@ -220,7 +220,7 @@ impl Session {
             return Ok(());
         }
         let handled = Message::from_bytes(lane, content).and_then(|message| self.handle(message, now));
-        handled.inspect_err(|fault| self.fail(fault))
+        handled.inspect_err(|fault| self.finish(fault.code()))
     }
 
     /// Takes note of the time: what is due by `poll_timeout` and did not come closes the session.
@@ -354,6 +354,13 @@ impl Session {
         self.events.push_back(Event::Closed { code, by_peer });
     }
 
+    fn finish(&mut self, code: CloseCode) {
+        self.end(code, false);
+        if let Ok(bytes) = Message::Close(code).to_bytes() {
+            self.opening.push_back(bytes);
+        }
+    }
+
     // --- what we want done ---
 
     /// The next frame's content and its lane, the most urgent first.
@@ -438,8 +445,12 @@ impl Session {
         if matches!(self.state, State::Closed) {
             return Err(SendError::NotReady);
         }
+        if !self.receiving.owes(&read) {
+            return Err(SendError::NotOwed);
+        }
         self.queue(&Message::Receipt(receipt), Place::Control)?;
-        self.receiving.receipt(&read)
+        self.receiving.paid(&read);
+        Ok(())
     }
 
     /// Queues a signed standing ahead of everything that waits. One that is not active drops the
@@ -485,18 +496,13 @@ impl Session {
 
     /// Ends the session in good order.
     pub fn close(&mut self, code: CloseCode) {
-        if !matches!(self.state, State::Closed) {
-            self.end(code, false);
-            if let Ok(bytes) = Message::Close(code).to_bytes() {
-                self.opening.push_back(bytes);
-            }
+        if !self.is_closed() {
+            self.finish(code);
         }
     }
 
     /// Ends the session for a fault that the shell found (a run or receipt that does not verify).
     pub fn fail(&mut self, fault: &PeerFault) {
-        // A state that was being left when the fault was found reads as closed.
-        self.state = State::Hello(ExpectHello);
         self.close(fault.code());
     }
 
