@@ -40,7 +40,6 @@ pub struct Node {
     pub held: BTreeMap<FeedId, Held>,
     pub accepts: Vec<FeedKey>,
     pub forks: usize,
-    pub stopped: Vec<FeedId>,
     pub seen: Vec<&'static str>,
     pub closed: Option<Event>,
 }
@@ -60,7 +59,6 @@ impl Node {
             held: BTreeMap::new(),
             accepts: vec![feed_key(peer, n, 9)],
             forks: 0,
-            stopped: vec![],
             seen: vec![],
             closed: None,
         }

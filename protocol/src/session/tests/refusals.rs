@@ -9,7 +9,7 @@ use crate::{
     cose::SignatureBytes,
     error::PeerFault,
     feed::{
-        Cursor, Receipt, Run,
+        Cursor, FeedKey, Receipt, Run,
         testing::{Sender, feed_key, key, org},
     },
     id::{AgreementId, FeedDigest},
@@ -124,7 +124,7 @@ fn runs_of_another_agreement_direction_or_store_are_refused() {
     assert_eq!(other(feed_key(1, 2, 9)), Err(PeerFault::Feed), "our own feed sent back");
     assert_eq!(other(feed_key(2, 3, 9)), Err(PeerFault::Feed));
     assert_eq!(other(feed_key(3, 1, 9)), Err(PeerFault::Feed));
-    let epoch = crate::feed::FeedKey { epoch: 1, ..feed_key(2, 1, 9) };
+    let epoch = FeedKey { epoch: 1, ..feed_key(2, 1, 9) };
     assert_eq!(other(epoch), Err(PeerFault::Feed));
 }
 
@@ -192,4 +192,19 @@ fn what_waits_is_bounded() {
     session.poll_frame().unwrap();
     session.poll_frame().unwrap();
     assert_eq!(session.send_proposal(vec![0; limits::AGREEMENT_BYTES_MAX]), Ok(()));
+}
+
+#[test]
+fn feeds_are_bounded_over_all_lists_of_heads() {
+    let mut session = session(3);
+    let named = |from: u32, count: u32| {
+        let feeds = (from..from + count).map(|epoch| FeedKey { epoch, ..feed_key(1, 2, 9) });
+        let line = |feed: FeedKey| ReceivedHead { feed, head: Cursor::start(feed.id()), receipt: None };
+        Message::Heads(Heads { sent: vec![], received: feeds.map(line).collect() })
+    };
+    // The opening named two.
+    assert_eq!(hand(&mut session, &named(1, 255)), Ok(()));
+    assert_eq!(hand(&mut session, &named(256, 255)), Ok(()));
+    assert_eq!(hand(&mut session, &named(1, 255)), Ok(()));
+    assert_eq!(hand(&mut session, &named(511, 1)), Err(PeerFault::TooMany { what: "feeds", max: 512 }));
 }
