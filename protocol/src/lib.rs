@@ -23,6 +23,8 @@ pub mod merkle;
 pub mod primitive;
 pub mod record;
 pub mod session;
+#[cfg(test)]
+mod suites;
 pub mod time;
 pub mod tree;
 pub mod value;
