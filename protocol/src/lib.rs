@@ -24,6 +24,8 @@ pub mod primitive;
 pub mod record;
 pub mod session;
 #[cfg(test)]
+mod spec;
+#[cfg(test)]
 mod suites;
 pub mod time;
 pub mod tree;
