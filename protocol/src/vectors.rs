@@ -46,12 +46,12 @@ fn check(file: &str, on_disk: &str, about: &str, vectors: Vec<Vector>, judge: fn
             json!({ "name": name, "input": input, "answer": answer })
         })
         .collect();
-    let text = format!("{:#}\n", json!({ "about": about, "vectors": made }));
+    let made = json!({ "about": about, "vectors": made });
     if spec::blessing() {
-        return spec::write(&format!("../tests/vectors/{file}"), &text);
+        return spec::write(&format!("../tests/vectors/{file}"), &format!("{made:#}\n"));
     }
-    assert_eq!(on_disk, text, "{file}: see the head of vectors.rs");
     let kept: Json = serde_json::from_str(on_disk).unwrap();
+    assert_eq!(kept, made, "{file}: see the head of vectors.rs");
     for vector in kept["vectors"].as_array().unwrap() {
         assert_eq!(judge(&vector["input"]), vector["answer"].as_str().unwrap(), "{}", vector["name"]);
     }
@@ -392,8 +392,12 @@ fn agreements() {
             wire(&sample, vec![assent(2, 2, Some(Hash::from_bytes([0; 32])))]),
             "first",
         ),
-        ("agreement_signatures_out_of_order", wire(&sample, vec![assent(2, 2, None), assent(1, 1, None)]), ""),
-        ("agreement_signed_by_a_stranger", wire(&sample, vec![assent(3, 3, None)]), ""),
+        (
+            "agreement_signatures_out_of_order",
+            wire(&sample, vec![assent(2, 2, None), assent(1, 1, None)]),
+            "by no party",
+        ),
+        ("agreement_signed_by_a_stranger", wire(&sample, vec![assent(3, 3, None)]), "by no party"),
         ("agreement_signed_with_anothers_key", wire(&sample, vec![assent(2, 1, None)]), "another key"),
         ("agreement_slots_out_of_order", changed(|a| a.clauses[0].disclose[0].slots.swap(0, 1)), "rise"),
         ("agreement_slot_that_does_not_exist", changed(|a| a.clauses[0].disclose[0].slots.push(63)), "exist"),
