@@ -9,9 +9,11 @@ mod card;
 mod payload;
 #[cfg(test)]
 pub(crate) mod samples;
+mod succession;
 mod words;
 
 pub use armour::{ArmourFault, armoured, unarmoured};
 pub use card::{Card, CardFault, UnconfirmedCard};
 pub use payload::{Address, CardKey, CardPayload, Contact, PayloadFault, Purpose, next_root};
+pub use succession::succession_step;
 pub use words::{Words, WordsFault};
