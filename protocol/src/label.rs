@@ -102,6 +102,8 @@ table!(CONTEXTS: Context {
     SIGN_BATCH = "entente/1 sign batch head";
     /// Signature of a card by the root key.
     SIGN_CARD = "entente/1 sign card";
+    /// Signature of a root key over the key that succeeds it.
+    SIGN_SUCCESSION = "entente/1 sign succession";
     /// Signature of an agreement by a party's agreements key.
     SIGN_AGREEMENT = "entente/1 sign agreement";
     /// Signature of an agreement's counted state by a party's agreements key.

@@ -23,6 +23,12 @@ pub mod merkle;
 pub mod primitive;
 pub mod record;
 pub mod session;
+#[cfg(test)]
+mod spec;
+#[cfg(test)]
+mod suites;
 pub mod time;
 pub mod tree;
 pub mod value;
+#[cfg(test)]
+mod vectors;
