@@ -1,1 +1,5 @@
-//! Placeholder.
+//! Sessions: what two nodes say to each other over one connection, without IO.
+
+mod close;
+
+pub use close::CloseCode;

@@ -1,0 +1,254 @@
+//! What a receiver proves about a run before anything of it is kept.
+//!
+//! The node's receiving part calls [`RunMessage::verify`] with what it holds of the feed. The work is
+//! linear in the message: one signature for the run, one for each batch, the rest hashes. Nothing
+//! here decides whether a record is wanted; that is the policy's.
+
+use super::{
+    Cursor, Entry, FeedKey, Release, digest,
+    run::{self, Carried, Run, RunEntry, RunFault, RunMessage},
+};
+use crate::{
+    batch::{Attestation, AttestationFault, Head},
+    cose::{SignatureBytes, SignatureFault},
+    id::{AgreementDigest, EntryHash, KeyId, OrgId, RecordId},
+    limits,
+    primitive::PublicKey,
+    record::Verified,
+};
+use std::collections::BTreeSet;
+
+/// What a run that its sender really signed means for what is held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReceivedRun {
+    /// It follows what is held, and all of it is proved.
+    Next(Box<VerifiedRun>),
+    /// It is held already: do not apply it again.
+    Held(Run),
+    /// The sender signed another history of the same feed: stop it, keep both heads.
+    Fork(Run),
+}
+
+/// A run of which every entry, record and batch proof has been verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifiedRun {
+    feed: FeedKey,
+    run: Run,
+    signed: SignatureBytes,
+    entries: Vec<(EntryHash, VerifiedEntry)>,
+    heads: Vec<Head>,
+}
+
+/// One entry of a verified run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum VerifiedEntry {
+    /// A record, or a supplement to one.
+    Release(Box<VerifiedRelease>),
+    /// Earlier releases of the record are undone.
+    Withdrawal {
+        /// The record.
+        record: RecordId,
+        /// [`WITHDRAWN`](super::WITHDRAWN).
+        code: u16,
+    },
+    /// The partner did not take an entry of our feed.
+    Refusal {
+        /// Number of that entry.
+        number: u64,
+        /// Reason code.
+        code: u16,
+    },
+    /// Served as its hash alone.
+    Closed,
+}
+
+/// A release whose record was proved against its own root and against a signed batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifiedRelease {
+    /// The proved slots.
+    pub record: Verified,
+    /// The clause that it came under, by its place in the agreement.
+    pub clause: u16,
+    /// The agreement version that it was cleared under.
+    pub version: AgreementDigest,
+    /// Place of its batch among [`VerifiedRun::heads`] and the message's attestations.
+    pub attestation: usize,
+    /// Position in the batch.
+    pub position: u16,
+}
+
+impl VerifiedRun {
+    /// Which feed.
+    pub fn feed(&self) -> &FeedKey {
+        &self.feed
+    }
+    /// What the sender signed.
+    pub fn run(&self) -> &Run {
+        &self.run
+    }
+    /// The signature, as it came.
+    pub fn signed(&self) -> &SignatureBytes {
+        &self.signed
+    }
+    /// Every entry in its order, the n-th with number `run().before.length + n`.
+    pub fn entries(&self) -> &[(EntryHash, VerifiedEntry)] {
+        &self.entries
+    }
+    /// The heads of the batches, in the order of the message's attestations.
+    pub fn heads(&self) -> &[Head] {
+        &self.heads
+    }
+    /// The entries, to keep them.
+    pub fn into_entries(self) -> Vec<(EntryHash, VerifiedEntry)> {
+        self.entries
+    }
+}
+
+/// Records that one attestation is to prove.
+#[derive(Default)]
+struct Attested {
+    originator: Option<OrgId>,
+    records: Vec<(u32, RecordId)>,
+}
+
+impl RunMessage {
+    /// Verifies the run against the feed that was agreed and what is held of it.
+    ///
+    /// `sender` finds a runs key of the feed's sender, `originator` a records key of any
+    /// organisation; both answer with keys that may still be relied on, and with nothing else.
+    pub fn verify(
+        &self,
+        feed: &FeedKey,
+        held: Cursor,
+        sender: impl Fn(KeyId) -> Option<PublicKey>,
+        originator: impl Fn(OrgId, KeyId) -> Option<PublicKey>,
+    ) -> Result<ReceivedRun, RunFault> {
+        let run = Run::verify(&self.run, feed, sender)?;
+        if let Some(known) = place(&run, held)? {
+            return Ok(known);
+        }
+        let hashes = self.check_hashes(&run)?;
+        let (entries, attested) = self.open_entries(&hashes)?;
+        let heads = self.check_attestations(attested, originator)?;
+        Ok(ReceivedRun::Next(Box::new(VerifiedRun { feed: *feed, run, signed: self.run.clone(), entries, heads })))
+    }
+
+    /// The entries' hashes, once they give the digest and the root that were signed.
+    fn check_hashes(&self, run: &Run) -> Result<Vec<EntryHash>, RunFault> {
+        if self.entries.len() as u64 != run.count {
+            return Err(RunFault::Entries);
+        }
+        let hashes: Vec<EntryHash> = self.entries.iter().map(RunEntry::hash).collect();
+        let after = digest::steps(run.before.digest, hashes.iter().copied());
+        let same = after == run.after && run::root(run.feed, run.before.length, &hashes) == run.root;
+        if same { Ok(hashes) } else { Err(RunFault::Entries) }
+    }
+
+    #[expect(clippy::type_complexity, reason = "entries, and what each attestation is to prove; used once")]
+    fn open_entries(&self, hashes: &[EntryHash]) -> Result<(Vec<(EntryHash, VerifiedEntry)>, Vec<Attested>), RunFault> {
+        let bodies: usize = self.carried.iter().map(|c| c.3.len()).sum();
+        if bodies > limits::RUN_BODY_BYTES_MAX {
+            return Err(RunFault::TooLarge);
+        }
+        let mut attested: Vec<Attested> = self.attestations.iter().map(|_| Attested::default()).collect();
+        let mut carried = self.carried.iter().peekable();
+        let mut entries = Vec::with_capacity(self.entries.len());
+        for (index, (entry, hash)) in self.entries.iter().zip(hashes).enumerate() {
+            let body = carried.next_if(|c| usize::from(c.0) == index);
+            let opened = match entry {
+                RunEntry::Hash(_) => VerifiedEntry::Closed,
+                RunEntry::Open(bytes) => {
+                    match Entry::from_bytes(bytes).map_err(|fault| RunFault::Entry { index, fault })? {
+                        Entry::Withdrawal { record, code, .. } => VerifiedEntry::Withdrawal { record, code },
+                        Entry::Refusal { number, code, .. } => VerifiedEntry::Refusal { number, code },
+                        Entry::Release { hash: released, record, .. } => {
+                            let body = body.ok_or(RunFault::Carried { index })?;
+                            if Release::hash(&body.3) != released {
+                                return Err(RunFault::Release { index });
+                            }
+                            VerifiedEntry::Release(Box::new(open_release(index, body, record, &mut attested)?))
+                        }
+                    }
+                }
+            };
+            if body.is_some() && !matches!(opened, VerifiedEntry::Release(_)) {
+                return Err(RunFault::Carried { index });
+            }
+            entries.push((*hash, opened));
+        }
+        match carried.next() {
+            Some(left) => Err(RunFault::Carried { index: usize::from(left.0) }),
+            None => Ok((entries, attested)),
+        }
+    }
+
+    fn check_attestations(
+        &self,
+        attested: Vec<Attested>,
+        originator: impl Fn(OrgId, KeyId) -> Option<PublicKey>,
+    ) -> Result<Vec<Head>, RunFault> {
+        let mut seen = BTreeSet::new();
+        let mut heads = Vec::with_capacity(attested.len());
+        for (index, (attestation, attested)) in self.attestations.iter().zip(attested).enumerate() {
+            let org = attested.originator.ok_or(RunFault::Surplus { index })?;
+            let head = prove(attestation, org, attested.records, &originator)
+                .map_err(|fault| RunFault::Attestation { index, fault })?;
+            if !seen.insert(head.id) {
+                return Err(RunFault::Surplus { index });
+            }
+            heads.push(head);
+        }
+        Ok(heads)
+    }
+}
+
+/// Whether the run follows what is held (`None`), or is known or a fork. A gap or overlap is the sender's fault.
+fn place(run: &Run, held: Cursor) -> Result<Option<ReceivedRun>, RunFault> {
+    let end = run.end();
+    if run.before.length == held.length {
+        return Ok((run.before.digest != held.digest).then(|| ReceivedRun::Fork(run.clone())));
+    }
+    if end.length == held.length && end.digest != held.digest {
+        return Ok(Some(ReceivedRun::Fork(run.clone())));
+    }
+    if end.length <= held.length {
+        return Ok(Some(ReceivedRun::Held(run.clone())));
+    }
+    Err(RunFault::Place { first: run.before.length, expected: held.length })
+}
+
+fn open_release(
+    index: usize,
+    carried: &Carried,
+    record: RecordId,
+    attested: &mut [Attested],
+) -> Result<VerifiedRelease, RunFault> {
+    let Carried(_, attestation, position, bytes) = carried;
+    let release = Release::from_bytes(bytes).map_err(|fault| RunFault::Entry { index, fault })?;
+    let (clause, version) = (release.clause(), release.version());
+    let verified = Verified::new(release.into_redacted()).map_err(|fault| RunFault::Record { index, fault })?;
+    if verified.id() != record {
+        return Err(RunFault::Release { index });
+    }
+    let attestation = usize::from(*attestation);
+    let group = attested.get_mut(attestation).ok_or(RunFault::Carried { index })?;
+    let originator = verified.header().originator;
+    if *group.originator.get_or_insert(originator) != originator {
+        return Err(RunFault::Attestation { index: attestation, fault: AttestationFault::Originator });
+    }
+    group.records.push((u32::from(*position), record));
+    Ok(VerifiedRelease { record: verified, clause, version, attestation, position: *position })
+}
+
+fn prove(
+    attestation: &Attestation,
+    org: OrgId,
+    mut records: Vec<(u32, RecordId)>,
+    originator: impl Fn(OrgId, KeyId) -> Option<PublicKey>,
+) -> Result<Head, AttestationFault> {
+    // A record and its supplement may share a run: one leaf.
+    records.sort_unstable();
+    records.dedup();
+    let key = originator(org, attestation.key()?).ok_or(SignatureFault::Key)?;
+    attestation.verify(org, &key, &records)
+}
