@@ -44,6 +44,17 @@ pub const RUN_BODY_BYTES_MAX: usize = 3 << 20;
 /// Runs sent and not yet countersigned, for each feed.
 pub const RUNS_IN_FLIGHT_MAX: usize = 4;
 
+/// Feeds that one list of heads may name.
+pub const FEEDS_PER_PARTNER_MAX: usize = 256;
+/// Protocol versions that a greeting may list.
+pub const VERSIONS_MAX: usize = 8;
+/// Bytes of control messages that wait to be sent to one partner.
+pub const CONTROL_QUEUE_BYTES_MAX: usize = 4 << 20;
+/// Bytes of runs that wait to be sent to one partner.
+pub const RUN_QUEUE_BYTES_MAX: usize = 16 << 20;
+/// Time that each opening message of a session may take, in milliseconds.
+pub const OPENING_TIMEOUT_MS: u64 = 10_000;
+
 /// A card with its signature.
 pub const CARD_BYTES_MAX: usize = 32 << 10;
 /// Keys listed by one card, past ones included.
@@ -81,6 +92,8 @@ pub const CLOCK_SKEW_MS_MAX: u64 = 5 * 60 * 1_000;
 const _: () = assert!(SLOTS == 1 << SLOT_TREE_DEPTH, "the slot tree has one leaf for each slot");
 const _: () = assert!(BATCH_RECORDS_MAX == 1 << BATCH_TREE_DEPTH, "the batch tree has one leaf for each record");
 const _: () = assert!(RUN_ENTRIES_MAX == 1 << RUN_TREE_DEPTH, "the run tree has one leaf for each entry");
+const _: () = assert!(RUN_QUEUE_BYTES_MAX >= FRAME_BYTES_MAX, "any run can wait");
+const _: () = assert!(FEEDS_PER_PARTNER_MAX >= 2 * AGREEMENTS_PER_PARTNER_MAX, "every agreement has its feeds");
 const _: () = assert!(RELEASE_BYTES_MAX < RUN_BODY_BYTES_MAX, "any single release fits a run");
 const _: () = assert!(RUN_BODY_BYTES_MAX + (512 << 10) <= FRAME_BYTES_MAX, "a run with its proofs fits a frame");
 const _: () = assert!(

@@ -1,0 +1,153 @@
+//! The sending side of a session: which feeds the partner showed a head for, what may be sent, what waits.
+//!
+//! INVARIANT: no run is queued for a feed before the partner has shown its head of that feed in this session, and each
+//! run begins where the one before ended. Nothing here is acknowledged: that is the ledger's, once
+//! the shell has verified the receipt.
+
+use super::machine::SendError;
+use crate::{
+    error::PeerFault,
+    feed::{Cursor, FeedKey, Receipt, Run},
+    id::{AgreementId, FeedId, Hash},
+    limits,
+};
+use std::collections::{BTreeMap, VecDeque};
+
+/// A run that was taken for sending.
+struct InFlight {
+    before: Cursor,
+    end: Cursor,
+    root: Hash,
+}
+
+struct Outgoing {
+    key: FeedKey,
+    /// Where the next run begins.
+    next: Cursor,
+    in_flight: VecDeque<InFlight>,
+    stopped: bool,
+}
+
+struct Queued {
+    feed: FeedId,
+    bytes: Vec<u8>,
+}
+
+/// What a receipt means for what is in flight.
+pub(super) enum Acknowledged {
+    /// It countersigns the oldest run in flight.
+    Run(FeedKey),
+    /// It countersigns another history.
+    Fork(FeedKey, Cursor),
+    /// The feed is stopped: nobody needs it.
+    Stopped,
+}
+
+#[derive(Default)]
+pub(super) struct Sending {
+    feeds: BTreeMap<FeedId, Outgoing>,
+    queue: VecDeque<Queued>,
+    queued_bytes: usize,
+}
+
+impl Sending {
+    /// The partner shows what it countersigned last. The first showing in a session counts.
+    pub(super) fn show(&mut self, key: FeedKey, head: Cursor) {
+        self.feeds.entry(key.id()).or_insert_with(|| Outgoing {
+            key,
+            next: head,
+            in_flight: VecDeque::new(),
+            stopped: false,
+        });
+    }
+
+    pub(super) fn stop(&mut self, feed: FeedId) {
+        self.drop_queued(|f| f == feed);
+        if let Some(outgoing) = self.feeds.get_mut(&feed) {
+            outgoing.stopped = true;
+        }
+    }
+
+    /// Where the next run of a feed begins; `None` before the partner has shown its head.
+    pub(super) fn next(&self, feed: FeedId) -> Option<Cursor> {
+        self.feeds.get(&feed).filter(|f| !f.stopped).map(|f| f.next)
+    }
+
+    /// How many runs may be sent now.
+    pub(super) fn window(&self, feed: FeedId) -> usize {
+        if self.queued_bytes >= limits::RUN_QUEUE_BYTES_MAX {
+            return 0;
+        }
+        let open = self.feeds.get(&feed).filter(|f| !f.stopped);
+        open.map_or(0, |f| limits::RUNS_IN_FLIGHT_MAX.saturating_sub(f.in_flight.len()))
+    }
+
+    /// Takes an encoded run for sending.
+    pub(super) fn push(&mut self, run: &Run, bytes: Vec<u8>) -> Result<(), SendError> {
+        let outgoing = self.feeds.get_mut(&run.feed).ok_or(SendError::NotShown)?;
+        if outgoing.stopped {
+            return Err(SendError::Stopped);
+        }
+        if run.before != outgoing.next {
+            return Err(SendError::OutOfPlace { next: outgoing.next.length });
+        }
+        let waiting = self.queued_bytes.saturating_add(bytes.len());
+        if outgoing.in_flight.len() >= limits::RUNS_IN_FLIGHT_MAX || waiting > limits::RUN_QUEUE_BYTES_MAX {
+            return Err(SendError::WindowFull);
+        }
+        outgoing.in_flight.push_back(InFlight { before: run.before, end: run.end(), root: run.root });
+        outgoing.next = run.end();
+        self.queued_bytes = waiting;
+        self.queue.push_back(Queued { feed: run.feed, bytes });
+        Ok(())
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Vec<u8>> {
+        let queued = self.queue.pop_front()?;
+        self.queued_bytes = self.queued_bytes.saturating_sub(queued.bytes.len());
+        Some(queued.bytes)
+    }
+
+    /// Drops the runs of an agreement that wait; returns how many.
+    pub(super) fn withdraw(&mut self, agreement: AgreementId) -> usize {
+        let feeds: Vec<FeedId> =
+            self.feeds.iter().filter(|(_, f)| f.key.agreement == agreement).map(|(id, _)| *id).collect();
+        self.drop_queued(|feed| feeds.contains(&feed))
+    }
+
+    fn drop_queued(&mut self, of: impl Fn(FeedId) -> bool) -> usize {
+        let waiting = std::mem::take(&mut self.queue);
+        let (dropped, kept): (VecDeque<Queued>, VecDeque<Queued>) = waiting.into_iter().partition(|q| of(q.feed));
+        self.queue = kept;
+        for queued in &dropped {
+            self.queued_bytes = self.queued_bytes.saturating_sub(queued.bytes.len());
+            // What waits is the newest of its feed, so the newest in flight goes with it.
+            if let Some(outgoing) = self.feeds.get_mut(&queued.feed)
+                && let Some(run) = outgoing.in_flight.pop_back()
+            {
+                outgoing.next = run.before;
+            }
+        }
+        dropped.len()
+    }
+
+    /// Compares a receipt with the oldest run in flight. The shell verifies its signature.
+    pub(super) fn acknowledge(&mut self, receipt: &Receipt) -> Result<Acknowledged, PeerFault> {
+        let outgoing = self.feeds.get_mut(&receipt.feed).ok_or(PeerFault::Feed)?;
+        if outgoing.stopped {
+            return Ok(Acknowledged::Stopped);
+        }
+        let oldest = outgoing.in_flight.front().ok_or(PeerFault::Receipt)?;
+        if receipt.held.length != oldest.end.length {
+            return Err(PeerFault::Receipt);
+        }
+        if receipt.held != oldest.end {
+            return Ok(Acknowledged::Fork(outgoing.key, oldest.end));
+        }
+        if receipt.root != oldest.root {
+            return Err(PeerFault::Receipt);
+        }
+        outgoing.in_flight.pop_front();
+        Ok(Acknowledged::Run(outgoing.key))
+    }
+}
