@@ -62,6 +62,9 @@ pub enum BatchError {
     /// The same record twice.
     #[error("a record stands twice in the batch")]
     Repeated,
+    /// What was kept of a batch does not belong together.
+    #[error("the records, secret and head that were kept are not of one batch")]
+    Parts,
     /// The head could not be encoded.
     #[error(transparent)]
     Codec(#[from] CodecError),
@@ -156,13 +159,18 @@ impl Batch {
     }
 
     /// A batch from what its originator keeps: the records in their order, the secret and the signed head.
+    /// Refuses parts that do not give the root in the head.
     pub fn from_parts(records: &[RecordId], secret: &[u8; 32], head: SignatureBytes) -> Result<Self, BatchError> {
         let prf = Prf::new(secret);
         let leaves = Self::place(records, &prf)?;
-        let id = {
+        let (id, wire) = {
             let parsed = head.parse().map_err(|_| CodecError::Shape)?;
-            id_of(parsed.danger_unverified_payload())
+            let payload = parsed.danger_unverified_payload();
+            (id_of(payload), codec::from_slice::<WireHead>(payload, Bounds::bytes(HEAD_BYTES_MAX))?)
         };
+        if TREE.root(&hashed(&leaves), filler(&prf)) != wire.root {
+            return Err(BatchError::Parts);
+        }
         Ok(Self { leaves, prf, head, id })
     }
 
@@ -246,3 +254,7 @@ impl Attestation {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "batch_tests.rs"]
+mod tests;

@@ -3,6 +3,10 @@
 //! INVARIANT: no two labels are equal (a test compares them); a label is hashed with a zero byte
 //! after it, so bytes signed or hashed for one purpose mean nothing for another.
 
+/// Tag of a log's leaf (RFC 9162): SHA-256(tag, entry).
+pub const TAG_LOG_LEAF: u8 = 0x00;
+/// Tag of a log's node (RFC 9162).
+pub const TAG_LOG_NODE: u8 = 0x01;
 /// Tag of a slot tree leaf: SHA-256(tag, slot, salt, value).
 pub const TAG_SLOT_LEAF: u8 = 0x10;
 /// Tag of a slot tree node.
@@ -128,6 +132,8 @@ mod tests {
     #[test]
     fn tags_are_apart() {
         let tags = [
+            TAG_LOG_LEAF,
+            TAG_LOG_NODE,
             TAG_SLOT_LEAF,
             TAG_SLOT_NODE,
             TAG_BATCH_LEAF,

@@ -19,9 +19,14 @@ pub mod id;
 pub mod identity;
 pub mod label;
 pub mod limits;
+pub mod merkle;
 pub mod primitive;
 pub mod record;
 pub mod session;
+#[cfg(test)]
+mod spec;
+#[cfg(test)]
+mod suites;
 pub mod time;
 pub mod tree;
 pub mod value;

@@ -1,3 +1,18 @@
-//! Who an organisation is: its card, its words, its certificates.
+//! Who a partner is: the organisation card, the words that confirm it, and its keys by purpose.
+//!
+//! Called when partners pair and whenever a signature's key is looked up. Nothing here reads a
+//! clock or trusts a card by itself: a card becomes a [`Card`] only with the digest that people
+//! confirmed, or as the successor of one.
 
+mod armour;
+mod card;
 pub mod chain;
+mod payload;
+#[cfg(test)]
+pub(crate) mod samples;
+mod words;
+
+pub use armour::{ArmourFault, armoured, unarmoured};
+pub use card::{Card, CardFault, UnconfirmedCard};
+pub use payload::{Address, CardKey, CardPayload, Contact, PayloadFault, Purpose, next_root};
+pub use words::{Words, WordsFault};

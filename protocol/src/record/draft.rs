@@ -148,16 +148,16 @@ impl Draft {
     /// Computes every derived rung whose finer slot is present.
     fn climb(&mut self) -> Result<(), DraftError> {
         for slot in self.kind.slots() {
-            let Some(derived) = slot.rung.and_then(|r| r.derived) else { continue };
-            let Some(finer) = self.values.get(&derived.from) else { continue };
-            let computed = derived.rule.apply(finer);
-            let stated = self.values.get(&slot.number);
-            if stated.is_some() && stated != computed.as_ref() {
-                let fine = self.kind.slot_number(derived.from).map_or("", |s| s.name);
-                return Err(DraftError::Contradiction { coarse: slot.name, fine });
-            }
-            if let Some(value) = computed {
-                self.values.insert(slot.number, value);
+            for (finer, rule) in self.kind.finer(slot) {
+                let Some(value) = self.values.get(&finer.number) else { continue };
+                let computed = rule.apply(value);
+                let stated = self.values.get(&slot.number);
+                if stated.is_some() && stated != computed.as_ref() {
+                    return Err(DraftError::Contradiction { coarse: slot.name, fine: finer.name });
+                }
+                if let Some(value) = computed {
+                    self.values.insert(slot.number, value);
+                }
             }
         }
         Ok(())

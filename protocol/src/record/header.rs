@@ -61,7 +61,7 @@ pub struct HandlingFloor {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class: Option<String>,
     /// Europol handling codes H0 to H3, rising.
-    #[serde(default, rename = "eu-hc", skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, rename = "eu-hc", skip_serializing_if = "Vec::is_empty", deserialize_with = "some")]
     pub eu_hc: Vec<u8>,
     /// Originator control: onward only with the originator's signed grant.
     pub orcon: bool,
@@ -71,6 +71,12 @@ pub struct HandlingFloor {
     /// Not released before this time.
     #[serde(default, rename = "not-before", skip_serializing_if = "Option::is_none")]
     pub not_before: Option<UnixMillis>,
+}
+
+/// A list that is there has something in it: empty ones are left out, so that a floor has one encoding.
+fn some<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+    let codes = Vec::<u8>::deserialize(deserializer)?;
+    if codes.is_empty() { Err(serde::de::Error::custom("an empty list")) } else { Ok(codes) }
 }
 
 impl HandlingFloor {
@@ -92,7 +98,9 @@ impl HandlingFloor {
     }
 
     fn is_well_formed(&self) -> bool {
-        let text = |t: &Option<String>| t.as_ref().is_none_or(|t| !t.is_empty() && t.len() <= limits::NAME_BYTES_MAX);
+        let plain =
+            |t: &String| !t.is_empty() && t.len() <= limits::NAME_BYTES_MAX && !t.chars().any(super::shape::forbidden);
+        let text = |t: &Option<String>| t.as_ref().is_none_or(plain);
         text(&self.hc3)
             && text(&self.class)
             && self.destroy_on.as_ref().is_none_or(|t| super::ladder::Edtf::parse(t).is_some())

@@ -238,6 +238,19 @@ impl Kind {
         self.slots().find(|slot| slot.name == name)
     }
 
+    /// The finer slots from which a derived rung follows, with the rule: the one that its row names,
+    /// and for a year also the month on the same ladder.
+    pub(super) fn finer(self, slot: &Slot) -> impl Iterator<Item = (&'static Slot, Rule)> {
+        let rung = slot.rung;
+        let derived = rung.and_then(|r| r.derived);
+        self.slots().filter_map(move |other| {
+            let rule = derived?.rule;
+            let month = other.rung.filter(|r| Some(r.ladder) == rung.map(|own| own.ladder)).and_then(|r| r.derived);
+            let is_month = rule == Rule::Year && month.is_some_and(|d| d.rule == Rule::Month);
+            (derived?.from == other.number || is_month).then_some((other, rule))
+        })
+    }
+
     /// A slot by number.
     pub fn slot_number(self, number: u8) -> Option<&'static Slot> {
         self.slots().find(|slot| slot.number == number)

@@ -12,6 +12,8 @@ mod redact;
 mod shape;
 mod slots;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod verify;
 
 pub use draft::{Draft, DraftError};

@@ -99,11 +99,15 @@ impl Verified {
     }
 
     fn check_ladders(&self) -> Result<(), RecordFault> {
-        for row in self.header().kind.slots() {
-            let Some(derived) = row.rung.and_then(|r| r.derived) else { continue };
-            let (Some(coarse), Some(fine)) = (self.value(row.number), self.value(derived.from)) else { continue };
-            if derived.rule.apply(fine).as_ref() != Some(coarse) {
-                return Err(RecordFault::Ladder { coarse: row.number, fine: derived.from });
+        let kind = self.header().kind;
+        for row in kind.slots() {
+            let Some(coarse) = self.value(row.number) else { continue };
+            for (finer, rule) in kind.finer(row) {
+                let contradicts =
+                    self.value(finer.number).is_some_and(|fine| rule.apply(fine).as_ref() != Some(coarse));
+                if contradicts {
+                    return Err(RecordFault::Ladder { coarse: row.number, fine: finer.number });
+                }
             }
         }
         Ok(())

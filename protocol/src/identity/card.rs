@@ -1,0 +1,226 @@
+//! A card's way to trust: parsed and self-consistent ([`UnconfirmedCard`]), then confirmed ([`Card`]).
+//!
+//! A card signed by the root that it brings proves that its parts belong together, and nothing about
+//! who made it. Only the digest that two people compared over the telephone, or an earlier card of
+//! the same organisation, makes it a [`Card`], and only a [`Card`] hands out keys.
+
+use super::{
+    armour::{self, ArmourFault},
+    payload::{CardKey, CardPayload, PayloadFault, Purpose},
+    words::Words,
+};
+use crate::{
+    cose::{self, Sign1, SignatureFault},
+    id::{CardDigest, KeyId, OrgId},
+    label, limits,
+    primitive::{PublicKey, SigningKey, labelled},
+    time::UnixMillis,
+};
+
+/// A card that is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CardFault {
+    /// The text around it.
+    #[error(transparent)]
+    Armour(#[from] ArmourFault),
+    /// What it says is not well-formed.
+    #[error(transparent)]
+    Payload(#[from] PayloadFault),
+    /// Its signature.
+    #[error("the card is not signed by its own root: {0}")]
+    Signature(#[from] SignatureFault),
+    /// The organisation's id is not that of the root.
+    #[error("the card claims an organisation that its root key is not")]
+    Organisation,
+    /// Not the card that people confirmed.
+    #[error("this is not the card that was confirmed: compare the twelve words again")]
+    Unconfirmed,
+    /// A card of another organisation where an update was expected.
+    #[error("the card is of another organisation: pair with it anew")]
+    OtherOrganisation,
+    /// Another root than the one that we know.
+    #[error("the card has another root than before: confirm it by voice again")]
+    OtherRoot,
+    /// Not newer than the one that we know.
+    #[error("the card has number `{given}`, and number `{known}` is known: ask for the newest")]
+    NotNewer {
+        /// Its number.
+        given: u64,
+        /// The number known.
+        known: u64,
+    },
+}
+
+impl CardPayload {
+    /// Signs the card with an Ed25519 root key: COSE_Sign1, as it is exchanged.
+    pub fn sign_with(&self, root: &SigningKey) -> Result<Vec<u8>, CardFault> {
+        let payload = self.to_bytes()?;
+        signed_by_root(cose::sign(label::SIGN_CARD, root, &payload))
+    }
+
+    /// The bytes that a root key kept elsewhere signs; give the result to [`CardPayload::assemble`].
+    pub fn to_be_signed(&self) -> Result<Vec<u8>, CardFault> {
+        let root = self.root_key()?;
+        Ok(cose::to_be_signed(label::SIGN_CARD, root.algorithm(), root.id(), &self.to_bytes()?))
+    }
+
+    /// Puts a signature made elsewhere (64 bytes: Ed25519, or r and s of ES256) to the card.
+    pub fn assemble(&self, signature: &[u8]) -> Result<Vec<u8>, CardFault> {
+        let root = self.root_key()?;
+        signed_by_root(cose::assemble(root.algorithm(), root.id(), &self.to_bytes()?, signature))
+    }
+}
+
+/// Nothing leaves that a partner would refuse: another key, a damaged signature.
+fn signed_by_root(bytes: Vec<u8>) -> Result<Vec<u8>, CardFault> {
+    UnconfirmedCard::from_bytes(&bytes)?;
+    Ok(bytes)
+}
+
+/// A card whose parts fit and whose own root signed it. Nothing says yet who made it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnconfirmedCard {
+    payload: CardPayload,
+    root: PublicKey,
+    digest: CardDigest,
+    bytes: Vec<u8>,
+}
+
+impl UnconfirmedCard {
+    /// Reads a card as people exchange it: in its armour.
+    pub fn from_armour(text: &str) -> Result<Self, CardFault> {
+        Self::from_bytes(&armour::unarmoured(text)?)
+    }
+
+    /// Reads a card: form, root, signature, and that the root is the organisation it claims.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, CardFault> {
+        let signed = Sign1::parse(bytes, limits::CARD_BYTES_MAX)?;
+        let payload = CardPayload::from_bytes(signed.danger_unverified_payload())?;
+        let root = payload.root_key()?;
+        let digest = CardDigest::from_bytes(labelled(label::CARD_DIGEST, &[signed.verify(label::SIGN_CARD, &root)?]));
+        if payload.org.as_bytes() != root.id().as_bytes() {
+            return Err(CardFault::Organisation);
+        }
+        Ok(Self { payload, root, digest, bytes: bytes.to_vec() })
+    }
+
+    /// Trusts the card: `confirmed` is the digest whose words people compared, or that we stored then.
+    pub fn confirm(self, confirmed: CardDigest) -> Result<Card, CardFault> {
+        if confirmed == self.digest { Ok(Card::new(self)) } else { Err(CardFault::Unconfirmed) }
+    }
+
+    /// What it says, to be shown before it is confirmed.
+    pub fn payload(&self) -> &CardPayload {
+        &self.payload
+    }
+    /// Digest of what it says.
+    pub fn digest(&self) -> CardDigest {
+        self.digest
+    }
+    /// The twelve words to compare over the telephone.
+    pub fn words(&self) -> Words {
+        Words::of(self.digest)
+    }
+    /// The card as it came.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// A card that we trust: the only source of an organisation's keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Card {
+    inner: UnconfirmedCard,
+    /// Ids of the listed keys, in their order.
+    ids: Vec<KeyId>,
+}
+
+impl Card {
+    fn new(inner: UnconfirmedCard) -> Self {
+        let ids = inner.payload.keys.iter().map(|k| k.key.id()).collect();
+        Self { inner, ids }
+    }
+
+    /// Reads a card that was confirmed before, by the digest stored then.
+    pub fn from_store(bytes: &[u8], confirmed: CardDigest) -> Result<Self, CardFault> {
+        UnconfirmedCard::from_bytes(bytes)?.confirm(confirmed)
+    }
+
+    /// Takes a newer card of the same organisation, signed by the same root. The newest decides.
+    pub fn verify_update(previous: &Self, newer: UnconfirmedCard) -> Result<Self, CardFault> {
+        if newer.payload.org != previous.org() {
+            return Err(CardFault::OtherOrganisation);
+        }
+        if newer.root != previous.inner.root {
+            return Err(CardFault::OtherRoot);
+        }
+        let (known, given) = (previous.payload().number, newer.payload.number);
+        if given <= known {
+            return Err(CardFault::NotNewer { given, known });
+        }
+        Ok(Self::new(newer))
+    }
+
+    /// The key with this id, if it is listed for this purpose and counts at `at`.
+    ///
+    /// `at` is when the signature is *proved* to have existed (a witnessed checkpoint or countersigned
+    /// run that covers it), not the time that it states; without a proof it is now.
+    pub fn key(&self, purpose: Purpose, id: KeyId, at: UnixMillis) -> Option<PublicKey> {
+        self.listed(purpose, id).filter(|entry| entry.counts_at(at)).map(|entry| entry.key.clone())
+    }
+
+    /// The key to expect of this organisation at `at`: of those that count, the one that began last.
+    pub fn current(&self, purpose: Purpose, at: UnixMillis) -> Option<&CardKey> {
+        self.keys(purpose).filter(|entry| entry.counts_at(at)).max_by_key(|entry| entry.from)
+    }
+
+    /// The entry of a key, whether it counts or not.
+    pub fn listed(&self, purpose: Purpose, id: KeyId) -> Option<&CardKey> {
+        let (_, entry) = self.ids.iter().zip(&self.payload().keys).find(|(listed, _)| **listed == id)?;
+        (entry.purpose == purpose).then_some(entry)
+    }
+
+    /// Every key of a purpose, former ones included.
+    pub fn keys(&self, purpose: Purpose) -> impl Iterator<Item = &CardKey> {
+        self.payload().keys.iter().filter(move |entry| entry.purpose == purpose)
+    }
+
+    /// Keys that were revoked or are in other hands: no connection under them is taken.
+    pub fn withdrawn(&self) -> impl Iterator<Item = KeyId> {
+        let entries = self.ids.iter().zip(&self.payload().keys);
+        entries.filter(|(_, entry)| entry.revoked.is_some() || entry.compromised.is_some()).map(|(id, _)| *id)
+    }
+
+    /// The organisation.
+    pub fn org(&self) -> OrgId {
+        self.inner.payload.org
+    }
+    /// What it says.
+    pub fn payload(&self) -> &CardPayload {
+        &self.inner.payload
+    }
+    /// The root key.
+    pub fn root(&self) -> &PublicKey {
+        &self.inner.root
+    }
+    /// Digest of what it says.
+    pub fn digest(&self) -> CardDigest {
+        self.inner.digest
+    }
+    /// Its twelve words.
+    pub fn words(&self) -> Words {
+        self.inner.words()
+    }
+    /// The card as it came.
+    pub fn bytes(&self) -> &[u8] {
+        &self.inner.bytes
+    }
+    /// The card in its armour, to be given to partners.
+    pub fn to_armour(&self) -> String {
+        armour::armoured(&self.inner.bytes)
+    }
+}
+
+#[cfg(test)]
+#[path = "card_tests.rs"]
+mod tests;
