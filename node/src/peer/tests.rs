@@ -441,7 +441,8 @@ async fn of_two_connections_both_sides_keep_the_same() -> Fallible {
         let (by_a, at_b, by_b, at_a) = (by_a?, at_b?, by_b?, at_a?);
         let (of_a, of_b) = (Links::new(a.id), Links::new(b.id));
         // Each side sees the two in another order.
-        let (first, second) = if smaller_first { ((&by_a, &by_b), (&at_a, &at_b)) } else { ((&at_a, &at_b), (&by_a, &by_b)) };
+        let (first, second) =
+            if smaller_first { ((&by_a, &by_b), (&at_a, &at_b)) } else { ((&at_a, &at_b), (&by_a, &by_b)) };
         of_a.keep(first.0);
         of_b.keep(first.1);
         of_a.keep(second.0);
