@@ -8,7 +8,7 @@ use super::{
     book::SharedBook,
     tls::{self, Identity, Refusal, Refusals, Trust},
 };
-use entente_protocol::{id::OrgId, identity::chain::ClaimedIdentity, time::UnixMillis};
+use entente_protocol::{id::OrgId, identity::chain::ClaimedIdentity, session::CloseCode, time::UnixMillis};
 use quinn::{
     ClientConfig, Connecting, Connection, ConnectionError, EndpointConfig, Incoming, NoneTokenStore, ServerConfig,
     TokioRuntime, TransportConfig, ValidationTokenConfig, VarInt,
@@ -236,8 +236,8 @@ impl Endpoint {
     }
 
     /// Closes everything at once and answers nothing more.
-    pub fn close(&self, code: u32) {
-        self.quinn.close(VarInt::from_u32(code), &[]);
+    pub fn close(&self, code: CloseCode) {
+        self.quinn.close(VarInt::from_u32(code.0), &[]);
     }
     /// Waits until every connection has said that it is closed.
     pub async fn drained(&self) {
@@ -300,7 +300,7 @@ async fn finish(connecting: Connecting, refusals: &Refusals) -> Result<Connectio
 fn link(connection: Connection, trust: &Trust, expected: Option<OrgId>) -> Result<Link, ConnectError> {
     let protocol = connection.handshake_data().and_then(|data| data.downcast::<HandshakeData>().ok());
     if protocol.and_then(|data| data.protocol).as_deref() != Some(tls::ALPN) {
-        connection.close(VarInt::from_u32(0), &[]);
+        connection.close(VarInt::from_u32(CloseCode::VERSION.0), &[]);
         return Err(ConnectError::Protocol);
     }
     let chain = connection.peer_identity().and_then(|any| any.downcast::<Vec<CertificateDer<'static>>>().ok());
@@ -308,7 +308,7 @@ fn link(connection: Connection, trust: &Trust, expected: Option<OrgId>) -> Resul
     match tls::partner(trust, chain.as_deref().map_or(&[], Vec::as_slice), expected, usage) {
         Ok(identity) => Ok(Link { peer: identity.org, connection, dialed: expected.is_some(), identity }),
         Err(refusal) => {
-            connection.close(VarInt::from_u32(0), &[]);
+            connection.close(VarInt::from_u32(CloseCode::REMOVED.0), &[]);
             Err(ConnectError::Refused(refusal))
         }
     }

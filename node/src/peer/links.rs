@@ -6,22 +6,12 @@ use super::{
     book::{Book, PartnerState},
     endpoint::Link,
 };
-use entente_protocol::{id::OrgId, time::UnixMillis};
+use entente_protocol::{id::OrgId, session::CloseCode, time::UnixMillis};
 use quinn::VarInt;
 use std::{
     collections::BTreeMap,
     sync::{Mutex, PoisonError},
 };
-
-/// Close codes that a connection may end with before or beside its session.
-pub mod close {
-    /// The node is shutting down, or the peer is no longer needed.
-    pub const NORMAL: u32 = 0;
-    /// Another connection between the two is kept instead.
-    pub const SUPERSEDED: u32 = 1;
-    /// The peer is not, or no longer, somebody we talk to, or its certificate has ended.
-    pub const UNWELCOME: u32 = 2;
-}
 
 /// What became of a new link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,10 +42,10 @@ impl Links {
         let older = live.get(&link.peer).filter(|older| older.connection.close_reason().is_none());
         if let Some(older) = older {
             if older.dialed != link.dialed && !self.preferred(link) {
-                link.connection.close(VarInt::from_u32(close::SUPERSEDED), &[]);
+                link.connection.close(VarInt::from_u32(CloseCode::REPLACED.0), &[]);
                 return Kept::Other;
             }
-            older.connection.close(VarInt::from_u32(close::SUPERSEDED), &[]);
+            older.connection.close(VarInt::from_u32(CloseCode::REPLACED.0), &[]);
         }
         live.insert(link.peer, link.clone());
         Kept::This
@@ -70,10 +60,10 @@ impl Links {
     }
 
     /// Closes the link to `peer` at once: what was queued and not sent is dropped. Whether there was one.
-    pub fn cut(&self, peer: OrgId, code: u32) -> bool {
+    pub fn cut(&self, peer: OrgId, code: CloseCode) -> bool {
         let link = self.live.lock().unwrap_or_else(PoisonError::into_inner).remove(&peer);
         if let Some(link) = &link {
-            link.connection.close(VarInt::from_u32(code), &[]);
+            link.connection.close(VarInt::from_u32(code.0), &[]);
         }
         link.is_some()
     }
@@ -85,7 +75,7 @@ impl Links {
             live.values().filter(|link| !welcome(link, book, now)).map(|link| link.peer).collect()
         };
         for peer in &unwelcome {
-            self.cut(*peer, close::UNWELCOME);
+            self.cut(*peer, CloseCode::REMOVED);
         }
         unwelcome
     }

@@ -4,12 +4,18 @@
 //! storage: what a frame means is decided by the synchronous core, behind [`driver::Exchange`].
 //!
 //! Reading order: [`book`] (whom we know), [`issue`] and [`tls`] (identity), [`endpoint`] and [`links`]
-//! (connections), [`driver`] (one session over one connection), [`accept`] and [`dial`] (the loops).
+//! (connections), [`driver`] and [`fetch`] (one session, its files), [`accept`] and [`dial`] (the loops).
 
+pub mod accept;
 pub mod book;
+pub mod dial;
+pub mod driver;
 pub mod endpoint;
+pub mod fetch;
 pub mod issue;
+mod lane;
 pub mod links;
+pub mod stop;
 pub mod tls;
 
 #[cfg(test)]

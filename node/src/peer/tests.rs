@@ -1,1 +1,474 @@
-//! Peer tests.
+//! Handshakes over real QUIC on loopback: who gets in, and each way of not getting in.
+
+use super::{
+    Clock,
+    book::{Book, Partner, PartnerState, SharedBook},
+    endpoint::{ConnectError, Endpoint, Link, Settings},
+    issue::{self, NodeNames},
+    links::{Kept, Links},
+    tls::{self, Identity, Refusal, Refusals, Trust},
+};
+use entente_protocol::{
+    id::{KeyId, OrgId},
+    identity::chain::{CertificateFault, ChainFault},
+    primitive::sha256,
+    session::CloseCode,
+    time::UnixMillis,
+};
+use quinn::{ClientConfig, ConnectionError, VarInt, crypto::rustls::QuicClientConfig};
+use rcgen::{
+    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ED25519,
+    PublicKeyData, SanType,
+};
+use rustls::{
+    HandshakeKind, NamedGroup, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    quic,
+    version::TLS13,
+};
+use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
+
+type Fallible = Result<(), Box<dyn std::error::Error>>;
+
+/// 2026-11-22.
+const NOW: UnixMillis = UnixMillis(1_795_305_600_000);
+const DAY_MS: u64 = 86_400_000;
+
+/// An organisation with its keys, as a test needs it: everything in one hand.
+struct Org {
+    id: OrgId,
+    root: CertificateDer<'static>,
+    issuing: CertificateDer<'static>,
+    issuing_key: PrivatePkcs8KeyDer<'static>,
+    node: CertificateDer<'static>,
+    node_key: PrivatePkcs8KeyDer<'static>,
+}
+
+fn key() -> PrivatePkcs8KeyDer<'static> {
+    KeyPair::generate_for(&PKCS_ED25519).unwrap().serialize_der().into()
+}
+
+fn org(name: &str) -> Org {
+    let (root_key, issuing_key, node_key) = (key(), key(), key());
+    let root = issue::root(&format!("{name} root"), &root_key, &[1; 16], NOW).unwrap();
+    let id = issue::organisation(&issue::public_key(&root_key).unwrap());
+    let subject = issue::public_key(&issuing_key).unwrap();
+    let issuing = issue::issuing(&format!("{name} issuing"), &subject, &root, &root_key, &[2; 16], NOW).unwrap();
+    let dns = ["node.example".to_owned()];
+    let names = NodeNames { org: id, common: name, dns: &dns };
+    let subject = issue::public_key(&node_key).unwrap();
+    let node = issue::node(names, &subject, &issuing, &issuing_key, &[3; 16], NOW).unwrap();
+    Org { id, root, issuing, issuing_key, node, node_key }
+}
+
+impl Org {
+    fn chain(&self) -> Vec<CertificateDer<'static>> {
+        vec![self.node.clone(), self.issuing.clone()]
+    }
+    fn identity(&self) -> Identity {
+        Identity::new(self.id, self.chain(), self.node_key.clone_key(), NOW).unwrap()
+    }
+    fn partner(&self) -> Partner {
+        Partner { root: self.root.clone(), state: PartnerState::Active, revoked: BTreeSet::new(), addresses: vec![] }
+    }
+    /// A node at which `partners` are known.
+    fn endpoint(&self, partners: &[(OrgId, Partner)], now: UnixMillis) -> Endpoint {
+        let book = SharedBook::new(book(partners));
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        Endpoint::bind(any, self.identity(), book, Clock::new(move || now), Settings::default()).unwrap()
+    }
+    /// A chain whose node certificate was changed before it was signed.
+    fn odd(&self, change: impl FnOnce(&mut CertificateParams)) -> Vec<CertificateDer<'static>> {
+        let mut params = CertificateParams::default();
+        let at = time::OffsetDateTime::from_unix_timestamp((NOW.0 / 1_000).try_into().unwrap()).unwrap();
+        params.not_before = at - time::Duration::hours(1);
+        params.not_after = at + time::Duration::days(90);
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.use_authority_key_identifier_extension = true;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
+        params.subject_alt_names = vec![san(self.id)];
+        change(&mut params);
+        let pair = |key: &PrivatePkcs8KeyDer<'_>| KeyPair::from_pkcs8_der_and_sign_algo(key, &PKCS_ED25519).unwrap();
+        let issuer = Issuer::from_ca_cert_der(&self.issuing, pair(&self.issuing_key)).unwrap();
+        let node = params.signed_by(&pair(&self.node_key), &issuer).unwrap();
+        vec![node.der().clone(), self.issuing.clone()]
+    }
+}
+
+fn san(org: OrgId) -> SanType {
+    SanType::URI(entente_protocol::identity::chain::uri(&org).try_into().unwrap())
+}
+
+fn book(partners: &[(OrgId, Partner)]) -> Book {
+    Book { partners: partners.iter().cloned().collect() }
+}
+
+async fn answer(endpoint: &Endpoint) -> Result<Link, ConnectError> {
+    endpoint.arrival().await.expect("open").admit().await
+}
+
+/// `dialer` dials `expected` at `answerer`; what each of them got.
+async fn meet(
+    dialer: &Endpoint,
+    answerer: &Endpoint,
+    expected: OrgId,
+) -> (Result<Link, ConnectError>, Result<Link, ConnectError>) {
+    let at = answerer.local_addr().unwrap();
+    tokio::join!(dialer.dial(expected, at), answer(answerer))
+}
+
+/// Waits for a connection's end, but not for ever.
+async fn end(connection: &quinn::Connection) -> ConnectionError {
+    tokio::time::timeout(Duration::from_secs(5), connection.closed()).await.expect("it ends")
+}
+
+#[tokio::test]
+async fn both_sides_know_each_other() -> Fallible {
+    let (a, b) = (org("a"), org("b"));
+    let near = a.endpoint(&[(b.id, b.partner())], NOW);
+    let far = b.endpoint(&[(a.id, a.partner())], NOW);
+    let (dialed, answered) = meet(&near, &far, b.id).await;
+    let (dialed, answered) = (dialed?, answered?);
+    assert_eq!((dialed.peer, dialed.dialed, answered.peer, answered.dialed), (b.id, true, a.id, false));
+    let (mut send, _receive) = dialed.connection.open_bi().await?;
+    send.write_all(b"evidence").await?;
+    send.finish()?;
+    let (_send, mut receive) = answered.connection.accept_bi().await?;
+    assert_eq!(receive.read_to_end(64).await?, b"evidence");
+    assert_eq!(far.half_open(), 0);
+    Ok(())
+}
+
+/// Drives a handshake in memory; both ends, for what quinn does not show.
+fn shake(
+    client: rustls::ClientConfig,
+    server: rustls::ServerConfig,
+) -> Result<(quic::ClientConnection, quic::ServerConnection), rustls::Error> {
+    let name = ServerName::try_from("entente").unwrap();
+    let mut client = quic::ClientConnection::new(Arc::new(client), quic::Version::V1, name, vec![])?;
+    let mut server = quic::ServerConnection::new(Arc::new(server), quic::Version::V1, vec![])?;
+    for _ in 0..8 {
+        let mut flight = Vec::new();
+        while client.write_hs(&mut flight).is_some() {}
+        server.read_hs(&flight)?;
+        let mut flight = Vec::new();
+        while server.write_hs(&mut flight).is_some() {}
+        client.read_hs(&flight)?;
+    }
+    Ok((client, server))
+}
+
+fn trust(partners: &[(OrgId, Partner)]) -> Trust {
+    Trust { book: SharedBook::new(book(partners)), clock: Clock::new(|| NOW), refusals: Refusals::default() }
+}
+
+#[test]
+fn the_key_exchange_is_hybrid_and_nothing_is_resumed() -> Fallible {
+    let (a, b) = (org("a"), org("b"));
+    let (near, far) = (trust(&[(b.id, b.partner())]), trust(&[(a.id, a.partner())]));
+    let client = tls::client_config(&a.identity(), near, b.id)?;
+    let server = tls::server_config(&b.identity(), far)?;
+    assert_eq!(server.send_tls13_tickets, 0);
+    for _ in 0..2 {
+        let (client, server) = shake(client.clone(), server.clone())?;
+        assert!(!client.is_handshaking() && !server.is_handshaking());
+        for group in [client.negotiated_key_exchange_group(), server.negotiated_key_exchange_group()] {
+            assert_eq!(group.map(|group| group.name()), Some(NamedGroup::X25519MLKEM768));
+        }
+        assert_eq!(u16::from(NamedGroup::X25519MLKEM768), 0x11ec);
+        assert_eq!(client.handshake_kind(), Some(HandshakeKind::Full));
+        assert_eq!(server.handshake_kind(), Some(HandshakeKind::Full));
+        assert_eq!(client.tls13_tickets_received(), 0);
+        assert_eq!(client.protocol_version(), Some(rustls::ProtocolVersion::TLSv1_3));
+    }
+    Ok(())
+}
+
+/// `dialer`'s certificates are refused by `answerer` for the reason that `is` accepts.
+async fn refused_by_answerer(dialer: &Endpoint, answerer: &Endpoint, to: OrgId, is: impl Fn(&Refusal) -> bool) {
+    let (dialed, answered) = meet(dialer, answerer, to).await;
+    match answered {
+        Err(ConnectError::Refused(refusal)) => assert!(is(&refusal), "{refusal:?}"),
+        other => panic!("{other:?}"),
+    }
+    // TLS 1.3: the dialler may have finished first, and then learns of it, without a reason.
+    if let Ok(link) = dialed {
+        let told = end(&link.connection).await.to_string();
+        assert!(!told.contains("partner") && !told.contains("root") && !told.contains("Issuer"), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn wrong_partners_are_refused_by_the_answerer() {
+    let (a, b, c) = (org("a"), org("b"), org("c"));
+    let near = a.endpoint(&[(b.id, b.partner())], NOW);
+    let key_id = |der: &PrivatePkcs8KeyDer<'_>| KeyId::from_bytes(sha256(&[&issue::public_key(der).unwrap()]));
+
+    let other_root = Partner { root: c.root.clone(), ..a.partner() };
+    let far = b.endpoint(&[(a.id, other_root)], NOW);
+    refused_by_answerer(&near, &far, b.id, |r| matches!(r, Refusal::Path { org, .. } if *org == a.id)).await;
+    assert_eq!(far.refusals().count(), 1);
+
+    let far = b.endpoint(&[(c.id, c.partner())], NOW);
+    refused_by_answerer(&near, &far, b.id, |r| *r == Refusal::Stranger(a.id)).await;
+
+    let removed = Partner { state: PartnerState::Removed, ..a.partner() };
+    let far = b.endpoint(&[(a.id, removed)], NOW);
+    refused_by_answerer(&near, &far, b.id, |r| *r == Refusal::Removed(a.id)).await;
+
+    for revoked in [key_id(&a.node_key), key_id(&a.issuing_key)] {
+        let partner = Partner { revoked: BTreeSet::from([revoked]), ..a.partner() };
+        let far = b.endpoint(&[(a.id, partner)], NOW);
+        refused_by_answerer(&near, &far, b.id, |r| *r == Refusal::Revoked(a.id)).await;
+    }
+
+    let later = NOW.plus((issue::NODE_DAYS + 1) * DAY_MS);
+    let far = b.endpoint(&[(a.id, a.partner())], later);
+    let expired = |r: &Refusal| {
+        matches!(r, Refusal::Chain(ChainFault::Certificate { at: 0, fault: CertificateFault::Expired(_) }))
+    };
+    refused_by_answerer(&near, &far, b.id, expired).await;
+
+    let far = b.endpoint(&[(a.id, a.partner())], NOW.minus(DAY_MS));
+    let early = |r: &Refusal| {
+        matches!(r, Refusal::Chain(ChainFault::Certificate { at: 0, fault: CertificateFault::NotYetValid(_) }))
+    };
+    refused_by_answerer(&near, &far, b.id, early).await;
+}
+
+#[tokio::test]
+async fn wrong_partners_are_refused_by_the_dialer() {
+    let (a, b, c) = (org("a"), org("b"), org("c"));
+    let far = b.endpoint(&[(a.id, a.partner())], NOW);
+
+    let near = a.endpoint(&[(b.id, b.partner()), (c.id, c.partner())], NOW);
+    let (dialed, _) = meet(&near, &far, c.id).await;
+    let other = Refusal::OtherOrganisation { expected: c.id, found: b.id };
+    assert!(matches!(&dialed, Err(ConnectError::Refused(r)) if *r == other), "{dialed:?}");
+
+    let near = a.endpoint(&[(b.id, Partner { root: c.root.clone(), ..b.partner() })], NOW);
+    let (dialed, _) = meet(&near, &far, b.id).await;
+    assert!(matches!(&dialed, Err(ConnectError::Refused(Refusal::Path { .. }))), "{dialed:?}");
+}
+
+/// What a hostile client may change: everything but the lock itself.
+struct Hostile {
+    chain: Vec<CertificateDer<'static>>,
+    group: &'static dyn rustls::crypto::SupportedKxGroup,
+    alpn: &'static [u8],
+}
+
+#[derive(Debug)]
+struct TrustsAnybody;
+
+impl ServerCertVerifier for TrustsAnybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &rustls::DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &rustls::DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ED25519]
+    }
+}
+
+/// Lets a hostile client with `a`'s node key at `b`; what each of them got.
+async fn hostile(a: &Org, b: &Org, moves: Hostile) -> (ConnectionError, Result<Link, ConnectError>) {
+    let far = b.endpoint(&[(a.id, a.partner())], NOW);
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    provider.kx_groups = vec![moves.group];
+    let config = rustls::ClientConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(&[&TLS13])
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(TrustsAnybody));
+    let mut config = if moves.chain.is_empty() {
+        config.with_no_client_auth()
+    } else {
+        config.with_client_auth_cert(moves.chain, a.node_key.clone_key().into()).unwrap()
+    };
+    config.alpn_protocols = vec![moves.alpn.to_vec()];
+    let config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(config).unwrap()));
+    let client = quinn::Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let connecting = client.connect_with(config, far.local_addr().unwrap(), "node.example").unwrap();
+    let dial = async {
+        match connecting.await {
+            Ok(connection) => end(&connection).await,
+            Err(error) => error,
+        }
+    };
+    let answering = async {
+        let link = answer(&far).await;
+        if let Ok(link) = &link {
+            link.connection.close(VarInt::from_u32(77), &[]);
+        }
+        link
+    };
+    tokio::join!(dial, answering)
+}
+
+const HYBRID: &dyn rustls::crypto::SupportedKxGroup = rustls::crypto::aws_lc_rs::kx_group::X25519MLKEM768;
+
+#[tokio::test]
+async fn the_hostile_client_gets_in_when_it_behaves() -> Fallible {
+    // Without this, the refusals below could be for a reason of the rig's own.
+    let (a, b) = (org("a"), org("b"));
+    let (_, link) = hostile(&a, &b, Hostile { chain: a.chain(), group: HYBRID, alpn: tls::ALPN }).await;
+    assert_eq!(link?.peer, a.id);
+    let chain = a.odd(|_| {});
+    let (_, link) = hostile(&a, &b, Hostile { chain, group: HYBRID, alpn: tls::ALPN }).await;
+    assert_eq!(link?.peer, a.id);
+    Ok(())
+}
+
+#[tokio::test]
+async fn no_certificate_no_hybrid_or_another_protocol_is_refused() {
+    let (a, b) = (org("a"), org("b"));
+    let x25519 = rustls::crypto::aws_lc_rs::kx_group::X25519;
+    for (moves, alert) in [
+        (Hostile { chain: vec![], group: HYBRID, alpn: tls::ALPN }, rustls::AlertDescription::CertificateRequired),
+        (Hostile { chain: a.chain(), group: x25519, alpn: tls::ALPN }, rustls::AlertDescription::HandshakeFailure),
+        (Hostile { chain: a.chain(), group: HYBRID, alpn: b"h3" }, rustls::AlertDescription::NoApplicationProtocol),
+    ] {
+        let (told, link) = hostile(&a, &b, moves).await;
+        assert!(link.is_err(), "{alert:?}: {link:?}");
+        let ConnectionError::ConnectionClosed(close) = told else { panic!("{alert:?}: {told:?}") };
+        assert_eq!(u64::from(close.error_code), 0x100 + u64::from(u8::from(alert)), "{alert:?}: {close:?}");
+    }
+}
+
+#[tokio::test]
+async fn certificates_outside_the_profile_are_refused() {
+    let (a, b) = (org("a"), org("b"));
+    let c = org("c").id;
+    let wildcard = || SanType::DnsName("*.example".to_owned().try_into().unwrap());
+    let cases: Vec<(&str, Vec<CertificateDer<'static>>, CertificateFault)> = vec![
+        (
+            "client_only",
+            a.odd(|p| p.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth]),
+            CertificateFault::Purpose,
+        ),
+        ("any_purpose", a.odd(|p| p.extended_key_usages.push(ExtendedKeyUsagePurpose::Any)), CertificateFault::Purpose),
+        ("no_purpose", a.odd(|p| p.extended_key_usages.clear()), CertificateFault::Purpose),
+        ("no_organisation", a.odd(|p| p.subject_alt_names.clear()), CertificateFault::Name),
+        ("two_organisations", a.odd(|p| p.subject_alt_names.push(san(c))), CertificateFault::Name),
+        ("wildcard", a.odd(|p| p.subject_alt_names.push(wildcard())), CertificateFault::Wildcard),
+        ("no_authority", a.odd(|p| p.use_authority_key_identifier_extension = false), CertificateFault::KeyIdentifier),
+        ("ca_as_node", a.odd(|p| p.is_ca = IsCa::Ca(BasicConstraints::Constrained(0))), CertificateFault::Usage),
+        ("signs_certificates", a.odd(|p| p.key_usages.push(KeyUsagePurpose::KeyCertSign)), CertificateFault::Usage),
+        ("negative_serial", a.odd(|p| p.serial_number = Some(vec![0; 21].into())), CertificateFault::Serial),
+    ];
+    for (name, chain, fault) in cases {
+        let (_, link) = hostile(&a, &b, Hostile { chain, group: HYBRID, alpn: tls::ALPN }).await;
+        let expected = Refusal::Chain(ChainFault::Certificate { at: 0, fault });
+        assert!(matches!(&link, Err(ConnectError::Refused(r)) if *r == expected), "{name}: {link:?}");
+    }
+    // A certificate in another partner's name, properly issued by its own issuer.
+    let chain = a.odd(|p| p.subject_alt_names = vec![san(c)]);
+    let (_, link) = hostile(&a, &b, Hostile { chain, group: HYBRID, alpn: tls::ALPN }).await;
+    assert!(matches!(&link, Err(ConnectError::Refused(Refusal::Stranger(org))) if *org == c), "{link:?}");
+}
+
+#[tokio::test]
+async fn a_partner_cannot_speak_for_another() {
+    // `a` issues itself a certificate in `c`'s name; `b` knows both.
+    let (a, b, c) = (org("a"), org("b"), org("c"));
+    let far = trust(&[(a.id, a.partner()), (c.id, c.partner())]);
+    let chain = a.odd(|p| p.subject_alt_names = vec![san(c.id)]);
+    let refused = tls::partner(&far, &chain, None, tls::client_usage());
+    assert!(matches!(refused, Err(Refusal::Path { org, .. }) if org == c.id), "{refused:?}");
+    assert!(tls::partner(&far, &c.chain(), None, tls::client_usage()).is_ok());
+    drop(b);
+}
+
+#[tokio::test]
+async fn a_removed_partner_is_cut_at_once() -> Fallible {
+    let (a, b) = (org("a"), org("b"));
+    let near = a.endpoint(&[(b.id, b.partner())], NOW);
+    let far = b.endpoint(&[(a.id, a.partner())], NOW);
+    let links = Links::new(b.id);
+    let (dialed, answered) = meet(&near, &far, b.id).await;
+    let (dialed, answered) = (dialed?, answered?);
+    assert_eq!(links.keep(&answered), Kept::This);
+    assert!(links.review(&far.book().snapshot(), NOW).is_empty());
+    far.book().replace(book(&[(a.id, Partner { state: PartnerState::Removed, ..a.partner() })]));
+    assert_eq!(links.review(&far.book().snapshot(), NOW), vec![a.id]);
+    match end(&dialed.connection).await {
+        ConnectionError::ApplicationClosed(close) => {
+            assert_eq!(close.error_code, VarInt::from_u32(CloseCode::REMOVED.0));
+            assert!(close.reason.is_empty());
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(!links.connected(a.id));
+    // And it does not come back.
+    refused_by_answerer(&near, &far, b.id, |r| *r == Refusal::Removed(a.id)).await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn of_two_connections_both_sides_keep_the_same() -> Fallible {
+    let (a, b) = (org("a"), org("b"));
+    let (a, b) = if a.id < b.id { (a, b) } else { (b, a) };
+    let near = a.endpoint(&[(b.id, b.partner())], NOW);
+    let far = b.endpoint(&[(a.id, a.partner())], NOW);
+    for smaller_first in [true, false] {
+        let (by_a, at_b) = meet(&near, &far, b.id).await;
+        let (by_b, at_a) = meet(&far, &near, a.id).await;
+        let (by_a, at_b, by_b, at_a) = (by_a?, at_b?, by_b?, at_a?);
+        let (of_a, of_b) = (Links::new(a.id), Links::new(b.id));
+        // Each side sees the two in another order.
+        let (first, second) =
+            if smaller_first { ((&by_a, &by_b), (&at_a, &at_b)) } else { ((&at_a, &at_b), (&by_a, &by_b)) };
+        of_a.keep(first.0);
+        of_b.keep(first.1);
+        of_a.keep(second.0);
+        of_b.keep(second.1);
+        let kept = |links: &Links, peer| links.connection(peer).map(|connection| connection.stable_id());
+        assert_eq!(kept(&of_a, b.id), Some(by_a.connection.stable_id()));
+        assert_eq!(kept(&of_b, a.id), Some(at_b.connection.stable_id()));
+        end(&by_b.connection).await;
+        end(&at_a.connection).await;
+        of_a.cut(b.id, CloseCode::DONE);
+        end(&at_b.connection).await;
+    }
+    Ok(())
+}
+
+#[test]
+fn our_own_certificate_is_held_to_the_same_rules() {
+    let (a, b) = (org("a"), org("b"));
+    let late = NOW.plus((issue::NODE_DAYS + 1) * DAY_MS);
+    assert!(Identity::new(a.id, a.chain(), a.node_key.clone_key(), late).is_err());
+    assert!(Identity::new(b.id, a.chain(), a.node_key.clone_key(), NOW).is_err());
+    assert!(Identity::new(a.id, a.chain(), b.node_key.clone_key(), NOW).is_err());
+    let rsa = PrivatePkcs8KeyDer::from(vec![0x30, 0x00]);
+    assert!(issue::public_key(&rsa).is_err());
+    let subject = KeyPair::generate().unwrap().subject_public_key_info();
+    let dns = ["*.example".to_owned()];
+    let names = NodeNames { org: a.id, common: "a", dns: &dns };
+    assert!(issue::node(names, &subject, &a.issuing, &a.issuing_key, &[1; 16], NOW).is_err());
+}

@@ -257,13 +257,20 @@ impl Session {
 
     /// The next frame's content and its lane, the most urgent first.
     pub fn poll_frame(&mut self) -> Option<(Lane, Vec<u8>)> {
-        let queues = [&mut self.opening, &mut self.urgent, &mut self.control];
-        if let Some(bytes) = queues.into_iter().find_map(VecDeque::pop_front) {
-            self.control_bytes = self.control_bytes.saturating_sub(bytes.len());
-            return Some((Lane::Control, bytes));
+        [Lane::Control, Lane::Records].into_iter().find_map(|lane| self.poll_lane(lane).map(|bytes| (lane, bytes)))
+    }
+
+    /// The next frame's content of one lane, for a driver whose other lane is full: what is not polled
+    /// can still be withdrawn.
+    pub fn poll_lane(&mut self, lane: Lane) -> Option<Vec<u8>> {
+        if lane == Lane::Records {
+            // Our runs may not overtake our own opening: until it is said, they wait.
+            return if self.said < Said::Heads { None } else { self.sending.pop() };
         }
-        // Our runs may not overtake our own opening: until it is said, they wait.
-        if self.said < Said::Heads { None } else { self.sending.pop().map(|bytes| (Lane::Records, bytes)) }
+        let queues = [&mut self.opening, &mut self.urgent, &mut self.control];
+        let bytes = queues.into_iter().find_map(VecDeque::pop_front)?;
+        self.control_bytes = self.control_bytes.saturating_sub(bytes.len());
+        Some(bytes)
     }
 
     /// What happened, in its order.

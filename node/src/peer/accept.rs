@@ -1,0 +1,91 @@
+//! The accept loop, and what both loops do with a link once they have it.
+//!
+//! Called by `run`, which owns the task and joins it after giving the signal to stop. It decides nothing about
+//! partners: the verifiers and the book did.
+
+use super::{
+    driver::{Driver, Ended},
+    endpoint::{Arrival, Endpoint, Link},
+    links::{Kept, Links},
+    stop::Stopper,
+};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::task::JoinSet;
+
+/// What both loops share.
+pub struct Peers {
+    /// Where connections come from.
+    pub endpoint: Endpoint,
+    /// The live ones.
+    pub links: Links,
+    /// Runs their sessions.
+    pub driver: Driver,
+    /// Stops the node, should its store fail.
+    pub stopper: Stopper,
+    /// Why the store failed; the first reason stays.
+    fatal: Mutex<Option<String>>,
+}
+
+impl Peers {
+    /// Over an endpoint that is bound.
+    pub fn new(endpoint: Endpoint, driver: Driver, stopper: Stopper) -> Arc<Self> {
+        let links = Links::new(endpoint.own());
+        Arc::new(Self { endpoint, links, driver, stopper, fatal: Mutex::new(None) })
+    }
+
+    /// Why the node had to stop by itself; `None` if it had not.
+    pub fn fatal(&self) -> Option<String> {
+        self.fatal.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Holds the live links against the book: call it after every change of it. What would not be
+    /// connected again is cut at once.
+    pub fn review(&self) {
+        for peer in self.links.review(&self.endpoint.book().snapshot(), self.endpoint.clock().now()) {
+            tracing::warn!(peer = %peer.short(), "a partner was cut off");
+        }
+    }
+
+    /// Keeps a link if it is the one to keep, and runs its session to the end.
+    pub(super) async fn run(&self, link: Link) {
+        if self.links.keep(&link) == Kept::Other {
+            return;
+        }
+        // The book may have changed between the handshake and now.
+        self.review();
+        tracing::info!(peer = %link.peer.short(), dialed = link.dialed, "a partner is connected");
+        let ended = self.driver.drive(&link).await;
+        self.links.ended(&link);
+        if let Ended::Fatal(cause) = ended {
+            tracing::error!(%cause, "the store failed: the node stops");
+            self.fatal.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(cause);
+            self.stopper.stop();
+        }
+    }
+
+    async fn admit(&self, arrival: Arrival) {
+        match arrival.admit().await {
+            Ok(link) => self.run(link).await,
+            Err(error) => tracing::debug!(%error, "an attempt to connect failed"),
+        }
+    }
+}
+
+/// Answers until the signal to stop, then waits for the sessions that it began. Handshakes are bounded in
+/// number by the endpoint and in time; sessions by the partners there are.
+pub async fn accept(peers: Arc<Peers>) {
+    let mut stop = peers.driver.stop.clone();
+    let mut tasks = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = stop.requested() => break,
+            Some(_) = tasks.join_next(), if !tasks.is_empty() => {}
+            arrival = peers.endpoint.arrival() => {
+                let Some(arrival) = arrival else { break };
+                let peers = Arc::clone(&peers);
+                tasks.spawn(async move { peers.admit(arrival).await });
+            }
+        }
+    }
+    while tasks.join_next().await.is_some() {}
+}

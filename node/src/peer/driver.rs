@@ -1,0 +1,430 @@
+//! Pumps one session over one connection: frames in, frames out, timers, events to the core. It is dull.
+//!
+//! Called by [`super::accept`] and [`super::dial`]. The core ([`Exchange`]) is synchronous and may block: it runs on a
+//! thread of its own for each connection, which owns the [`Session`]. The driver knows nothing of records.
+//!
+//! Memory for each connection: on each lane one frame being read, one waiting and one being written.
+
+use super::{
+    Clock,
+    endpoint::Link,
+    fetch::{self, FetchReply},
+    lane::{self, Carries, Frames, LaneFault},
+    stop::Stop,
+};
+use entente_protocol::{
+    error::PeerFault,
+    id::OrgId,
+    session::{
+        CloseCode, Event, Lane, Role, Session,
+        fetch::{RefusedCode, Request},
+    },
+    time::UnixMillis,
+};
+use quinn::{Connection, RecvStream, SendStream, VarInt};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, mpsc},
+    task::JoinSet,
+    time::timeout,
+};
+
+/// Both lanes must be open this long after the handshake.
+const LANES: Duration = Duration::from_secs(10);
+/// Frames that wait on each side of the core, for each lane.
+const WAITING_MAX: usize = 1;
+
+/// Why the core cannot go on with a session.
+#[derive(Debug, thiserror::Error)]
+pub enum ExchangeError {
+    /// The peer broke the protocol in a way that only the core can see.
+    #[error("{0}")]
+    Peer(#[from] PeerFault),
+    /// Not now: too much at once.
+    #[error("too much at once")]
+    Busy,
+    /// The partner was removed meanwhile.
+    #[error("the partner was removed")]
+    Removed,
+    /// Something of ours failed, for this session only.
+    #[error("{0}")]
+    Internal(String),
+    /// The store failed: nothing more may be acknowledged, by any session. The node stops.
+    #[error("the store failed: {0}")]
+    Fatal(String),
+}
+
+impl ExchangeError {
+    fn code(&self) -> CloseCode {
+        match self {
+            Self::Peer(fault) => fault.code(),
+            Self::Busy => CloseCode::BUSY,
+            Self::Removed => CloseCode::REMOVED,
+            Self::Internal(_) | Self::Fatal(_) => CloseCode::INTERNAL,
+        }
+    }
+}
+
+/// The node's synchronous core, as the driver sees it. Every call may block on storage, and none is made on a
+/// thread of the async runtime. Calls for one session come one after the other.
+pub trait Exchange: Send + Sync + 'static {
+    /// A session with a partner whom the connection has proved.
+    ///
+    /// # Errors
+    /// [`ExchangeError`]: the connection is then closed.
+    fn open(&self, peer: OrgId, role: Role) -> Result<Session, ExchangeError>;
+    /// Something happened; answer with the session's commands. [`Event::Closed`] does not come here.
+    ///
+    /// # Errors
+    /// [`ExchangeError`]: the session is then closed.
+    fn event(&self, peer: OrgId, session: &mut Session, event: Event) -> Result<(), ExchangeError>;
+    /// Fills the windows with what is due. `true`: there is more to do now, call again soon.
+    ///
+    /// # Errors
+    /// [`ExchangeError`]: the session is then closed.
+    fn pump(&self, peer: OrgId, session: &mut Session) -> Result<bool, ExchangeError>;
+    /// A file that was released to the partner, positioned at the chunk asked for.
+    ///
+    /// # Errors
+    /// The code that the partner is told; what was never released and what does not exist look alike.
+    fn fetch(&self, peer: OrgId, request: Request) -> Result<FetchReply, RefusedCode>;
+    /// The session is over; called once for each that was opened.
+    fn closed(&self, peer: OrgId, ended: &Ended);
+}
+
+/// How a session ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// One side closed it.
+    Closed {
+        /// Why.
+        code: CloseCode,
+        /// Whether the partner did.
+        by_peer: bool,
+    },
+    /// The connection is gone, without a word within the session.
+    Lost,
+    /// Our store failed: the node must stop.
+    Fatal(String),
+}
+
+/// Wakes the session with a partner after a commit that concerns it. A wake is never lost: one that
+/// comes while the core is busy is seen afterwards.
+#[derive(Debug, Clone, Default)]
+pub struct Wakes(Arc<Mutex<BTreeMap<OrgId, Arc<Notify>>>>);
+
+impl Wakes {
+    /// Wakes one partner's session, if there is one.
+    pub fn wake(&self, peer: OrgId) {
+        self.of(peer).notify_one();
+    }
+    /// Wakes all.
+    pub fn wake_all(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().for_each(|wake| wake.notify_one());
+    }
+    /// Grows with the partners, of whom an operator has confirmed each.
+    fn of(&self, peer: OrgId) -> Arc<Notify> {
+        Arc::clone(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(peer).or_default())
+    }
+}
+
+/// What every session needs.
+#[derive(Clone)]
+pub struct Driver {
+    /// The core.
+    pub exchange: Arc<dyn Exchange>,
+    /// Wakes.
+    pub wakes: Wakes,
+    /// Time.
+    pub clock: Clock,
+    /// The signal to stop.
+    pub stop: Stop,
+}
+
+impl Driver {
+    /// Runs one session until it ends, then closes the connection. Dropping the future closes the connection's
+    /// streams; the core's thread then ends by itself.
+    pub async fn drive(&self, link: &Link) -> Ended {
+        let ended = self.session(link).await;
+        let code = match &ended {
+            Ended::Closed { code, .. } => *code,
+            Ended::Lost => CloseCode::DONE,
+            Ended::Fatal(_) => CloseCode::INTERNAL,
+        };
+        link.connection.close(VarInt::from_u32(code.0), &[]);
+        tracing::info!(peer = %link.peer.short(), %code, "a session ended");
+        ended
+    }
+
+    async fn session(&self, link: &Link) -> Ended {
+        let lanes = match timeout(LANES, Lanes::open(link)).await {
+            Ok(Ok(lanes)) => lanes,
+            Ok(Err(LaneFault::Read(_) | LaneFault::Write(_))) => return Ended::Lost,
+            Ok(Err(fault)) => return Ended::Closed { code: fault.code(), by_peer: false },
+            Err(_) => return Ended::Closed { code: CloseCode::TIMEOUT, by_peer: false },
+        };
+        let (control_to_core, control_in) = mpsc::channel(WAITING_MAX);
+        let (records_to_core, records_in) = mpsc::channel(WAITING_MAX);
+        let (control_out, control_from_core) = mpsc::channel(WAITING_MAX);
+        let (records_out, records_from_core) = mpsc::channel(WAITING_MAX);
+        let (control, records) = (Lane::Control.frame_bytes_max(), Lane::Records.frame_bytes_max());
+        let mut inward = JoinSet::new();
+        inward.spawn(lane::inward(Frames::new(lanes.control.1, control), control_to_core));
+        inward.spawn(lane::inward(Frames::new(lanes.records.1, records), records_to_core));
+        let mut outward = JoinSet::new();
+        outward.spawn(lane::outward(lanes.control.0, control, control_from_core));
+        outward.spawn(lane::outward(lanes.records.0, records, records_from_core));
+        let core = Core {
+            peer: link.peer,
+            exchange: Arc::clone(&self.exchange),
+            clock: self.clock.clone(),
+            stop: self.stop.clone(),
+            wake: self.wakes.of(link.peer),
+            control: Pipe { inward: control_in, outward: control_out, full: false },
+            records: Pipe { inward: records_in, outward: records_out, full: false },
+        };
+        let role = if link.dialed { Role::Dialer } else { Role::Acceptor };
+        let handle = Handle::current();
+        let core = tokio::task::spawn_blocking(move || core.run(role, &handle));
+        let files = fetch::serve_all(link, &self.exchange);
+        let ended = tokio::select! {
+            // A panic of the core ends this session only.
+            ended = core => ended.unwrap_or(Ended::Closed { code: CloseCode::INTERNAL, by_peer: false }),
+            fault = files => fault.map_or(Ended::Lost, |fault| Ended::Closed { code: fault.code(), by_peer: false }),
+        };
+        // The core has let go of its queues: the writers say what is left and end.
+        if ended != Ended::Lost {
+            while outward.join_next().await.is_some() {}
+        }
+        ended
+    }
+}
+
+type Stream = (SendStream, RecvStream);
+
+struct Lanes {
+    control: Stream,
+    records: Stream,
+}
+
+impl Lanes {
+    /// The dialler opens both; the first byte tells them apart, whichever comes first.
+    async fn open(link: &Link) -> Result<Self, LaneFault> {
+        if link.dialed {
+            let control = open(&link.connection, Carries::Control).await?;
+            return Ok(Self { control, records: open(&link.connection, Carries::Records).await? });
+        }
+        let (mut control, mut records) = (None, None);
+        loop {
+            let (stream, carries) = accept(&link.connection).await?;
+            let place = match carries {
+                Carries::Control => &mut control,
+                Carries::Records => &mut records,
+                Carries::File => return Err(LaneFault::Stream),
+            };
+            if place.replace(stream).is_some() {
+                return Err(LaneFault::Stream);
+            }
+            if let (Some(control), Some(records)) = (control.take_if(|_| records.is_some()), records.take()) {
+                return Ok(Self { control, records });
+            }
+        }
+    }
+}
+
+/// Opens a stream and says what it carries, so that the peer sees it at once.
+pub(super) async fn open(connection: &Connection, carries: Carries) -> Result<Stream, LaneFault> {
+    let (mut send, receive) = connection.open_bi().await.map_err(quinn::WriteError::ConnectionLost)?;
+    // An error says that the stream is closed, which the write finds as well.
+    drop(send.set_priority(carries.priority()));
+    send.write_all(&[carries as u8]).await?;
+    Ok((send, receive))
+}
+
+/// The next stream of the peer, and what it says that it carries.
+async fn accept(connection: &Connection) -> Result<(Stream, Carries), LaneFault> {
+    let (send, mut receive) = connection.accept_bi().await.map_err(quinn::ReadError::ConnectionLost)?;
+    let carries = carries(&mut receive).await?;
+    drop(send.set_priority(carries.priority()));
+    Ok(((send, receive), carries))
+}
+
+/// Reads the first byte of a stream.
+pub(super) async fn carries(receive: &mut RecvStream) -> Result<Carries, LaneFault> {
+    let mut first = [0u8; 1];
+    receive.read_exact(&mut first).await.map_err(|error| match error {
+        quinn::ReadExactError::FinishedEarly(_) => LaneFault::Truncated,
+        quinn::ReadExactError::ReadError(error) => error.into(),
+    })?;
+    first.first().copied().and_then(Carries::from_byte).ok_or(LaneFault::Stream)
+}
+
+/// One lane, as the core sees it.
+struct Pipe {
+    inward: mpsc::Receiver<Result<Vec<u8>, LaneFault>>,
+    outward: mpsc::Sender<Vec<u8>>,
+    /// The last frame could not be handed on: ask again once there is room.
+    full: bool,
+}
+
+/// Owns the session, on a thread where blocking is allowed.
+struct Core {
+    peer: OrgId,
+    exchange: Arc<dyn Exchange>,
+    clock: Clock,
+    stop: Stop,
+    wake: Arc<Notify>,
+    control: Pipe,
+    records: Pipe,
+}
+
+enum Input {
+    Frame(Lane, Vec<u8>),
+    Fault(LaneFault),
+    /// A lane ended, or its writer is gone.
+    Gone,
+    Stop,
+    /// Time, room or a wake: look again at what is due.
+    Look,
+}
+
+impl Core {
+    fn run(mut self, role: Role, handle: &Handle) -> Ended {
+        let mut session = match self.exchange.open(self.peer, role) {
+            Ok(session) => session,
+            Err(error) => return self.failed(&error),
+        };
+        let ended = loop {
+            let again = match self.settle(&mut session) {
+                Ok(again) => again,
+                Err(ended) => break ended,
+            };
+            let until = session.poll_timeout();
+            // What a fault means is in the session's events, which `settle` reads next.
+            match handle.block_on(self.next(until, again)) {
+                Input::Frame(lane, content) => {
+                    if let Err(fault) = session.handle_frame(lane, &content, self.clock.now()) {
+                        tracing::warn!(peer = %self.peer.short(), %fault, "a partner broke the protocol");
+                    }
+                }
+                Input::Fault(LaneFault::Read(_) | LaneFault::Write(_)) | Input::Gone => break Ended::Lost,
+                Input::Fault(fault) => {
+                    tracing::warn!(peer = %self.peer.short(), %fault, "a partner's lane failed");
+                    session.close(fault.code());
+                }
+                Input::Stop => session.close(CloseCode::SHUTDOWN),
+                Input::Look => drop(session.handle_timeout(self.clock.now())),
+            }
+        };
+        self.exchange.closed(self.peer, &ended);
+        ended
+    }
+
+    /// Events to the core, due work into the windows, frames to the lanes.
+    fn settle(&mut self, session: &mut Session) -> Result<bool, Ended> {
+        let worked = self.work(session);
+        if let Err(error) = &worked {
+            session.close(error.code());
+        }
+        let mut ended = None;
+        while let Some(event) = session.poll_event() {
+            // Only what `work` left because it failed, and the end itself.
+            if let Event::Closed { code, by_peer } = event {
+                ended = Some(Ended::Closed { code, by_peer });
+            }
+        }
+        if session.is_closed() {
+            // The last word: if there is no room for it, QUIC's close carries the code as well.
+            while let Some(content) = session.poll_lane(Lane::Control) {
+                drop(self.control.outward.try_send(content));
+            }
+        }
+        match worked {
+            Err(ExchangeError::Fatal(cause)) => return Err(Ended::Fatal(cause)),
+            Err(error) => return Err(ended.unwrap_or_else(|| self.failed(&error))),
+            Ok(_) if session.is_closed() => {
+                return Err(ended.unwrap_or(Ended::Closed { code: CloseCode::DONE, by_peer: false }));
+            }
+            Ok(_) => {}
+        }
+        flush(session, Lane::Control, &mut self.control)?;
+        flush(session, Lane::Records, &mut self.records)?;
+        worked.map_err(|error| self.failed(&error))
+    }
+
+    fn work(&self, session: &mut Session) -> Result<bool, ExchangeError> {
+        // `Closed` is the last event that a session has, so it stays for `settle`.
+        while !session.is_closed() {
+            match session.poll_event() {
+                Some(event) => self.exchange.event(self.peer, session, event)?,
+                None => return self.exchange.pump(self.peer, session),
+            }
+        }
+        Ok(false)
+    }
+
+    /// Waits for something to do. Control goes first, on both sides.
+    async fn next(&mut self, until: Option<UnixMillis>, again: bool) -> Input {
+        let wait = until.map(|at| Duration::from_millis(at.0.saturating_sub(self.clock.now().0)));
+        let timer = async {
+            match wait {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.stop.requested() => Input::Stop,
+            frame = self.control.inward.recv() => received(Lane::Control, frame),
+            room = self.control.outward.reserve(), if self.control.full => looked(room.is_ok()),
+            room = self.records.outward.reserve(), if self.records.full => looked(room.is_ok()),
+            frame = self.records.inward.recv() => received(Lane::Records, frame),
+            () = self.wake.notified() => Input::Look,
+            () = timer => Input::Look,
+            () = std::future::ready(()), if again => Input::Look,
+        }
+    }
+
+    fn failed(&self, error: &ExchangeError) -> Ended {
+        tracing::error!(peer = %self.peer.short(), %error, "a session cannot go on");
+        match error {
+            ExchangeError::Fatal(cause) => Ended::Fatal(cause.clone()),
+            other => Ended::Closed { code: other.code(), by_peer: false },
+        }
+    }
+}
+
+/// Hands on what a lane has room for. What is not polled stays with the session, which can still withdraw it.
+fn flush(session: &mut Session, lane: Lane, pipe: &mut Pipe) -> Result<(), Ended> {
+    pipe.full = false;
+    loop {
+        match pipe.outward.try_reserve() {
+            Ok(room) => match session.poll_lane(lane) {
+                Some(content) => room.send(content),
+                None => return Ok(()),
+            },
+            Err(mpsc::error::TrySendError::Full(())) => {
+                pipe.full = true;
+                return Ok(());
+            }
+            Err(mpsc::error::TrySendError::Closed(())) => return Err(Ended::Lost),
+        }
+    }
+}
+
+fn received(lane: Lane, frame: Option<Result<Vec<u8>, LaneFault>>) -> Input {
+    match frame {
+        Some(Ok(content)) => Input::Frame(lane, content),
+        Some(Err(fault)) => Input::Fault(fault),
+        None => Input::Gone,
+    }
+}
+
+fn looked(is_open: bool) -> Input {
+    if is_open { Input::Look } else { Input::Gone }
+}

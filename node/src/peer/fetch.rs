@@ -1,0 +1,186 @@
+//! Files between partners, each on a stream of its own, below records in priority, resumable at any chunk.
+//!
+//! Serving is called by the driver for the streams that a partner opens; [`fetch`] by whoever wants a file.
+//! What may be given is decided by the core; a chunk is checked before anything is done with it.
+
+use super::{
+    driver::{self, Exchange},
+    endpoint::Link,
+    lane::{self, Carries, Frames, LaneFault},
+};
+use entente_protocol::{
+    attachment::{AttachmentFault, ChunkList, Content},
+    codec::CodecError,
+    id::{Hash, OrgId},
+    session::fetch::{FETCH_FRAME_BYTES_MAX, RefusedCode, Reply, Request, chunk_bytes},
+};
+use quinn::{Connection, RecvStream, SendStream, VarInt};
+use std::{
+    io::{self, Read},
+    sync::Arc,
+};
+use tokio::task::{JoinError, JoinSet, spawn_blocking};
+
+/// Files given to one partner at a time; more are told to ask again.
+pub const FILES_MAX: usize = 8;
+/// Streams that may wait for their first word.
+const STREAMS_MAX: usize = 2 * FILES_MAX;
+/// One request, padded.
+const REQUEST_BYTES_MAX: usize = 512;
+
+/// A file that is given.
+pub struct FetchReply {
+    /// Bytes of the whole file.
+    pub size: u64,
+    /// Leaf hash of every chunk.
+    pub chunks: Vec<Hash>,
+    /// Its content, from the chunk that was asked for. Read on a thread where blocking is allowed.
+    pub content: Box<dyn Read + Send>,
+}
+
+/// Keeps what is fetched. Called where blocking is allowed, with verified chunks in their order.
+pub trait Sink: Send + 'static {
+    /// Takes one chunk.
+    ///
+    /// # Errors
+    /// Ends the fetch; it can be resumed at this chunk.
+    fn chunk(&mut self, index: u32, bytes: &[u8]) -> io::Result<()>;
+}
+
+/// A file that did not come, or not all of it.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// The partner does not give it (code of [`RefusedCode`]).
+    #[error("the partner does not give this file (code {0})")]
+    Refused(u16),
+    /// The connection or the stream failed; resume later.
+    #[error("the file did not come: {0}")]
+    Lane(#[from] LaneFault),
+    /// The partner's answer is malformed.
+    #[error("the partner's answer is malformed: {0}")]
+    Answer(#[from] CodecError),
+    /// What came is not the file that the record states.
+    #[error("what came is not the file that the record states: {0}")]
+    Content(#[from] AttachmentFault),
+    /// It could not be kept here.
+    #[error("the file could not be kept: {0}")]
+    Keep(#[from] io::Error),
+    /// A thread of ours died.
+    #[error("the file could not be kept: {0}")]
+    Task(#[from] JoinError),
+}
+
+/// Fetches the file behind one slot of one release, from `request.from_chunk` on, and gives the sink back.
+///
+/// `content` is what the verified record states. Dropping the future gives the fetch up; the chunks that the sink
+/// took stay good.
+///
+/// # Errors
+/// [`FetchError`].
+pub async fn fetch<S: Sink>(
+    connection: &Connection,
+    request: Request,
+    content: Content,
+    mut sink: S,
+) -> Result<S, FetchError> {
+    let (mut send, receive) = driver::open(connection, Carries::File).await?;
+    lane::write(&mut send, &request.to_bytes()?, REQUEST_BYTES_MAX).await?;
+    send.finish().map_err(|_| LaneFault::Truncated)?;
+    let mut frames = Frames::new(receive, FETCH_FRAME_BYTES_MAX);
+    let chunks = match Reply::from_bytes(&frames.due().await?)? {
+        Reply::Refused { code } => return Err(FetchError::Refused(code)),
+        Reply::Header { chunks, .. } => chunks,
+    };
+    let mut list = ChunkList::verify(content, chunks)?;
+    let count = u32::try_from(list.chunks().len()).unwrap_or(u32::MAX);
+    for index in request.from_chunk..count {
+        let bytes = frames.due().await?;
+        let kept = move || {
+            list.verify_chunk(index, &bytes)?;
+            sink.chunk(index, &bytes)?;
+            Ok::<_, FetchError>((list, sink))
+        };
+        (list, sink) = spawn_blocking(kept).await??;
+    }
+    Ok(sink)
+}
+
+/// Serves the files that a partner asks for, until the connection ends (`None`) or the partner misuses a stream.
+pub(super) async fn serve_all(link: &Link, exchange: &Arc<dyn Exchange>) -> Option<LaneFault> {
+    // Dropped with the session: what is being served then stops.
+    let mut serving: JoinSet<Result<(), LaneFault>> = JoinSet::new();
+    loop {
+        tokio::select! {
+            stream = link.connection.accept_bi(), if serving.len() < STREAMS_MAX => {
+                let Ok((send, receive)) = stream else { return None };
+                let busy = serving.len() >= FILES_MAX;
+                serving.spawn(serve(link.peer, send, receive, Arc::clone(exchange), busy));
+            }
+            Some(served) = serving.join_next(), if !serving.is_empty() => match served {
+                Ok(Err(fault @ (LaneFault::Stream | LaneFault::Frame(_)))) => return Some(fault),
+                Ok(Err(fault)) => tracing::debug!(peer = %link.peer.short(), %fault, "a file was not taken"),
+                Ok(Ok(())) | Err(_) => {}
+            }
+        }
+    }
+}
+
+async fn serve(
+    peer: OrgId,
+    mut send: SendStream,
+    mut receive: RecvStream,
+    exchange: Arc<dyn Exchange>,
+    busy: bool,
+) -> Result<(), LaneFault> {
+    let first = tokio::time::timeout(lane::PROGRESS, driver::carries(&mut receive)).await;
+    if first.map_err(|_| LaneFault::Slow)?? != Carries::File {
+        return Err(LaneFault::Stream);
+    }
+    // An error says that the stream is closed, which the write finds as well.
+    drop(send.set_priority(Carries::File.priority()));
+    let content = Frames::new(receive, REQUEST_BYTES_MAX).due().await?;
+    let Ok(request) = Request::from_bytes(&content) else { return Err(LaneFault::Stream) };
+    let given = if busy {
+        Err(RefusedCode::Busy)
+    } else {
+        spawn_blocking(move || exchange.fetch(peer, request)).await.unwrap_or(Err(RefusedCode::Busy))
+    };
+    let reply = match given {
+        Ok(reply) => reply,
+        Err(code) => {
+            refuse(&mut send, code).await?;
+            return Ok(());
+        }
+    };
+    let FetchReply { size, chunks, mut content } = reply;
+    let count = u32::try_from(chunks.len()).unwrap_or(0);
+    let Ok(header) = (Reply::Header { size, chunks }).to_bytes() else {
+        return refuse(&mut send, RefusedCode::NotGiven).await;
+    };
+    lane::write(&mut send, &header, FETCH_FRAME_BYTES_MAX).await?;
+    for index in request.from_chunk..count {
+        let len = chunk_bytes(size, index).unwrap_or(0);
+        let read = move || {
+            let mut bytes = vec![0u8; len as usize];
+            content.read_exact(&mut bytes).map(|()| (content, bytes))
+        };
+        let Ok(Ok((rest, bytes))) = spawn_blocking(read).await else {
+            // The reason is ours; the partner sees that the stream was given up and may resume.
+            tracing::error!(peer = %peer.short(), chunk = index, "a file that is given cannot be read");
+            drop(send.reset(VarInt::from_u32(0)));
+            return Ok(());
+        };
+        content = rest;
+        lane::write(&mut send, &bytes, FETCH_FRAME_BYTES_MAX).await?;
+    }
+    lane::finish(&mut send).await;
+    Ok(())
+}
+
+async fn refuse(send: &mut SendStream, code: RefusedCode) -> Result<(), LaneFault> {
+    if let Ok(reply) = (Reply::Refused { code: code as u16 }).to_bytes() {
+        lane::write(send, &reply, REQUEST_BYTES_MAX).await?;
+    }
+    lane::finish(send).await;
+    Ok(())
+}
