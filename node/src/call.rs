@@ -126,6 +126,11 @@ pub enum Call {
         /// The partner.
         partner: String,
     },
+    /// Counts over every record of ours: what leaves to a partner, and what stays and why.
+    ExplainAll {
+        /// The partner.
+        partner: String,
+    },
     /// Partners, feeds, lag, errors, sizes.
     Status,
     /// One round with one partner or all; only while the node runs.
@@ -163,6 +168,7 @@ impl Call {
             Self::RecordVerify(_) => "record-verify",
             Self::RecordAttachment { .. } => "record-attachment",
             Self::Explain { .. } => "explain",
+            Self::ExplainAll { .. } => "explain-all",
             Self::Status => "status",
             Self::Sync { .. } => "sync",
             Self::Stop => "stop",
@@ -317,6 +323,7 @@ pub fn answer(node: &Node, call: &Call, progress: OnProgress<'_>) -> Result<Json
         Call::RecordVerify(given) => show::verify(node, given),
         Call::RecordAttachment { record, output } => show::attachment(node, record, output, progress),
         Call::Explain { record, partner } => explain::explain(node, record, partner),
+        Call::ExplainAll { partner } => explain::summary(node, partner),
         Call::Status => crate::status::status(node),
         Call::Sync { .. } | Call::Stop => {
             Err(Fault::input("not-running", "the node does not run: start it with `entente run`"))

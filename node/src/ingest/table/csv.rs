@@ -98,16 +98,7 @@ enum Cut {
 impl<R: BufRead> Records<R> {
     fn new(reader: R, delimiter: u8) -> Self {
         let lines = LineReader::new(reader);
-        Self {
-            lines,
-            delimiter,
-            buffer: Vec::new(),
-            at: 0,
-            line: 1,
-            too_long: false,
-            ended: false,
-            cells_before: 16,
-        }
+        Self { lines, delimiter, buffer: Vec::new(), at: 0, line: 1, too_long: false, ended: false, cells_before: 16 }
     }
 
     fn next(&mut self) -> Option<Result<Record, RowFault>> {
@@ -296,8 +287,9 @@ impl Cells {
             }
         }
         // Every cell is UTF-8, so all of them together are.
-        let text = String::from_utf8(self.text)
-            .map_err(|error| RowFault::of_row(line, RowCause::NotUtf8 { byte: error.utf8_error().valid_up_to() + 1 }))?;
+        let text = String::from_utf8(self.text).map_err(|error| {
+            RowFault::of_row(line, RowCause::NotUtf8 { byte: error.utf8_error().valid_up_to() + 1 })
+        })?;
         Ok(Record { line, text, ends: self.ends })
     }
 }
@@ -335,11 +327,7 @@ mod tests {
         let found = rows(b"a,b\n1,\"open\n3,4\n5,6\n", &Source::default());
         assert_eq!(
             found,
-            [
-                Err("row 2, column `b`: a quote is opened and not closed".to_owned()),
-                ok(&["3", "4"]),
-                ok(&["5", "6"])
-            ]
+            [Err("row 2, column `b`: a quote is opened and not closed".to_owned()), ok(&["3", "4"]), ok(&["5", "6"])]
         );
         let found = rows(b"a,b\n1,\"open\n3,\"4\"\n5,6\n", &Source::default());
         assert!(found[0].as_ref().is_err_and(|fault| fault.starts_with("row 2, column `b`: text after")));

@@ -9,9 +9,7 @@ use std::io::BufRead;
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 
 use super::lines::{Line, LineReader};
-use super::{
-    CELL_BYTES_MAX, DEPTH_MAX, NODES_MAX, Node, ROW_BYTES_MAX, Row, RowCause, RowFault, TableError, excerpt,
-};
+use super::{CELL_BYTES_MAX, DEPTH_MAX, NODES_MAX, Node, ROW_BYTES_MAX, Row, RowCause, RowFault, TableError, excerpt};
 
 /// Integers up to here are exact as JSON numbers everywhere (RFC 8259, section 6).
 const EXACT_MAX: f64 = 9_007_199_254_740_991.0;
@@ -379,7 +377,8 @@ mod tests {
 
     #[test]
     fn lines_are_rows_and_bad_ones_are_named() {
-        let input = b"{\"a\":{\"b\":[1,\"x\",2.5,null]}}\n\n{\"a\":}\n{\"a\":1,\"a\":2}\n7\n{\"a.b\":true}\n{\"a\":1e300}\n";
+        let input =
+            b"{\"a\":{\"b\":[1,\"x\",2.5,null]}}\n\n{\"a\":}\n{\"a\":1,\"a\":2}\n7\n{\"a.b\":true}\n{\"a\":1e300}\n";
         let found = texts(Lines::new(&input[..]), "a.b");
         assert_eq!(found[0], Ok(vec!["1".to_owned(), "x".to_owned(), "2.5".to_owned()]));
         assert!(found[1].as_ref().is_err_and(|fault| fault.starts_with("row 3: not a valid JSON value")));
@@ -392,7 +391,8 @@ mod tests {
 
     #[test]
     fn an_array_is_reached_by_pointer_and_a_bad_element_costs_itself() {
-        let input = br#" {"skip":{"rows":[9]},"a/b":[0,{"rows":[ {"k":"]}\""} , {k:1}, {"k":[{"v":3},{"v":4}]} ],"x":1}]} "#;
+        let input =
+            br#" {"skip":{"rows":[9]},"a/b":[0,{"rows":[ {"k":"]}\""} , {k:1}, {"k":[{"v":3},{"v":4}]} ],"x":1}]} "#;
         for capacity in 1..9 {
             let reader = std::io::BufReader::with_capacity(capacity, &input[..]);
             // RFC 6901 counts array elements from 0 and writes `/` as `~1`; here only names lead on.

@@ -191,7 +191,7 @@ impl Row {
         bytes
     }
 
-    fn each<'a>(&'a self, column: &Column, visit: &mut dyn FnMut(&'a str)) {
+    pub(in crate::ingest) fn each<'a>(&'a self, column: &Column, visit: &mut dyn FnMut(&'a str)) {
         match &self.cells {
             Cells::Flat { columns, text, ends } => {
                 let Some(index) = columns.index(column) else { return };

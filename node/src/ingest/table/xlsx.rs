@@ -72,11 +72,8 @@ fn check_sizes(file: &File) -> Result<(), TableError> {
     for index in 0..archive.len() {
         let part = archive.by_index(index).map_err(unusable)?;
         let is_shared = part.name().map_err(unusable)?.to_ascii_lowercase().ends_with("sharedstrings.xml");
-        let (max, what) = if is_shared {
-            (SHARED_BYTES_MAX, "bytes of shared text")
-        } else {
-            (PART_BYTES_MAX, "bytes in one part")
-        };
+        let (max, what) =
+            if is_shared { (SHARED_BYTES_MAX, "bytes of shared text") } else { (PART_BYTES_MAX, "bytes in one part") };
         within(what, part.size(), max)?;
         let mut bounded = BufReader::new(part.take(max + 1));
         if is_shared {
@@ -246,17 +243,26 @@ mod tests {
         let rels = "http://schemas.openxmlformats.org/officeDocument/2006/relationships";
         part(
             "_rels/.rels",
-            &format!("<Relationships><Relationship Id=\"r1\" Type=\"{rels}/officeDocument\" Target=\"xl/workbook.xml\"/></Relationships>"),
+            &format!(
+                "<Relationships><Relationship Id=\"r1\" Type=\"{rels}/officeDocument\" Target=\"xl/workbook.xml\"/></Relationships>"
+            ),
         );
         part(
             "xl/workbook.xml",
-            &format!("<workbook xmlns:r=\"{rels}\"><sheets><sheet name=\"One\" sheetId=\"1\" r:id=\"r1\"/></sheets></workbook>"),
+            &format!(
+                "<workbook xmlns:r=\"{rels}\"><sheets><sheet name=\"One\" sheetId=\"1\" r:id=\"r1\"/></sheets></workbook>"
+            ),
         );
         part(
             "xl/_rels/workbook.xml.rels",
-            &format!("<Relationships><Relationship Id=\"r1\" Type=\"{rels}/worksheet\" Target=\"worksheets/sheet1.xml\"/></Relationships>"),
+            &format!(
+                "<Relationships><Relationship Id=\"r1\" Type=\"{rels}/worksheet\" Target=\"worksheets/sheet1.xml\"/></Relationships>"
+            ),
         );
-        part("xl/styles.xml", "<styleSheet><cellXfs count=\"2\"><xf numFmtId=\"0\"/><xf numFmtId=\"14\"/></cellXfs></styleSheet>");
+        part(
+            "xl/styles.xml",
+            "<styleSheet><cellXfs count=\"2\"><xf numFmtId=\"0\"/><xf numFmtId=\"14\"/></cellXfs></styleSheet>",
+        );
         part("xl/sharedStrings.xml", shared);
         part("xl/worksheets/sheet1.xml", &format!("<worksheet><sheetData>{sheet}</sheetData></worksheet>"));
         let mut file = zip.finish().unwrap();
@@ -265,8 +271,7 @@ mod tests {
     }
 
     const SHARED: &str = "<sst uniqueCount=\"3\"><si><t>number</t></si><si><t>when</t></si><si><t>made</t></si></sst>";
-    const HEADER: &str =
-        "<row r=\"1\"><c r=\"A1\" t=\"s\"><v>0</v></c><c r=\"B1\" t=\"s\"><v>1</v></c><c r=\"C1\" t=\"s\"><v>2</v></c></row>";
+    const HEADER: &str = "<row r=\"1\"><c r=\"A1\" t=\"s\"><v>0</v></c><c r=\"B1\" t=\"s\"><v>1</v></c><c r=\"C1\" t=\"s\"><v>2</v></c></row>";
 
     #[test]
     fn cells_are_text_and_formulas_their_last_value() {

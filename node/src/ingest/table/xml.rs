@@ -1,7 +1,7 @@
 //! XML rows: the elements of the given names, wherever they stand, streamed.
 //!
 //! An element becomes a tree: attributes as `@name`, text as the value or, beside children, as `#text`, children
-//! of one name as a list. Namespaces are dropped. No document type is read and no entity but the five that XML
+//! of one name as a list. The row's own name is `#element`. Namespaces are dropped. No document type is read and no entity but the five that XML
 //! defines, so nothing is fetched and nothing expands.
 
 use std::io::{self, BufRead, Read};
@@ -97,7 +97,10 @@ impl<R: BufRead> Rows<R> {
                 _ => {}
             }
         }
-        Ok(build.finish())
+        Ok(build.finish().map(|mut members| {
+            members.push(("#element".to_owned(), Node::Text(start.local_name().as_ref().to_string())));
+            Node::Object(members)
+        }))
     }
 }
 
@@ -234,12 +237,12 @@ impl Build {
         }
     }
 
-    fn finish(self) -> Result<Node, RowCause> {
+    fn finish(self) -> Result<Vec<(String, Node)>, RowCause> {
         match (self.cause, self.root) {
             (Some(cause), _) => Err(cause),
-            (None, Some(node @ Node::Object(_))) => Ok(node),
+            (None, Some(Node::Object(members))) => Ok(members),
             // A row of text alone is reached as `#text`.
-            (None, Some(node)) => Ok(Node::Object(vec![("#text".to_owned(), node)])),
+            (None, Some(node)) => Ok(vec![("#text".to_owned(), node)]),
             (None, None) => Err(RowCause::Xml("an element that does not end".to_owned())),
         }
     }
@@ -319,6 +322,7 @@ mod tests {
         assert_eq!(text(0, "E"), "");
         assert_eq!(text(1, "#text"), "<c>");
         assert_eq!(text(2, "#text"), "only");
+        assert_eq!((text(1, "#element"), text(2, "#element")), ("Q".to_owned(), "P".to_owned()));
         assert_eq!(found.len(), 3);
         let grouped = found[0].as_ref().unwrap().grouped(&Column::named("AL"), &[Column::named("V")]);
         assert_eq!(grouped, [[Some("a")], [Some("b")]]);
