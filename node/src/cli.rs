@@ -4,8 +4,7 @@
 //! socket, and no secret is ever an argument: arguments stand in process lists and shell histories.
 
 use clap::{
-    ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
-    builder::PossibleValuesParser,
+    ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, builder::PossibleValuesParser,
     parser::ValueSource,
 };
 use entente_protocol::record::kind::Kind;
@@ -88,17 +87,24 @@ pub enum Command {
     #[command(subcommand, after_help = "Example:\n  entente partner add panel.card")]
     Partner(Partner),
     /// Agreements: what may go to whom
-    #[command(subcommand, after_help = "Example:\n  entente agreement check panel.toml\n  entente agreement sign panel.toml -o panel.signed")]
+    #[command(
+        subcommand,
+        after_help = "Example:\n  entente agreement check panel.toml\n  entente agreement sign panel.toml -o panel.signed"
+    )]
     Agreement(Agreement),
     /// Bring in a table of evidence with its photographs, as drafts
-    #[command(after_help = "Rows that are refused are named with line and column; the others are kept. What is here already \
+    #[command(
+        after_help = "Rows that are refused are named with line and column; the others are kept. What is here already \
         is not imported twice.\n\nExample:\n  entente import mission.csv --attachments photos/ --dry-run\n  \
-        entente import mission.csv --attachments photos/")]
+        entente import mission.csv --attachments photos/"
+    )]
     Import(Import),
     /// Say that records were reviewed, verified or refuted
-    #[command(after_help = "Records are named by id, by its first eight digits or by evidence number; or all at once.\n\n\
+    #[command(
+        after_help = "Records are named by id, by its first eight digits or by evidence number; or all at once.\n\n\
         Example:\n  entente review CAR-2026-0001 CAR-2026-0002 --state verified\n  \
-        entente review --all-drafts --state reviewed\n  entente review --kind item --country CF --state reviewed")]
+        entente review --all-drafts --state reviewed\n  entente review --kind item --country CF --state reviewed"
+    )]
     Review(Review),
     /// Release records: from here on agreements in force may send them
     #[command(after_help = "Example:\n  entente release CAR-2026-0001\n  entente release --all-reviewed\n  \
@@ -115,8 +121,10 @@ pub enum Command {
     #[command(after_help = "Example:\n  entente explain CAR-2026-0001 --to panel")]
     Explain(Explain),
     /// Serve partners until stopped
-    #[command(after_help = "Commands reach a running node by themselves: nothing else is needed than the same --home.\n\n\
-        Example:\n  ENTENTE_PASSPHRASE_FILE=/etc/entente/passphrase entente run --home /var/lib/entente")]
+    #[command(
+        after_help = "Commands reach a running node by themselves: nothing else is needed than the same --home.\n\n\
+        Example:\n  ENTENTE_PASSPHRASE_FILE=/etc/entente/passphrase entente run --home /var/lib/entente"
+    )]
     Run,
     /// Exchange with one partner or all, once, now
     #[command(after_help = "Example:\n  entente sync panel")]
@@ -163,8 +171,10 @@ pub enum Identity {
     #[command(after_help = "Example:\n  entente identity show")]
     Show,
     /// The own card, to be sent to partners
-    #[command(after_help = "The words are read out to the partner over the phone; they prove that the card was not changed on \
-        its way.\n\nExample:\n  entente identity card -o field.card")]
+    #[command(
+        after_help = "The words are read out to the partner over the phone; they prove that the card was not changed on \
+        its way.\n\nExample:\n  entente identity card -o field.card"
+    )]
     Card {
         /// Write it to this file
         #[arg(short, long, value_name = "FILE")]
@@ -176,9 +186,11 @@ pub enum Identity {
 #[derive(Debug, Subcommand)]
 pub enum Partner {
     /// Add a partner by its card, or take a newer card of one
-    #[command(after_help = "Call the partner at a number you know, let it read out its twelve words, and compare. Nothing is \
+    #[command(
+        after_help = "Call the partner at a number you know, let it read out its twelve words, and compare. Nothing is \
         trusted before.\n\nExample:\n  entente partner add panel.card\n  \
-        entente partner add panel.card --confirm \"word word word word word word word word word word word word\"")]
+        entente partner add panel.card --confirm \"word word word word word word word word word word word word\""
+    )]
     Add {
         /// The card
         file: PathBuf,
@@ -225,8 +237,10 @@ pub enum Agreement {
         file: PathBuf,
     },
     /// Sign an agreement: its exact text is shown first
-    #[command(after_help = "Send the signed file to the other parties. The first-named party's signature is added last, by its \
-        node, once the others have signed.\n\nExample:\n  entente agreement sign panel.toml -o panel.signed")]
+    #[command(
+        after_help = "Send the signed file to the other parties. The first-named party's signature is added last, by its \
+        node, once the others have signed.\n\nExample:\n  entente agreement sign panel.toml -o panel.signed"
+    )]
     Sign {
         /// Text, or signed so far
         file: PathBuf,

@@ -75,7 +75,9 @@ fn forms_of_the_manual_parse() {
     check("review --kind item --country CF --state reviewed");
     check("release --all-reviewed");
     check("release --number CAR-1");
-    check("search --serial 1 --kind item --country CF --from 2024 --until 2025-01 --number N --state draft --own --limit 5");
+    check(
+        "search --serial 1 --kind item --country CF --from 2024 --until 2025-01 --number N --state draft --own --limit 5",
+    );
     check("search --received");
     check("record attachment abcdef12 -o f");
     check("explain r --to p");

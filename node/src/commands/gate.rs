@@ -43,7 +43,9 @@ fn selection(ids: Vec<String>, all: Option<Selection>, flag: &str, filter: Filte
         (true, Some(all), true) => Ok(all),
         (true, None, false) => Ok(Selection::Found(query)),
         (true, None, true) => {
-            let message = format!("which records? name them by id or evidence number, or give {flag}, or a query such as --kind item");
+            let message = format!(
+                "which records? name them by id or evidence number, or give {flag}, or a query such as --kind item"
+            );
             Err(Fault::input("no-records", message))
         }
         _ => Err(Fault::input("records", format!("give ids, or {flag}, or a query, and not two of them at once"))),
@@ -103,7 +105,8 @@ mod tests {
 
     #[test]
     fn what_was_refused_is_named_with_its_reason() {
-        let outcome = GateOutcome { changed: 2, unchanged: 1, refused: vec![("0123456789ab".to_owned(), "draft".to_owned())] };
+        let outcome =
+            GateOutcome { changed: 2, unchanged: 1, refused: vec![("0123456789ab".to_owned(), "draft".to_owned())] };
         let text = render(&serde_json::json!(outcome), "released", Look::default());
         assert!(text.contains("released  2\n") && text.contains("01234567  draft"), "{text}");
     }

@@ -38,7 +38,9 @@ impl Reach {
     pub fn home(&self) -> Result<Home, Fault> {
         match &self.global.home {
             Some(path) => Ok(Home::at(absolute(path)?)),
-            None => Err(Fault::input("no-home", "no home: name the node's folder with --home DIR, or set ENTENTE_HOME")),
+            None => {
+                Err(Fault::input("no-home", "no home: name the node's folder with --home DIR, or set ENTENTE_HOME"))
+            }
         }
     }
 

@@ -12,8 +12,20 @@ use serde_json::{Value as Json, json};
 
 /// Fields that say most about a record in a listing, in this order.
 const TELLING: &[&str] = &[
-    "type", "make", "model", "calibre", "serial", "lot", "quantity", "name", "title", "role", "media-type", "date",
-    "country", "place",
+    "type",
+    "make",
+    "model",
+    "calibre",
+    "serial",
+    "lot",
+    "quantity",
+    "name",
+    "title",
+    "role",
+    "media-type",
+    "date",
+    "country",
+    "place",
 ];
 /// Of them, so many.
 const TELLING_MAX: usize = 5;
@@ -81,7 +93,8 @@ fn table(records: &Json) -> Table {
 }
 
 fn shown(record: &Json, look: Look) -> String {
-    let keys = ["id", "line", "number", "kind", "originator", "state", "released", "superseded_by", "agreement", "floor"];
+    let keys =
+        ["id", "line", "number", "kind", "originator", "state", "released", "superseded_by", "agreement", "floor"];
     let facts = keys.map(|key| (key.replace('_', " "), text(record, key)));
     let mut out = pairs(facts.into_iter().filter(|(_, value)| !value.is_empty()), look);
     if let Some(fields) = record.get("fields").and_then(Json::as_object) {
@@ -116,7 +129,8 @@ mod tests {
     use crate::records::view::RecordView;
 
     fn sample() -> Json {
-        let fields = json!({ "type": "rifle", "make": "X\u{1b}]0;owned\u{7}", "serial": { "raw": "ХР 1", "state": "ok" } });
+        let fields =
+            json!({ "type": "rifle", "make": "X\u{1b}]0;owned\u{7}", "serial": { "raw": "ХР 1", "state": "ok" } });
         json!(RecordView {
             id: "0123456789abcdef".to_owned(),
             line: "11".to_owned(),
@@ -135,14 +149,20 @@ mod tests {
     #[test]
     fn a_listing_says_what_tells_most() {
         let text = table(&json!([sample()])).render(Look::default());
-        assert!(text.contains("01234567  CAR-1   item  own   reviewed, released  rifle · X\\u{1b}]0;owned\\u{7} · ХР 1"), "{text}");
+        assert!(
+            text.contains("01234567  CAR-1   item  own   reviewed, released  rifle · X\\u{1b}]0;owned\\u{7} · ХР 1"),
+            "{text}"
+        );
     }
 
     #[test]
     fn a_record_is_shown_with_fields_and_events() {
         let mut value = sample();
         if let Some(map) = value.as_object_mut() {
-            map.insert("events".to_owned(), json!([{ "at": "2026-01-01T00:00:00Z", "what": "released", "user": "ab" }]));
+            map.insert(
+                "events".to_owned(),
+                json!([{ "at": "2026-01-01T00:00:00Z", "what": "released", "user": "ab" }]),
+            );
         }
         let text = shown(&value, Look::default());
         assert!(text.contains("serial  ХР 1\n") && text.contains("2026-01-01T00:00:00Z  released  ab"), "{text}");

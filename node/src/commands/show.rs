@@ -42,7 +42,11 @@ pub fn brief(value: &Json) -> String {
             if let Some(raw) = members.get("raw").or_else(|| members.get("s1")) {
                 let state = members.get("state").map(brief).unwrap_or_default();
                 let raw = brief(raw);
-                return if state.is_empty() || state == "ok" { raw } else { format!("{raw} ({state})").trim().to_owned() };
+                return if state.is_empty() || state == "ok" {
+                    raw
+                } else {
+                    format!("{raw} ({state})").trim().to_owned()
+                };
             }
             if let (Some(n), Some(unit)) = (members.get("n"), members.get("unit")) {
                 return format!("{} {}", brief(n), brief(unit));
