@@ -63,7 +63,7 @@ pub fn init(reach: &Reach, args: cli::Init) -> Result<Done, Failure> {
             reach.output.look,
         );
         let next = [
-            format!("move `{recovery}` off this machine: with it and a copy of keys/ the home can be opened again"),
+            format!("move `{recovery}` off this machine and lock it away: it opens the second copy of the keyring"),
             "send the card to your partners, and read them the twelve words over the phone".to_owned(),
             "start the node: `entente run`".to_owned(),
         ];
