@@ -146,7 +146,7 @@ fn take(
         .collect();
     let mut txn = node.holdings.begin();
     let reverse = feeds::outgoing(node, feed.sender, feed.agreement).id();
-    let mut refuse = |txn: &mut Txn<'_>, number: u64, code: u16| -> Result<(), ReceiveError> {
+    let refuse = |txn: &mut Txn<'_>, number: u64, code: u16| -> Result<(), ReceiveError> {
         let row = encode("pending", &Pending::Refusal { code, number })?;
         txn.push(Partition::Own, Table::Pending, reverse.as_bytes(), &row)?;
         Ok(())

@@ -22,6 +22,11 @@ macro_rules! reasons {
                 match self { $(Self::$name => $code,)* }
             }
 
+            /// Its place in the table, from 1, for entries of feeds. Rows are only ever added at the end.
+            pub const fn number(self) -> u16 {
+                self as u16 + 1
+            }
+
             /// A sentence for people.
             pub const fn sentence(self) -> &'static str {
                 match self { $(Self::$name => $sentence,)* }

@@ -57,8 +57,14 @@ impl PhotoRef {
         let dashes = cell.char_indices().filter(|(_, c)| matches!(c, '-' | '\u{2013}' | '\u{2014}'));
         let splits = dashes.filter_map(|(at, c)| Some((cell.get(..at)?, cell.get(at + c.len_utf8()..)?)));
         // `A-12-A-19` has three hyphens; the one in the middle leaves two numbered names.
-        let found = splits.filter_map(|(first, last)| Self::range(first, last)).next();
-        found.or_else(|| Self::range(cell, cell))
+        let mut pairs = splits.filter(|(first, last)| {
+            let prefixes = numbered(first.trim()).zip(numbered(last.trim()));
+            prefixes.is_some_and(|((first, _), (last, _))| last.is_empty() || first == last)
+        });
+        match pairs.next() {
+            Some((first, last)) => Self::range(first, last),
+            None => Self::range(cell, cell),
+        }
     }
 }
 

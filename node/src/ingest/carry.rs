@@ -177,7 +177,7 @@ fn facts(file: &mut File, owner: &Owner<'_>, name: &str, report: &mut ImportRepo
     Ok(Facts {
         taken: exif.taken.as_ref().map(|t| (t.day().to_owned(), t.clock.name())),
         place: exif.place.as_ref().map(|p| {
-            let geo = Value::Array(vec![Value::Int(i64::from(p.lon)), Value::Int(i64::from(p.lat))]);
+            let geo = Value::Array(vec![Value::Int(i64::from(p.lon_e7)), Value::Int(i64::from(p.lat_e7))]);
             Value::map([("geo", geo), ("prec", Value::Int(1))])
         }),
         author: exif.author.clone(),

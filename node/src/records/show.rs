@@ -245,7 +245,7 @@ pub fn attachment(node: &Node, given: &str, output: &Path, progress: OnProgress<
         "id": id.to_string(),
         "file": output.display().to_string(),
         "bytes": written,
-        "sha256": hex::encode(manifest.sha256),
+        "sha256": manifest.sha256.to_string(),
         "role": view.fields.get("role"),
         "verified": true,
     }))

@@ -40,13 +40,6 @@ const TEXT_BYTES_MAX: usize = 2_500;
 const SMALL_ORDER: [[u8; 32]; 7] = {
     let mut one = [0; 32];
     one[0] = 1;
-    let mut near_p = [[0xff; 32]; 3];
-    let mut i = 0;
-    while i < 3 {
-        near_p[i][0] = 0xec + i as u8;
-        near_p[i][31] = 0x7f;
-        i += 1;
-    }
     [
         [0; 32],
         one,
@@ -58,11 +51,19 @@ const SMALL_ORDER: [[u8; 32]; 7] = {
             0x5f, 0x9c, 0x95, 0xbc, 0xa3, 0x50, 0x8c, 0x24, 0xb1, 0xd0, 0xb1, 0x55, 0x9c, 0x83, 0xef, 0x5b, 0x04, 0x44,
             0x5c, 0xc4, 0x58, 0x1c, 0x8e, 0x86, 0xd8, 0x22, 0x4e, 0xdd, 0xd0, 0x9f, 0x11, 0x57,
         ],
-        near_p[0],
-        near_p[1],
-        near_p[2],
+        near_p(0xec),
+        near_p(0xed),
+        near_p(0xee),
     ]
 };
+
+/// p - 1, p and p + 1 for p = 2^255 - 19, little endian.
+const fn near_p(low: u8) -> [u8; 32] {
+    let mut point = [0xff; 32];
+    point[0] = low;
+    point[31] = 0x7f;
+    point
+}
 
 /// A recipient or an identity, as somebody typed or stored it, could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

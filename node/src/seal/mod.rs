@@ -8,3 +8,6 @@ pub mod keyring;
 pub mod label;
 pub mod stream;
 pub mod value;
+
+#[cfg(test)]
+mod testkit;

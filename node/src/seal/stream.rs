@@ -5,7 +5,7 @@
 
 use super::hybrid::{Identity, Recipient};
 use age::stream::{StreamReader, StreamWriter};
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 
 /// A stream could not be sealed or opened.
 #[derive(Debug, thiserror::Error)]
@@ -45,14 +45,37 @@ pub(crate) fn open_with<R: Read>(
     identities: &[&dyn age::Identity],
     input: R,
 ) -> Result<StreamReader<BufReader<R>>, StreamError> {
-    let decryptor = age::Decryptor::new_buffered(BufReader::with_capacity(READ_BUFFER_BYTES, input)).map_err(blame)?;
+    let mut input = BufReader::with_capacity(READ_BUFFER_BYTES, input);
+    if !is_strict(input.fill_buf()?) {
+        return Err(StreamError::Damaged);
+    }
+    let decryptor = age::Decryptor::new_buffered(input).map_err(blame)?;
     decryptor.decrypt(identities.iter().copied()).map_err(blame)
 }
 
 /// One age chunk with its tag.
 const READ_BUFFER_BYTES: usize = (64 << 10) + 16;
 
-fn blame(error: age::DecryptError) -> StreamError {
+/// Whether every stanza of a header ends in a short line, as the format demands. The age crate also
+/// takes two older forms without one; nobody we exchange files with writes them, and one form is enough.
+fn is_strict(beginning: &[u8]) -> bool {
+    let mut in_body = false;
+    for line in beginning.split(|byte| *byte == b'\n') {
+        match line {
+            [b'-', b'-', b'-', ..] => return !in_body,
+            [b'-', b'>', ..] if in_body => return false,
+            [b'-', b'>', ..] => in_body = true,
+            _ => in_body &= line.len() >= STANZA_LINE_BYTES,
+        }
+    }
+    // The end of the header is not in sight: age itself judges it.
+    true
+}
+
+/// Characters of a full line of a stanza's body.
+const STANZA_LINE_BYTES: usize = 64;
+
+pub(super) fn blame(error: age::DecryptError) -> StreamError {
     match error {
         age::DecryptError::NoMatchingKeys => StreamError::WrongKey,
         age::DecryptError::DecryptionFailed | age::DecryptError::KeyDecryptionFailed => StreamError::WrongKey,

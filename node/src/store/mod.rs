@@ -8,7 +8,8 @@
 
 pub mod chain;
 pub mod check;
-pub mod conformance;
+#[cfg(test)]
+mod conformance;
 pub mod files;
 pub mod fjall;
 pub mod head;
@@ -16,6 +17,8 @@ pub mod holdings;
 pub mod layout;
 pub mod memory;
 pub mod open;
+#[cfg(test)]
+mod tests;
 pub mod txn;
 
 use crate::{

@@ -14,5 +14,5 @@ mod words;
 
 pub use armour::{Armour, ArmourFault};
 pub use card::{Card, CardFault, UnconfirmedCard};
-pub use payload::{Address, CardKey, CardPayload, Contact, PayloadFault, Purpose, next_root};
+pub use payload::{Address, CARD_FORMAT, CardKey, CardPayload, Contact, PayloadFault, Purpose, next_root};
 pub use words::{Words, WordsFault};

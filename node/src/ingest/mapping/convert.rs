@@ -165,7 +165,7 @@ fn single(shape: Shape, rule: &TextRule, text: &str) -> Result<Value, RowCause> 
             Value::map(members)
         }
         Shape::Money => {
-            let minor = decimal(text, 2, true).ok_or_else(|| unreadable(text, "a sum with at most two decimals"))?;
+            let minor = hundredths(text).ok_or_else(|| unreadable(text, "a sum such as 1200.50"))?;
             let currency = rule.currency.as_deref().unwrap_or_default();
             Value::Array(vec![Value::Int(minor), Value::text(currency)])
         }
@@ -183,6 +183,12 @@ pub(super) fn fitting(shape: Shape, value: Value, text: impl FnOnce() -> String)
 pub(super) fn degrees(text: &str, most: i64) -> Result<i64, RowCause> {
     let value = decimal(text, 7, false).filter(|value| (-most..=most).contains(value));
     value.ok_or_else(|| unreadable(text, "a coordinate in decimal degrees, such as -12.3456"))
+}
+
+/// A sum in hundredths, rounded half away from zero: lists carry sums converted from other currencies.
+fn hundredths(text: &str) -> Option<i64> {
+    let thousandths = decimal(text, 3, false)?;
+    thousandths.checked_add(if thousandths < 0 { -5 } else { 5 }).map(|sum| sum / 10)
 }
 
 /// A whole number, also where a tool wrote it as `7.0`.
@@ -229,6 +235,10 @@ mod tests {
         ] {
             assert_eq!(decimal(text, places, exact), value, "{text}");
         }
+        assert_eq!(
+            (hundredths("45641.496"), hundredths("-0.005"), hundredths("7")),
+            (Some(4_564_150), Some(-1), Some(700))
+        );
         assert!(degrees("90.0000001", 900_000_000).is_err());
     }
 

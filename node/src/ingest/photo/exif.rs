@@ -263,7 +263,7 @@ impl Exif {
 
     fn fill_camera(&mut self, fields: &Fields<'_>) {
         let first = |tags: &[Tag]| tags.iter().find_map(|tag| fields.text(*tag));
-        let name = |tags| first(tags).map(|text| text::cut(&text, limits::NAME_BYTES_MAX).to_owned());
+        let name = |tags: &[Tag]| first(tags).map(|text| text::cut(&text, limits::NAME_BYTES_MAX).to_owned());
         let xp = |number| Tag(Context::Tiff, number);
         self.author = name(&[Tag::Artist, xp(0x9c9d), Tag::CameraOwnerName]);
         self.make = name(&[Tag::Make]);

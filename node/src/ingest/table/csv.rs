@@ -135,6 +135,11 @@ impl<R: BufRead> Records<R> {
         if self.ended {
             return Ok(Line::End);
         }
+        // What is used up is let go, so that lines held after a stray quote never pile up.
+        if self.at > ROW_BYTES_MAX {
+            self.buffer.drain(..self.at);
+            self.at = 0;
+        }
         let read = self.lines.append(&mut self.buffer, ROW_BYTES_MAX);
         let line = read.map_err(|error| {
             self.ended = true;
@@ -337,12 +342,12 @@ mod tests {
     #[test]
     fn an_open_quote_does_not_take_the_file_into_memory() {
         let mut input = b"a,b\n1,\"open\n".to_vec();
-        for _ in 0..300_000 {
+        for _ in 0..200_000 {
             input.extend_from_slice(b"3,4444444\n");
         }
         let rows = Rows::open(&input[..], &Source::default(), b',').unwrap();
         let (good, bad): (Vec<_>, Vec<_>) = rows.partition(Result::is_ok);
-        assert_eq!((good.len(), bad.len()), (300_000, 1));
+        assert_eq!((good.len(), bad.len()), (200_000, 1));
     }
 
     #[test]

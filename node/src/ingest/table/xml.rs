@@ -5,6 +5,7 @@
 //! defines, so nothing is fetched and nothing expands.
 
 use std::io::{self, BufRead, Read};
+use std::sync::Arc;
 
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
@@ -14,7 +15,7 @@ use super::{CELL_BYTES_MAX, DEPTH_MAX, NODES_MAX, Node, ROW_BYTES_MAX, Row, RowC
 /// The rows of an XML file.
 pub(super) struct Rows<R> {
     reader: Reader<Bounded<R>>,
-    elements: Vec<String>,
+    elements: Arc<[String]>,
     buffer: Vec<u8>,
     number: u64,
     ended: bool,
@@ -26,7 +27,7 @@ impl<R: BufRead> Rows<R> {
             return Err(TableError::NoElement);
         }
         let reader = Reader::from_reader(Bounded { reader, left: ROW_BYTES_MAX });
-        Ok(Self { reader, elements: elements.to_vec(), buffer: Vec::new(), number: 0, ended: false })
+        Ok(Self { reader, elements: elements.into(), buffer: Vec::new(), number: 0, ended: false })
     }
 
     /// The next event; reading one never holds more than [`ROW_BYTES_MAX`].
@@ -51,7 +52,7 @@ impl<R: BufRead> Rows<R> {
 
     fn row(&mut self) -> Result<Option<Result<Row, RowFault>>, Stop> {
         loop {
-            let elements = self.elements.clone();
+            let elements = Arc::clone(&self.elements);
             let (start, is_empty) = match self.event()? {
                 Event::Eof => return Ok(None),
                 Event::Start(start) => (start.into_owned(), false),
