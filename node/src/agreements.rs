@@ -120,6 +120,9 @@ pub enum AgreementError {
     /// Nothing to sign.
     #[error("agreement `{0}` has no proposal that waits for our signature")]
     NothingToSign(String),
+    /// Another proposal than the one that was read.
+    #[error("the proposal of agreement `{0}` has changed since it was shown: read it again (`entente agreement show`)")]
+    Changed(String),
     /// A version that does not follow the one in force.
     #[error("version {given} does not follow version {known}, which is in force here")]
     Version {
@@ -360,10 +363,15 @@ pub fn add_file(node: &Node, path: &Path) -> Result<Json, AgreementError> {
 }
 
 /// Approves and signs a proposal that is here already.
-pub fn accept(node: &Node, given: &str) -> Result<Json, AgreementError> {
+///
+/// `digest` is that of the version which the person has read: a partner may have proposed another since.
+pub fn accept(node: &Node, given: &str, digest: &str) -> Result<Json, AgreementError> {
     let rules = node.rules();
     let held = rules.agreements.find(given)?;
     let proposal = held.proposal.clone().ok_or_else(|| AgreementError::NothingToSign(given.to_owned()))?;
+    if proposal.digest().to_string() != digest {
+        return Err(AgreementError::Changed(given.to_owned()));
+    }
     let signed = take(node, proposal, true)?;
     reload(node)?;
     describe(node, &signed, "signed")
@@ -511,15 +519,20 @@ pub fn list(node: &Node) -> Result<Vec<AgreementView>, AgreementError> {
     Ok(out)
 }
 
-/// One agreement with the text that people sign.
+/// One agreement with the text that people sign; a proposal over a version in force stands below it as `proposal`.
 pub fn show(node: &Node, given: &str) -> Result<Json, AgreementError> {
     let rules = node.rules();
     let held = rules.agreements.find(given)?;
     let now = node.clock.now();
     let shown = held.proposal.as_ref().map(|p| (p, "proposed"));
     let current = held.signed.as_ref().map(|s| (s, state_of(held, now)));
+    let both = current.is_some().then_some(shown).flatten();
     let (signed, state) = current.or(shown).ok_or_else(|| AgreementError::Unknown(given.to_owned()))?;
-    describe(node, signed, state)
+    let mut out = describe(node, signed, state)?;
+    if let (Some((proposal, state)), Some(map)) = (both, out.as_object_mut()) {
+        map.insert("proposal".to_owned(), describe(node, proposal, state)?);
+    }
+    Ok(out)
 }
 
 fn describe(node: &Node, signed: &SignedAgreement, state: &str) -> Result<Json, AgreementError> {

@@ -82,7 +82,12 @@ pub enum Call {
     /// One agreement, by id or its beginning: the text that people sign, and who has signed.
     AgreementShow(String),
     /// Signs a proposal that came over the wire.
-    AgreementAccept(String),
+    AgreementAccept {
+        /// Id or its beginning.
+        agreement: String,
+        /// Digest of the version that the person has read: a newer proposal is not signed in its place.
+        digest: String,
+    },
     /// Sets our standing in an agreement: active, suspended, ended.
     AgreementStanding {
         /// Id or its beginning.
@@ -153,7 +158,7 @@ impl Call {
             Self::AgreementAdd(_) => "agreement-add",
             Self::AgreementList => "agreement-list",
             Self::AgreementShow(_) => "agreement-show",
-            Self::AgreementAccept(_) => "agreement-accept",
+            Self::AgreementAccept { .. } => "agreement-accept",
             Self::AgreementStanding { .. } => "agreement-standing",
             Self::Import(_) => "import",
             Self::Review { .. } => "review",
@@ -302,7 +307,7 @@ pub fn answer(node: &Node, call: &Call, progress: OnProgress<'_>) -> Result<Json
         Call::AgreementAdd(path) => Ok(agreements::add_file(node, path)?),
         Call::AgreementList => Ok(json!(agreements::list(node)?)),
         Call::AgreementShow(given) => Ok(agreements::show(node, given)?),
-        Call::AgreementAccept(given) => Ok(agreements::accept(node, given)?),
+        Call::AgreementAccept { agreement, digest } => Ok(agreements::accept(node, agreement, digest)?),
         Call::AgreementStanding { agreement, standing } => Ok(agreements::state(node, agreement, *standing)?),
         Call::Import(options) => Ok(json!(import::import(node, options, progress)?)),
         Call::Review { records, state } => {

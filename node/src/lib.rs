@@ -10,7 +10,9 @@
 
 pub mod agreements;
 pub mod call;
+pub mod cli;
 pub mod clock;
+pub mod commands;
 pub mod config;
 pub mod control;
 pub mod error;
