@@ -137,6 +137,7 @@ pub fn create(home: &Home, config: &Config, node: &Identity, now: UnixMillis) ->
         contacts: Vec::new(),
         addresses: addresses(config)?,
         next_root: None,
+        succession: Vec::new(),
     };
     write_card(home, &payload, &SigningKey::from_pkcs8(root_key.expose())?, Existing::Refuse)?;
     Ok(org)

@@ -14,7 +14,12 @@ use crate::{
     },
     seal::keyring::Partition,
     secret,
-    store::{StoreError, holdings::BlobWriter, layout::Table, txn::Txn},
+    store::{
+        StoreError,
+        holdings::{BlobWriter, Holdings},
+        layout::Table,
+        txn::Txn,
+    },
 };
 use entente_protocol::{
     attachment::{ChunkList, Content, Manifest, ManifestBuilder},
@@ -29,6 +34,7 @@ use std::{
     fs::{self, File},
     io::{self, Read, Seek, SeekFrom, Write},
     path::Path,
+    sync::Arc,
 };
 
 /// Chunks of one segment: 16 MiB.
@@ -81,25 +87,25 @@ pub fn content_slot() -> u8 {
 }
 
 /// Writes segments one after another; the row comes last, from the caller's transaction.
-pub struct SegmentWriter<'a> {
-    node: &'a Node,
+pub struct SegmentWriter {
+    holdings: Arc<Holdings>,
     partition: Partition,
     id: Nonce,
     next: u64,
     open: Option<(BlobWriter, u64)>,
 }
 
-impl<'a> SegmentWriter<'a> {
+impl SegmentWriter {
     /// Starts with this segment; the ones before are there.
-    pub fn new(node: &'a Node, partition: Partition, id: Nonce, segment: u64) -> Self {
-        Self { node, partition, id, next: segment, open: None }
+    pub fn new(node: &Node, partition: Partition, id: Nonce, segment: u64) -> Self {
+        Self { holdings: Arc::clone(&node.holdings), partition, id, next: segment, open: None }
     }
 
     /// Adds one chunk. Returns the number of whole segments when one was completed.
     pub fn chunk(&mut self, bytes: &[u8]) -> Result<Option<u64>, StoreError> {
         let (mut writer, chunks) = match self.open.take() {
             Some(open) => open,
-            None => (self.node.holdings.blob_writer(self.partition)?, 0),
+            None => (self.holdings.blob_writer(self.partition)?, 0),
         };
         writer.write_all(bytes).map_err(crate::store::io_error("write a blob"))?;
         self.open = Some((writer, chunks + 1));
@@ -173,7 +179,7 @@ pub fn discard(node: &Node, partition: Partition, row: &FileRow) -> Result<(), S
 
 /// A file from a chunk on, in clear.
 pub struct FileReader {
-    holdings: std::sync::Arc<crate::store::holdings::Holdings>,
+    holdings: Arc<Holdings>,
     partition: Partition,
     id: Nonce,
     next: u64,
@@ -207,7 +213,7 @@ impl Read for FileReader {
 pub fn open_at(node: &Node, partition: Partition, row: &FileRow, chunk: u64) -> Result<FileReader, ShareError> {
     let segment = chunk / SEGMENT_CHUNKS;
     let mut reader = FileReader {
-        holdings: std::sync::Arc::clone(&node.holdings),
+        holdings: Arc::clone(&node.holdings),
         partition,
         id: row.id,
         next: segment,

@@ -8,6 +8,7 @@ pub mod bodies;
 pub mod decide;
 pub mod explain;
 pub mod feeds;
+pub mod fetching;
 pub mod files;
 pub mod outbox;
 
