@@ -160,7 +160,7 @@ fn from_block(block: Vec<u8>, media: Media) -> Exif {
     }
     let parsed = Reader::new().continue_on_error(true).read_raw(block).or_else(|error| {
         error.distill_partial_result(|errors| {
-            if !errors.is_empty() {
+            if !errors.iter().all(is_harmless) {
                 exif.note(ExifFault::Damaged);
             }
         })
@@ -174,6 +174,11 @@ fn from_block(block: Vec<u8>, media: Media) -> Exif {
     exif.fill_time_and_place(&fields);
     exif.fill_rest(&fields);
     exif
+}
+
+/// Widespread writers leave out the end mark of the inner directories; nothing is lost by it.
+fn is_harmless(error: &exif::Error) -> bool {
+    matches!(error, exif::Error::InvalidFormat("Unexpected next IFD"))
 }
 
 /// The main image's values by tag, those aside that are too large to look at.

@@ -44,13 +44,13 @@ impl Write for Clean {
 pub(super) fn from_bytes(bytes: &[u8]) -> Option<String> {
     // A character takes at most four bytes; what follows the bound four times over cannot matter
     // unless nearly all of it is dropped.
-    let bytes = bytes.get(..TEXT_BYTES_MAX * 4).unwrap_or(bytes);
+    let (bytes, is_cut) = bytes.get(..TEXT_BYTES_MAX * 4).map_or((bytes, false), |start| (start, true));
     let bytes = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
     let mut clean = Clean::default();
     match std::str::from_utf8(bytes) {
         Ok(text) => fill(&mut clean, text.chars()),
         // The cut above may split the last character: that alone does not make it Latin-1.
-        Err(error) if error.error_len().is_none() => fill(&mut clean, String::from_utf8_lossy(bytes).chars()),
+        Err(error) if is_cut && error.error_len().is_none() => fill(&mut clean, String::from_utf8_lossy(bytes).chars()),
         Err(_) => fill(&mut clean, bytes.iter().copied().map(char::from)),
     }
     clean.finish()
