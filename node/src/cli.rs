@@ -484,5 +484,10 @@ pub fn no_colour() -> bool {
     std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
 
+/// Where the system keeps temporary folders.
+pub fn temporary_folder() -> PathBuf {
+    std::env::temp_dir()
+}
+
 #[cfg(test)]
 mod tests;

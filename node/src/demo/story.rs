@@ -129,7 +129,10 @@ impl Stage<'_> {
             let here = |answer: &Json| answer.as_array().is_some_and(|a| a.iter().any(|v| text(v, "id") == id));
             let (came, _) = self.federation.until(other, &Call::AgreementList, here)?;
             if came {
-                self.ask(other, &Call::AgreementAccept(id.clone()))?;
+                // What the other side signs is the version that it has read, named by its digest.
+                let read = self.ask(other, &Call::AgreementShow(id.clone()))?;
+                let digest = text(&read, "digest").to_owned();
+                self.ask(other, &Call::AgreementAccept { agreement: id.clone(), digest })?;
             }
             let force = |answer: &Json| {
                 let listed = answer.as_array().map_or(&[][..], Vec::as_slice);
