@@ -136,9 +136,11 @@ pub enum Command {
     #[command(after_help = "Example:\n  entente stop")]
     Stop,
     /// A small federation on this machine: organisations, agreements and sample evidence
-    #[command(after_help = "Without --home everything is made in a new temporary folder, which --once removes at the end. \
+    #[command(
+        after_help = "Without --home everything is made in a new temporary folder, which --once removes at the end. \
         ENTENTE_HOME is not used: a demo never touches a real home.\n\n\
-        Example:\n  entente demo --once")]
+        Example:\n  entente demo --once"
+    )]
     Demo(Demo),
     /// Print a completion script for a shell
     #[command(after_help = "Example:\n  entente completions bash > /etc/bash_completion.d/entente")]
