@@ -135,9 +135,12 @@ pub enum Command {
     /// Ask the running node to stop
     #[command(after_help = "Example:\n  entente stop")]
     Stop,
-    /// A small federation on this machine: three organisations, agreements and sample evidence
-    #[command(after_help = "Without --home everything is made in a temporary folder and removed at the end.\n\n\
-        Example:\n  entente demo --once")]
+    /// A small federation on this machine: organisations, agreements and sample evidence
+    #[command(
+        after_help = "Without --home everything is made in a new temporary folder, which --once removes at the end. \
+        ENTENTE_HOME is not used: a demo never touches a real home.\n\n\
+        Example:\n  entente demo --once"
+    )]
     Demo(Demo),
     /// Print a completion script for a shell
     #[command(after_help = "Example:\n  entente completions bash > /etc/bash_completion.d/entente")]

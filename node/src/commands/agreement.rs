@@ -99,7 +99,10 @@ fn set(node: &Reached, agreement: String, standing: Standing) -> Result<Json, Fa
 
 /// Prints what would be signed, and asks.
 fn consent(reach: &Reach, agreement: &Json, yes: bool) -> Result<(), Failure> {
-    note(&format!("This is what you sign:\n\n{}", text(agreement, "text")));
+    // A program that has said yes gets the text in the answer, and the standard error for faults alone.
+    if !(yes && reach.output.json) {
+        note(&format!("This is what you sign:\n\n{}", text(agreement, "text")));
+    }
     reach.confirm(yes, "Sign this agreement for your organisation?", "--yes")
 }
 

@@ -45,9 +45,14 @@ mod tests {
     fn a_page_for_each_command() -> Result<(), Box<dyn std::error::Error>> {
         let folder = tempfile::tempdir()?;
         clap_mangen::generate_to(Cli::command(), folder.path())?;
-        for page in ["entente.1", "entente-import.1", "entente-partner-add.1"] {
+        let expected = [
+            ("entente.1", "The life of a record"),
+            ("entente-import.1", "Example"),
+            ("entente-partner-add.1", "Example"),
+        ];
+        for (page, teaches) in expected {
             let text = fs::read_to_string(folder.path().join(page))?;
-            assert!(text.contains("Example"), "{page}");
+            assert!(text.contains(teaches), "{page}");
         }
         Ok(())
     }

@@ -161,7 +161,7 @@ mod tests {
     fn the_last_column_is_cut_to_the_terminal() {
         let text = table().render(Look { colour: false, width: Some(30) });
         assert!(text.lines().all(|line| measure_text_width(line) <= 30), "{text}");
-        assert!(text.contains("a long note…") || text.contains("a long note t…"), "{text}");
+        assert!(text.contains("a long note th…"), "{text}");
         let narrow = table().render(Look { colour: false, width: Some(3) });
         assert!(narrow.contains("a long note…"), "{narrow}");
     }
