@@ -208,7 +208,8 @@ impl PolicySet {
             parts.push(line.action.name().as_bytes().to_vec());
             parts.push(line.kinds.iter().map(|k| k.name()).collect::<Vec<_>>().join(" ").into_bytes());
             parts.push(line.to.iter().flat_map(|org| *org.as_bytes()).collect());
-            parts.push([&[u8::from(line.when.is_some())], line.when.as_deref().unwrap_or_default().as_bytes()].concat());
+            parts
+                .push([&[u8::from(line.when.is_some())], line.when.as_deref().unwrap_or_default().as_bytes()].concat());
         }
         parts.push(Vec::new());
         for (partner, state) in &self.partners {
