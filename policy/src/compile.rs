@@ -118,7 +118,7 @@ pub(crate) fn forbid(
     };
     let parsed = Condition::parse(when)?;
     let reads = parsed.reads(kind)?;
-    let policy = condition::parse_policy(&id, &format!("{head} when {{ {} }};", parsed.forbidding(&reads)))?;
+    let policy = condition::parse_policy(&id, &format!("{head} when {{ {}\n}};", parsed.forbidding(&reads)))?;
     Ok((policy, reads.all))
 }
 

@@ -107,7 +107,11 @@ fn atom(dice: &mut Dice, attribute: &Attribute) -> String {
             1 => format!("{read} like \"{}*\"", dice.pick(&["A", "B", "p", "20", "s"])),
             _ => format!("[\"A\", \"BE\", \"pistol\", \"export\", \"yes\"].contains({read})"),
         },
-        Origin::Slot(_, Reading::Long) if dice.per_mille(80) => format!("{read} + 9223372036854775806 > 0"),
+        // The sum is beyond what Cedar counts to, always or for values from 2, and then the policy errors.
+        Origin::Slot(_, Reading::FirstDay | Reading::LastDay) if dice.per_mille(100) => {
+            format!("{read} + 9223372036854775806 > 0")
+        }
+        Origin::Slot(_, Reading::Long) if dice.per_mille(250) => format!("{read} + 9223372036854775806 > 0"),
         Origin::Slot(_, Reading::Long) => format!("{read} > {}", dice.below(3)),
         Origin::Slot(_, Reading::FirstDay | Reading::LastDay) => format!("{read} >= 20200601"),
         Origin::Slot(_, Reading::Texts) => format!("{read}.contains(\"A\")"),
@@ -239,9 +243,11 @@ fn red_line(dice: &mut Dice, n: usize) -> RedLine {
     loop {
         let kind = dice.pick(&KINDS);
         let all = attributes(kind);
-        let picked = &all[dice.below(all.len())];
+        let numbers: Vec<&Attribute> =
+            all.iter().filter(|a| matches!(a.origin, Origin::Slot(_, Reading::Long))).collect();
+        let picked = if dice.per_mille(500) { dice.pick(&numbers) } else { &all[dice.below(all.len())] };
         let read = match picked.origin {
-            Origin::Slot(_, Reading::Long) => format!("resource.{} + 9223372036854775805 > 0", picked.name),
+            Origin::Slot(_, Reading::Long) => format!("resource.{} + 9223372036854775805 < 0", picked.name),
             _ => atom(dice, picked),
         };
         let when = if dice.per_mille(700) { format!("resource has {} && {read}", picked.name) } else { read };
@@ -262,7 +268,7 @@ pub(crate) fn world(dice: &mut Dice) -> World {
     World {
         own: org(1),
         agreements: (1..=5).map(|id| governed(agreement(dice, id), standing(id))).collect(),
-        red_lines: (0..2).map(|n| red_line(dice, n)).collect(),
+        red_lines: (0..3).map(|n| red_line(dice, n)).collect(),
         partners: BTreeMap::from([
             (org(2), PartnerState::Active),
             (org(3), PartnerState::Active),
