@@ -303,7 +303,7 @@ fn files(clause: &Clause) -> Result<(), Fault> {
     }
     let shown: SlotSet = clause.disclose.iter().find(|d| d.kind == attachment).map(|d| d.set()).unwrap_or_default();
     let shows = |field: &str| attachment.slot(field).is_some_and(|slot| shown.contains(slot.number));
-    if shows("content") != !clause.files.is_empty() || (shows("content") && !shows("role")) {
+    if shows("content") == clause.files.is_empty() || (shows("content") && !shows("role")) {
         let fix =
             "give all or none: `files` says which files may be fetched, `content` proves them, `role` says which it is";
         return Err(fault("files", "`files` and the fields `content` and `role` of `attachment` go together", fix));

@@ -4,7 +4,7 @@
 //! up often enough to mean something, and a fifth of the answers must be permits.
 
 use crate::{
-    Gate, Interval, PolicySet, Question, Reason,
+    Action, Gate, Interval, PolicySet, Question, Reason, RedLine,
     generate::{self, Dice, agreement_id, org},
     memo::Memo,
     reference::{Release, World},
@@ -179,8 +179,10 @@ fn quiet_now() -> Interval {
 fn acceptance_and_reference_agree() {
     let mut dice = Dice(3);
     let mut seen: BTreeMap<Option<Reason>, usize> = BTreeMap::new();
-    for round in 0..70 {
-        let world = generate::world(&mut dice);
+    for round in 0..90 {
+        let mut world = generate::world(&mut dice);
+        let when = Some("resource has number && resource.number == \"A\"");
+        world.red_lines.push(RedLine::new("no A", Action::Accept, &[Kind::Event], &[org(2)], when).unwrap());
         let receiver = set_of(&world);
         // Every other sender works from another version than we do, so it may send too much.
         let mut sender = World { own: org(2), red_lines: vec![], ..generate::world(&mut dice) };
@@ -203,7 +205,9 @@ fn acceptance_and_reference_agree() {
         }
     }
     println!("{seen:?}");
-    for wanted in [None, Some(Reason::OverDisclosed), Some(Reason::KindNotCovered), Some(Reason::OnwardWithoutGrant)] {
+    use Reason::{KindNotCovered, OnwardWithoutGrant, OverDisclosed, TlpRed};
+    for wanted in [None, Some(OverDisclosed), Some(KindNotCovered), Some(OnwardWithoutGrant), Some(TlpRed)] {
         assert!(seen.get(&wanted).is_some_and(|n| *n >= 100), "{wanted:?} came up too rarely");
     }
+    assert!(seen.get(&Some(Reason::RedLine)).is_some_and(|n| *n >= 20));
 }

@@ -300,7 +300,7 @@ pub(crate) fn floor(dice: &mut Dice) -> HandlingFloor {
         class: rarely(dice, &["UN:CONFIDENTIAL", "FR:DR", "R-UE/EU-R"]),
         orcon: dice.per_mille(100),
         destroy_on: rarely(dice, &["1974-01-01", "2040-01-01", "1975-01-01"]),
-        not_before: dice.per_mille(50).then(|| UnixMillis(1_500 * DAY)),
+        not_before: dice.per_mille(50).then_some(UnixMillis(1_500 * DAY)),
         ..HandlingFloor::default()
     }
 }
