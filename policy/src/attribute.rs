@@ -101,7 +101,11 @@ impl Reading {
             Self::Text => text(value).map(Given::Text),
             Self::Long => value.as_int().map(Given::Long),
             Self::Bool => {
-                if let Value::Bool(b) = value { Some(Given::Bool(*b)) } else { None }
+                if let Value::Bool(b) = value {
+                    Some(Given::Bool(*b))
+                } else {
+                    None
+                }
             }
             Self::Texts => value.as_array()?.iter().map(text).collect::<Option<_>>().map(Given::Texts),
             Self::Longs => value.as_array()?.iter().map(Value::as_int).collect::<Option<_>>().map(Given::Longs),
@@ -185,12 +189,8 @@ pub(crate) fn attribute(kind: Kind, name: &str) -> Option<&'static Attribute> {
 }
 
 fn list(kind: Kind) -> Vec<Attribute> {
-    let header = [
-        ("originator", Origin::Originator),
-        ("orcon", Origin::Orcon),
-        ("tlp", Origin::Tlp),
-        ("class", Origin::Class),
-    ];
+    let header =
+        [("originator", Origin::Originator), ("orcon", Origin::Orcon), ("tlp", Origin::Tlp), ("class", Origin::Class)];
     let mut all: Vec<Attribute> =
         header.into_iter().map(|(name, origin)| Attribute { name: name.to_owned(), origin }).collect();
     kind.slots().for_each(|slot| all.extend(of_slot(slot)));
@@ -293,7 +293,10 @@ mod tests {
         };
         let text = |t: &str| Given::Text(t.to_owned());
         assert_ne!(mark(&[text("ab"), text("c")]), mark(&[text("a"), text("bc")]));
-        assert_ne!(mark(&[Given::Texts(vec!["a".to_owned()]), text("b")]), mark(&[Given::Texts(vec!["a".to_owned(), "b".to_owned()])]));
+        assert_ne!(
+            mark(&[Given::Texts(vec!["a".to_owned()]), text("b")]),
+            mark(&[Given::Texts(vec!["a".to_owned(), "b".to_owned()])])
+        );
         assert_ne!(mark(&[Given::Long(1)]), mark(&[Given::Bool(true)]));
     }
 }

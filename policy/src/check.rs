@@ -127,7 +127,8 @@ fn whole(agreement: &Agreement) -> Result<(), Fault> {
     }
     agreement.purposes.iter().try_for_each(|purpose| name("purposes", purpose))?;
     if agreement.schema != schema_digest() {
-        let what = format!("it was checked against the schema `{}`, and this is `{}`", agreement.schema, schema_digest());
+        let what =
+            format!("it was checked against the schema `{}`, and this is `{}`", agreement.schema, schema_digest());
         return Err(fault("schema", what, "let every party run the same version, then draft the next version anew"));
     }
     for (key, time) in [("from", agreement.from), ("until", agreement.until)] {
@@ -191,7 +192,11 @@ fn disclosures(clause: &Clause) -> Result<(), Fault> {
         return Err(fault("disclose", "missing", "list for each kind the fields that are disclosed"));
     }
     if !clause.disclose.windows(2).all(|w| matches!(w, [a, b] if a.kind < b.kind)) {
-        return Err(fault("disclose", "kinds stand twice or out of order", "give each kind once, in the order of the table"));
+        return Err(fault(
+            "disclose",
+            "kinds stand twice or out of order",
+            "give each kind once, in the order of the table",
+        ));
     }
     for disclosure in &clause.disclose {
         let key = format!("disclose.{}", disclosure.kind);
@@ -296,11 +301,11 @@ fn files(clause: &Clause) -> Result<(), Fault> {
         let what = format!("`{}` is no role of a file, or stands twice", role.escape_debug());
         return Err(fault("files", what, format!("use each of {} at most once", roles.join(", "))));
     }
-    let shown: SlotSet =
-        clause.disclose.iter().find(|d| d.kind == attachment).map(|d| d.set()).unwrap_or_default();
+    let shown: SlotSet = clause.disclose.iter().find(|d| d.kind == attachment).map(|d| d.set()).unwrap_or_default();
     let shows = |field: &str| attachment.slot(field).is_some_and(|slot| shown.contains(slot.number));
-    if shows("content") != !clause.files.is_empty() || (shows("content") && !shows("role")) {
-        let fix = "give all or none: `files` says which files may be fetched, `content` proves them, `role` says which it is";
+    if shows("content") == clause.files.is_empty() || (shows("content") && !shows("role")) {
+        let fix =
+            "give all or none: `files` says which files may be fetched, `content` proves them, `role` says which it is";
         return Err(fault("files", "`files` and the fields `content` and `role` of `attachment` go together", fix));
     }
     if listed.contains("original") {
@@ -308,7 +313,8 @@ fn files(clause: &Clause) -> Result<(), Fault> {
         let other = [Fact::Place, Fact::Time].into_iter().find_map(|fact| coarsened(clause, fact));
         let hidden = own.map(|field| (attachment, field)).or(other.map(|(kind, slot)| (kind, slot.name)));
         if let Some((kind, field)) = hidden {
-            let what = format!("an original file tells place, time, author and device, and `{field}` of `{kind}` is withheld");
+            let what =
+                format!("an original file tells place, time, author and device, and `{field}` of `{kind}` is withheld");
             return Err(fault("files", what, "release \"stripped\" or \"thumbnail\" instead, or disclose that field"));
         }
     }
@@ -327,8 +333,7 @@ fn condition(place: usize, clause: &Clause) -> Result<Vec<Reveal>, Fault> {
     let place = u16::try_from(place).map_err(|_| refuse("too many clauses".to_owned()))?;
     for disclosure in &clause.disclose {
         let kind = disclosure.kind;
-        let (policy, reads, _) =
-            permit(place, clause, Action::Release, to, kind).map_err(|e| refuse(e.to_string()))?;
+        let (policy, reads, _) = permit(place, clause, Action::Release, to, kind).map_err(|e| refuse(e.to_string()))?;
         validate(kind, &policy).map_err(|e| refuse(e.to_string()))?;
         for slot in reads.into_iter().filter_map(|a| kind.slot_number(a.slot()?)) {
             let withheld = !disclosure.set().contains(slot.number);

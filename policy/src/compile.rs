@@ -118,7 +118,7 @@ pub(crate) fn forbid(
     };
     let parsed = Condition::parse(when)?;
     let reads = parsed.reads(kind)?;
-    let policy = condition::parse_policy(&id, &format!("{head} when {{ {} }};", parsed.forbidding(&reads)))?;
+    let policy = condition::parse_policy(&id, &format!("{head} when {{ {}\n}};", parsed.forbidding(&reads)))?;
     Ok((policy, reads.all))
 }
 
@@ -178,16 +178,12 @@ impl Engine {
         }
         let Ok(entity) = Entity::new(self.resource.clone(), attributes, HashSet::new()) else { return broken };
         let Ok(entities) = Entities::from_entities([entity], None) else { return broken };
-        let request = Request::new(
-            self.principal.clone(),
-            self.action.clone(),
-            self.resource.clone(),
-            Context::empty(),
-            None,
-        );
+        let request =
+            Request::new(self.principal.clone(), self.action.clone(), self.resource.clone(), Context::empty(), None);
         let Ok(request) = request else { return broken };
         let response = Authorizer::new().is_authorized(&request, &self.policies, &entities);
-        let erroring = response.diagnostics().errors().map(|AuthorizationError::PolicyEvaluationError(e)| e.policy_id());
+        let erroring =
+            response.diagnostics().errors().map(|AuthorizationError::PolicyEvaluationError(e)| e.policy_id());
         if let Some(verdict) = first_error(erroring.map(AsRef::as_ref)) {
             return verdict;
         }

@@ -112,8 +112,12 @@ impl Condition {
 
     /// As the `when` of a forbid: true where a field is missing.
     pub(crate) fn forbidding(&self, reads: &Reads) -> String {
-        let guards: String = reads.guarded.iter().map(|a| format!("!(resource has {}) || ", a.name)).collect();
-        format!("{guards}(\n{}\n)", self.text)
+        // Written so that the validator sees the guard: it does not follow `!` and `||`.
+        let guards: Vec<String> = reads.guarded.iter().map(|a| format!("resource has {}", a.name)).collect();
+        if guards.is_empty() {
+            return self.text.clone();
+        }
+        format!("if {} then (\n{}\n) else true", guards.join(" && "), self.text)
     }
 
     /// Depth is bounded by [`within_bounds`].

@@ -41,13 +41,10 @@ pub(crate) fn disclose(covered: &Covered, question: &Question<'_>) -> Disclosed 
 
 /// Whether the clause names a slot, and personal data in the way that personal data asks for.
 pub(crate) fn named(covered: &Covered, slot: &Slot) -> Result<(), Reason> {
-    if !covered.slots.contains(slot.number) {
-        return Err(Reason::SlotNotNamed);
-    }
     if slot.personal && !covered.personal.contains(slot.number) {
         return Err(Reason::SlotPersonal);
     }
-    Ok(())
+    if covered.slots.contains(slot.number) { Ok(()) } else { Err(Reason::SlotNotNamed) }
 }
 
 /// Whether the clause releases files of a role.

@@ -47,11 +47,7 @@ pub(crate) fn is_red(floor: &HandlingFloor) -> bool {
 }
 
 /// What binds whoever holds the record: destruction and classification.
-pub(crate) fn binds_holders(
-    floor: &HandlingFloor,
-    now: Interval,
-    accredited: &BTreeSet<String>,
-) -> Result<(), Reason> {
+pub(crate) fn binds_holders(floor: &HandlingFloor, now: Interval, accredited: &BTreeSet<String>) -> Result<(), Reason> {
     if destroyed_from(floor).is_some_and(|day| now.late >= day) {
         return Err(Reason::Destroyed);
     }
@@ -63,11 +59,7 @@ pub(crate) fn binds_holders(
 }
 
 /// What binds a release on top.
-pub(crate) fn binds_release(
-    floor: &HandlingFloor,
-    now: Interval,
-    accredited: &BTreeSet<String>,
-) -> Result<(), Reason> {
+pub(crate) fn binds_release(floor: &HandlingFloor, now: Interval, accredited: &BTreeSet<String>) -> Result<(), Reason> {
     if floor.not_before.is_some_and(|time| now.early < time) {
         return Err(Reason::NotBefore);
     }

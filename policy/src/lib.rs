@@ -12,16 +12,24 @@ pub mod check;
 mod compile;
 mod condition;
 mod decide;
+#[cfg(test)]
+mod differential;
 mod disclose;
+#[cfg(test)]
+mod generate;
 mod handling;
 mod memo;
 mod question;
 mod reason;
 mod redline;
+#[cfg(test)]
+mod reference;
 
 mod render;
 mod set;
 pub mod source;
+#[cfg(test)]
+mod stories;
 mod text;
 
 pub use attribute::{SCHEMA, schema_digest, schema_text};

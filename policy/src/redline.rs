@@ -98,6 +98,7 @@ fn one(table: &Table<'_>, party: &dyn Fn(&str) -> Option<OrgId>) -> Result<RedLi
     let when = table.find("when");
     let text = when.as_ref().map(Entry::text).transpose()?;
     RedLine::new(name.text()?, action, &kinds, &to, text).map_err(|fault| {
-        when.unwrap_or(name.clone()).refuse(fault.to_string(), "correct the red line; AGREEMENTS.md lists what it may read")
+        when.unwrap_or(name.clone())
+            .refuse(fault.to_string(), "correct the red line; AGREEMENTS.md lists what it may read")
     })
 }

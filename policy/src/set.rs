@@ -81,6 +81,9 @@ pub(crate) struct Slice {
     pub(crate) engine: Engine,
 }
 
+/// Slices by direction, partner, agreement and kind.
+type Slices = BTreeMap<(Action, OrgId, AgreementId, Kind), Slice>;
+
 /// Everything that decisions depend on, beside the question.
 #[derive(Debug)]
 pub struct PolicySet {
@@ -89,7 +92,7 @@ pub struct PolicySet {
     pub(crate) red_lines: Vec<RedLine>,
     pub(crate) partners: BTreeMap<OrgId, PartnerState>,
     pub(crate) accredited: BTreeSet<String>,
-    pub(crate) slices: BTreeMap<(Action, OrgId, AgreementId, Kind), Slice>,
+    pub(crate) slices: Slices,
     /// None only where a test compares decisions with and without memory.
     pub(crate) memo: Option<Memo>,
     version: Hash,
@@ -128,7 +131,7 @@ impl PolicySet {
         Ok(set)
     }
 
-    fn slice(&self) -> Result<BTreeMap<(Action, OrgId, AgreementId, Kind), Slice>, CompileError> {
+    fn slice(&self) -> Result<Slices, CompileError> {
         let mut slices = BTreeMap::new();
         for (id, governed) in &self.agreements {
             let agreement = &governed.in_force.agreement;
@@ -208,7 +211,8 @@ impl PolicySet {
             parts.push(line.action.name().as_bytes().to_vec());
             parts.push(line.kinds.iter().map(|k| k.name()).collect::<Vec<_>>().join(" ").into_bytes());
             parts.push(line.to.iter().flat_map(|org| *org.as_bytes()).collect());
-            parts.push([&[u8::from(line.when.is_some())], line.when.as_deref().unwrap_or_default().as_bytes()].concat());
+            parts
+                .push([&[u8::from(line.when.is_some())], line.when.as_deref().unwrap_or_default().as_bytes()].concat());
         }
         parts.push(Vec::new());
         for (partner, state) in &self.partners {

@@ -116,7 +116,10 @@ fn parties(root: &Table<'_>, drafting: &Drafting<'_>) -> Result<Vec<Party>, Sour
         let id = match table.find("id") {
             Some(entry) => entry.parsed()?,
             None => (drafting.party)(text).ok_or_else(|| {
-                handle.refuse(format!("nobody is known as `{text}`"), "write the organisation's id, or pair with it first")
+                handle.refuse(
+                    format!("nobody is known as `{text}`"),
+                    "write the organisation's id, or pair with it first",
+                )
             })?,
         };
         if parties.iter().any(|p| p.handle == text || p.id == id) {

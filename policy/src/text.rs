@@ -142,12 +142,7 @@ impl<'a> Table<'a> {
 impl<'a> Entry<'a> {
     /// An error about this value.
     pub(crate) fn refuse(&self, what: impl Into<String>, fix: impl Into<String>) -> SourceError {
-        SourceError {
-            line: line_of(self.source, self.at),
-            key: self.path.clone(),
-            what: what.into(),
-            fix: fix.into(),
-        }
+        SourceError { line: line_of(self.source, self.at), key: self.path.clone(), what: what.into(), fix: fix.into() }
     }
 
     fn expected(&self, form: &str) -> SourceError {
