@@ -1,7 +1,34 @@
-//! The node: everything that touches the world. `main` parses the command line and calls in here.
+//! The node: everything that touches the world.
+//!
+//! Code map, in reading order: [`config`] (a home and its settings), [`init`] (making one), [`node`]
+//! (an open node), [`call`] (what commands ask of it), [`ingest`] (files in), [`records`] (kept, gated,
+//! found, shown), [`partners`] and [`agreements`], [`share`] (the only way out), [`receive`], [`peer`]
+//! (TLS and QUIC), [`run`] (serving), [`control`] (the socket), [`commands`] (the command line),
+//! [`demo`]. Below all of them: [`store`] (ledger and vault), [`seal`], [`secret`].
+//!
+//! What is absent: tokio outside `peer`, `control` and `run`; plaintext below `seal`; a way out beside `share`.
 
+pub mod agreements;
+pub mod call;
+pub mod cli;
+pub mod clock;
+pub mod commands;
+pub mod config;
+pub mod control;
+pub mod demo;
+pub mod error;
+pub mod exchange;
+pub mod identity;
 pub mod ingest;
+pub mod init;
+pub mod node;
+pub mod partners;
 pub mod peer;
+pub mod receive;
+pub mod records;
+pub mod run;
 pub mod seal;
 pub mod secret;
+pub mod share;
+pub mod status;
 pub mod store;

@@ -1,1 +1,35 @@
-//! Placeholder.
+//! What may leave, to whom, and with which fields: agreements for people, compiled to Cedar.
+//!
+//! This crate decides and does nothing else. It never sees a clock, a file, a socket or a random
+//! source: `now` is an argument. Default deny: an unknown term, a missing attribute or an evaluation
+//! error withholds, and every withholding has a [`Reason`]. `AGREEMENTS.md` is the language's text.
+//!
+//! Reading order: [`source`] (text to agreement), [`check`] (what an agreement must keep), `condition`
+//! and `compile` (to Cedar), [`PolicySet`] (what is in force), [`Question`], `decide`.
+
+mod attribute;
+pub mod check;
+mod compile;
+mod condition;
+mod decide;
+mod disclose;
+mod handling;
+mod memo;
+mod question;
+mod reason;
+mod redline;
+
+mod render;
+mod set;
+pub mod source;
+mod text;
+
+pub use attribute::{SCHEMA, schema_digest, schema_text};
+pub use compile::Action;
+pub use condition::ConditionFault;
+pub use decide::{Explanation, FieldWithheld};
+pub use question::{Gate, Interval, Question, ReviewState};
+pub use reason::{Reason, Withheld};
+pub use redline::RedLine;
+pub use render::render;
+pub use set::{CompileError, Governed, PartnerState, PolicySet};

@@ -44,6 +44,10 @@ impl Clearance {
     pub fn terms(&self) -> &Terms {
         &self.0
     }
+    /// The same clearance for exactly these slots; `None` if any of them was not cleared.
+    pub fn narrowed(self, slots: SlotSet) -> Option<Self> {
+        slots.without(self.0.slots).is_empty().then_some(Self(Terms { slots, ..self.0 }))
+    }
 }
 
 /// Proof that a received record may be stored: it came from the partner, under an agreement in force that covers it.

@@ -186,7 +186,7 @@ impl<'a> Sign1<'a> {
 }
 
 /// One COSE_Sign1 inside a structure: carried as the bytes that were signed.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SignatureBytes(#[serde(with = "serde_bytes")] pub Vec<u8>);
 

@@ -73,6 +73,10 @@ table!(LABELS: Label {
     AGREEMENT_PRIOR = "entente/1 agreement prior signatures";
     /// Digest of the kind table and schema that an agreement pins.
     SCHEMA_DIGEST = "entente/1 schema digest";
+    /// Version of everything that decisions depend on: agreements and their states, red lines, partners, schema.
+    POLICY_SET = "entente/1 policy set";
+    /// Key of a remembered decision.
+    POLICY_MEMO = "entente/1 policy memo";
     /// Card digest over its payload.
     CARD_DIGEST = "entente/1 card digest";
     /// Commitment to the next root key.
@@ -98,6 +102,8 @@ table!(CONTEXTS: Context {
     SIGN_BATCH = "entente/1 sign batch head";
     /// Signature of a card by the root key.
     SIGN_CARD = "entente/1 sign card";
+    /// Signature of a root key over the key that succeeds it.
+    SIGN_SUCCESSION = "entente/1 sign succession";
     /// Signature of an agreement by a party's agreements key.
     SIGN_AGREEMENT = "entente/1 sign agreement";
     /// Signature of an agreement's counted state by a party's agreements key.

@@ -30,3 +30,5 @@ mod suites;
 pub mod time;
 pub mod tree;
 pub mod value;
+#[cfg(test)]
+mod vectors;

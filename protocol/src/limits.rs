@@ -63,6 +63,8 @@ pub const CARD_KEYS_MAX: usize = 64;
 pub const CARD_ADDRESSES_MAX: usize = 8;
 /// Contacts listed by one card.
 pub const CARD_CONTACTS_MAX: usize = 16;
+/// Successions of root keys that lead to the present one.
+pub const CARD_ROOTS_MAX: usize = 8;
 /// One X.509 certificate.
 pub const CERTIFICATE_BYTES_MAX: usize = 8 << 10;
 /// Certificates of one chain.

@@ -26,11 +26,13 @@ pub(crate) fn write(path: &str, text: &str) {
     std::fs::write(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path), text).unwrap();
 }
 
+/// The text up to a table, the table, and the text after it.
 fn between<'a>(name: &str, text: &'a str) -> (&'a str, &'a str, &'a str) {
     let (begin, end) = (format!("<!-- begin: {name} -->\n"), format!("<!-- end: {name} -->"));
     let start = text.find(&begin).unwrap() + begin.len();
-    let stop = text.find(&end).unwrap();
-    (&text[..start], &text[start..stop], &text[stop..])
+    let (before, rest) = text.split_at(start);
+    let (table, after) = rest.split_at(rest.find(&end).unwrap());
+    (before, table, after)
 }
 
 fn shape(shape: Shape) -> String {

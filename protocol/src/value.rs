@@ -43,6 +43,13 @@ impl Value {
         sorted.sort_by(|a, b| key_order(&a.0, &b.0));
         Self::Map(sorted)
     }
+    /// A map whose keys come from outside, sorted into canonical order; of repeated keys the last stays.
+    pub fn text_map(entries: impl IntoIterator<Item = (String, Value)>) -> Self {
+        let unique: std::collections::BTreeMap<String, Value> = entries.into_iter().collect();
+        let mut sorted: Vec<(String, Value)> = unique.into_iter().collect();
+        sorted.sort_by(|a, b| key_order(&a.0, &b.0));
+        Self::Map(sorted)
+    }
     /// The text, if it is text.
     pub fn as_text(&self) -> Option<&str> {
         if let Self::Text(text) = self { Some(text) } else { None }

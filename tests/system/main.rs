@@ -1,1 +1,3 @@
-//! System tests.
+//! System tests: one binary, because linking the node once is cheaper than linking it for each story.
+
+mod tidy;

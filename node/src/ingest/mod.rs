@@ -1,1 +1,15 @@
-//! Placeholder.
+//! What comes in from people: rows of files, and what each row is.
+//!
+//! The order is [`table`] (bytes to rows), [`mapping`] (a row to the records it stands for), [`attach`] and [`photo`]
+//! (files that come with them), [`import`] (what is new is committed, attested and kept). Only `import` and `carry`
+//! write to a store; the rest are functions of bytes.
+
+pub mod attach;
+pub mod calibre;
+mod carry;
+pub mod country;
+pub mod import;
+pub mod mapping;
+pub mod photo;
+pub mod serial;
+pub mod table;

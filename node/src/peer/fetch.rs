@@ -70,7 +70,8 @@ pub enum FetchError {
     Task(#[from] JoinError),
 }
 
-/// Fetches the file behind one slot of one release, from `request.from_chunk` on, and gives the sink back.
+/// Fetches the file behind one slot of one release, from `request.from_chunk` on, and gives the sink back with
+/// the proved list of chunks.
 ///
 /// `content` is what the verified record states. Dropping the future gives the fetch up; the chunks that the sink
 /// took stay good.
@@ -82,7 +83,7 @@ pub async fn fetch<S: Sink>(
     request: Request,
     content: Content,
     mut sink: S,
-) -> Result<S, FetchError> {
+) -> Result<(S, ChunkList), FetchError> {
     let (mut send, receive) = driver::open(connection, Carries::File).await?;
     lane::write(&mut send, &request.to_bytes()?, REQUEST_BYTES_MAX).await?;
     send.finish().map_err(|_| LaneFault::Truncated)?;
@@ -102,7 +103,7 @@ pub async fn fetch<S: Sink>(
         };
         (list, sink) = spawn_blocking(kept).await??;
     }
-    Ok(sink)
+    Ok((sink, list))
 }
 
 /// Serves the files that a partner asks for, until the connection ends (`None`) or the partner misuses a stream.

@@ -4,6 +4,7 @@
 //! Called by the commands that create and renew identities. Times and serial numbers are arguments. It keeps
 //! no key: whoever calls holds the PKCS #8 bytes and wipes them.
 
+use crate::secret::Secret;
 use entente_protocol::{
     id::OrgId,
     identity::chain::{self, CertificateFault},
@@ -49,6 +50,14 @@ pub enum IssueError {
     /// rcgen refused.
     #[error("the certificate could not be made: {0}")]
     Make(#[from] rcgen::Error),
+}
+
+/// A new Ed25519 key as PKCS #8.
+///
+/// # Errors
+/// [`IssueError::Make`] if there is no randomness.
+pub fn generate() -> Result<Secret<Vec<u8>>, IssueError> {
+    Ok(Secret::new(KeyPair::generate_for(&PKCS_ED25519)?.serialize_der()))
 }
 
 /// The id of the organisation whose *first* root key this is: SHA-256 of the DER SubjectPublicKeyInfo.

@@ -5,8 +5,9 @@
 //! the same organisation, makes it a [`Card`], and only a [`Card`] hands out keys.
 
 use super::{
-    armour::{self, ArmourFault},
-    payload::{CardKey, CardPayload, PayloadFault, Purpose},
+    armour::{Armour, ArmourFault},
+    payload::{CardKey, CardPayload, PayloadFault, Purpose, next_root},
+    succession::first_root,
     words::Words,
 };
 use crate::{
@@ -32,6 +33,9 @@ pub enum CardFault {
     /// The organisation's id is not that of the root.
     #[error("the card claims an organisation that its root key is not")]
     Organisation,
+    /// The signatures from root to root do not lead to this one.
+    #[error("the card's succession does not lead from the first root to the present one")]
+    Succession,
     /// Not the card that people confirmed.
     #[error("this is not the card that was confirmed: compare the twelve words again")]
     Unconfirmed,
@@ -89,7 +93,7 @@ pub struct UnconfirmedCard {
 impl UnconfirmedCard {
     /// Reads a card as people exchange it: in its armour.
     pub fn from_armour(text: &str) -> Result<Self, CardFault> {
-        Self::from_bytes(&armour::unarmoured(text)?)
+        Self::from_bytes(&Armour::CARD.open(text)?)
     }
 
     /// Reads a card: form, root, signature, and that the root is the organisation it claims.
@@ -98,7 +102,7 @@ impl UnconfirmedCard {
         let payload = CardPayload::from_bytes(signed.danger_unverified_payload())?;
         let root = payload.root_key()?;
         let digest = CardDigest::from_bytes(labelled(label::CARD_DIGEST, &[signed.verify(label::SIGN_CARD, &root)?]));
-        if payload.org.as_bytes() != root.id().as_bytes() {
+        if payload.org.as_bytes() != first_root(&payload.succession, &root)?.id().as_bytes() {
             return Err(CardFault::Organisation);
         }
         Ok(Self { payload, root, digest, bytes: bytes.to_vec() })
@@ -146,12 +150,15 @@ impl Card {
         UnconfirmedCard::from_bytes(bytes)?.confirm(confirmed)
     }
 
-    /// Takes a newer card of the same organisation, signed by the same root. The newest decides.
+    /// Takes a newer card of the same organisation. The newest decides.
+    ///
+    /// Its root is the one that we know, or that one's signed successor, and then the one to which the
+    /// known card committed: neither a stolen old root nor a stolen new one is enough.
     pub fn verify_update(previous: &Self, newer: UnconfirmedCard) -> Result<Self, CardFault> {
         if newer.payload.org != previous.org() {
             return Err(CardFault::OtherOrganisation);
         }
-        if newer.root != previous.inner.root {
+        if newer.root != previous.inner.root && !succeeds(previous, &newer) {
             return Err(CardFault::OtherRoot);
         }
         let (known, given) = (previous.payload().number, newer.payload.number);
@@ -217,8 +224,18 @@ impl Card {
     }
     /// The card in its armour, to be given to partners.
     pub fn to_armour(&self) -> String {
-        armour::armoured(&self.inner.bytes)
+        Armour::CARD.close(&self.inner.bytes)
     }
+}
+
+/// One step on from the known card's root, to the key that it committed to. That the last step leads to
+/// the newer card's root was checked when that card was read.
+fn succeeds(previous: &Card, newer: &UnconfirmedCard) -> bool {
+    let before = newer.payload.succession.split_last().map(|(_, before)| before);
+    previous.payload().next_root == Some(next_root(&newer.root))
+        && before
+            .and_then(|steps| first_root(steps, previous.root()).ok())
+            .is_some_and(|first| first.id().as_bytes() == previous.org().as_bytes())
 }
 
 #[cfg(test)]

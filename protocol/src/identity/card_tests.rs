@@ -5,6 +5,7 @@ use crate::{
     identity::{
         CardKey, next_root,
         samples::{ISSUED, certificate, key, payload},
+        succession_step,
     },
     limits,
 };
@@ -221,4 +222,57 @@ fn the_next_root_is_committed_to_not_shown() {
     let commitment = payload(1).next_root.unwrap();
     assert_eq!(commitment, next_root(key(10).public()));
     assert_ne!(commitment.as_bytes(), key(10).public().id().as_bytes());
+}
+
+/// The card of `payload(1)`'s organisation under its second root, which has seed 10.
+fn succeeded(change: impl FnOnce(&mut CardPayload)) -> Result<UnconfirmedCard, CardFault> {
+    let mut second = payload(10);
+    second.org = payload(1).org;
+    second.number = 8;
+    second.succession = vec![succession_step(&key(1), key(10).public())?];
+    change(&mut second);
+    UnconfirmedCard::from_bytes(&second.sign_with(&key(10))?)
+}
+
+#[test]
+fn a_root_is_succeeded_by_the_key_that_it_signed_and_committed_to() {
+    let known = trusted(|_| ());
+    let second = Card::verify_update(&known, succeeded(|_| ()).unwrap()).unwrap();
+    assert_eq!((second.org(), second.root()), (known.org(), key(10).public()));
+    // And again, from the second to the third.
+    let mut third = payload(19);
+    third.org = known.org();
+    third.number = 9;
+    third.succession =
+        vec![succession_step(&key(1), key(10).public()).unwrap(), succession_step(&key(10), key(19).public()).unwrap()];
+    let third = UnconfirmedCard::from_bytes(&third.sign_with(&key(19)).unwrap()).unwrap();
+    assert_eq!(Card::verify_update(&second, third.clone()).map(|c| c.root().clone()), Ok(key(19).public().clone()));
+    // Past the second: the first root alone, stolen after it was replaced, leads nowhere.
+    let mut past = third.payload().clone();
+    past.succession = vec![succession_step(&key(1), key(19).public()).unwrap()];
+    let past = UnconfirmedCard::from_bytes(&past.sign_with(&key(19)).unwrap()).unwrap();
+    assert_eq!(Card::verify_update(&second, past), Err(CardFault::OtherRoot));
+    // Whoever missed the second confirms by voice, and a new partner too.
+    assert_eq!(Card::verify_update(&known, third.clone()), Err(CardFault::OtherRoot));
+    let digest = third.digest();
+    assert!(third.confirm(digest).is_ok());
+}
+
+#[test]
+fn a_succession_with_a_gap_or_without_the_commitment_is_refused() {
+    assert_eq!(succeeded(|p| p.succession.clear()), Err(CardFault::Organisation));
+    // Signed by a root that is not the organisation's first.
+    let foreign = succeeded(|p| p.succession = vec![succession_step(&key(50), key(10).public()).unwrap()]);
+    assert_eq!(foreign, Err(CardFault::Organisation));
+    let elsewhere = succeeded(|p| p.succession = vec![succession_step(&key(1), key(51).public()).unwrap()]);
+    assert_eq!(elsewhere, Err(CardFault::Succession));
+    let gap = succeeded(|p| p.succession.push(succession_step(&key(50), key(10).public()).unwrap()));
+    assert_eq!(gap, Err(CardFault::Succession));
+    let many = succeeded(|p| p.succession = vec![p.succession[0].clone(); limits::CARD_ROOTS_MAX + 1]);
+    assert_eq!(many, Err(CardFault::Succession));
+    // The old root was stolen and signs another successor than the one committed to.
+    for commitment in [None, Some(next_root(key(99).public()))] {
+        let known = trusted(|p| p.next_root = commitment);
+        assert_eq!(Card::verify_update(&known, succeeded(|_| ()).unwrap()), Err(CardFault::OtherRoot));
+    }
 }

@@ -10,9 +10,11 @@ pub mod chain;
 mod payload;
 #[cfg(test)]
 pub(crate) mod samples;
+mod succession;
 mod words;
 
-pub use armour::{ArmourFault, armoured, unarmoured};
+pub use armour::{Armour, ArmourFault};
 pub use card::{Card, CardFault, UnconfirmedCard};
-pub use payload::{Address, CardKey, CardPayload, Contact, PayloadFault, Purpose, next_root};
+pub use payload::{Address, CARD_FORMAT, CardKey, CardPayload, Contact, PayloadFault, Purpose, next_root};
+pub use succession::succession_step;
 pub use words::{Words, WordsFault};

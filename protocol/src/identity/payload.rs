@@ -5,6 +5,7 @@
 
 use crate::{
     codec::{self, Bounds, CodecError},
+    cose::SignatureBytes,
     id::{Hash, KeyId, OrgId},
     label, limits,
     primitive::{PublicKey, labelled},
@@ -233,6 +234,15 @@ pub struct CardPayload {
     /// Commitment to the next root key: [`next_root`].
     #[serde(default, rename = "next-root", skip_serializing_if = "Option::is_none")]
     pub next_root: Option<Hash>,
+    /// Signatures that lead from the first root to this one, oldest first; none under the first root.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "some")]
+    pub succession: Vec<SignatureBytes>,
+}
+
+/// A list that is there has something in it: an empty one is left out, so that a card has one encoding.
+fn some<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<SignatureBytes>, D::Error> {
+    let steps = Vec::<SignatureBytes>::deserialize(deserializer)?;
+    if steps.is_empty() { Err(serde::de::Error::custom("an empty list")) } else { Ok(steps) }
 }
 
 /// A card that is not well-formed: the fault of whoever made it.

@@ -68,5 +68,6 @@ pub(crate) fn payload(seed: u8) -> CardPayload {
         }],
         addresses: vec!["node.panel.example:4433".parse().unwrap(), "[2001:db8::1]:4433".parse().unwrap()],
         next_root: Some(next_root(key(seed + 9).public())),
+        succession: vec![],
     }
 }

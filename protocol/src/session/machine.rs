@@ -4,7 +4,7 @@
 //! the commands. It holds no key, no storage and no clock, and it decides nothing about records.
 
 use super::{
-    CloseCode,
+    CloseCode, Event, SendError, SessionConfig,
     message::{AgreementLine, Heads, Hello, Lane, Message, Notice, ReceivedHead, SentHead, VERSIONS},
     opening::{ExpectAgreements, ExpectHeads, ExpectHello, Open},
     receiving::Receiving,
@@ -16,125 +16,11 @@ use crate::{
     cose::SignatureBytes,
     error::PeerFault,
     feed::{Cursor, FeedKey, Receipt, Run, RunMessage},
-    id::{AgreementId, FeedId, Nonce, OrgId, StoreId},
+    id::{AgreementId, FeedId},
     limits,
     time::UnixMillis,
 };
 use std::collections::{BTreeMap, VecDeque};
-
-/// Which side dialled. The session is the same on both; the driver opens the streams by it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// We dialled.
-    Dialer,
-    /// The partner dialled.
-    Acceptor,
-}
-
-/// What a session is about.
-#[derive(Debug, Clone, Copy)]
-pub struct SessionConfig {
-    /// Which side dialled.
-    pub role: Role,
-    /// Our organisation.
-    pub org: OrgId,
-    /// Our store.
-    pub store: StoreId,
-    /// The organisation that the connection proved.
-    pub peer: OrgId,
-    /// Fresh and random.
-    pub nonce: Nonce,
-}
-
-/// What happened, for the shell.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// The partner greeted: answer with `offer_agreements`.
-    Ready(Hello),
-    /// The agreements that the partner shares with us: answer with `offer_heads` (the first time).
-    Agreements(Vec<AgreementLine>),
-    /// The partner's heads. Compare them ([`Cursor::compare`]); offer a head for each feed of `sent`
-    /// that we are ready to receive and did not offer yet.
-    Heads(Heads),
-    /// A run: [`RunMessage::verify`] it against what is held of the feed, store, then `send_receipt`.
-    Run {
-        /// Of this feed.
-        feed: FeedKey,
-        /// As it came.
-        message: Box<RunMessage>,
-    },
-    /// A countersignature of the oldest run in flight: [`Receipt::verify`] it, then keep it.
-    Receipt {
-        /// Of this feed.
-        feed: FeedKey,
-        /// As it came.
-        receipt: SignatureBytes,
-    },
-    /// An agreement with some signatures.
-    Proposal(Vec<u8>),
-    /// A signed standing: verify it; unless it is active, `withdraw_queued`.
-    Standing(SignatureBytes),
-    /// A card.
-    Card(Vec<u8>),
-    /// For another part of the node.
-    Notice(Notice),
-    /// Two histories of one feed. It is stopped in this session: keep both heads, tell people.
-    Fork {
-        /// Which feed.
-        feed: FeedKey,
-        /// What we have.
-        ours: Cursor,
-        /// What the partner has, at the same length.
-        theirs: Cursor,
-        /// The partner's signature over it: a run if it sends the feed, a receipt if it receives it.
-        signed: Option<SignatureBytes>,
-    },
-    /// The session is over.
-    Closed {
-        /// Why.
-        code: CloseCode,
-        /// Whether the partner said so.
-        by_peer: bool,
-    },
-}
-
-/// A command that cannot be carried out now.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SendError {
-    /// The opening is not that far, or the session is over.
-    #[error("the session does not take this now: wait for the event that asks for it")]
-    NotReady,
-    /// The partner has not shown its head of this feed in this session (for a receipt: we have not).
-    #[error("the head of this feed was not shown in this session")]
-    NotShown,
-    /// The feed forked.
-    #[error("the feed is stopped: two histories of it were shown")]
-    Stopped,
-    /// Wait for a receipt.
-    #[error("the window is full: wait for a receipt")]
-    WindowFull,
-    /// The run does not begin where the last one ended.
-    #[error("the run does not continue the feed, which goes on at {next}")]
-    OutOfPlace {
-        /// Where it goes on.
-        next: u64,
-    },
-    /// A receipt that nobody waits for.
-    #[error("no receipt is owed for this feed")]
-    NotOwed,
-    /// Too much waits to be sent.
-    #[error("too much waits to be sent: try again later")]
-    QueueFull,
-    /// Beyond the bounds of the lane, or not ours to send: our own mistake.
-    #[error("the message cannot be sent: {0}")]
-    Message(PeerFault),
-}
-
-impl From<CodecError> for SendError {
-    fn from(fault: CodecError) -> Self {
-        Self::Message(fault.into())
-    }
-}
 
 enum State {
     Hello(ExpectHello),
@@ -220,7 +106,7 @@ impl Session {
             return Ok(());
         }
         let handled = Message::from_bytes(lane, content).and_then(|message| self.handle(message, now));
-        handled.inspect_err(|fault| self.fail(fault))
+        handled.inspect_err(|fault| self.finish(fault.code()))
     }
 
     /// Takes note of the time: what is due by `poll_timeout` and did not come closes the session.
@@ -256,9 +142,10 @@ impl Session {
                 self.events.push_back(Event::Agreements(lines));
             }
             (State::Heads(state), Message::Heads(heads)) => {
-                self.state = State::Open(state.heads(&heads, &self.config)?);
+                let open = state.heads(&heads, &self.config)?;
+                self.take_heads(heads)?;
+                self.state = State::Open(open);
                 self.deadline = None;
-                self.take_heads(heads);
             }
             (State::Open(mut open), message) => {
                 let handled = self.handle_open(&mut open, message, unexpected);
@@ -278,8 +165,7 @@ impl Session {
             }
             Message::Heads(heads) => {
                 open.heads(&heads, &self.config)?;
-                self.take_heads(heads);
-                return Ok(());
+                return self.take_heads(heads);
             }
             Message::Receipt(receipt) => return self.handle_receipt(receipt),
             Message::Proposal(bytes) => Event::Proposal(bytes),
@@ -309,7 +195,7 @@ impl Session {
         Ok(())
     }
 
-    fn take_heads(&mut self, heads: Heads) {
+    fn take_heads(&mut self, heads: Heads) -> Result<(), PeerFault> {
         let Heads { sent, received } = heads.clone();
         self.events.push_back(Event::Heads(heads));
         for SentHead { feed, head, run, .. } in sent {
@@ -319,7 +205,13 @@ impl Session {
             self.theirs.insert(feed.id(), (feed, head, receipt));
             self.sending.show(feed, head);
         }
+        // The bound of one message would not hold for many that each name other feeds.
+        let max = 2 * limits::FEEDS_PER_PARTNER_MAX;
+        if self.theirs.len() > max {
+            return Err(PeerFault::TooMany { what: "feeds", max });
+        }
         self.find_forks();
+        Ok(())
     }
 
     /// One length and two digests, of what both sides have shown.
@@ -352,6 +244,13 @@ impl Session {
         self.control_bytes = 0;
         self.sending = Sending::default();
         self.events.push_back(Event::Closed { code, by_peer });
+    }
+
+    fn finish(&mut self, code: CloseCode) {
+        self.end(code, false);
+        if let Ok(bytes) = Message::Close(code).to_bytes() {
+            self.opening.push_back(bytes);
+        }
     }
 
     // --- what we want done ---
@@ -445,8 +344,12 @@ impl Session {
         if matches!(self.state, State::Closed) {
             return Err(SendError::NotReady);
         }
+        if !self.receiving.owes(&read) {
+            return Err(SendError::NotOwed);
+        }
         self.queue(&Message::Receipt(receipt), Place::Control)?;
-        self.receiving.receipt(&read)
+        self.receiving.paid(&read);
+        Ok(())
     }
 
     /// Queues a signed standing ahead of everything that waits. One that is not active drops the
@@ -492,18 +395,13 @@ impl Session {
 
     /// Ends the session in good order.
     pub fn close(&mut self, code: CloseCode) {
-        if !matches!(self.state, State::Closed) {
-            self.end(code, false);
-            if let Ok(bytes) = Message::Close(code).to_bytes() {
-                self.opening.push_back(bytes);
-            }
+        if !self.is_closed() {
+            self.finish(code);
         }
     }
 
     /// Ends the session for a fault that the shell found (a run or receipt that does not verify).
     pub fn fail(&mut self, fault: &PeerFault) {
-        // A state that was being left when the fault was found reads as closed.
-        self.state = State::Hello(ExpectHello);
         self.close(fault.code());
     }
 

@@ -84,7 +84,7 @@ pub struct SentHead {
     pub feed: FeedKey,
     /// Its length and digest.
     pub head: Cursor,
-    /// The length that the speaker knows to be countersigned.
+    /// The length that the speaker knows to be countersigned; above `head` where its store turned out older.
     pub acknowledged: u64,
 }
 

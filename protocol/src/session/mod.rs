@@ -10,6 +10,7 @@
 //! Equal feeds cost one round trip: when the heads agree, nothing else is said.
 
 mod close;
+mod event;
 pub mod fetch;
 mod machine;
 mod message;
@@ -19,7 +20,8 @@ mod receiving;
 mod sharing;
 
 pub use close::CloseCode;
-pub use machine::{Event, Role, SendError, Session, SessionConfig};
+pub use event::{Event, Role, SendError, SessionConfig};
+pub use machine::Session;
 pub use message::{AgreementLine, Heads, Hello, Lane, Message, Notice, ReceivedHead, SentHead, VERSIONS};
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! The opening of a session: one struct for each state, consumed by the message that it expects.
 //!
-//! [`ExpectHello`] -> [`ExpectAgreements`] -> [`ExpectHeads`] -> [`Open`]. A message out of order has nowhere to go. These
-//! check what can be checked without keys; the shell verifies signatures.
+//! [`ExpectHello`] -> [`ExpectAgreements`] -> [`ExpectHeads`] -> [`Open`]: a message out of order has
+//! nowhere to go. These check what can be checked without keys; the shell verifies signatures.
 
 use super::{
-    machine::SessionConfig,
+    SessionConfig,
     message::{AgreementLine, Heads, Hello, VERSIONS},
 };
 use crate::{codec::CodecError, error::PeerFault, id::AgreementId, limits, time::UnixMillis};

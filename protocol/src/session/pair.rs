@@ -72,7 +72,9 @@ pub struct Pair {
 
 impl Pair {
     /// A connection that has just been made.
-    pub fn new(left: Session, right: Session, now: UnixMillis, weather: Weather) -> Self {
+    pub fn new(left: Session, right: Session, now: UnixMillis, mut weather: Weather) -> Self {
+        // The generator below never leaves 0.
+        weather.seed = weather.seed.max(1);
         Self { left, right, now, wires: Default::default(), weather, log: Vec::new(), delivered: 0 }
     }
 
@@ -124,7 +126,7 @@ impl Pair {
     /// Takes the oldest frame of some wire: order holds within a lane and a direction only.
     fn next_frame(&mut self) -> Option<Sent> {
         // xorshift64 (Marsaglia, "Xorshift RNGs", 2003): repeatable, and not for anything secret.
-        let mut seed = self.weather.seed | 1;
+        let mut seed = self.weather.seed;
         seed ^= seed << 13;
         seed ^= seed >> 7;
         seed ^= seed << 17;

@@ -3,7 +3,6 @@
 //! A run is taken only of a feed that we showed in this session, so a run of another direction,
 //! agreement or session has nowhere to go. Signatures, place and content are verified by the shell.
 
-use super::machine::SendError;
 use crate::{
     error::PeerFault,
     feed::{FeedKey, Receipt, Run, RunMessage},
@@ -50,10 +49,15 @@ impl Receiving {
         Ok(Some(incoming.key))
     }
 
-    /// We countersign a run.
-    pub(super) fn receipt(&mut self, receipt: &Receipt) -> Result<(), SendError> {
-        let incoming = self.feeds.get_mut(&receipt.feed).ok_or(SendError::NotShown)?;
-        incoming.owed = incoming.owed.checked_sub(1).ok_or(SendError::NotOwed)?;
-        Ok(())
+    /// Whether a run of the receipt's feed waits to be countersigned.
+    pub(super) fn owes(&self, receipt: &Receipt) -> bool {
+        self.feeds.get(&receipt.feed).is_some_and(|incoming| incoming.owed > 0)
+    }
+
+    /// A run was countersigned.
+    pub(super) fn paid(&mut self, receipt: &Receipt) {
+        if let Some(incoming) = self.feeds.get_mut(&receipt.feed) {
+            incoming.owed = incoming.owed.saturating_sub(1);
+        }
     }
 }

@@ -4,7 +4,7 @@
 //! run begins where the one before ended. Nothing here is acknowledged: that is the ledger's, once
 //! the shell has verified the receipt.
 
-use super::machine::SendError;
+use super::SendError;
 use crate::{
     error::PeerFault,
     feed::{Cursor, FeedKey, Receipt, Run},
@@ -149,5 +149,39 @@ impl Sending {
         }
         outgoing.in_flight.pop_front();
         Ok(Acknowledged::Run(outgoing.key))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        feed::testing::{VERSION, feed_key},
+        id::EntryHash,
+        time::UnixMillis,
+    };
+
+    #[test]
+    fn bytes_that_wait_are_bounded_over_all_feeds() {
+        let mut sending = Sending::default();
+        let run = |key: FeedKey, before: Cursor| {
+            Run::over(key.id(), before, &[EntryHash::from_bytes([1; 32])], VERSION, UnixMillis(1), None).unwrap()
+        };
+        let keys = [feed_key(1, 2, 8), feed_key(1, 2, 9)];
+        keys.iter().for_each(|key| sending.show(*key, Cursor::start(key.id())));
+        let [full, other] = keys.map(|key| key.id());
+        for _ in 0..limits::RUN_QUEUE_BYTES_MAX / limits::FRAME_BYTES_MAX {
+            let next = run(keys[0], sending.next(full).unwrap());
+            sending.push(&next, vec![0; limits::FRAME_BYTES_MAX]).unwrap();
+        }
+        let first = run(keys[1], sending.next(other).unwrap());
+        assert_eq!(sending.push(&first, vec![0]), Err(SendError::WindowFull));
+        assert_eq!(sending.window(other), 0);
+        assert!(sending.pop().is_some());
+        assert_eq!(sending.push(&first, vec![0]), Ok(()));
+        assert_eq!(sending.window(other), limits::RUNS_IN_FLIGHT_MAX - 1);
+        // Stopping a feed drops what waits of it, and leaves the others.
+        sending.stop(full);
+        assert_eq!((sending.queue.len(), sending.queued_bytes), (1, 1));
     }
 }

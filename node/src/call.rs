@@ -1,0 +1,338 @@
+//! What commands ask of a node: one path, whether it runs or the command opens the store itself.
+//!
+//! The command line makes a [`Call`]; [`answer`] carries it out over an open [`Node`]; what comes back
+//! is JSON for programs, which `commands` renders for people. Paths are absolute: the running node
+//! may stand in another folder.
+
+use crate::{
+    agreements::{self, AgreementError},
+    error::Fault,
+    ingest::import::{self, ImportError, ImportOptions},
+    node::Node,
+    partners::{self, PartnerError, PartnerState, PartnerView},
+    records::{
+        gate::{self, Review},
+        keep::KeepError,
+        search::{self, Query, SearchError},
+        show,
+    },
+    share::explain,
+};
+use entente_protocol::id::RecordId;
+use entente_protocol::identity::UnconfirmedCard;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
+use std::path::{Path, PathBuf};
+
+/// Which records a step at the gate is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Selection {
+    /// These ids, or their first eight digits or more, or evidence numbers.
+    Ids(Vec<String>),
+    /// Every record that a review has passed and that was not released yet.
+    AllReviewed,
+    /// Every draft.
+    AllDrafts,
+    /// What a search finds.
+    Found(Query),
+}
+
+/// What can be asked of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Call {
+    /// The organisation's identity.
+    Identity,
+    /// The own card, in its armour.
+    Card,
+    /// What a card file says, with its words, trusting nothing.
+    PartnerRead(PathBuf),
+    /// Adds a partner whose words were confirmed.
+    PartnerAdd {
+        /// The card file.
+        path: PathBuf,
+        /// The words as confirmed.
+        words: String,
+    },
+    /// Every partner.
+    PartnerList,
+    /// One partner, by handle or id.
+    PartnerShow(String),
+    /// Suspends, resumes or removes.
+    PartnerState {
+        /// Handle or id.
+        partner: String,
+        /// To what.
+        state: PartnerState,
+    },
+    /// Checks an agreement file without keeping anything.
+    AgreementCheck(PathBuf),
+    /// Signs an agreement file (text, or signed so far), keeps it, and says where the signed file is.
+    AgreementSign {
+        /// The file.
+        path: PathBuf,
+        /// Where to write the signed file.
+        output: PathBuf,
+    },
+    /// Takes a signed agreement file from another party.
+    AgreementAdd(PathBuf),
+    /// Every agreement.
+    AgreementList,
+    /// One agreement, by id or its beginning: the text that people sign, and who has signed.
+    AgreementShow(String),
+    /// Signs a proposal that came over the wire.
+    AgreementAccept {
+        /// Id or its beginning.
+        agreement: String,
+        /// Digest of the version that the person has read: a newer proposal is not signed in its place.
+        digest: String,
+    },
+    /// Sets our standing in an agreement: active, suspended, ended.
+    AgreementStanding {
+        /// Id or its beginning.
+        agreement: String,
+        /// To what.
+        standing: entente_protocol::agreement::Standing,
+    },
+    /// Imports a file.
+    Import(ImportOptions),
+    /// Sets the review state.
+    Review {
+        /// Of which records.
+        records: Selection,
+        /// To what.
+        state: Review,
+    },
+    /// Releases.
+    Release(Selection),
+    /// Searches.
+    Search(Query),
+    /// One record.
+    RecordShow(String),
+    /// Proves one record as far as this node can.
+    RecordVerify(String),
+    /// Writes a record's file.
+    RecordAttachment {
+        /// The attachment record.
+        record: String,
+        /// Where to.
+        output: PathBuf,
+    },
+    /// Which fields of a record would leave to a partner, and why.
+    Explain {
+        /// The record.
+        record: String,
+        /// The partner.
+        partner: String,
+    },
+    /// Counts over every record of ours: what leaves to a partner, and what stays and why.
+    ExplainAll {
+        /// The partner.
+        partner: String,
+    },
+    /// Partners, feeds, lag, errors, sizes.
+    Status,
+    /// One round with one partner or all; only while the node runs.
+    Sync {
+        /// Handle or id; all where absent.
+        partner: Option<String>,
+    },
+    /// Asks a running node to stop.
+    Stop,
+}
+
+impl Call {
+    /// Its name, for the journal.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Identity => "identity",
+            Self::Card => "card",
+            Self::PartnerRead(_) => "partner-read",
+            Self::PartnerAdd { .. } => "partner-add",
+            Self::PartnerList => "partner-list",
+            Self::PartnerShow(_) => "partner-show",
+            Self::PartnerState { .. } => "partner-state",
+            Self::AgreementCheck(_) => "agreement-check",
+            Self::AgreementSign { .. } => "agreement-sign",
+            Self::AgreementAdd(_) => "agreement-add",
+            Self::AgreementList => "agreement-list",
+            Self::AgreementShow(_) => "agreement-show",
+            Self::AgreementAccept { .. } => "agreement-accept",
+            Self::AgreementStanding { .. } => "agreement-standing",
+            Self::Import(_) => "import",
+            Self::Review { .. } => "review",
+            Self::Release(_) => "release",
+            Self::Search(_) => "search",
+            Self::RecordShow(_) => "record-show",
+            Self::RecordVerify(_) => "record-verify",
+            Self::RecordAttachment { .. } => "record-attachment",
+            Self::Explain { .. } => "explain",
+            Self::ExplainAll { .. } => "explain-all",
+            Self::Status => "status",
+            Self::Sync { .. } => "sync",
+            Self::Stop => "stop",
+        }
+    }
+}
+
+/// How far a long call has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Done so far.
+    pub done: u64,
+    /// In all, if known.
+    pub total: Option<u64>,
+}
+
+/// Whoever wants to know how far a call has come.
+pub type OnProgress<'a> = &'a mut dyn FnMut(Progress);
+
+impl From<PartnerError> for Fault {
+    fn from(error: PartnerError) -> Self {
+        let code = match &error {
+            PartnerError::Card(_) => "card-refused",
+            PartnerError::Words => "words-differ",
+            PartnerError::Own => "own-card",
+            PartnerError::Unknown(_) | PartnerError::Ambiguous(_) => "no-partner",
+            PartnerError::Store(_) | PartnerError::Damage(_) => return Self::store(error),
+        };
+        Self::input(code, error)
+    }
+}
+
+impl From<KeepError> for Fault {
+    fn from(error: KeepError) -> Self {
+        match &error {
+            KeepError::Draft { .. } => Self::input("draft-refused", error),
+            KeepError::NoRecord(_) => Self::input("no-record", error),
+            _ => Self::store(error),
+        }
+    }
+}
+
+impl From<SearchError> for Fault {
+    fn from(error: SearchError) -> Self {
+        match error {
+            SearchError::Keep(error) => error.into(),
+            other => Self::input("query", other),
+        }
+    }
+}
+
+impl From<AgreementError> for Fault {
+    fn from(error: AgreementError) -> Self {
+        if error.is_store() { Self::store(error) } else { Self::input("agreement", error) }
+    }
+}
+
+impl From<ImportError> for Fault {
+    fn from(error: ImportError) -> Self {
+        if error.is_store() { Self::store(error) } else { Self::input("import", error) }
+    }
+}
+
+/// Reads a small text file that a person named.
+pub fn read_text(path: &Path, bytes_max: u64) -> Result<String, Fault> {
+    let refuse = |what: String| Fault::input("file", format!("`{}` {what}", path.display()));
+    let size = std::fs::metadata(path).map_err(|e| refuse(format!("cannot be read: {e}")))?.len();
+    if size > bytes_max {
+        return Err(refuse(format!("is too large: {size} bytes where at most {bytes_max} are taken")));
+    }
+    std::fs::read_to_string(path).map_err(|e| refuse(format!("cannot be read as text: {e}")))
+}
+
+const CARD_FILE_MAX: u64 = 64 << 10;
+
+fn read_card(path: &Path) -> Result<UnconfirmedCard, Fault> {
+    let text = read_text(path, CARD_FILE_MAX)?;
+    UnconfirmedCard::from_armour(&text).map_err(|e| PartnerError::Card(e).into())
+}
+
+/// The records that a selection names.
+fn select(node: &Node, selection: &Selection) -> Result<Vec<RecordId>, Fault> {
+    let some = |rows: Vec<(u64, RecordId)>| rows.into_iter().map(|(_, id)| id).collect();
+    match selection {
+        Selection::Ids(given) => given.iter().map(|id| show::resolve_own(node, id)).collect(),
+        Selection::AllReviewed => {
+            let least = node.required_review();
+            let due = |row: gate::GateRow| !row.released && row.review >= least && row.review != Review::Refuted;
+            Ok(some(gate::in_state(node, due, None, usize::MAX)?))
+        }
+        Selection::AllDrafts => {
+            Ok(some(gate::in_state(node, |row| row.review == Review::Draft, None, usize::MAX)?))
+        }
+        Selection::Found(query) => {
+            let query = Query { own: Some(true), limit: Some(100_000), ..query.clone() };
+            let found = search::search(node, &query)?;
+            found.records.iter().map(|r| show::resolve_own(node, &r.id)).collect()
+        }
+    }
+}
+
+/// Carries out a call.
+pub fn answer(node: &Node, call: &Call, progress: OnProgress<'_>) -> Result<Json, Fault> {
+    match call {
+        Call::Identity => Ok(node.identity_view()),
+        Call::Card => Ok(json!({ "card": node.keys.card.to_armour(), "words": node.keys.card.words().to_string() })),
+        Call::PartnerRead(path) => {
+            let card = read_card(path)?;
+            let payload = card.payload();
+            Ok(json!({
+                "id": payload.org.to_string(),
+                "name": payload.name,
+                "handle": payload.handle,
+                "words": card.words().to_string(),
+                "known": node.book().get(payload.org).is_some(),
+            }))
+        }
+        Call::PartnerAdd { path, words } => {
+            let org = partners::add(node, read_card(path)?, words)?;
+            node.reload()?;
+            partner_view(node, &org.to_string())
+        }
+        Call::PartnerList => {
+            let book = node.book();
+            Ok(json!(book.iter().map(|(org, partner)| PartnerView::new(*org, partner)).collect::<Vec<_>>()))
+        }
+        Call::PartnerShow(given) => partner_view(node, given),
+        Call::PartnerState { partner, state } => {
+            let org = node.book().find(partner)?.0;
+            partners::set_state(node, org, *state)?;
+            node.reload()?;
+            partner_view(node, &org.to_string())
+        }
+        Call::AgreementCheck(path) => Ok(agreements::check_file(node, path)?),
+        Call::AgreementSign { path, output } => Ok(agreements::sign_file(node, path, output)?),
+        Call::AgreementAdd(path) => Ok(agreements::add_file(node, path)?),
+        Call::AgreementList => Ok(json!(agreements::list(node)?)),
+        Call::AgreementShow(given) => Ok(agreements::show(node, given)?),
+        Call::AgreementAccept { agreement, digest } => Ok(agreements::accept(node, agreement, digest)?),
+        Call::AgreementStanding { agreement, standing } => Ok(agreements::state(node, agreement, *standing)?),
+        Call::Import(options) => Ok(json!(import::import(node, options, progress)?)),
+        Call::Review { records, state } => {
+            let ids = select(node, records)?;
+            Ok(json!(gate::review(node, &ids, *state)?))
+        }
+        Call::Release(records) => {
+            let ids = select(node, records)?;
+            Ok(json!(gate::release(node, &ids)?))
+        }
+        Call::Search(query) => Ok(json!(search::search(node, query)?)),
+        Call::RecordShow(given) => show::show(node, given),
+        Call::RecordVerify(given) => show::verify(node, given),
+        Call::RecordAttachment { record, output } => show::attachment(node, record, output, progress),
+        Call::Explain { record, partner } => explain::explain(node, record, partner),
+        Call::ExplainAll { partner } => explain::summary(node, partner),
+        Call::Status => crate::status::status(node),
+        Call::Sync { .. } | Call::Stop => {
+            Err(Fault::input("not-running", "the node does not run: start it with `entente run`"))
+        }
+    }
+}
+
+fn partner_view(node: &Node, given: &str) -> Result<Json, Fault> {
+    let book = node.book();
+    let (org, partner) = book.find(given)?;
+    Ok(json!(PartnerView::new(org, partner)))
+}

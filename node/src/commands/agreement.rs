@@ -1,0 +1,207 @@
+//! `entente agreement`: what may go to whom. People sign the text that the signed bytes mean, and nothing else.
+
+use super::{
+    output::{Done, Failure, note},
+    plain,
+    reach::{Reach, Reached, absolute},
+    show::{list, object, short, text, truth},
+    table::{Look, Table, pairs},
+};
+use crate::{
+    call::{Call, read_text},
+    cli,
+    error::Fault,
+    secret::durable::{self, Existing},
+};
+use entente_protocol::agreement::Standing;
+use entente_protocol::limits::AGREEMENT_BYTES_MAX;
+use serde_json::Value as Json;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Carries out a command about agreements.
+pub fn agreement(reach: &Reach, command: cli::Agreement) -> Result<Done, Failure> {
+    let answer = match command {
+        cli::Agreement::Check { file } => reach.call(&Call::AgreementCheck(absolute(&file)?))?,
+        cli::Agreement::Sign { file, output, yes } => sign(reach, &file, output, yes)?,
+        cli::Agreement::Add { file } => reach.call(&Call::AgreementAdd(absolute(&file)?))?,
+        cli::Agreement::List => {
+            let value = reach.call(&Call::AgreementList)?;
+            let empty = "no agreements yet: draft one and check it, `entente agreement check FILE`";
+            reach.output.listing(&value, &table(&value), empty)?;
+            return Ok(Done::Well);
+        }
+        cli::Agreement::Show { agreement } => reach.call(&Call::AgreementShow(agreement))?,
+        cli::Agreement::Accept { agreement, yes } => accept(reach, agreement, yes)?,
+        cli::Agreement::Suspend { agreement } => set(&reach.node()?, agreement, Standing::Suspended)?,
+        cli::Agreement::Resume { agreement } => set(&reach.node()?, agreement, Standing::Active)?,
+        cli::Agreement::End { agreement, yes } => end(reach, agreement, yes)?,
+    };
+    reach.output.answer(&answer, || shown(&answer, reach.output.look))?;
+    Ok(Done::Well)
+}
+
+/// Shows the exact text, asks, signs.
+fn sign(reach: &Reach, file: &Path, output: Option<PathBuf>, yes: bool) -> Result<Json, Failure> {
+    let path = absolute(file)?;
+    let output = absolute(&output.unwrap_or_else(|| path.with_extension("signed")))?;
+    let node = reach.node()?;
+    let checked = node.call(&Call::AgreementCheck(path.clone()))?;
+    consent(reach, &checked, yes)?;
+    let signed = if is_signed_form(&path)? {
+        node.call(&Call::AgreementSign { path, output })?
+    } else {
+        // A text without an id is given a fresh one each time it is read. What was shown names its own, and reads
+        // back to the bytes that it was printed from: so that is what is signed.
+        let exact = exact_text(&output, &text(&checked, "text"))?;
+        let signed = node.call(&Call::AgreementSign { path: exact.clone(), output });
+        // Only a copy of what the signed file holds.
+        let _ = fs::remove_file(&exact);
+        signed?
+    };
+    if text(&signed, "digest") != text(&checked, "digest") {
+        let message = "the file was changed while it was being signed: what was signed is not what was shown; \
+            end the agreement (`entente agreement end`) and sign again";
+        return Err(Fault::input("changed", message).into());
+    }
+    Ok(signed)
+}
+
+/// Shows the exact text of the proposal, asks, signs that one and no other.
+fn accept(reach: &Reach, agreement: String, yes: bool) -> Result<Json, Failure> {
+    let node = reach.node()?;
+    let held = node.call(&Call::AgreementShow(agreement.clone()))?;
+    let proposal = held.get("proposal").unwrap_or(&held);
+    if text(proposal, "state") != "proposed" {
+        let message = format!("agreement `{agreement}` has no proposal that waits: see `entente agreement list`");
+        return Err(Fault::input("agreement", message).into());
+    }
+    consent(reach, proposal, yes)?;
+    // The digest goes along: a partner may send another proposal while this one is being read.
+    Ok(node.call(&Call::AgreementAccept { agreement, digest: text(proposal, "digest") })?)
+}
+
+fn end(reach: &Reach, agreement: String, yes: bool) -> Result<Json, Failure> {
+    let node = reach.node()?;
+    if !yes {
+        let held = node.call(&Call::AgreementShow(agreement.clone()))?;
+        note(&format!("{}, with {}: to end it is final.", text(&held, "title"), text(&held, "parties")));
+    }
+    reach.confirm(yes, "End this agreement?", "--yes")?;
+    Ok(set(&node, agreement, Standing::Ended)?)
+}
+
+fn set(node: &Reached, agreement: String, standing: Standing) -> Result<Json, Fault> {
+    node.call(&Call::AgreementStanding { agreement, standing })
+}
+
+/// Prints what would be signed, and asks.
+fn consent(reach: &Reach, agreement: &Json, yes: bool) -> Result<(), Failure> {
+    note(&format!("This is what you sign:\n\n{}", text(agreement, "text")));
+    reach.confirm(yes, "Sign this agreement for your organisation?", "--yes")
+}
+
+/// Whether a file carries signatures already, so that its id stands.
+fn is_signed_form(path: &Path) -> Result<bool, Fault> {
+    Ok(read_text(path, 2 * AGREEMENT_BYTES_MAX as u64)?.trim_start().starts_with("-----BEGIN"))
+}
+
+/// Writes the text that was shown beside the output.
+fn exact_text(output: &Path, text: &str) -> Result<PathBuf, Fault> {
+    let mut name = output.file_name().unwrap_or_default().to_owned();
+    name.push(".text");
+    let path = output.with_file_name(name);
+    durable::write(&path, text.as_bytes(), Existing::Refuse)
+        .map_err(|e| Fault::input("write", format!("`{}` cannot be written: {e}", path.display())))?;
+    Ok(path)
+}
+
+/// An agreement for people: facts, then the text.
+fn shown(agreement: &Json, look: Look) -> String {
+    if agreement.get("text").is_none() {
+        return object(agreement, look);
+    }
+    let facts = [
+        ("id", text(agreement, "id")),
+        ("title", text(agreement, "title")),
+        ("version", text(agreement, "version")),
+        ("state", text(agreement, "state")),
+        ("parties", text(agreement, "parties")),
+        ("signed by", text(agreement, "signed_by")),
+        ("valid", format!("{} to {}", text(agreement, "from"), text(agreement, "until"))),
+        ("digest", text(agreement, "digest")),
+        ("file", text(agreement, "file")),
+    ];
+    let mut out = pairs(facts.into_iter().filter(|(_, value)| !value.is_empty()), look);
+    out.push_str(&format!("\n{}", plain::lines(&text(agreement, "text"))));
+    if let Some(proposal) = agreement.get("proposal") {
+        out.push_str(&format!("\n{}\n\n{}", look.strong("A new version is proposed:"), shown(proposal, look)));
+    }
+    out
+}
+
+fn table(agreements: &Json) -> Table {
+    let mut table = Table::new(&["id", "version", "state", "parties", "signed by", "until", "title"]);
+    for agreement in agreements.as_array().into_iter().flatten() {
+        let joined = |key| list(agreement, key).iter().map(super::show::brief).collect::<Vec<_>>().join(" ");
+        let state = text(agreement, "state");
+        let state = if truth(agreement, "waits_for_us") { format!("{state}, waits for us") } else { state };
+        table.row([
+            short(&text(agreement, "id")),
+            text(agreement, "version"),
+            state,
+            joined("parties"),
+            joined("signed_by"),
+            text(agreement, "until"),
+            text(agreement, "title"),
+        ]);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn sample() -> Json {
+        json!({ "id": "3f9a01c277", "title": "Field and panel", "version": 1, "state": "proposed",
+            "parties": ["field", "panel"], "signed_by": ["panel"], "from": "2026-01-01", "until": "2027-01-01",
+            "digest": "aa", "waits_for_us": true, "text": "title = \"x\u{1b}[2J\"\n" })
+    }
+
+    #[test]
+    fn what_waits_for_us_shows_in_the_list() {
+        let text = table(&json!([sample()])).render(Look::default());
+        assert!(text.contains("3f9a01c2  1        proposed, waits for us  field panel  panel"), "{text}");
+    }
+
+    #[test]
+    fn the_text_is_shown_in_full_and_harmless() {
+        let mut value = sample();
+        let proposal = sample();
+        if let Some(map) = value.as_object_mut() {
+            map.insert("state".to_owned(), json!("in-force"));
+            map.insert("proposal".to_owned(), proposal);
+        }
+        let text = shown(&value, Look::default());
+        assert_eq!(text.matches("title = \"x\\u{1b}[2J\"").count(), 2, "{text}");
+        assert!(text.contains("A new version is proposed"));
+    }
+
+    #[test]
+    fn the_form_of_a_file_is_told_by_its_beginning() -> Result<(), Box<dyn std::error::Error>> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("a");
+        fs::write(&path, "\n-----BEGIN ENTENTE AGREEMENT-----\n")?;
+        assert!(is_signed_form(&path)?);
+        fs::write(&path, "language = 1\n")?;
+        assert!(!is_signed_form(&path)?);
+        let exact = exact_text(&folder.path().join("out.signed"), "language = 1\n")?;
+        assert_eq!(exact, folder.path().join("out.signed.text"));
+        assert!(exact_text(&folder.path().join("out.signed"), "x").is_err(), "a file of that name was replaced");
+        Ok(())
+    }
+}

@@ -1,0 +1,113 @@
+//! `entente review` and `entente release`: the two steps of people before anything leaves.
+
+use super::{
+    output::{Done, Failure, note},
+    reach::Reach,
+    show::{list, short, text},
+    table::{Look, Table, pairs},
+};
+use crate::{
+    call::{Call, Selection},
+    cli::{self, Filter, ReviewState},
+    error::Fault,
+    records::{gate::Review, search::Query},
+};
+use serde_json::Value as Json;
+
+/// Sets a review state.
+pub fn review(reach: &Reach, args: cli::Review) -> Result<Done, Failure> {
+    let all = args.all_drafts.then_some(Selection::AllDrafts);
+    let records = selection(args.ids, all, "--all-drafts", args.filter)?;
+    let state = match args.state {
+        ReviewState::Reviewed => Review::Reviewed,
+        ReviewState::Verified => Review::Verified,
+        ReviewState::Refuted => Review::Refuted,
+    };
+    let outcome = reach.call_watched(&Call::Review { records, state })?;
+    show(reach, &outcome, state.name())
+}
+
+/// Releases.
+pub fn release(reach: &Reach, args: cli::Release) -> Result<Done, Failure> {
+    let all = args.all_reviewed.then_some(Selection::AllReviewed);
+    let records = selection(args.ids, all, "--all-reviewed", args.filter)?;
+    let outcome = reach.call_watched(&Call::Release(records))?;
+    show(reach, &outcome, "released")
+}
+
+/// Exactly one way of naming records: two at once would leave open whether both or either is meant.
+fn selection(ids: Vec<String>, all: Option<Selection>, flag: &str, filter: Filter) -> Result<Selection, Fault> {
+    let query = query(filter.clone());
+    match (ids.is_empty(), all, filter == Filter::default()) {
+        (false, None, true) => Ok(Selection::Ids(ids)),
+        (true, Some(all), true) => Ok(all),
+        (true, None, false) => Ok(Selection::Found(query)),
+        (true, None, true) => {
+            let message = format!(
+                "which records? name them by id or evidence number, or give {flag}, or a query such as --kind item"
+            );
+            Err(Fault::input("no-records", message))
+        }
+        _ => Err(Fault::input("records", format!("give ids, or {flag}, or a query, and not two of them at once"))),
+    }
+}
+
+/// The query of flags.
+pub fn query(filter: Filter) -> Query {
+    let Filter { serial, kind, country, from, until, number } = filter;
+    Query { serial, number, kind, country, from, until, state: None, own: None, limit: None }
+}
+
+fn show(reach: &Reach, outcome: &Json, done: &str) -> Result<Done, Failure> {
+    reach.output.answer(outcome, || render(outcome, done, reach.output.look))?;
+    if !reach.output.json && text(outcome, "changed") == "0" && list(outcome, "refused").is_empty() {
+        note("nothing to do: no record was named, or all were there already");
+    }
+    Ok(Done::Well)
+}
+
+fn render(outcome: &Json, done: &str, look: Look) -> String {
+    let mut out = pairs([(done, text(outcome, "changed")), ("already", text(outcome, "unchanged"))], look);
+    let mut refused = Table::new(&["refused", "why"]);
+    for pair in list(outcome, "refused") {
+        if let Some([id, why]) = pair.as_array().map(Vec::as_slice) {
+            refused.row([short(id.as_str().unwrap_or_default()), super::show::brief(why)]);
+        }
+    }
+    if !refused.is_empty() {
+        out.push('\n');
+        out.push_str(&refused.render(look));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::records::gate::GateOutcome;
+
+    #[test]
+    fn records_are_named_in_exactly_one_way() -> Result<(), Fault> {
+        let one = || vec!["CAR-1".to_owned()];
+        let kind = || Filter { kind: Some("item".to_owned()), ..Filter::default() };
+        let all = || Some(Selection::AllDrafts);
+        let given = |ids, all, filter| selection(ids, all, "--all-drafts", filter);
+        assert_eq!(given(one(), None, Filter::default())?, Selection::Ids(one()));
+        assert_eq!(given(vec![], all(), Filter::default())?, Selection::AllDrafts);
+        assert!(matches!(given(vec![], None, kind())?, Selection::Found(q) if q.kind.as_deref() == Some("item")));
+        let code = |result: Result<Selection, Fault>| result.err().map(|f| f.code);
+        assert_eq!(code(given(vec![], None, Filter::default())).as_deref(), Some("no-records"));
+        for two in [given(one(), all(), Filter::default()), given(one(), None, kind()), given(vec![], all(), kind())] {
+            assert_eq!(code(two).as_deref(), Some("records"));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn what_was_refused_is_named_with_its_reason() {
+        let outcome =
+            GateOutcome { changed: 2, unchanged: 1, refused: vec![("0123456789ab".to_owned(), "draft".to_owned())] };
+        let text = render(&serde_json::json!(outcome), "released", Look::default());
+        assert!(text.contains("released  2\n") && text.contains("01234567  draft"), "{text}");
+    }
+}

@@ -1,0 +1,42 @@
+//! `entente identity`: who this node is, and its card.
+
+use super::{
+    output::{Done, Failure},
+    plain,
+    reach::{Reach, absolute},
+    show::{object, text},
+    table::pairs,
+};
+use crate::{
+    call::Call,
+    cli,
+    error::Fault,
+    secret::durable::{self, Existing},
+};
+use serde_json::json;
+
+/// Shows the identity or writes the card.
+pub fn identity(reach: &Reach, command: cli::Identity) -> Result<Done, Failure> {
+    match command {
+        cli::Identity::Show => {
+            let value = reach.call(&Call::Identity)?;
+            reach.output.answer(&value, || object(&value, reach.output.look))?;
+        }
+        cli::Identity::Card { output: None } => {
+            let value = reach.call(&Call::Card)?;
+            // The armour alone, so that it can be piped into a file or a message.
+            reach.output.answer(&value, || plain::lines(&text(&value, "card")))?;
+        }
+        cli::Identity::Card { output: Some(path) } => {
+            let path = absolute(&path)?;
+            let value = reach.call(&Call::Card)?;
+            durable::write(&path, text(&value, "card").as_bytes(), Existing::Replace)
+                .map_err(|e| Fault::input("write", format!("`{}` cannot be written: {e}", path.display())))?;
+            let written = json!({ "file": path.display().to_string(), "words": text(&value, "words") });
+            reach.output.answer(&written, || {
+                pairs([("card", text(&written, "file")), ("words", text(&value, "words"))], reach.output.look)
+            })?;
+        }
+    }
+    Ok(Done::Well)
+}

@@ -1,0 +1,82 @@
+//! `entente init`: a new home, and what to do next.
+
+use super::{
+    output::{Done, Failure},
+    reach::{Reach, absolute},
+    table::pairs,
+};
+use crate::{
+    cli,
+    clock::SystemClock,
+    config::RawConfig,
+    error::Fault,
+    init,
+    secret::unlock::{Unlock, WORK_FACTOR},
+};
+use serde_json::json;
+use std::path::Path;
+
+/// Makes a home.
+pub fn init(reach: &Reach, args: cli::Init) -> Result<Done, Failure> {
+    let home = reach.home()?;
+    let unlock = reach.unlock(None)?;
+    if unlock == Unlock::Prompt && !super::at_terminal() {
+        let message = "a new home needs a secret that unlocks it, and there is no terminal to ask at: \
+            add --passphrase-file FILE or --identity-file FILE";
+        return Err(Fault::input("needs-secret", message).into());
+    }
+    let identity_file = match &unlock {
+        Unlock::IdentityFile(path) => Some(text_of(path)?),
+        Unlock::PassphraseFile(_) | Unlock::Prompt => None,
+    };
+    let config = RawConfig {
+        name: args.name,
+        handle: args.handle,
+        listen: args.listen,
+        advertise: args.advertise,
+        engine: "fjall".to_owned(),
+        release_gate: "reviewed".to_owned(),
+        identity_file,
+    };
+    let (name, handle) = (config.name.clone(), config.handle.clone());
+    let made = init::init(&home, &init::Init { config, unlock: &unlock, work_factor: WORK_FACTOR }, &SystemClock)?;
+    let value = json!({
+        "id": made.org.to_string(),
+        "name": name,
+        "handle": handle,
+        "words": made.words,
+        "home": home.path().display().to_string(),
+        "card": home.card().display().to_string(),
+        "recovery": home.recovery().display().to_string(),
+    });
+    reach.output.answer(&value, || {
+        let recovery = home.recovery().display().to_string();
+        let mut out = pairs(
+            [
+                ("organisation", format!("{name} ({handle})")),
+                ("id", made.org.to_string()),
+                ("words", made.words.clone()),
+                ("home", home.path().display().to_string()),
+                ("card", home.card().display().to_string()),
+                ("recovery", recovery.clone()),
+            ],
+            reach.output.look,
+        );
+        let next = [
+            format!("move `{recovery}` off this machine and lock it away: it opens the second copy of the keyring"),
+            "send the card to your partners, and read them the twelve words over the phone".to_owned(),
+            "start the node: `entente run`".to_owned(),
+        ];
+        out.push('\n');
+        out.extend(next.iter().map(|step| format!("next: {}\n", super::plain::line(step))));
+        out
+    })?;
+    Ok(Done::Well)
+}
+
+/// A path as settings hold it.
+fn text_of(path: &Path) -> Result<String, Fault> {
+    let path = absolute(path)?;
+    let text = path.to_str().map(str::to_owned);
+    text.ok_or_else(|| Fault::input("path", format!("`{}` is not UTF-8: settings cannot name it", path.display())))
+}

@@ -1,0 +1,201 @@
+//! Reaching the node: through its socket where it runs, else by opening its store here. One answer behind both.
+//!
+//! Paths become absolute before a call is sent: a running node may stand in another folder.
+
+use super::output::{Failure, Output};
+use crate::{
+    call::{self, Call, Progress},
+    cli::Global,
+    clock::SystemClock,
+    config::{Config, Home},
+    control::client,
+    error::Fault,
+    node::Node,
+    secret::unlock::Unlock,
+};
+use dialoguer::Confirm;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::Value as Json;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// What every command works with.
+pub struct Reach {
+    /// Where answers go.
+    pub output: Output,
+    global: Global,
+}
+
+impl Reach {
+    /// From the flags that every command takes.
+    pub fn new(global: Global) -> Self {
+        Self { output: Output::standard(global.json), global }
+    }
+
+    /// The home that was named.
+    pub fn home(&self) -> Result<Home, Fault> {
+        match &self.global.home {
+            Some(path) => Ok(Home::at(absolute(path)?)),
+            None => {
+                Err(Fault::input("no-home", "no home: name the node's folder with --home DIR, or set ENTENTE_HOME"))
+            }
+        }
+    }
+
+    /// The home, if it was typed and does not come from the environment: a demo never uses the real one.
+    pub fn typed_home(&self) -> Result<Option<PathBuf>, Fault> {
+        self.global.home.as_deref().filter(|_| self.global.home_typed).map(absolute).transpose()
+    }
+
+    /// How a home is unlocked: by a file that was named, by the settings, by a passphrase from a file, by asking.
+    pub fn unlock(&self, settings: Option<&Config>) -> Result<Unlock, Fault> {
+        let named = self.global.identity_file.as_ref();
+        if let Some(path) = named.or_else(|| settings.and_then(|s| s.identity_file.as_ref())) {
+            return Ok(Unlock::IdentityFile(absolute(path)?));
+        }
+        match &self.global.passphrase_file {
+            Some(path) => Ok(Unlock::PassphraseFile(absolute(path)?)),
+            None => Ok(Unlock::Prompt),
+        }
+    }
+
+    /// How the home of this node is unlocked.
+    pub fn unlock_home(&self, home: &Home) -> Result<Unlock, Fault> {
+        let settings = Config::load(home).map_err(|e| Fault::setup("config", e))?;
+        self.unlock(Some(&settings))
+    }
+
+    /// The node by which the calls of one command are answered.
+    pub fn node(&self) -> Result<Reached, Fault> {
+        let home = self.home()?;
+        if client::connect(&home)?.is_some() {
+            return Ok(Reached::Running(home));
+        }
+        let unlock = self.unlock_home(&home)?;
+        Ok(Reached::Here(Box::new(Node::open(home, &unlock, Arc::new(SystemClock))?)))
+    }
+
+    /// Makes one call.
+    pub fn call(&self, call: &Call) -> Result<Json, Fault> {
+        self.node()?.call(call)
+    }
+
+    /// Makes one call that takes a while, with a bar where somebody watches.
+    pub fn call_watched(&self, call: &Call) -> Result<Json, Fault> {
+        let node = self.node()?;
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        // The template is a constant: where it does not parse, the default one shows the same.
+        let style = ProgressStyle::with_template("{bar:30} {human_pos} of {human_len}  {eta} to go");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        let answer = node.call_with(call, &mut |at: Progress| {
+            if let Some(total) = at.total {
+                bar.set_length(total);
+            }
+            bar.set_position(at.done);
+        });
+        bar.finish_and_clear();
+        answer
+    }
+
+    /// Asks a person, unless a flag has said yes. `flag` is what a script gives instead.
+    pub fn confirm(&self, yes: bool, question: &str, flag: &str) -> Result<(), Failure> {
+        if yes {
+            return Ok(());
+        }
+        if !super::at_terminal() {
+            let message = format!("this needs a person's consent, and there is no terminal to ask at: add {flag}");
+            return Err(Fault::input("needs-consent", message).into());
+        }
+        match Confirm::new().with_prompt(question).default(false).interact() {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Fault::input("declined", "declined: nothing was changed").into()),
+            Err(e) => Err(Fault::input("declined", format!("no answer, so nothing was changed: {e}")).into()),
+        }
+    }
+}
+
+/// A node that answers.
+pub enum Reached {
+    /// Another process runs it: each call is a connection to its socket.
+    Running(Home),
+    /// Opened by this process.
+    Here(Box<Node>),
+}
+
+impl Reached {
+    /// Makes a call.
+    pub fn call(&self, call: &Call) -> Result<Json, Fault> {
+        self.call_with(call, &mut |_| {})
+    }
+
+    /// Makes a call and tells how far it is.
+    pub fn call_with(&self, call: &Call, progress: call::OnProgress<'_>) -> Result<Json, Fault> {
+        match self {
+            Self::Here(node) => call::answer(node, call, progress),
+            Self::Running(home) => match client::connect(home)? {
+                Some(stream) => client::call(stream, call, progress),
+                None => Err(Fault::setup("stopped", "the node has stopped in between: run the command again")),
+            },
+        }
+    }
+}
+
+/// A path that means the same from any folder.
+pub fn absolute(path: &Path) -> Result<PathBuf, Fault> {
+    std::path::absolute(path).map_err(|e| Fault::input("path", format!("`{}`: {e}", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Cli;
+
+    fn reach(typed: &[&str]) -> Result<Reach, clap::Error> {
+        let typed = std::iter::once("entente").chain(typed.iter().copied()).chain(["status"]);
+        Ok(Reach::new(Cli::parse_from_args(typed.map(Into::into))?.global))
+    }
+
+    fn settings(identity_file: Option<&str>) -> Result<Config, Box<dyn std::error::Error>> {
+        let raw = crate::config::RawConfig {
+            name: "N".to_owned(),
+            handle: "n".to_owned(),
+            listen: "127.0.0.1:0".to_owned(),
+            advertise: Vec::new(),
+            engine: "fjall".to_owned(),
+            release_gate: "reviewed".to_owned(),
+            identity_file: identity_file.map(str::to_owned),
+        };
+        Ok(Config::check(raw)?)
+    }
+
+    #[test]
+    fn what_unlocks_is_taken_in_order() -> Result<(), Box<dyn std::error::Error>> {
+        let (with, without) = (settings(Some("/k"))?, settings(None)?);
+        let both = reach(&["--identity-file", "/typed", "--passphrase-file", "/p"])?;
+        assert_eq!(both.unlock(Some(&with))?, Unlock::IdentityFile("/typed".into()));
+        let passphrase = reach(&["--passphrase-file", "/p"])?;
+        assert_eq!(passphrase.unlock(Some(&with))?, Unlock::IdentityFile("/k".into()));
+        assert_eq!(passphrase.unlock(Some(&without))?, Unlock::PassphraseFile("/p".into()));
+        assert_eq!(passphrase.unlock(None)?, Unlock::PassphraseFile("/p".into()));
+        Ok(())
+    }
+
+    #[test]
+    fn homes_are_absolute() -> Result<(), Box<dyn std::error::Error>> {
+        let home = reach(&["--home", "some/where"])?.home()?;
+        assert!(home.path().is_absolute() && home.path().ends_with("some/where"));
+        Ok(())
+    }
+
+    #[test]
+    fn no_node_is_told_with_a_remedy() -> Result<(), Box<dyn std::error::Error>> {
+        let empty = tempfile::tempdir()?;
+        let path = empty.path().to_str().ok_or("path")?;
+        let fault = reach(&["--home", path])?.call(&Call::Status).err().ok_or("it answered")?;
+        assert_eq!(fault.exit_code(), 3);
+        assert!(fault.message.contains("entente init"), "{fault}");
+        Ok(())
+    }
+}

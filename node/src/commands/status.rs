@@ -1,0 +1,57 @@
+//! `entente status`: where the node stands.
+
+use super::{
+    output::{Done, Failure},
+    reach::Reach,
+    show::{list, short, text},
+    table::{Look, Table, pairs},
+};
+use crate::call::Call;
+use serde_json::Value as Json;
+
+/// Shows the status.
+pub fn status(reach: &Reach) -> Result<Done, Failure> {
+    let value = reach.call(&Call::Status)?;
+    reach.output.answer(&value, || render(&value, reach.output.look))?;
+    Ok(Done::Well)
+}
+
+fn render(value: &Json, look: Look) -> String {
+    let keys = ["handle", "id", "records_own", "records_received", "files_waiting", "appends", "store_bytes"];
+    let mut out = pairs(keys.map(|key| (key.replace('_', " "), text(value, key))), look);
+    let mut partners = Table::new(&["partner", "state", "connected", "last success", "last error"]);
+    let mut feeds = Table::new(&["partner", "agreement", "standing", "sent", "acknowledged", "undecided", "received"]);
+    for partner in list(value, "partners") {
+        partners.row(["handle", "state", "connected", "last_success", "last_error"].map(|key| text(partner, key)));
+        for feed in list(partner, "feeds") {
+            let counts = ["standing", "sent", "acknowledged", "undecided", "received"].map(|key| text(feed, key));
+            let names = [text(partner, "handle"), short(&text(feed, "agreement"))];
+            feeds.row(names.into_iter().chain(counts));
+        }
+    }
+    for table in [partners, feeds] {
+        if !table.is_empty() {
+            out.push('\n');
+            out.push_str(&table.render(look));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn partners_and_their_feeds_are_shown() {
+        let value = json!({ "id": "00", "handle": "field", "records_own": 4, "partners": [{ "handle": "panel",
+            "state": "active", "connected": false, "last_success": null, "last_error": "refused",
+            "feeds": [{ "agreement": "0123456789", "standing": "active", "sent": 3, "acknowledged": 2, "undecided": 1,
+            "received": 0 }] }] });
+        let text = render(&value, Look::default());
+        assert!(text.contains("records own       4\n"), "{text}");
+        assert!(text.contains("panel    active  no                       refused"), "{text}");
+        assert!(text.contains("panel    01234567   active    3     2             1          0"), "{text}");
+    }
+}

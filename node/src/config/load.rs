@@ -1,0 +1,128 @@
+//! Settings, checked once: addresses parsed, names bounded.
+
+use super::{Home, RawConfig};
+use std::{fs, io, net::SocketAddr, path::PathBuf};
+
+/// Least review state for release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Gate {
+    /// Somebody has reviewed it.
+    Reviewed,
+    /// It has been verified.
+    Verified,
+}
+
+/// Settings that hold together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The organisation's name.
+    pub name: String,
+    /// Its short name.
+    pub handle: String,
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Addresses on the card.
+    pub advertise: Vec<String>,
+    /// Release gate.
+    pub gate: Gate,
+    /// Identity file that unlocks the home.
+    pub identity_file: Option<PathBuf>,
+}
+
+/// Settings that cannot be used: the operator's to mend.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// No home here.
+    #[error("there is no node at `{0}`: make one with `entente init`, or name its folder with --home or ENTENTE_HOME")]
+    NoHome(PathBuf),
+    /// Not readable.
+    #[error("`{path}` cannot be read: {cause}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        cause: io::Error,
+    },
+    /// Not the TOML that is expected.
+    #[error("`{path}`: {message}")]
+    Toml {
+        /// The file.
+        path: PathBuf,
+        /// Line, key and reason.
+        message: String,
+    },
+    /// A value out of bounds.
+    #[error("`{key}` in the settings: {what}")]
+    Value {
+        /// The key.
+        key: &'static str,
+        /// What is wrong and what is taken.
+        what: String,
+    },
+}
+
+impl Config {
+    /// Reads the settings of a home.
+    pub fn load(home: &Home) -> Result<Self, ConfigError> {
+        let path = home.config();
+        let text = fs::read_to_string(&path).map_err(|cause| match cause.kind() {
+            io::ErrorKind::NotFound => ConfigError::NoHome(home.path().to_owned()),
+            _ => ConfigError::Io { path: path.clone(), cause },
+        })?;
+        let raw = toml::from_str(&text).map_err(|e| ConfigError::Toml { path, message: e.to_string() })?;
+        Self::check(raw)
+    }
+
+    /// Checks what was typed.
+    pub fn check(raw: RawConfig) -> Result<Self, ConfigError> {
+        let refuse = |key, what: &str| Err(ConfigError::Value { key, what: what.to_owned() });
+        if raw.name.trim().is_empty() || raw.name.len() > 200 || raw.name.chars().any(char::is_control) {
+            return refuse("name", "give the organisation's name, at most 200 bytes");
+        }
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if raw.handle.is_empty() || raw.handle.len() > 32 || !raw.handle.chars().all(plain) {
+            return refuse("handle", "at most 32 of a to z, 0 to 9 and -");
+        }
+        let Ok(listen) = raw.listen.parse::<SocketAddr>() else {
+            return refuse("listen", "give an address and port, such as 0.0.0.0:4433");
+        };
+        if raw.engine != "fjall" {
+            return refuse("engine", "this build knows the engine `fjall`");
+        }
+        let gate = match raw.release_gate.as_str() {
+            "reviewed" => Gate::Reviewed,
+            "verified" => Gate::Verified,
+            _ => return refuse("release-gate", "one of `reviewed`, `verified`"),
+        };
+        Ok(Self {
+            name: raw.name,
+            handle: raw.handle,
+            listen,
+            advertise: raw.advertise,
+            gate,
+            identity_file: raw.identity_file.map(PathBuf::from),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_name_the_key() {
+        let check = |text: &str, expected: &str| {
+            let error = toml::from_str(text).map_err(|e| e.to_string()).and_then(|raw: RawConfig| {
+                Config::check(raw).map_err(|e| e.to_string())
+            });
+            let message = error.err().unwrap_or_default();
+            assert!(message.contains(expected), "{message}");
+        };
+        let good = "name = \"CAR\"\nhandle = \"car\"\nlisten = \"127.0.0.1:0\"\n";
+        check(&format!("{good}lisen = \"x\""), "lisen");
+        check(&good.replace("127.0.0.1:0", "here"), "`listen`");
+        check(&good.replace("\"car\"", "\"Car One\""), "`handle`");
+        check(&format!("{good}release-gate = \"none\""), "`release-gate`");
+        check(&format!("{good}engine = \"other\""), "`engine`");
+    }
+}

@@ -1,0 +1,35 @@
+//! Settings as they stand in `entente.toml`. Unknown keys are refused.
+
+use serde::{Deserialize, Serialize};
+
+/// What was typed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RawConfig {
+    /// The organisation's name.
+    pub name: String,
+    /// Its short name.
+    pub handle: String,
+    /// Address to listen on, such as `0.0.0.0:4433` or `127.0.0.1:0`.
+    pub listen: String,
+    /// Addresses that the card gives to partners; the listening address where absent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub advertise: Vec<String>,
+    /// Storage engine.
+    #[serde(default = "fjall")]
+    pub engine: String,
+    /// Least review state for release: `reviewed` or `verified`.
+    #[serde(default = "reviewed")]
+    pub release_gate: String,
+    /// Identity file that unlocks the home, if it is not unlocked by a passphrase.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity_file: Option<String>,
+}
+
+fn fjall() -> String {
+    "fjall".to_owned()
+}
+
+fn reviewed() -> String {
+    "reviewed".to_owned()
+}

@@ -1,0 +1,206 @@
+//! Four organisations, each a child process of this program with a home of its own.
+//!
+//! The demo speaks to them as commands do, through their control sockets. Children are ended by id
+//! when the federation is dropped.
+
+use crate::{
+    call::{Call, Progress},
+    clock::SystemClock,
+    config::{Home, RawConfig},
+    control::client,
+    error::Fault,
+    init::{self, Init},
+    secret::{self, unlock::Unlock},
+};
+use serde_json::Value as Json;
+use std::{
+    fs::{self, OpenOptions},
+    io::Write,
+    net::UdpSocket,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// scrypt work factor of the demo's homes: its passphrase is random and long.
+const WORK_FACTOR: u8 = 14;
+/// How long a node may take to come up, and a step to be done.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// One organisation of the demo.
+pub struct Member {
+    /// Its short name.
+    pub handle: &'static str,
+    /// Its home.
+    pub home: Home,
+    child: Option<Child>,
+}
+
+/// All of them.
+pub struct Federation {
+    folder: PathBuf,
+    /// The members.
+    pub members: Vec<Member>,
+}
+
+fn failed(what: &str, error: impl std::fmt::Display) -> Fault {
+    Fault::setup("demo", format!("{what}: {error}"))
+}
+
+impl Federation {
+    /// Makes homes, keys and a passphrase below a folder, and starts the nodes.
+    pub fn start(folder: &Path, names: &[(&'static str, &str)]) -> Result<Self, Fault> {
+        fs::create_dir_all(folder).map_err(|e| failed("the demo's folder cannot be made", e))?;
+        let passphrase = folder.join("passphrase");
+        write_passphrase(&passphrase)?;
+        let unlock = Unlock::PassphraseFile(passphrase);
+        let mut federation = Self { folder: folder.to_owned(), members: Vec::new() };
+        for (handle, name) in names {
+            let home = Home::at(folder.join(handle));
+            let config = RawConfig {
+                name: (*name).to_owned(),
+                handle: (*handle).to_owned(),
+                listen: format!("127.0.0.1:{}", free_port()?),
+                advertise: Vec::new(),
+                engine: "fjall".to_owned(),
+                release_gate: "reviewed".to_owned(),
+                identity_file: None,
+            };
+            init::init(&home, &Init { config, unlock: &unlock, work_factor: WORK_FACTOR }, &SystemClock)?;
+            federation.members.push(Member { handle, home, child: None });
+        }
+        for place in 0..federation.members.len() {
+            federation.spawn(place)?;
+        }
+        Ok(federation)
+    }
+
+    fn spawn(&mut self, place: usize) -> Result<(), Fault> {
+        let folder = self.folder.clone();
+        let Some(member) = self.members.get_mut(place) else { return Ok(()) };
+        let program = std::env::current_exe().map_err(|e| failed("this program cannot be found", e))?;
+        let log = fs::File::create(folder.join(format!("{}.log", member.handle)))
+            .map_err(|e| failed("a log cannot be written", e))?;
+        let child = Command::new(program)
+            .arg("--home")
+            .arg(member.home.path())
+            .arg("run")
+            .env("ENTENTE_PASSPHRASE_FILE", folder.join("passphrase"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .map_err(|e| failed("a node cannot be started", e))?;
+        member.child = Some(child);
+        let started = Instant::now();
+        loop {
+            if client::connect(&member.home)?.is_some() {
+                return Ok(());
+            }
+            let ended = member.child.as_mut().and_then(|c| c.try_wait().ok().flatten());
+            if let Some(status) = ended {
+                let log = folder.join(format!("{}.log", member.handle));
+                let log = fs::read_to_string(log).unwrap_or_default();
+                return Err(failed("a node ended at once", format!("{status}: {log}")));
+            }
+            if started.elapsed() > PATIENCE {
+                return Err(failed("a node did not come up", member.handle));
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// A member by handle.
+    pub fn member(&self, handle: &str) -> Result<&Member, Fault> {
+        self.members.iter().find(|m| m.handle == handle).ok_or_else(|| failed("no such member", handle))
+    }
+
+    /// Asks a member's node.
+    pub fn ask(&self, handle: &str, call: &Call) -> Result<Json, Fault> {
+        self.ask_showing(handle, call, &mut |_| {})
+    }
+
+    /// Asks a member's node and is told how far it is.
+    pub fn ask_showing(
+        &self,
+        handle: &str,
+        call: &Call,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Json, Fault> {
+        let member = self.member(handle)?;
+        let stream = client::connect(&member.home)?;
+        let stream = stream.ok_or_else(|| failed("a node is not running", handle))?;
+        client::call(stream, call, progress)
+    }
+
+    /// Asks again and again until the answer satisfies; the last answer where patience ends.
+    pub fn until(
+        &self,
+        handle: &str,
+        call: &Call,
+        enough: impl Fn(&Json) -> bool,
+    ) -> Result<(bool, Json), Fault> {
+        let started = Instant::now();
+        loop {
+            let answer = self.ask(handle, call)?;
+            if enough(&answer) {
+                return Ok((true, answer));
+            }
+            if started.elapsed() > PATIENCE {
+                return Ok((false, answer));
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Waits until Ctrl-C, or until a node has ended.
+    pub fn wait(&mut self) {
+        loop {
+            for member in &mut self.members {
+                if member.child.as_mut().is_some_and(|c| c.try_wait().ok().flatten().is_some()) {
+                    return;
+                }
+            }
+            thread::sleep(Duration::from_millis(200));
+        }
+    }
+}
+
+impl Drop for Federation {
+    fn drop(&mut self) {
+        for member in &mut self.members {
+            if let Ok(Some(stream)) = client::connect(&member.home) {
+                let _ = client::call(stream, &Call::Stop, &mut |_| {});
+            }
+            let Some(mut child) = member.child.take() else { continue };
+            let started = Instant::now();
+            while child.try_wait().ok().flatten().is_none() {
+                if started.elapsed() > Duration::from_secs(10) {
+                    let _ = child.kill();
+                    let _ = child.wait();
+                    break;
+                }
+                thread::sleep(Duration::from_millis(20));
+            }
+        }
+    }
+}
+
+/// A port that the system says is free.
+fn free_port() -> Result<u16, Fault> {
+    let socket = UdpSocket::bind("127.0.0.1:0").map_err(|e| failed("no port is free", e))?;
+    socket.local_addr().map(|a| a.port()).map_err(|e| failed("no port is free", e))
+}
+
+fn write_passphrase(path: &Path) -> Result<(), Fault> {
+    let random = secret::random::<20>().map_err(|e| failed("no randomness", e))?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(|e| failed("the passphrase file cannot be written", format!("`{}`: {e}", path.display())))?;
+    writeln!(file, "{}", hex::encode(random)).map_err(|e| failed("the passphrase file cannot be written", e))
+}

@@ -1,0 +1,374 @@
+//! What one session with one partner does: the synchronous core that the driver pumps.
+//!
+//! The driver knows nothing of records, the session nothing of stores; here they meet. Per partner it
+//! remembers only what was said in the session under way; everything that matters is in the ledger.
+
+use crate::{
+    agreements,
+    node::Node,
+    partners::{self, PartnerState},
+    receive::{self, ReceiveError},
+    secret,
+    share::{ShareError, feeds, outbox},
+};
+use entente_protocol::{
+    agreement::{Standing, StandingNotice},
+    codec::{self, Bounds},
+    cose::SignatureBytes,
+    error::PeerFault,
+    feed::{Comparison, FeedKey},
+    id::{AgreementId, FeedId, Nonce, OrgId, StoreId},
+    session::{
+        AgreementLine, CloseCode, Event, Heads, ReceivedHead, Role, SendError, SentHead, Session, SessionConfig,
+    },
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A session cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ExchangeFault {
+    /// The partner broke the rules: close with a code and count it.
+    #[error(transparent)]
+    Peer(#[from] PeerFault),
+    /// The partner is not, or no longer, known here.
+    #[error("the partner is not known here")]
+    Unknown,
+    /// Our own store: the node stops.
+    #[error(transparent)]
+    Fatal(#[from] ShareError),
+    /// The session does not take a message: ours to mend.
+    #[error("a message could not be queued: {0}")]
+    Send(#[from] SendError),
+}
+
+impl ExchangeFault {
+    /// The code that the partner is told.
+    pub fn code(&self) -> CloseCode {
+        match self {
+            Self::Peer(fault) => fault.code(),
+            Self::Unknown => CloseCode::REMOVED,
+            Self::Fatal(_) | Self::Send(_) => CloseCode::INTERNAL,
+        }
+    }
+}
+
+impl From<ReceiveError> for ExchangeFault {
+    fn from(error: ReceiveError) -> Self {
+        match error {
+            ReceiveError::Run(fault) => Self::Peer(PeerFault::Run(fault)),
+            ReceiveError::Fork => Self::Peer(PeerFault::Receipt),
+            ReceiveError::Share(error) => Self::Fatal(error),
+        }
+    }
+}
+
+/// What was said in one session.
+pub struct Conversation {
+    peer: OrgId,
+    peer_store: Option<StoreId>,
+    /// Feeds whose head we have shown.
+    offered: BTreeSet<FeedId>,
+    /// Whether the opening is said.
+    opened: bool,
+    /// The rules that the partner was last told of.
+    told: u64,
+    proposals: BTreeMap<AgreementId, Vec<u8>>,
+    standings: BTreeSet<SignatureBytes>,
+    card_told: bool,
+}
+
+impl Conversation {
+    /// Begins a session with a partner that the connection has proved.
+    pub fn open(node: &Node, peer: OrgId, role: Role) -> Result<(Self, Session), ExchangeFault> {
+        let book = node.book();
+        if book.get(peer).is_none_or(|p| p.state == PartnerState::Removed) {
+            return Err(ExchangeFault::Unknown);
+        }
+        let nonce = Nonce::from_bytes(secret::random().map_err(ShareError::from)?);
+        let config = SessionConfig { role, org: node.keys.org, store: node.holdings.store_id(), peer, nonce };
+        let session = Session::new(config, node.clock.now())?;
+        let conversation = Self {
+            peer,
+            peer_store: None,
+            offered: BTreeSet::new(),
+            opened: false,
+            told: 0,
+            proposals: BTreeMap::new(),
+            standings: BTreeSet::new(),
+            card_told: false,
+        };
+        Ok((conversation, session))
+    }
+
+    /// Takes an event of the session.
+    pub fn event(&mut self, node: &Node, session: &mut Session, event: Event) -> Result<(), ExchangeFault> {
+        match event {
+            Event::Ready(hello) => {
+                self.peer_store = Some(hello.store);
+                session.offer_agreements(self.lines(node))?;
+                self.told = node.generation();
+            }
+            Event::Agreements(lines) => {
+                for line in &lines {
+                    for signed in &line.standings {
+                        self.standing(node, session, signed)?;
+                    }
+                }
+                self.offer_heads(node, session)?;
+                self.opened = true;
+            }
+            Event::Heads(heads) => {
+                self.heads(node, session, &heads)?;
+                self.offer_heads(node, session)?;
+            }
+            Event::Run { feed, message } => {
+                let taken = receive::run(node, &feed, &message)?;
+                if let Some(receipt) = taken.receipt {
+                    session.send_receipt(receipt)?;
+                }
+                node.note_success(self.peer);
+                node.wake();
+            }
+            Event::Receipt { feed, receipt } => {
+                receive::receipt(node, &feed, &receipt)?;
+                node.note_success(self.peer);
+            }
+            Event::Proposal(bytes) => {
+                // A proposal that we cannot take is the business of people, not of the connection.
+                if let Err(error) = agreements::receive(node, self.peer, &bytes) {
+                    store_fault(&error)?;
+                    tracing::warn!(partner = %self.peer, %error, "a proposal was not taken");
+                    node.note_error(self.peer, format!("a proposal was not taken: {error}"));
+                }
+            }
+            Event::Standing(signed) => self.standing(node, session, &signed)?,
+            Event::Card(bytes) => match partners::update(node, self.peer, &bytes) {
+                Ok(true) => node.reload().map_err(|e| fatal(&e.message))?,
+                Ok(false) => {}
+                Err(error) => tracing::warn!(partner = %self.peer, %error, "a card was not taken"),
+            },
+            Event::Notice(_) => {}
+            Event::Fork { feed, ours, theirs, .. } => {
+                session.stop(feed.id());
+                fork(node, &feed, ours.length, theirs.length)?;
+                node.note_error(self.peer, "two histories of one feed were shown: it is stopped".to_owned());
+            }
+            Event::Closed { code, by_peer } => {
+                if code.blames_peer() {
+                    let side = if by_peer { "the partner closed" } else { "closed" };
+                    node.note_error(self.peer, format!("{side}: {}", code.name()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Says what changed and fills the windows. Returns whether there is more to do at once.
+    pub fn pump(&mut self, node: &Node, session: &mut Session) -> Result<bool, ExchangeFault> {
+        let book = node.book();
+        let Some(partner) = book.get(self.peer).filter(|p| p.state != PartnerState::Removed) else {
+            return Err(ExchangeFault::Unknown);
+        };
+        if !self.opened || !session.is_open() {
+            return Ok(false);
+        }
+        self.tell(node, session)?;
+        if partner.state == PartnerState::Suspended {
+            return Ok(false);
+        }
+        let mut more = false;
+        for (agreement, _, standing) in feeds::agreements_with(node, self.peer) {
+            let feed = feeds::outgoing(node, self.peer, agreement);
+            if standing != Standing::Active {
+                session.withdraw_queued(agreement);
+                continue;
+            }
+            more |= fill(node, session, &feed)?;
+        }
+        Ok(more)
+    }
+
+    fn lines(&self, node: &Node) -> Vec<AgreementLine> {
+        let rules = node.rules();
+        rules
+            .agreements
+            .with(self.peer)
+            .filter_map(|held| {
+                let version = held.in_force.as_ref()?.digest;
+                Some(AgreementLine { id: held.id, version, standings: held.notices.clone() })
+            })
+            .collect()
+    }
+
+    /// Tells the partner what changed here since it was last told: standings first, they overtake all else.
+    fn tell(&mut self, node: &Node, session: &mut Session) -> Result<(), ExchangeFault> {
+        if !self.card_told {
+            session.send_card(node.keys.card.bytes().to_vec())?;
+            self.card_told = true;
+        }
+        let generation = node.generation();
+        let first = self.proposals.is_empty() && self.standings.is_empty();
+        if self.told == generation && !first {
+            return Ok(());
+        }
+        let rules = node.rules();
+        for held in rules.agreements.with(self.peer) {
+            for notice in &held.notices {
+                if self.standings.insert(notice.clone()) && party_of(notice) == Some(node.keys.org) {
+                    session.send_standing(notice.clone())?;
+                }
+            }
+            // The version on its way, or the complete one: a partner that has it already takes no notice.
+            if let Some(signed) = held.proposal.as_ref().or(held.signed.as_ref()) {
+                let bytes = signed.to_bytes().map_err(|e| fatal(&e.to_string()))?;
+                if self.proposals.get(&held.id) != Some(&bytes) {
+                    session.send_proposal(bytes.clone())?;
+                    self.proposals.insert(held.id, bytes);
+                }
+            }
+        }
+        if self.told != generation {
+            session.offer_agreements(self.lines(node))?;
+            self.offer_heads(node, session)?;
+            self.told = generation;
+        }
+        Ok(())
+    }
+
+    fn standing(&mut self, node: &Node, session: &mut Session, signed: &SignatureBytes) -> Result<(), ExchangeFault> {
+        let Some(party) = party_of(signed) else { return Ok(()) };
+        if party != node.keys.org {
+            if let Err(error) = agreements::receive_standing(node, party, signed) {
+                store_fault(&error)?;
+                tracing::warn!(partner = %self.peer, %error, "a notice was not taken");
+                return Ok(());
+            }
+        }
+        for (agreement, _, standing) in feeds::agreements_with(node, self.peer) {
+            if standing != Standing::Active {
+                session.withdraw_queued(agreement);
+            }
+        }
+        Ok(())
+    }
+
+    /// Shows our heads of every feed that was not shown yet.
+    fn offer_heads(&mut self, node: &Node, session: &mut Session) -> Result<(), ExchangeFault> {
+        let Some(peer_store) = self.peer_store else { return Ok(()) };
+        let mut heads = Heads::default();
+        for (agreement, digest, _) in feeds::agreements_with(node, self.peer) {
+            let out = feeds::outgoing(node, self.peer, agreement);
+            if self.offered.insert(out.id()) {
+                let row = feeds::out_row(node, &out, digest)?;
+                let last = row.length.checked_sub(1);
+                let run = match last {
+                    Some(last) => feeds::run_at(node, &out, &row, last)?.map(|(_, run)| run.run),
+                    None => None,
+                };
+                let acknowledged = row.countersigned.map_or(0, |c| c.length);
+                heads.sent.push(SentHead { run, feed: out, head: row.cursor(), acknowledged });
+            }
+            let incoming = feeds::incoming(node, self.peer, peer_store, agreement);
+            if self.offered.insert(incoming.id()) {
+                let row = feeds::in_row(node, &incoming)?;
+                heads.received.push(ReceivedHead { feed: incoming, head: row.cursor(), receipt: row.receipt });
+            }
+        }
+        // Nothing new to show is said only in the opening, where the partner waits for it.
+        if self.opened && heads.sent.is_empty() && heads.received.is_empty() {
+            return Ok(());
+        }
+        heads.sent.sort_by_key(|h| h.feed);
+        heads.received.sort_by_key(|h| h.feed);
+        Ok(session.offer_heads(heads)?)
+    }
+
+    /// Compares what the partner holds of our feeds with what we sent.
+    fn heads(&self, node: &Node, session: &mut Session, heads: &Heads) -> Result<(), ExchangeFault> {
+        for shown in &heads.received {
+            let feed = shown.feed;
+            let zero = entente_protocol::id::AgreementDigest::from_bytes([0; 32]);
+            let row = feeds::out_row(node, &feed, zero)?;
+            let mut failed = None;
+            let comparison = row.cursor().compare(shown.head, |length| {
+                feeds::digest_at(node, &feed, &row, length).unwrap_or_else(|error| {
+                    failed = Some(error);
+                    None
+                })
+            });
+            if let Some(error) = failed {
+                return Err(error.into());
+            }
+            match comparison {
+                Comparison::Equal | Comparison::Behind(_) => {
+                    if let Some(receipt) = &shown.receipt {
+                        receive::receipt(node, &feed, receipt)?;
+                    }
+                }
+                Comparison::Ahead(_) | Comparison::Fork => {
+                    session.stop(feed.id());
+                    fork(node, &feed, row.length, shown.head.length)?;
+                    node.note_error(
+                        self.peer,
+                        "the partner holds more of our feed than this store knows: it is stopped; was an old backup restored?"
+                            .to_owned(),
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Sends what is due of one feed, as far as its window goes.
+fn fill(node: &Node, session: &mut Session, feed: &FeedKey) -> Result<bool, ExchangeFault> {
+    let id = feed.id();
+    while session.window(id) > 0 {
+        let Some(next) = session.next(id) else { return Ok(false) };
+        let zero = entente_protocol::id::AgreementDigest::from_bytes([0; 32]);
+        let row = feeds::out_row(node, feed, zero)?;
+        let step = if next.length < row.length {
+            outbox::Step { run: outbox::again(node, feed, next.length)?, more: true }
+        } else {
+            outbox::step(node, feed)?
+        };
+        match step.run {
+            Some(run) => session.send_run(run.message)?,
+            None => return Ok(step.more),
+        }
+    }
+    Ok(false)
+}
+
+/// Who a standing notice says that it is from; verified by whoever takes it.
+fn party_of(signed: &SignatureBytes) -> Option<OrgId> {
+    let parsed = signed.parse().ok()?;
+    let notice: StandingNotice =
+        codec::from_slice(parsed.danger_unverified_payload(), Bounds::bytes(1 << 10)).ok()?;
+    Some(notice.party)
+}
+
+fn fatal(message: &str) -> ExchangeFault {
+    tracing::error!(message, "the store failed");
+    ExchangeFault::Fatal(ShareError::Store(crate::store::StoreError::Poisoned))
+}
+
+/// Passes on a fault of our own store; a partner's fault is handled where it happened.
+fn store_fault(error: &agreements::AgreementError) -> Result<(), ExchangeFault> {
+    if error.is_store() { Err(fatal(&error.to_string())) } else { Ok(()) }
+}
+
+fn fork(node: &Node, feed: &FeedKey, ours: u64, theirs: u64) -> Result<(), ExchangeFault> {
+    let mut txn = node.holdings.begin();
+    let about = [
+        ("agreement", feed.agreement.to_string()),
+        ("sender", feed.sender.to_string()),
+        ("receiver", feed.receiver.to_string()),
+        ("ours", ours.to_string()),
+        ("theirs", theirs.to_string()),
+    ];
+    node.journal(&mut txn, "fork", &about).map_err(ShareError::from)?;
+    txn.commit().map_err(ShareError::from)?;
+    tracing::error!(partner = %feed.receiver, "two histories of one feed: it is stopped");
+    Ok(())
+}

@@ -1,0 +1,197 @@
+//! The organisation's own identity: its key files, certificates and card.
+//!
+//! Every private key lies in an age file of its own in `keys/`, sealed to the node's identity. The
+//! root and issuing keys are read only to make certificates and cards; the rest while the node is open.
+
+use crate::{
+    config::{Config, Home},
+    peer::issue,
+    seal::hybrid::Identity,
+    secret::{
+        self, RandomError, Secret,
+        durable::{self, Existing},
+        keyfile::{KeyFile, KeyFileError},
+    },
+};
+use entente_protocol::{
+    id::OrgId,
+    identity::{Address, CARD_FORMAT, Card, CardFault, CardKey, CardPayload, Purpose, UnconfirmedCard},
+    primitive::{KeyError, PublicKey, SigningKey, SigningKeyError},
+    time::UnixMillis,
+};
+use rustls_pki_types::PrivatePkcs8KeyDer;
+use std::{fs, io, path::PathBuf};
+
+/// The organisation's identity could not be made or read.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// A key file.
+    #[error(transparent)]
+    KeyFile(#[from] KeyFileError),
+    /// A key file that holds something else.
+    #[error("a key file in `keys` does not hold a key: restore it from a backup")]
+    Key(#[from] SigningKeyError),
+    /// A certificate or card file.
+    #[error("`{path}`: {cause}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What failed.
+        cause: io::Error,
+    },
+    /// The own card.
+    #[error("our own card is refused: {0}")]
+    Card(#[from] CardFault),
+    /// An address that no card may list.
+    #[error("`{0}` cannot stand on a card: give host:port, such as 192.0.2.7:4433")]
+    Address(String),
+    /// A key of ours that no card may list.
+    #[error("a key of ours is refused: {0}")]
+    Public(#[from] KeyError),
+    /// A certificate could not be made.
+    #[error("a certificate could not be made: {0}")]
+    Issue(#[from] issue::IssueError),
+    /// No randomness.
+    #[error(transparent)]
+    Random(#[from] RandomError),
+}
+
+/// The keys that an open node uses.
+pub struct Keys {
+    /// The organisation.
+    pub org: OrgId,
+    /// Attests records.
+    pub records: SigningKey,
+    /// Signs agreements and standing notices.
+    pub agreements: SigningKey,
+    /// Signs runs and receipts.
+    pub runs: SigningKey,
+    /// The first user's key: signs reviews and release events.
+    pub user: SigningKey,
+    /// TLS: PKCS #8 of the node key.
+    pub tls: Secret<Vec<u8>>,
+    /// TLS: node certificate, then the issuing one.
+    pub chain: Vec<Vec<u8>>,
+    /// The own card.
+    pub card: Card,
+}
+
+const PURPOSES: [(&str, Purpose); 4] = [
+    ("records", Purpose::Records),
+    ("agreements", Purpose::Agreements),
+    ("runs", Purpose::Runs),
+    ("user", Purpose::Users),
+];
+
+fn file(home: &Home, name: &str) -> PathBuf {
+    home.keys().join(name)
+}
+
+fn write(path: PathBuf, bytes: &[u8], existing: Existing) -> Result<(), IdentityError> {
+    durable::write(&path, bytes, existing).map_err(|cause| IdentityError::Io { path, cause })
+}
+
+fn read(path: PathBuf) -> Result<Vec<u8>, IdentityError> {
+    fs::read(&path).map_err(|cause| IdentityError::Io { path, cause })
+}
+
+/// Makes root, issuing, node and signing keys, certificates and the first card of a new home.
+pub fn create(home: &Home, config: &Config, node: &Identity, now: UnixMillis) -> Result<OrgId, IdentityError> {
+    let recipient = node.recipient();
+    let (root_key, issuing_key, node_key) = (issue::generate()?, issue::generate()?, issue::generate()?);
+    let (root_pkcs8, issuing_pkcs8) = (pkcs8(&root_key), pkcs8(&issuing_key));
+    let root = issue::root(&config.name, &root_pkcs8, &secret::random()?, now)?;
+    let org = issue::organisation(&issue::public_key(&root_pkcs8)?);
+    let issuing_spki = issue::public_key(&issuing_pkcs8)?;
+    let issuing = issue::issuing(&config.name, &issuing_spki, &root, &root_pkcs8, &secret::random()?, now)?;
+    let names = issue::NodeNames { org, common: &config.name, dns: &[] };
+    let node_spki = issue::public_key(&pkcs8(&node_key))?;
+    let leaf = issue::node(names, &node_spki, &issuing, &issuing_pkcs8, &secret::random()?, now)?;
+    let mut keys = Vec::new();
+    for (name, purpose, key, certificate) in [
+        ("root", Purpose::Root, &root_key, &root),
+        ("issuing", Purpose::Issuing, &issuing_key, &issuing),
+        ("tls", Purpose::Node, &node_key, &leaf),
+    ] {
+        KeyFile::write(&file(home, &format!("{name}.age")), &[&recipient], key.expose(), Existing::Refuse)?;
+        write(file(home, &format!("{name}.der")), certificate, Existing::Refuse)?;
+        let spki = issue::public_key(&pkcs8(key))?;
+        keys.push(CardKey::new(purpose, PublicKey::from_spki(&spki)?, now));
+    }
+    for (name, purpose) in PURPOSES {
+        let seed = secret::random_secret::<32>()?;
+        let key = SigningKey::from_seed(seed.expose())?;
+        KeyFile::write(&file(home, &format!("{name}.age")), &[&recipient], seed.expose(), Existing::Refuse)?;
+        keys.push(CardKey::new(purpose, key.public().clone(), now));
+    }
+    let payload = CardPayload {
+        v: CARD_FORMAT,
+        age: recipient.to_string(),
+        org,
+        keys,
+        name: config.name.clone(),
+        root: root.to_vec(),
+        handle: config.handle.clone(),
+        issued: now,
+        number: 1,
+        contacts: Vec::new(),
+        addresses: addresses(config)?,
+        next_root: None,
+        succession: Vec::new(),
+    };
+    write_card(home, &payload, &SigningKey::from_pkcs8(root_key.expose())?, Existing::Refuse)?;
+    Ok(org)
+}
+
+fn pkcs8(key: &Secret<Vec<u8>>) -> PrivatePkcs8KeyDer<'_> {
+    PrivatePkcs8KeyDer::from(key.expose().as_slice())
+}
+
+fn addresses(config: &Config) -> Result<Vec<Address>, IdentityError> {
+    let listed = if config.advertise.is_empty() { vec![config.listen.to_string()] } else { config.advertise.clone() };
+    listed.into_iter().map(|text| text.parse::<Address>().map_err(|_| IdentityError::Address(text))).collect()
+}
+
+fn write_card(
+    home: &Home,
+    payload: &CardPayload,
+    root: &SigningKey,
+    existing: Existing,
+) -> Result<(), IdentityError> {
+    let signed = payload.sign_with(root)?;
+    let unconfirmed = UnconfirmedCard::from_bytes(&signed)?;
+    let digest = unconfirmed.digest();
+    let card = unconfirmed.confirm(digest)?;
+    write(home.card(), card.to_armour().as_bytes(), existing)
+}
+
+/// Reads the own card. It lies in our own folder: its root's signature is enough.
+pub fn own_card(home: &Home) -> Result<Card, IdentityError> {
+    let text = String::from_utf8(read(home.card())?)
+        .map_err(|e| IdentityError::Io { path: home.card(), cause: io::Error::other(e) })?;
+    let card = UnconfirmedCard::from_armour(&text)?;
+    let digest = card.digest();
+    Ok(card.confirm(digest)?)
+}
+
+impl Keys {
+    /// Opens every key that a running node needs.
+    pub fn open(home: &Home, node: &Identity) -> Result<Self, IdentityError> {
+        let key = |name: &str| -> Result<SigningKey, IdentityError> {
+            let seed = KeyFile::read(&file(home, &format!("{name}.age")), node)?;
+            let seed: &[u8; 32] = seed.expose().as_slice().try_into().map_err(|_| SigningKeyError)?;
+            Ok(SigningKey::from_seed(seed)?)
+        };
+        let card = own_card(home)?;
+        Ok(Self {
+            org: card.org(),
+            records: key("records")?,
+            agreements: key("agreements")?,
+            runs: key("runs")?,
+            user: key("user")?,
+            tls: KeyFile::read(&file(home, "tls.age"), node)?,
+            chain: vec![read(file(home, "tls.der"))?, read(file(home, "issuing.der"))?],
+            card,
+        })
+    }
+}

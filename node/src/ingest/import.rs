@@ -1,0 +1,386 @@
+//! Importing a file: rows become drafts, drafts become committed and attested records, all as drafts of the gate.
+//!
+//! Memory is flat: rows are taken in steps, and each step is one batch, one signature and one append.
+//! The same file again adds nothing; a corrected row amends exactly what it changed.
+
+use super::{
+    attach::{AttachError, Attachments},
+    carry::{self, Carrier},
+    mapping::{MappedRecord, MappedRow, Mapping, MappingError},
+    table::{self, TableError},
+};
+use crate::{
+    call::{OnProgress, Progress},
+    node::Node,
+    records::{
+        keep::{self, KeepError},
+        stored::{RowDamage, decode, encode},
+    },
+    seal::keyring::Partition,
+    share::ShareError,
+    store::{StoreError, layout::Table},
+};
+use entente_protocol::{
+    id::{LineId, RecordId},
+    record::{Draft, Record, Reference},
+    value::Value,
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+/// Records of one step: one batch, one append.
+const STEP_RECORDS: usize = 5_000;
+/// Faults that are listed; more are counted.
+const LISTED_MAX: usize = 1_000;
+/// The mapping that is used where none is named: the columns of the sample evidence.
+const SAMPLE_MAPPING: &str = include_str!("../../../certs-example/maps/sample.toml");
+
+/// What to import.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImportOptions {
+    /// The file.
+    pub path: PathBuf,
+    /// The mapping; the sample's columns where absent.
+    pub map: Option<PathBuf>,
+    /// Folder of photographs and other files.
+    pub attachments: Option<PathBuf>,
+    /// Whether to say what would happen, and change nothing.
+    pub dry_run: bool,
+}
+
+/// A row that was left out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BadRow {
+    /// Line or record number, from 1.
+    pub row: u64,
+    /// The column to blame, where one is.
+    pub column: Option<String>,
+    /// What is wrong.
+    pub why: String,
+}
+
+/// What an import did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportReport {
+    /// Rows read.
+    pub rows: u64,
+    /// Rows left out.
+    pub bad_rows: u64,
+    /// Rows whose records were all there already.
+    pub repeated_rows: u64,
+    /// New records.
+    pub added: u64,
+    /// Records amended.
+    pub amended: u64,
+    /// Records that were there already.
+    pub unchanged: u64,
+    /// Attachment records among the new ones.
+    pub files: u64,
+    /// Whether the mapping names key columns.
+    pub has_keys: bool,
+    /// Whether nothing was changed.
+    pub dry_run: bool,
+    /// The rows left out, at most a thousand of them.
+    pub bad: Vec<BadRow>,
+    /// Photographs that rows name and the folder lacks or has twice.
+    pub missing: Vec<String>,
+    /// Files of the folder that no row names.
+    pub leftovers: Vec<String>,
+    /// What to know beside: files without a copy for sharing, metadata that was unusable.
+    pub notes: Vec<String>,
+}
+
+/// A file could not be imported.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// The file as a whole.
+    #[error("`{path}`: {fault}")]
+    Table {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        fault: TableError,
+    },
+    /// The mapping.
+    #[error("`{path}`: {fault}")]
+    Mapping {
+        /// The mapping file.
+        path: String,
+        /// What is wrong.
+        fault: MappingError,
+    },
+    /// A file that was named.
+    #[error("`{path}` cannot be read: {cause}")]
+    Io {
+        /// The file.
+        path: String,
+        /// Why.
+        cause: io::Error,
+    },
+    /// The folder of attachments.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
+    /// Our own store.
+    #[error(transparent)]
+    Keep(#[from] KeepError),
+    /// Our own store.
+    #[error(transparent)]
+    Share(#[from] ShareError),
+}
+
+impl ImportError {
+    /// Whether the store is at fault, and nobody outside.
+    pub const fn is_store(&self) -> bool {
+        matches!(self, Self::Keep(_) | Self::Share(_))
+    }
+}
+
+impl From<StoreError> for ImportError {
+    fn from(error: StoreError) -> Self {
+        Self::Keep(error.into())
+    }
+}
+
+impl From<RowDamage> for ImportError {
+    fn from(error: RowDamage) -> Self {
+        Self::Keep(error.into())
+    }
+}
+
+/// What an import made of one thing, by its identity within the collection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ImportedRow {
+    /// Its line.
+    pub line: LineId,
+    /// Digest of what it said.
+    #[serde(with = "serde_bytes")]
+    pub digest: [u8; 32],
+    /// Its newest record.
+    pub record: RecordId,
+}
+
+/// Records on their way into one append.
+#[derive(Default)]
+pub(super) struct Step {
+    pub records: Vec<Record>,
+    pub imported: BTreeMap<[u8; 32], ImportedRow>,
+    pub files: Vec<crate::share::files::FileRow>,
+}
+
+impl Step {
+    /// What is known under an identity, with what this step adds.
+    pub fn known(&self, node: &Node, key: &[u8; 32]) -> Result<Option<ImportedRow>, ImportError> {
+        if let Some(row) = self.imported.get(key) {
+            return Ok(Some(*row));
+        }
+        let row = node.holdings.get(Partition::Own, Table::Imported, key)?;
+        row.map(|row| Ok(decode("import", &row)?)).transpose()
+    }
+
+    fn commit(&mut self, node: &Node, dry_run: bool) -> Result<(), ImportError> {
+        let step = std::mem::take(self);
+        if dry_run || (step.records.is_empty() && step.imported.is_empty()) {
+            return Ok(());
+        }
+        let mut txn = node.holdings.begin();
+        for file in &step.files {
+            crate::share::files::keep(&mut txn, Partition::Own, file)?;
+        }
+        keep::add(node, &mut txn, &step.records)?;
+        for (key, row) in &step.imported {
+            txn.put(Partition::Own, Table::Imported, key, &encode("import", row)?)?;
+        }
+        node.journal(&mut txn, "import", &[("records", step.records.len().to_string())])?;
+        txn.commit()?;
+        Ok(())
+    }
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
+
+fn load_mapping(options: &ImportOptions) -> Result<Mapping, ImportError> {
+    let (path, text) = match &options.map {
+        None => ("the sample's mapping; name another with --map".to_owned(), SAMPLE_MAPPING.to_owned()),
+        Some(path) => {
+            let size = fs::metadata(path).map_err(|cause| ImportError::Io { path: shown(path), cause })?.len();
+            if size > super::mapping::MAPPING_BYTES_MAX as u64 {
+                let fault = MappingError::TooLarge(usize::try_from(size).unwrap_or(usize::MAX));
+                return Err(ImportError::Mapping { path: shown(path), fault });
+            }
+            let text = fs::read_to_string(path).map_err(|cause| ImportError::Io { path: shown(path), cause })?;
+            (shown(path), text)
+        }
+    };
+    Mapping::parse(&text).map_err(|fault| ImportError::Mapping { path, fault })
+}
+
+/// Imports a file.
+pub fn import(node: &Node, options: &ImportOptions, progress: OnProgress<'_>) -> Result<ImportReport, ImportError> {
+    let mapping = load_mapping(options)?;
+    let table_fault = |fault| ImportError::Table { path: shown(&options.path), fault };
+    let rows = table::open(&options.path, mapping.source()).map_err(table_fault)?;
+    let map_shown = options.map.as_deref().map_or_else(|| "the sample's mapping".to_owned(), shown);
+    mapping.check_columns(rows.columns()).map_err(|fault| ImportError::Mapping { path: map_shown, fault })?;
+    let attachments = options.attachments.as_deref().map(Attachments::open).transpose()?;
+    let mut report = ImportReport { has_keys: mapping.has_keys(), dry_run: options.dry_run, ..ImportReport::default() };
+    let mut carrier = Carrier::new(attachments);
+    let mut step = Step::default();
+    for row in rows {
+        report.rows += 1;
+        let mapped = row.and_then(|row| mapping.map(&row));
+        match mapped {
+            Err(fault) => bad(&mut report, fault.row, fault.column.clone(), fault.cause.to_string()),
+            Ok(mapped) => take(node, &mapping, mapped, &mut step, &mut carrier, &mut report)?,
+        }
+        if step.records.len() >= STEP_RECORDS {
+            step.commit(node, options.dry_run)?;
+        }
+        if report.rows.is_multiple_of(500) {
+            progress(Progress { done: report.rows, total: None });
+        }
+    }
+    step.commit(node, options.dry_run)?;
+    carrier.finish(&mut report);
+    progress(Progress { done: report.rows, total: Some(report.rows) });
+    node.wake();
+    Ok(report)
+}
+
+fn bad(report: &mut ImportReport, row: u64, column: Option<String>, why: String) {
+    report.bad_rows += 1;
+    if report.bad.len() < LISTED_MAX {
+        report.bad.push(BadRow { row, column, why });
+    }
+}
+
+/// A record of one row, decided but not yet committed.
+struct Planned {
+    key: [u8; 32],
+    digest: [u8; 32],
+    draft: Option<Draft>,
+    line: LineId,
+    amends: bool,
+    number: String,
+}
+
+/// Takes one row whole, or leaves it out whole.
+fn take(
+    node: &Node,
+    mapping: &Mapping,
+    row: MappedRow,
+    step: &mut Step,
+    carrier: &mut Carrier,
+    report: &mut ImportReport,
+) -> Result<(), ImportError> {
+    let mut lines: BTreeMap<&str, LineId> = BTreeMap::new();
+    let mut planned = Vec::with_capacity(row.records.len());
+    for record in &row.records {
+        match plan(node, mapping, record, step, &lines)? {
+            Ok(plan) => {
+                lines.insert(&record.name, plan.line);
+                planned.push(plan);
+            }
+            Err((field, why)) => {
+                bad(report, row.number, field, why);
+                return Ok(());
+            }
+        }
+    }
+    let mut committed = Vec::with_capacity(planned.len());
+    for plan in &mut planned {
+        if let Some(draft) = plan.draft.take() {
+            match keep::commit(draft) {
+                Ok(record) => committed.push(Some(record)),
+                Err(KeepError::Draft { fault, .. }) => {
+                    bad(report, row.number, None, fault.to_string());
+                    return Ok(());
+                }
+                Err(other) => return Err(other.into()),
+            }
+        } else {
+            committed.push(None);
+        }
+    }
+    let changed = committed.iter().any(Option::is_some);
+    report.repeated_rows += u64::from(!changed);
+    for (plan, record) in planned.iter().zip(committed) {
+        match record {
+            None => report.unchanged += 1,
+            Some(record) => {
+                if plan.amends {
+                    report.amended += 1;
+                } else {
+                    report.added += 1;
+                }
+                let imported = ImportedRow { line: plan.line, digest: plan.digest, record: record.id() };
+                step.imported.insert(plan.key, imported);
+                step.records.push(record);
+            }
+        }
+    }
+    for (plan, record) in planned.iter().zip(&row.records) {
+        if !record.photos.is_empty() {
+            let to = carry::Owner { key: plan.key, line: plan.line, number: &plan.number, floor: mapping.floor() };
+            carrier.carry(node, &to, &record.photos, step, report)?;
+        }
+    }
+    Ok(())
+}
+
+type Fault = (Option<String>, String);
+
+/// What to do about one record: nothing, a new line, or an amendment.
+fn plan(
+    node: &Node,
+    mapping: &Mapping,
+    record: &MappedRecord,
+    step: &Step,
+    lines: &BTreeMap<&str, LineId>,
+) -> Result<Result<Planned, Fault>, ImportError> {
+    let key = *record.key.as_bytes();
+    let known = step.known(node, &key)?;
+    if let Some(known) = known.filter(|k| k.digest == record.digest) {
+        let number = record.number.clone();
+        return Ok(Ok(Planned { key, digest: known.digest, draft: None, line: known.line, amends: false, number }));
+    }
+    let line = match known {
+        Some(known) => known.line,
+        None => keep::new_line().map_err(KeepError::from)?,
+    };
+    let mut draft = Draft::new(record.kind, node.keys.org, line, mapping.floor().clone());
+    for (slot, value) in &record.fields {
+        if let Err(fault) = draft.set_number(*slot, value.clone()) {
+            let field = record.kind.slot_number(*slot).map(|s| s.name.to_owned());
+            return Ok(Err((field, fault.to_string())));
+        }
+    }
+    for (slot, target) in &record.links {
+        let Some(target) = lines.get(target.as_ref()) else { continue };
+        let reference = Reference { originator: node.keys.org, line: *target };
+        if let Err(fault) = draft.set_number(*slot, reference.to_value()) {
+            return Ok(Err((None, fault.to_string())));
+        }
+    }
+    if let Some(known) = known {
+        let before = Value::Bytes(known.record.as_bytes().to_vec());
+        if let Err(fault) = draft.set("supersedes", before) {
+            return Ok(Err((None, fault.to_string())));
+        }
+    }
+    Ok(Ok(Planned {
+        key,
+        digest: record.digest,
+        draft: Some(draft),
+        line,
+        amends: known.is_some(),
+        number: record.number.clone(),
+    }))
+}

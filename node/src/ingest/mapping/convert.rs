@@ -1,0 +1,251 @@
+//! Text of a file, or a constant of the mapping, to the value of a slot.
+//!
+//! Every value made here fits its slot's shape; what does not is a [`RowCause`]. Characters that mislead readers
+//! and terminals are refused wherever they stand.
+
+use entente_protocol::record::Shape;
+use entente_protocol::value::Value;
+
+use super::{Fill, Lookup, TextRule, date};
+use crate::ingest::table::{RowCause, excerpt};
+use crate::ingest::{calibre, country, serial};
+
+/// Whether a slot of this shape can be filled in this way.
+pub(super) fn can_fill(shape: Shape, from: &Fill) -> bool {
+    match from {
+        Fill::Constant(_) => true,
+        Fill::Point { .. } => shape == Shape::Point,
+        Fill::Pairs { .. } => shape == Shape::Pairs,
+        Fill::Map(_) => shape == Shape::TextMap,
+        Fill::Listing { .. } => shape == Shape::Listings,
+        Fill::Text(rule) => match shape {
+            Shape::Name | Shape::LongText | Shape::Code(_) | Shape::Country | Shape::Edtf => true,
+            Shape::Uint | Shape::Bool | Shape::Texts | Shape::Serial => true,
+            Shape::Pairs => rule.tag.is_some(),
+            Shape::Quantity => rule.unit.is_some(),
+            Shape::Money => rule.currency.is_some(),
+            Shape::Marks => rule.mark.is_some(),
+            _ => false,
+        },
+    }
+}
+
+/// A constant of a mapping, if it fits.
+pub(super) fn constant(shape: Shape, value: &toml::Value) -> Option<Value> {
+    let value = match (shape, value) {
+        (Shape::Serial, toml::Value::String(text)) => serial::serial(text),
+        (_, value) => plain(value)?,
+    };
+    shape.fits(&value).then_some(value)
+}
+
+fn plain(value: &toml::Value) -> Option<Value> {
+    Some(match value {
+        toml::Value::String(text) => Value::text(text.as_str()),
+        toml::Value::Integer(number) => Value::Int(*number),
+        toml::Value::Boolean(value) => Value::Bool(*value),
+        toml::Value::Datetime(moment) => Value::Text(moment.to_string()),
+        toml::Value::Float(_) => return None,
+        toml::Value::Array(items) => Value::Array(items.iter().map(plain).collect::<Option<_>>()?),
+        toml::Value::Table(table) => {
+            let members = table.iter().map(|(key, value)| Some((key.clone(), plain(value)?)));
+            text_keyed(members.collect::<Option<Vec<_>>>()?)
+        }
+    })
+}
+
+/// A map in canonical key order (RFC 8949, 4.2.1: shorter keys first).
+pub(super) fn text_keyed(mut members: Vec<(String, Value)>) -> Value {
+    members.sort_by(|(a, _), (b, _)| a.len().cmp(&b.len()).then_with(|| a.cmp(b)));
+    Value::Map(members)
+}
+
+/// Refuses control characters and those that turn the reading order round.
+pub(super) fn readable(text: &str) -> Result<(), RowCause> {
+    let bad = text.chars().find(|c| {
+        (c.is_control() && !matches!(c, '\n' | '\t')) || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    });
+    bad.map_or(Ok(()), |c| Err(RowCause::Control(u32::from(c))))
+}
+
+fn unreadable(text: &str, expected: impl Into<String>) -> RowCause {
+    RowCause::Unreadable { text: excerpt(text), expected: expected.into() }
+}
+
+/// The value that the texts of a row make, or none where there is nothing. Texts are trimmed and not empty.
+pub(super) fn from_texts(shape: Shape, rule: &TextRule, texts: &[&str]) -> Result<Option<Value>, RowCause> {
+    let mut parts: Vec<&str> = Vec::with_capacity(texts.len());
+    for text in texts {
+        readable(text)?;
+        match &rule.separator {
+            None => parts.push(text),
+            Some(separator) => {
+                parts.extend(text.split(separator.as_str()).map(str::trim).filter(|part| !part.is_empty()))
+            }
+        }
+    }
+    let mut found: Vec<std::borrow::Cow<'_, str>> = Vec::with_capacity(parts.len());
+    for part in parts {
+        match look_up(&rule.lookup, part)? {
+            Some(text) => found.push(text),
+            None if rule.lookup.is_empty() => found.push(part.into()),
+            None => {}
+        }
+    }
+    if found.is_empty() {
+        return Ok(None);
+    }
+    if matches!(shape, Shape::Texts | Shape::Pairs | Shape::Marks) {
+        return list(shape, rule, &found).map(Some);
+    }
+    // The same thing said twice is one thing.
+    found.dedup();
+    let text = match (found.as_slice(), &rule.join) {
+        ([one], _) => one.clone(),
+        (many, Some(join)) => many.join(join).into(),
+        _ if rule.skip_several => return Ok(None),
+        (many, None) => return Err(RowCause::Several(many.len())),
+    };
+    single(shape, rule, &text).map(Some)
+}
+
+/// The first table that holds the text decides. Calibres are many and misspelt: an unknown one is no fault.
+fn look_up<'t>(tables: &'t [Lookup], text: &str) -> Result<Option<std::borrow::Cow<'t, str>>, RowCause> {
+    for table in tables {
+        let found = match table {
+            Lookup::Country => country::country(text),
+            Lookup::Calibre => calibre::calibre(text),
+            Lookup::Own { table, .. } => table.get(&text.to_lowercase()).or_else(|| table.get("*")).map(String::as_str),
+        };
+        if let Some(found) = found {
+            return Ok(Some(found).filter(|found| !found.is_empty()).map(Into::into));
+        }
+    }
+    let table = match tables.last() {
+        None | Some(Lookup::Calibre) => return Ok(None),
+        Some(Lookup::Country) => "country",
+        Some(Lookup::Own { name, .. }) => name,
+    };
+    Err(RowCause::NotInTable { text: excerpt(text), table: table.to_owned() })
+}
+
+fn list(shape: Shape, rule: &TextRule, found: &[std::borrow::Cow<'_, str>]) -> Result<Value, RowCause> {
+    let items = found.iter().map(|text| match (shape, &rule.tag, &rule.mark) {
+        (Shape::Pairs, Some(tag), _) => Value::Array(vec![Value::text(tag.as_str()), Value::text(text.as_ref())]),
+        (Shape::Marks, _, Some(mark)) => Value::map([
+            ("mkind", Value::text(mark.as_str())),
+            ("raw", Value::text(text.as_ref())),
+            ("state", Value::text("legible")),
+        ]),
+        _ => Value::text(text.as_ref()),
+    });
+    fitting(shape, Value::Array(items.collect()), || found.first().map(|text| text.to_string()).unwrap_or_default())
+}
+
+fn single(shape: Shape, rule: &TextRule, text: &str) -> Result<Value, RowCause> {
+    let value = match shape {
+        Shape::Edtf => Value::Text(date::edtf(text, &rule.parse).ok_or_else(|| {
+            let as_what = if rule.parse.is_empty() { "EDTF or ISO 8601".to_owned() } else { rule.parse.join(" or ") };
+            unreadable(text, format!("a date as {as_what}"))
+        })?),
+        Shape::Uint => Value::Int(whole(text).ok_or_else(|| unreadable(text, "a whole number"))?),
+        Shape::Bool => Value::Bool(match text.to_ascii_lowercase().as_str() {
+            "true" | "yes" | "y" | "1" => true,
+            "false" | "no" | "n" | "0" => false,
+            _ => return Err(unreadable(text, "yes or no")),
+        }),
+        Shape::Serial => serial::serial(text),
+        Shape::Quantity => {
+            let n = whole(text).ok_or_else(|| unreadable(text, "a whole number"))?;
+            let unit = rule.unit.as_deref().unwrap_or_default();
+            let mut members = vec![("n", Value::Int(n)), ("unit", Value::text(unit))];
+            if rule.estimate {
+                members.push(("est", Value::Bool(true)));
+            }
+            Value::map(members)
+        }
+        Shape::Money => {
+            let minor = hundredths(text).ok_or_else(|| unreadable(text, "a sum such as 1200.50"))?;
+            let currency = rule.currency.as_deref().unwrap_or_default();
+            Value::Array(vec![Value::Int(minor), Value::text(currency)])
+        }
+        _ => Value::text(text),
+    };
+    fitting(shape, value, || text.to_owned())
+}
+
+/// The value, if it fits its slot.
+pub(super) fn fitting(shape: Shape, value: Value, text: impl FnOnce() -> String) -> Result<Value, RowCause> {
+    if shape.fits(&value) { Ok(value) } else { Err(unreadable(&text(), shape.expected())) }
+}
+
+/// A coordinate in decimal degrees as 1e-7 degree; further digits are dropped.
+pub(super) fn degrees(text: &str, most: i64) -> Result<i64, RowCause> {
+    let value = decimal(text, 7, false).filter(|value| (-most..=most).contains(value));
+    value.ok_or_else(|| unreadable(text, "a coordinate in decimal degrees, such as -12.3456"))
+}
+
+/// A sum in hundredths, rounded half away from zero: lists carry sums converted from other currencies.
+fn hundredths(text: &str) -> Option<i64> {
+    let thousandths = decimal(text, 3, false)?;
+    thousandths.checked_add(if thousandths < 0 { -5 } else { 5 }).map(|sum| sum / 10)
+}
+
+/// A whole number, also where a tool wrote it as `7.0`.
+fn whole(text: &str) -> Option<i64> {
+    decimal(text, 0, true)
+}
+
+/// A decimal number in units of 10^-`places`. Digits beyond are dropped, or if `exact` must be zeros.
+fn decimal(text: &str, places: usize, exact: bool) -> Option<i64> {
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let (before, after) = digits.split_once('.').unwrap_or((digits, ""));
+    let all_digits = before.bytes().chain(after.bytes()).all(|byte| byte.is_ascii_digit());
+    if before.is_empty() || !all_digits || after.len() > 32 {
+        return None;
+    }
+    let (kept, dropped) = after.split_at_checked(places).unwrap_or((after, ""));
+    if exact && dropped.bytes().any(|byte| byte != b'0') {
+        return None;
+    }
+    let units = format!("{before}{kept:0<places$}").parse::<i64>().ok()?;
+    Some(if negative { -units } else { units })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decimals_are_exact() {
+        for (text, places, exact, value) in [
+            ("12.3456", 7, false, Some(123_456_000)),
+            ("-0.00000019", 7, false, Some(-1)),
+            ("26.486881", 7, false, Some(264_868_810)),
+            ("30000.0", 0, true, Some(30_000)),
+            ("7.5", 0, true, None),
+            ("1200000.5", 2, true, Some(120_000_050)),
+            ("1,5", 2, true, None),
+            ("", 0, true, None),
+            (".5", 2, true, None),
+            ("99999999999999999999", 0, true, None),
+        ] {
+            assert_eq!(decimal(text, places, exact), value, "{text}");
+        }
+        assert_eq!(
+            (hundredths("45641.496"), hundredths("-0.005"), hundredths("7")),
+            (Some(4_564_150), Some(-1), Some(700))
+        );
+        assert!(degrees("90.0000001", 900_000_000).is_err());
+    }
+
+    #[test]
+    fn misleading_characters_are_refused() {
+        assert_eq!(readable("a\u{202e}b"), Err(RowCause::Control(0x202e)));
+        assert_eq!(readable("a\u{1b}[2J"), Err(RowCause::Control(0x1b)));
+        assert_eq!(readable("two\nlines\tof \u{627}"), Ok(()));
+    }
+}

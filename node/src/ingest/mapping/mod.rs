@@ -1,0 +1,308 @@
+//! What a row is: a mapping makes of one row the records that it stands for, with links between them.
+//!
+//! `import` reads a [`Mapping`] from TOML (`certs-example/maps/README.md` describes it), opens the table with
+//! [`Mapping::source`], and asks [`Mapping::map`] for each row. A mapping never creates a line or a record: it hands
+//! over [`MappedRecord`]s, each with an identity that stays when the row is corrected and a digest that does not.
+
+mod apply;
+mod check;
+mod convert;
+mod date;
+mod raw;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use entente_protocol::record::HandlingFloor;
+use entente_protocol::record::kind::Kind;
+use entente_protocol::value::Value;
+
+use super::attach::PhotoRef;
+use super::table::{Column, Columns, Source, excerpt};
+
+/// Bytes of a mapping file.
+pub const MAPPING_BYTES_MAX: usize = 1 << 20;
+/// Records that one row may stand for.
+pub const RECORDS_MAX: usize = 64;
+
+/// A mapping that cannot be used: the fault of whoever wrote it, or of the file it is used with.
+#[derive(Debug, thiserror::Error)]
+pub enum MappingError {
+    /// Not TOML, or an unknown key; the text names line and key.
+    #[error("the mapping does not read: {0}")]
+    Toml(#[source] Box<toml::de::Error>),
+    /// Beyond [`MAPPING_BYTES_MAX`].
+    #[error("the mapping has {0} bytes, and {max} are read", max = MAPPING_BYTES_MAX)]
+    TooLarge(usize),
+    /// A key that says something impossible.
+    #[error("line {line}, `{key}`: {why}")]
+    Key {
+        /// From 1.
+        line: usize,
+        /// Such as `record.event.fields.recovered`.
+        key: String,
+        /// What is wrong and what would be right.
+        why: String,
+    },
+    /// A column that the file does not have.
+    #[error("the mapping names the column `{column}`, which the file does not have; it has {have}")]
+    NoColumn {
+        /// As the mapping names it.
+        column: String,
+        /// The columns there are, shortened.
+        have: String,
+    },
+}
+
+/// A checked mapping.
+#[derive(Debug)]
+pub struct Mapping {
+    name: String,
+    source: Source,
+    keys: Option<Vec<Column>>,
+    floor: HandlingFloor,
+    records: Vec<RecordRule>,
+}
+
+/// What identifies a row in its file: the values of the key columns, or the whole content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RowKey([u8; 32]);
+
+/// What identifies a record among all that imports with this mapping made: it stays when the row is corrected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RecordKey([u8; 32]);
+
+impl RowKey {
+    /// The digest.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl RecordKey {
+    /// The digest.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+/// What one row stands for.
+#[derive(Debug, Clone)]
+pub struct MappedRow {
+    /// Line, sheet row or record number, from 1.
+    pub number: u64,
+    /// Identity of the row.
+    pub key: RowKey,
+    /// Its records, each after those that it links to.
+    pub records: Vec<MappedRecord>,
+}
+
+/// One record that a row stands for.
+#[derive(Debug, Clone)]
+pub struct MappedRecord {
+    /// The mapping's name for it, to which links of the same row point.
+    pub name: Arc<str>,
+    /// Its kind.
+    pub kind: Kind,
+    /// The organisation's evidence number (also in slot 0).
+    pub number: String,
+    /// Slot numbers, rising, and values that fit them.
+    pub fields: Vec<(u8, Value)>,
+    /// Slots that refer to another record of this row, by its name; that record stands earlier in the row.
+    pub links: Vec<(u8, Arc<str>)>,
+    /// The photographs that belong to it.
+    pub photos: Vec<PhotoRef>,
+    /// The same for the same thing: of the record's own key, or of the row's.
+    pub key: RecordKey,
+    /// Changes exactly when kind, fields, links or photographs do.
+    pub digest: [u8; 32],
+}
+
+impl Mapping {
+    /// Reads and checks a mapping.
+    pub fn parse(text: &str) -> Result<Self, MappingError> {
+        if text.len() > MAPPING_BYTES_MAX {
+            return Err(MappingError::TooLarge(text.len()));
+        }
+        let raw = toml::from_str(text).map_err(|error| MappingError::Toml(Box::new(error)))?;
+        check::check(text, raw)
+    }
+
+    /// The mapping's name. It is part of every identity: two files of one name are the same collection.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How to read the file.
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// Whether rows have key columns. Without, a row is its content: a corrected row is a new one.
+    pub fn has_keys(&self) -> bool {
+        self.keys.is_some()
+    }
+
+    /// The handling floor of everything imported with this mapping.
+    pub fn floor(&self) -> &HandlingFloor {
+        &self.floor
+    }
+
+    /// Refuses a table that lacks a column which the mapping names. Trees have no fixed columns.
+    pub fn check_columns(&self, columns: Option<&Columns>) -> Result<(), MappingError> {
+        let Some(columns) = columns else { return Ok(()) };
+        let mut named: Vec<&Column> = self.keys.iter().flatten().collect();
+        self.records.iter().for_each(|record| record.columns(&mut named));
+        match named.into_iter().find(|column| !columns.has(column)) {
+            None => Ok(()),
+            Some(column) => {
+                let have = match columns.names() {
+                    [] => format!("{} columns without names", columns.count()),
+                    names => names.iter().map(|name| excerpt(name)).take(40).collect::<Vec<_>>().join(", "),
+                };
+                Err(MappingError::NoColumn { column: excerpt(&column.to_string()), have })
+            }
+        }
+    }
+}
+
+/// The checked rule for one record.
+#[derive(Debug)]
+struct RecordRule {
+    name: Arc<str>,
+    kind: Kind,
+    key: Vec<Column>,
+    when: Option<WhenRule>,
+    fields: Vec<FieldRule>,
+    links: Vec<LinkRule>,
+    photos: Option<PhotoRule>,
+}
+
+/// A record is made where the column holds something, one of `equals` if there are any, and none of `except`.
+#[derive(Debug)]
+struct WhenRule {
+    column: Column,
+    equals: Vec<String>,
+    except: Vec<String>,
+}
+
+#[derive(Debug)]
+struct LinkRule {
+    slot: u8,
+    slot_name: &'static str,
+    required: bool,
+    target: Arc<str>,
+}
+
+/// The checked rule for one slot.
+#[derive(Debug)]
+struct FieldRule {
+    slot: &'static entente_protocol::record::kind::Slot,
+    from: Fill,
+    /// What stands where the row has nothing.
+    default: Option<Value>,
+}
+
+/// Where a value comes from.
+#[derive(Debug)]
+enum Fill {
+    Constant(Value),
+    Text(TextRule),
+    Point { lat: Column, lon: Column, precision: Precision, radius_m: Option<Column> },
+    Pairs { list: Column, inner: [Column; 2] },
+    Map(BTreeMap<String, Column>),
+    Listing { columns: [Column; 3], parse: Vec<String> },
+}
+
+#[derive(Debug)]
+enum Precision {
+    Fixed(i64),
+    Column(Column),
+}
+
+/// Text of the row on its way to a value.
+#[derive(Debug)]
+struct TextRule {
+    take: Take,
+    join: Option<String>,
+    separator: Option<String>,
+    lookup: Vec<Lookup>,
+    /// A cell of several values fills nothing, where one is meant.
+    skip_several: bool,
+    parse: Vec<String>,
+    tag: Option<String>,
+    unit: Option<String>,
+    estimate: bool,
+    currency: Option<String>,
+    mark: Option<String>,
+}
+
+#[derive(Debug)]
+enum Take {
+    Columns(Vec<Column>),
+    Template(Vec<Piece>),
+}
+
+/// A piece of a template.
+#[derive(Debug)]
+enum Piece {
+    Text(String),
+    Column(Column),
+    /// The start of the row's own key, in hex.
+    RowKey,
+}
+
+#[derive(Debug)]
+enum Lookup {
+    Country,
+    Calibre,
+    /// Keys in lower case.
+    Own {
+        name: String,
+        table: BTreeMap<String, String>,
+    },
+}
+
+#[derive(Debug)]
+enum PhotoRule {
+    Names { column: Column, separator: Option<String> },
+    Range(Vec<Column>),
+    Folder(Column),
+}
+
+impl RecordRule {
+    fn columns<'a>(&'a self, all: &mut Vec<&'a Column>) {
+        all.extend(&self.key);
+        all.extend(self.when.iter().map(|when| &when.column));
+        for field in &self.fields {
+            match &field.from {
+                Fill::Constant(_) => {}
+                Fill::Text(rule) => match &rule.take {
+                    Take::Columns(columns) => all.extend(columns),
+                    Take::Template(pieces) => all.extend(pieces.iter().filter_map(|piece| match piece {
+                        Piece::Column(column) => Some(column),
+                        Piece::Text(_) | Piece::RowKey => None,
+                    })),
+                },
+                Fill::Point { lat, lon, precision, radius_m } => {
+                    all.extend([lat, lon]);
+                    all.extend(radius_m);
+                    if let Precision::Column(column) = precision {
+                        all.push(column);
+                    }
+                }
+                Fill::Pairs { list, .. } => all.push(list),
+                Fill::Map(columns) => all.extend(columns.values()),
+                Fill::Listing { columns, .. } => all.extend(columns),
+            }
+        }
+        match &self.photos {
+            None => {}
+            Some(PhotoRule::Names { column, .. } | PhotoRule::Folder(column)) => all.push(column),
+            Some(PhotoRule::Range(columns)) => all.extend(columns),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

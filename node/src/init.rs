@@ -1,0 +1,101 @@
+//! Making a home: keys, certificates, card, keyring and an empty store. Nothing half-made stays behind.
+
+use crate::{
+    clock::Clock,
+    config::{Config, Home, RawConfig},
+    error::Fault,
+    identity,
+    seal::{hybrid::Recipient, keyring::Keyring},
+    secret::{
+        durable::{self, Existing},
+        recovery::{self, Protect},
+        unlock::{self, Unlock, UnlockError},
+    },
+    store::open::{self, Backend},
+};
+use entente_protocol::id::OrgId;
+use std::{
+    fs::{self, DirBuilder},
+    os::unix::fs::DirBuilderExt,
+    path::Path,
+    sync::Arc,
+};
+
+/// What a new home is made with.
+pub struct Init<'a> {
+    /// Settings.
+    pub config: RawConfig,
+    /// How it will be unlocked.
+    pub unlock: &'a Unlock,
+    /// scrypt work factor; the strong default except in tests and the demo.
+    pub work_factor: u8,
+}
+
+/// What was made.
+pub struct Made {
+    /// The organisation.
+    pub org: OrgId,
+    /// The twelve words of its card.
+    pub words: String,
+}
+
+/// Makes a home. The folder must be absent or empty; on any fault it is left as it was.
+pub fn init(home: &Home, init: &Init<'_>, clock: &dyn Clock) -> Result<Made, Fault> {
+    let config = Config::check(init.config.clone()).map_err(|e| Fault::input("config", e))?;
+    let existed = home.path().exists();
+    if existed {
+        let mut entries = fs::read_dir(home.path()).map_err(|e| Fault::setup("home", e))?;
+        if entries.next().is_some() {
+            let path = home.path().display();
+            return Err(Fault::input("home-exists", format!("`{path}` is not empty: name a new folder with --home")));
+        }
+    }
+    let made = fill(home, &config, init, clock);
+    if made.is_err() {
+        clean(home.path(), existed);
+    }
+    made
+}
+
+fn fill(home: &Home, config: &Config, init: &Init<'_>, clock: &dyn Clock) -> Result<Made, Fault> {
+    let setup = |e: &dyn std::fmt::Display| Fault::setup("home", format!("`{}`: {e}", home.path().display()));
+    for folder in [home.path().to_owned(), home.keys(), home.store()] {
+        DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(|e| setup(&e))?;
+    }
+    let node = init.unlock.create(&home.keys(), init.work_factor).map_err(|e| Fault::setup("unlock", e))?;
+    let org = identity::create(home, config, &node, clock.now()).map_err(|e| Fault::setup("identity", e))?;
+    let recovery = recovery(home, init).map_err(|e| Fault::setup("recovery", e))?;
+    let keyring = Keyring::create(&home.keys(), &node, &recovery).map_err(|e| Fault::setup("keyring", e))?;
+    drop(open::create(&home.store(), Backend::Fjall, Arc::new(keyring))?);
+    let text = toml::to_string(&init.config).map_err(|e| setup(&e))?;
+    // Last: a home without settings is no home, so a crash before this leaves one that `init` refuses with a reason.
+    durable::write(&home.config(), text.as_bytes(), Existing::Refuse).map_err(|e| setup(&e))?;
+    let card = identity::own_card(home).map_err(|e| Fault::setup("identity", e))?;
+    Ok(Made { org, words: card.words().to_string() })
+}
+
+/// The recovery identity in a file of its own, protected as the home is, to be moved off this machine.
+fn recovery(home: &Home, init: &Init<'_>) -> Result<Recipient, UnlockError> {
+    let passphrase = match init.unlock {
+        Unlock::IdentityFile(_) => None,
+        Unlock::PassphraseFile(path) => Some(unlock::read_secret_file(path)?),
+        Unlock::Prompt => Some(unlock::ask("passphrase of the recovery file", Some("once more"))?),
+    };
+    let protect = match &passphrase {
+        Some(passphrase) => Protect::Passphrase(passphrase, init.work_factor),
+        None => Protect::Clear,
+    };
+    recovery::create(&home.recovery(), &protect, &home.keys())
+}
+
+/// Removes what a failed attempt left, and nothing that was there before.
+fn clean(home: &Path, existed: bool) {
+    if !existed {
+        let _ = fs::remove_dir_all(home);
+        return;
+    }
+    for entry in fs::read_dir(home).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let _ = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+    }
+}

@@ -1,0 +1,251 @@
+//! Partners: organisations we have been introduced to. Nothing is trusted before the words were confirmed.
+
+use crate::{
+    node::Node,
+    records::stored::{RowDamage, decode, encode},
+    seal::keyring::Partition,
+    store::{StoreError, holdings::Holdings, layout::Table},
+};
+use entente_protocol::{
+    id::{CardDigest, KeyId, OrgId},
+    identity::{Card, CardFault, Purpose, UnconfirmedCard, Words},
+    primitive::PublicKey,
+    time::UnixMillis,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Where a partner stands with us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PartnerState {
+    /// We share under the agreements in force.
+    Active,
+    /// No release; the control lane stays.
+    Suspended,
+    /// No connection at all.
+    Removed,
+}
+
+impl PartnerState {
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Suspended => "suspended",
+            Self::Removed => "removed",
+        }
+    }
+}
+
+/// A partner as it lies in the store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PartnerRow {
+    #[serde(with = "serde_bytes")]
+    card: Vec<u8>,
+    state: PartnerState,
+    digest: CardDigest,
+    confirmed: UnixMillis,
+}
+
+/// A partner.
+#[derive(Debug, Clone)]
+pub struct Partner {
+    /// Its newest card.
+    pub card: Card,
+    /// Where it stands.
+    pub state: PartnerState,
+    /// When its words were confirmed.
+    pub confirmed: UnixMillis,
+}
+
+/// Every partner, by organisation. A snapshot: changes make a new one.
+#[derive(Debug, Default)]
+pub struct Book(BTreeMap<OrgId, Partner>);
+
+/// A partner could not be added or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum PartnerError {
+    /// The card is refused: the fault of whoever made or altered it.
+    #[error("the card is refused: {0}; ask the partner for it again")]
+    Card(#[from] CardFault),
+    /// The words do not match.
+    #[error("the words differ from the card's: do not add this partner, and ask it how it sent the card")]
+    Words,
+    /// Its own card.
+    #[error("this is our own card: add it at the partner's node, and the partner's card here")]
+    Own,
+    /// Nobody of that name.
+    #[error("there is no partner `{0}`: see `entente partner list`")]
+    Unknown(String),
+    /// Two partners share a handle.
+    #[error("`{0}` names more than one partner: give the id")]
+    Ambiguous(String),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A row does not read as written.
+    #[error(transparent)]
+    Damage(#[from] RowDamage),
+}
+
+impl Book {
+    /// Reads every partner.
+    pub fn load(holdings: &Holdings) -> Result<Self, PartnerError> {
+        let mut book = BTreeMap::new();
+        let mut after = None;
+        loop {
+            let page = holdings.list(Partition::Node, Table::PartnerList, b"", after, 500)?;
+            let Some((last, _)) = page.last() else { return Ok(Self(book)) };
+            after = Some(*last);
+            for (n, id) in &page {
+                let org = OrgId::from_slice(id).ok_or(StoreError::Broken { at: *n })?;
+                let Some(row) = holdings.get(Partition::Node, Table::Partner, id)? else { continue };
+                let row: PartnerRow = decode("partner", &row)?;
+                let card = Card::from_store(&row.card, row.digest)?;
+                book.insert(org, Partner { card, state: row.state, confirmed: row.confirmed });
+            }
+        }
+    }
+
+    /// Every partner that was not removed, and removed ones too.
+    pub fn iter(&self) -> impl Iterator<Item = (&OrgId, &Partner)> {
+        self.0.iter()
+    }
+
+    /// A partner.
+    pub fn get(&self, org: OrgId) -> Option<&Partner> {
+        self.0.get(&org)
+    }
+
+    /// A partner by handle, id, or beginning of its id.
+    pub fn find(&self, given: &str) -> Result<(OrgId, &Partner), PartnerError> {
+        let fits = |org: &OrgId, partner: &Partner| {
+            partner.card.payload().handle == given || (given.len() >= 8 && org.to_string().starts_with(given))
+        };
+        let mut found = self.0.iter().filter(|(org, partner)| fits(org, partner));
+        match (found.next(), found.next()) {
+            (Some((org, partner)), None) => Ok((*org, partner)),
+            (Some(_), Some(_)) => Err(PartnerError::Ambiguous(given.to_owned())),
+            (None, _) => Err(PartnerError::Unknown(given.to_owned())),
+        }
+    }
+
+    /// A partner's key for a purpose, if it counts at `at`.
+    pub fn key(&self, org: OrgId, purpose: Purpose, id: KeyId, at: UnixMillis) -> Option<PublicKey> {
+        self.get(org)?.card.key(purpose, id, at)
+    }
+}
+
+/// A view of a partner.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartnerView {
+    /// Organisation id.
+    pub id: String,
+    /// Short name.
+    pub handle: String,
+    /// Name.
+    pub name: String,
+    /// active, suspended or removed.
+    pub state: String,
+    /// Addresses of its node.
+    pub addresses: Vec<String>,
+    /// Number of its newest card.
+    pub card: u64,
+    /// When its words were confirmed.
+    pub confirmed: String,
+    /// The twelve words of its newest card.
+    pub words: String,
+}
+
+impl PartnerView {
+    /// The view of a partner.
+    pub fn new(org: OrgId, partner: &Partner) -> Self {
+        let payload = partner.card.payload();
+        Self {
+            id: org.to_string(),
+            handle: payload.handle.clone(),
+            name: payload.name.clone(),
+            state: partner.state.name().to_owned(),
+            addresses: payload.addresses.iter().map(|a| a.as_str().to_owned()).collect(),
+            card: payload.number,
+            confirmed: partner.confirmed.to_string(),
+            words: partner.card.words().to_string(),
+        }
+    }
+}
+
+/// Adds a partner whose words were confirmed, or takes a newer card of a known one.
+pub fn add(node: &Node, card: UnconfirmedCard, words: &str) -> Result<OrgId, PartnerError> {
+    if Words::parse(words).ok() != Some(card.words()) {
+        return Err(PartnerError::Words);
+    }
+    let digest = card.digest();
+    let card = card.confirm(digest)?;
+    let org = card.org();
+    if org == node.keys.org {
+        return Err(PartnerError::Own);
+    }
+    let known = node.book().get(org).is_some();
+    let row = PartnerRow {
+        card: card.bytes().to_vec(),
+        state: PartnerState::Active,
+        digest,
+        confirmed: node.clock.now(),
+    };
+    let mut txn = node.holdings.begin();
+    txn.put(Partition::Node, Table::Partner, org.as_bytes(), &encode("partner", &row)?)?;
+    txn.push(Partition::Node, Table::Card, org.as_bytes(), card.bytes())?;
+    if !known {
+        txn.push(Partition::Node, Table::PartnerList, b"", org.as_bytes())?;
+    }
+    node.journal(&mut txn, "partner-add", &[("partner", org.to_string())])?;
+    txn.commit()?;
+    Ok(org)
+}
+
+/// Takes a newer card that a partner's node sent: same organisation, same root, higher number.
+pub fn update(node: &Node, org: OrgId, bytes: &[u8]) -> Result<bool, PartnerError> {
+    let book = node.book();
+    let Some(partner) = book.get(org) else { return Err(PartnerError::Unknown(org.to_string())) };
+    let newer = UnconfirmedCard::from_bytes(bytes)?;
+    if newer.payload().number <= partner.card.payload().number {
+        return Ok(false);
+    }
+    let card = Card::verify_update(&partner.card, newer)?;
+    let row = PartnerRow {
+        card: card.bytes().to_vec(),
+        state: partner.state,
+        digest: card.digest(),
+        confirmed: partner.confirmed,
+    };
+    let mut txn = node.holdings.begin();
+    txn.put(Partition::Node, Table::Partner, org.as_bytes(), &encode("partner", &row)?)?;
+    txn.push(Partition::Node, Table::Card, org.as_bytes(), card.bytes())?;
+    node.journal(&mut txn, "partner-card", &[("partner", org.to_string())])?;
+    txn.commit()?;
+    Ok(true)
+}
+
+/// Suspends, resumes or removes a partner. The caller cuts connections after.
+pub fn set_state(node: &Node, org: OrgId, state: PartnerState) -> Result<(), PartnerError> {
+    let book = node.book();
+    let Some(partner) = book.get(org) else { return Err(PartnerError::Unknown(org.to_string())) };
+    let row = PartnerRow {
+        card: partner.card.bytes().to_vec(),
+        state,
+        digest: partner.card.digest(),
+        confirmed: partner.confirmed,
+    };
+    let mut txn = node.holdings.begin();
+    txn.put(Partition::Node, Table::Partner, org.as_bytes(), &encode("partner", &row)?)?;
+    let event = match state {
+        PartnerState::Active => "partner-resume",
+        PartnerState::Suspended => "partner-suspend",
+        PartnerState::Removed => "partner-remove",
+    };
+    node.journal(&mut txn, event, &[("partner", org.to_string())])?;
+    txn.commit()?;
+    Ok(())
+}

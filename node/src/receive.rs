@@ -1,0 +1,303 @@
+//! Receiving: verified runs are accepted record by record, sealed, appended, then countersigned.
+//!
+//! A run is taken whole: one append carries its records, index rows, proofs, cursor and journal event.
+//! The receipt exists only after that append returned. A record that policy refuses is left out, and
+//! the refusal goes back as an entry of our own feed; the rest of the run is unharmed.
+
+use crate::{
+    node::Node,
+    records::{
+        keep,
+        stored::{LineRow, ProofRow, ReceivedRow, decode, encode},
+    },
+    seal::keyring::Partition,
+    share::{
+        ShareError,
+        decide::interval,
+        feeds::{self, Pending},
+    },
+    store::{layout::Table, txn::Txn},
+};
+use entente_protocol::{
+    cose::SignatureBytes,
+    feed::{FeedKey, Receipt, ReceivedRun, Run, RunFault, RunMessage, VerifiedEntry, VerifiedRelease, VerifiedRun},
+    id::{AgreementId, LineId, OrgId, RecordId},
+    identity::Purpose,
+    record::Shape,
+    time::UnixMillis,
+};
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+
+/// A received run could not be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum ReceiveError {
+    /// The partner's fault.
+    #[error(transparent)]
+    Run(#[from] RunFault),
+    /// The partner signed two histories of one feed: both heads are kept, and people must look.
+    #[error("the partner signed another history of a feed: both heads are kept in the journal")]
+    Fork,
+    /// Our own store.
+    #[error(transparent)]
+    Share(#[from] ShareError),
+}
+
+impl From<crate::store::StoreError> for ReceiveError {
+    fn from(error: crate::store::StoreError) -> Self {
+        Self::Share(error.into())
+    }
+}
+
+impl From<crate::records::stored::RowDamage> for ReceiveError {
+    fn from(error: crate::records::stored::RowDamage) -> Self {
+        Self::Share(error.into())
+    }
+}
+
+/// A run that brought records, with what proves them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunInRow {
+    /// The signed run.
+    pub run: SignatureBytes,
+    /// One for each batch.
+    pub proofs: Vec<ProofRow>,
+}
+
+/// A withdrawal, as kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WithdrawnRow {
+    /// When it became durable here.
+    pub at: UnixMillis,
+    /// Number of the entry.
+    pub number: u64,
+}
+
+/// A file that a release gave leave to fetch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WantedFile {
+    /// The feed that gave leave.
+    pub feed: FeedKey,
+    /// The entry's number.
+    pub number: u64,
+    /// The attachment record.
+    pub record: RecordId,
+}
+
+/// Scope of the list of files to fetch.
+pub const WANTED: &[u8] = b"wanted";
+
+/// What taking a run did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// The receipt to send.
+    pub receipt: Option<SignatureBytes>,
+    /// Entries of the feed now.
+    pub length: u64,
+    /// Records stored.
+    pub records: u64,
+    /// Records refused.
+    pub refused: u64,
+}
+
+/// Takes a run of a partner's feed.
+pub fn run(node: &Node, feed: &FeedKey, message: &RunMessage) -> Result<Taken, ReceiveError> {
+    let now = node.clock.now();
+    let state = feeds::in_row(node, feed)?;
+    let book = node.book();
+    let sender = |kid| book.key(feed.sender, Purpose::Runs, kid, now);
+    let originator = |org: OrgId, kid| match org == node.keys.org {
+        true => node.keys.card.key(Purpose::Records, kid, now),
+        false => book.key(org, Purpose::Records, kid, now),
+    };
+    match message.verify(feed, state.cursor(), sender, originator)? {
+        // Known already: the receipt that we gave then is given again.
+        ReceivedRun::Held(_) => Ok(Taken { receipt: state.receipt, length: state.length, ..Taken::default() }),
+        ReceivedRun::Fork(run) => {
+            let mut txn = node.holdings.begin();
+            let about = [("partner", feed.sender.to_string()), ("theirs", hex::encode(run.root.as_bytes()))];
+            node.journal(&mut txn, "fork", &about)?;
+            txn.commit()?;
+            Err(ReceiveError::Fork)
+        }
+        ReceivedRun::Next(verified) => take(node, feed, message, *verified, state),
+    }
+}
+
+fn take(
+    node: &Node,
+    feed: &FeedKey,
+    message: &RunMessage,
+    verified: VerifiedRun,
+    mut state: feeds::InRow,
+) -> Result<Taken, ReceiveError> {
+    let partition = Partition::Agreement(feed.agreement);
+    let rules = node.rules();
+    let now = node.clock.now();
+    let run: Run = verified.run().clone();
+    let mut taken = Taken { length: run.end().length, ..Taken::default() };
+    let mut proofs: Vec<ProofRow> = message
+        .attestations
+        .iter()
+        .map(|attestation| ProofRow { records: Vec::new(), attestation: attestation.clone() })
+        .collect();
+    let mut txn = node.holdings.begin();
+    let reverse = feeds::outgoing(node, feed.sender, feed.agreement).id();
+    let refuse = |txn: &mut Txn<'_>, number: u64, code: u16| -> Result<(), ReceiveError> {
+        let row = encode("pending", &Pending::Refusal { code, number })?;
+        txn.push(Partition::Own, Table::Pending, reverse.as_bytes(), &row)?;
+        Ok(())
+    };
+    for (number, (_, entry)) in (run.before.length..).zip(verified.entries()) {
+        match entry {
+            VerifiedEntry::Release(release) => {
+                if let Some(proof) = proofs.get_mut(release.attestation) {
+                    // A refused record stays in the proof: the joint proof is over all of them.
+                    proof.records.push((u32::from(release.position), release.record.id()));
+                }
+                match rules.policy.accept(feed.sender, feed.agreement, &release.record, interval(now)) {
+                    Ok(acceptance) => {
+                        debug_assert_eq!(acceptance.record(), release.record.id());
+                        keep_one(node, &mut txn, feed, release, number, state.runs)?;
+                        taken.records += 1;
+                    }
+                    Err(reason) => {
+                        taken.refused += 1;
+                        tracing::warn!(partner = %feed.sender, entry = number, reason = reason.reason.code(), "refused");
+                        refuse(&mut txn, number, reason.reason.number())?;
+                    }
+                }
+            }
+            VerifiedEntry::Withdrawal { record, .. } => {
+                let row = encode("withdrawal", &WithdrawnRow { at: now, number })?;
+                txn.put(partition, Table::Withdrawn, record.as_bytes(), &row)?;
+            }
+            VerifiedEntry::Refusal { number, code } => {
+                tracing::warn!(partner = %feed.sender, entry = number, code, "an entry of ours was refused");
+            }
+            VerifiedEntry::Closed => {}
+        }
+    }
+    for proof in &mut proofs {
+        proof.records.sort_unstable();
+        proof.records.dedup();
+    }
+    let row = RunInRow { run: message.run.clone(), proofs };
+    txn.push(partition, Table::RunIn, feed.id().as_bytes(), &encode("run", &row)?)?;
+    let receipt = Receipt::of(&run, now).sign(&node.keys.runs).map_err(ShareError::from)?;
+    let end = run.end();
+    (state.at, state.runs, state.length, state.digest) = (Some(now), state.runs + 1, end.length, end.digest);
+    state.receipt = Some(receipt.clone());
+    feeds::put_in(&mut txn, feed, &state)?;
+    let about = [
+        ("agreement", feed.agreement.to_string()),
+        ("partner", feed.sender.to_string()),
+        ("entries", run.count.to_string()),
+        ("run", hex::encode(run.root.as_bytes())),
+    ];
+    node.journal(&mut txn, "run-received", &about)?;
+    // The commit point: only now is the run held, and only now does the receipt leave this function.
+    txn.commit()?;
+    taken.receipt = Some(receipt);
+    Ok(taken)
+}
+
+fn keep_one(
+    node: &Node,
+    txn: &mut Txn<'_>,
+    feed: &FeedKey,
+    release: &VerifiedRelease,
+    number: u64,
+    run: u64,
+) -> Result<(), ReceiveError> {
+    let partition = Partition::Agreement(feed.agreement);
+    let record = &release.record;
+    let (id, kind) = (record.id(), record.header().kind);
+    let before: Option<ReceivedRow> = match txn.get(partition, Table::Received, id.as_bytes())? {
+        Some(row) => Some(decode("received record", &row)?),
+        None => None,
+    };
+    let row = ReceivedRow {
+        at: node.clock.now(),
+        body: record.body().bytes().to_vec(),
+        feed: feed.id(),
+        nodes: record.nodes().to_vec(),
+        clause: release.clause,
+        number,
+        openings: record
+            .slots()
+            .iter()
+            .map(|s| {
+                let opening = &s.opening;
+                (opening.slot, ByteBuf::from(opening.salt.to_vec()), ByteBuf::from(opening.value.clone()))
+            })
+            .collect(),
+        run,
+    };
+    txn.put(partition, Table::Received, id.as_bytes(), &encode("received record", &row)?)?;
+    txn.delete(partition, Table::Withdrawn, id.as_bytes())?;
+    let known = |slot: u8| before.as_ref().is_some_and(|b| b.openings.iter().any(|(s, _, _)| *s == slot));
+    if before.is_none() {
+        txn.push(partition, Table::RecordList, keep::ALL, id.as_bytes())?;
+        txn.index(partition, "kind", kind.name().as_bytes(), id.as_bytes())?;
+        let line_key = record.header().line;
+        let mut line: LineRow = match txn.get(partition, Table::Line, line_key.as_bytes())? {
+            Some(row) => decode("line", &row)?,
+            None => LineRow::default(),
+        };
+        line.records.push(id);
+        txn.put(partition, Table::Line, line_key.as_bytes(), &encode("line", &line)?)?;
+    }
+    for slot in record.slots().iter().filter(|s| !known(s.opening.slot)) {
+        for (field, key) in keep::index_terms(kind, slot.opening.slot, &slot.value) {
+            txn.index(partition, field, &key, id.as_bytes())?;
+        }
+        if kind.slot_number(slot.opening.slot).is_some_and(|s| matches!(s.shape, Shape::Content)) {
+            let wanted = WantedFile { feed: *feed, number, record: id };
+            txn.push(partition, Table::Wanted, WANTED, &encode("wanted file", &wanted)?)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a received record was withdrawn.
+pub fn withdrawn(
+    node: &Node,
+    agreement: AgreementId,
+    record: RecordId,
+) -> Result<Option<WithdrawnRow>, keep::KeepError> {
+    let row = node.holdings.get(Partition::Agreement(agreement), Table::Withdrawn, record.as_bytes())?;
+    row.map(|row| Ok(decode("withdrawal", &row)?)).transpose()
+}
+
+/// The records of a line received under an agreement, in order of arrival.
+pub fn line(node: &Node, agreement: AgreementId, line: LineId) -> Result<LineRow, keep::KeepError> {
+    match node.holdings.get(Partition::Agreement(agreement), Table::Line, line.as_bytes())? {
+        Some(row) => Ok(decode("line", &row)?),
+        None => Ok(LineRow::default()),
+    }
+}
+
+/// Takes a partner's countersignature of a run of ours.
+pub fn receipt(node: &Node, feed: &FeedKey, signed: &SignatureBytes) -> Result<u64, ReceiveError> {
+    let book = node.book();
+    let now = node.clock.now();
+    let receipt = Receipt::verify(signed, feed, |kid| book.key(feed.receiver, Purpose::Runs, kid, now))?;
+    let zero = entente_protocol::id::AgreementDigest::from_bytes([0; 32]);
+    let mut row = feeds::out_row(node, feed, zero)?;
+    if feeds::digest_at(node, feed, &row, receipt.held.length)? != Some(receipt.held.digest) {
+        return Err(ReceiveError::Fork);
+    }
+    if row.countersigned.is_none_or(|c| c.length < receipt.held.length) {
+        row.countersigned = Some(receipt.held);
+        row.at = Some(now);
+        let mut txn = node.holdings.begin();
+        txn.push(Partition::Own, Table::Receipt, feed.id().as_bytes(), &signed.0)?;
+        feeds::put_out(&mut txn, feed, &row)?;
+        txn.commit()?;
+    }
+    Ok(receipt.held.length)
+}

@@ -1,0 +1,241 @@
+//! The release gate: drafts become releasable in two signed steps, a review and a release event.
+//!
+//! Both are events outside the immutable record, signed by a user. What was released is listed in
+//! the release log, from which every feed is filled; one append carries event, state and log entry.
+
+use super::{
+    keep::{self, KeepError},
+    stored::{decode, encode},
+};
+use crate::{
+    node::Node,
+    seal::keyring::Partition,
+    store::{StoreError, layout::Table, txn::Txn},
+};
+use entente_protocol::{
+    cose::{self, SignatureBytes},
+    id::{KeyId, RecordId},
+    label,
+    record::kind::Kind,
+    time::UnixMillis,
+};
+use serde::{Deserialize, Serialize};
+
+/// Scope of the release log: records in the order in which people released them.
+pub const RELEASE_LOG: &[u8] = b"released";
+/// Records changed in one step of a long command.
+pub const STEP: usize = 500;
+
+/// A record's review state. Rising, but for refuted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Review {
+    /// As imported.
+    Draft,
+    /// Somebody has looked at it.
+    Reviewed,
+    /// Somebody has verified it against the evidence.
+    Verified,
+    /// Shown to be wrong: never released, and withdrawn where it was.
+    Refuted,
+}
+
+impl Review {
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Draft => "draft",
+            Self::Reviewed => "reviewed",
+            Self::Verified => "verified",
+            Self::Refuted => "refuted",
+        }
+    }
+}
+
+/// Where a record stands at the gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GateRow {
+    /// Review state.
+    pub review: Review,
+    /// Whether a person has released it.
+    pub released: bool,
+}
+
+impl Default for GateRow {
+    fn default() -> Self {
+        Self { review: Review::Draft, released: false }
+    }
+}
+
+/// What a user signs when reviewing or releasing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GateEvent {
+    /// When.
+    pub at: UnixMillis,
+    /// The review state set, or absent for a release event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review: Option<Review>,
+    /// The records.
+    pub records: Vec<RecordId>,
+}
+
+/// A signed event, as kept with each record that it concerns.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventRow {
+    /// When.
+    pub at: UnixMillis,
+    /// The user's key.
+    pub user: KeyId,
+    /// The review state set, or absent for a release event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review: Option<Review>,
+    /// The signed event.
+    pub signed: SignatureBytes,
+}
+
+/// What a step at the gate did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GateOutcome {
+    /// Records whose state changed.
+    pub changed: u64,
+    /// Records that were there already.
+    pub unchanged: u64,
+    /// Records that may not be released yet: id and reason.
+    pub refused: Vec<(String, String)>,
+}
+
+/// The gate state of a record of ours.
+pub fn state(node: &Node, record: RecordId) -> Result<GateRow, KeepError> {
+    match node.holdings.get(Partition::Own, Table::Gate, record.as_bytes())? {
+        Some(row) => Ok(decode("gate", &row)?),
+        None => Ok(GateRow::default()),
+    }
+}
+
+fn put_state(txn: &mut Txn<'_>, record: RecordId, row: GateRow) -> Result<(), KeepError> {
+    Ok(txn.put(Partition::Own, Table::Gate, record.as_bytes(), &encode("gate", &row)?)?)
+}
+
+fn sign(node: &Node, review: Option<Review>, records: &[RecordId], at: UnixMillis) -> Result<EventRow, KeepError> {
+    let context = if review.is_some() { label::SIGN_REVIEW } else { label::SIGN_RELEASE_EVENT };
+    let event = encode("gate event", &GateEvent { at, review, records: records.to_vec() })?;
+    let signed = SignatureBytes(cose::sign(context, &node.keys.user, &event));
+    Ok(EventRow { at, user: node.keys.user.public().id(), review, signed })
+}
+
+/// Sets the review state of records. Refuting what was released puts it in the release log again, to be withdrawn.
+pub fn review(node: &Node, records: &[RecordId], to: Review) -> Result<GateOutcome, KeepError> {
+    let mut outcome = GateOutcome::default();
+    for step in records.chunks(STEP) {
+        let mut txn = node.holdings.begin();
+        let mut changed = Vec::new();
+        for record in step {
+            keep::own(node, *record)?;
+            let before = state(node, *record)?;
+            if before.review == to {
+                outcome.unchanged += 1;
+            } else {
+                changed.push((*record, before));
+            }
+        }
+        if changed.is_empty() {
+            continue;
+        }
+        let ids: Vec<RecordId> = changed.iter().map(|(id, _)| *id).collect();
+        let event = encode("gate event", &sign(node, Some(to), &ids, node.clock.now())?)?;
+        for (record, before) in changed {
+            txn.push(Partition::Own, Table::Review, record.as_bytes(), &event)?;
+            put_state(&mut txn, record, GateRow { review: to, released: before.released })?;
+            if before.released {
+                txn.push(Partition::Own, Table::RecordList, RELEASE_LOG, record.as_bytes())?;
+            }
+            outcome.changed += 1;
+        }
+        node.journal(&mut txn, "review", &[("state", to.name().to_owned()), ("records", ids.len().to_string())])?;
+        txn.commit()?;
+    }
+    node.wake();
+    Ok(outcome)
+}
+
+/// Kinds in the order in which a release lists them: what others refer to comes first.
+const fn order(kind: Kind) -> u8 {
+    match kind {
+        Kind::Party => 0,
+        Kind::Event => 1,
+        Kind::Document | Kind::DiversionCase | Kind::Account => 2,
+        Kind::Item | Kind::Ammunition | Kind::Transfer => 3,
+        Kind::Attachment => 5,
+        _ => 4,
+    }
+}
+
+/// Releases records: the second step. Records below the organisation's review state are refused.
+pub fn release(node: &Node, records: &[RecordId]) -> Result<GateOutcome, KeepError> {
+    let mut outcome = GateOutcome::default();
+    let mut due: Vec<(u8, RecordId, GateRow)> = Vec::new();
+    for record in records {
+        let kind = keep::own(node, *record)?.kind()?;
+        let before = state(node, *record)?;
+        let least = node.required_review();
+        if before.review == Review::Refuted || before.review < least {
+            let what = format!("its review state is `{}`, and release needs `{}`", before.review.name(), least.name());
+            outcome.refused.push((record.to_string(), what));
+        } else if before.released {
+            outcome.unchanged += 1;
+        } else {
+            due.push((order(kind), *record, before));
+        }
+    }
+    // Stable: within one rank, records stay in the order given.
+    due.sort_by_key(|(rank, _, _)| *rank);
+    for step in due.chunks(STEP) {
+        let ids: Vec<RecordId> = step.iter().map(|(_, id, _)| *id).collect();
+        let event = encode("gate event", &sign(node, None, &ids, node.clock.now())?)?;
+        let mut txn = node.holdings.begin();
+        for (_, record, before) in step {
+            txn.push(Partition::Own, Table::Review, record.as_bytes(), &event)?;
+            put_state(&mut txn, *record, GateRow { review: before.review, released: true })?;
+            txn.push(Partition::Own, Table::RecordList, RELEASE_LOG, record.as_bytes())?;
+            outcome.changed += 1;
+        }
+        node.journal(&mut txn, "release", &[("records", ids.len().to_string())])?;
+        txn.commit()?;
+        node.wake();
+    }
+    Ok(outcome)
+}
+
+/// The signed events of a record, oldest first.
+pub fn events(node: &Node, record: RecordId) -> Result<Vec<EventRow>, KeepError> {
+    let rows = node.holdings.list(Partition::Own, Table::Review, record.as_bytes(), None, 1_000)?;
+    rows.iter().map(|(_, row)| Ok(decode("gate event", row)?)).collect::<Result<_, KeepError>>()
+}
+
+/// Records of ours in a state, in order of arrival, at most `limit`, strictly after `after`.
+pub fn in_state(
+    node: &Node,
+    wanted: impl Fn(GateRow) -> bool,
+    after: Option<u64>,
+    limit: usize,
+) -> Result<Vec<(u64, RecordId)>, KeepError> {
+    let mut found = Vec::new();
+    let mut at = after;
+    loop {
+        let rows = node.holdings.list(Partition::Own, Table::RecordList, keep::ALL, at, 1_000)?;
+        let Some((last, _)) = rows.last() else { return Ok(found) };
+        at = Some(*last);
+        for (n, id) in &rows {
+            let id = RecordId::from_slice(id).ok_or(StoreError::Broken { at: *n })?;
+            if wanted(state(node, id)?) {
+                found.push((*n, id));
+                if found.len() >= limit {
+                    return Ok(found);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! The organisation's records: kept, gated, found and shown. Synchronous over [`Holdings`](crate::store).
+
+pub mod gate;
+pub mod keep;
+pub mod search;
+pub mod show;
+pub mod stored;
+pub mod view;

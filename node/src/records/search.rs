@@ -1,0 +1,261 @@
+//! Search over what the node holds: our own records and those received, by index where one serves.
+
+use super::{
+    keep::{self, KeepError},
+    stored,
+    view::{self, Found, RecordView},
+};
+use crate::{
+    ingest::serial,
+    node::Node,
+    seal::keyring::Partition,
+    store::{StoreError, layout::Table},
+};
+use entente_protocol::{
+    id::RecordId,
+    record::{
+        kind::{Fact, Kind},
+        ladder::Edtf,
+    },
+    value::Value,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// What is searched for. Every condition given must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Query {
+    /// A serial, in any spelling.
+    #[serde(default)]
+    pub serial: Option<String>,
+    /// Evidence number.
+    #[serde(default)]
+    pub number: Option<String>,
+    /// Kind.
+    #[serde(default)]
+    pub kind: Option<String>,
+    /// Country code, of place, making, transfer or party.
+    #[serde(default)]
+    pub country: Option<String>,
+    /// First day, as an EDTF date.
+    #[serde(default)]
+    pub from: Option<String>,
+    /// Last day, as an EDTF date.
+    #[serde(default)]
+    pub until: Option<String>,
+    /// Review state (our own), or `received`, `withdrawn`.
+    #[serde(default)]
+    pub state: Option<String>,
+    /// Only records that we recorded, or only received ones.
+    #[serde(default)]
+    pub own: Option<bool>,
+    /// At most so many.
+    #[serde(default)]
+    pub limit: Option<usize>,
+}
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Results {
+    /// Records.
+    pub records: Vec<RecordView>,
+    /// Whether there are more than the limit.
+    pub more: bool,
+}
+
+/// A query that makes no sense: the caller's to mend.
+#[derive(Debug, thiserror::Error)]
+pub enum SearchError {
+    /// No such kind.
+    #[error("there is no kind `{0}`: one of {all}", all = kinds())]
+    Kind(String),
+    /// Not a date.
+    #[error("`{0}` is not a date: give 2024-03-15, 2024-03 or 2024")]
+    Date(String),
+    /// Not a country.
+    #[error("`{0}` is not a country code: give two letters, such as CF")]
+    Country(String),
+    /// The store failed.
+    #[error(transparent)]
+    Keep(#[from] KeepError),
+}
+
+impl From<StoreError> for SearchError {
+    fn from(error: StoreError) -> Self {
+        Self::Keep(error.into())
+    }
+}
+
+fn kinds() -> String {
+    Kind::ALL.map(Kind::name).join(", ")
+}
+
+/// Records when `limit` is not given.
+pub const LIMIT: usize = 1_000;
+/// Rows read in one step.
+const PAGE: usize = 500;
+
+struct Checked {
+    kind: Option<Kind>,
+    country: Option<String>,
+    serials: Vec<String>,
+    number: Option<String>,
+    span: Option<(u32, u32)>,
+    state: Option<String>,
+}
+
+impl Checked {
+    fn new(query: &Query) -> Result<Self, SearchError> {
+        let kind = query.kind.as_deref().map(|name| Kind::from_name(name).ok_or_else(|| SearchError::Kind(name.to_owned())));
+        let country = query.country.as_deref().map(|code| {
+            let upper = code.to_ascii_uppercase();
+            let fits = upper.len() == 2 && upper.bytes().all(|b| b.is_ascii_uppercase());
+            fits.then_some(upper).ok_or_else(|| SearchError::Country(code.to_owned()))
+        });
+        let date = |text: &Option<String>| {
+            text.as_deref()
+                .map(|t| Edtf::parse(t).map(|e| e.span()).ok_or_else(|| SearchError::Date(t.to_owned())))
+                .transpose()
+        };
+        let (from, until) = (date(&query.from)?, date(&query.until)?);
+        let span = (from.is_some() || until.is_some())
+            .then(|| (from.map_or(0, |span| span.0), until.map_or(99_991_231, |span| span.1)));
+        Ok(Self {
+            kind: kind.transpose()?,
+            country: country.transpose()?,
+            serials: query.serial.as_deref().map(serial::keys).unwrap_or_default(),
+            number: query.number.clone(),
+            span,
+            state: query.state.clone(),
+        })
+    }
+
+    /// The index that cuts deepest, with its keys; none means every record.
+    fn index(&self) -> Option<(&'static str, Vec<Vec<u8>>)> {
+        let bytes = |text: &String| text.clone().into_bytes();
+        if !self.serials.is_empty() {
+            return Some(("serial", self.serials.iter().map(bytes).collect()));
+        }
+        let single = |field, value: Option<Vec<u8>>| value.map(|v| (field, vec![v]));
+        single("number", self.number.as_ref().map(bytes))
+            .or_else(|| single("country", self.country.as_ref().map(bytes)))
+            .or_else(|| single("kind", self.kind.map(|k| k.name().as_bytes().to_vec())))
+    }
+
+    fn matches(&self, kind: Kind, values: &[(u8, Value)]) -> bool {
+        let has = |field: &str, key: &[u8]| {
+            values.iter().any(|(slot, v)| keep::index_terms(kind, *slot, v).iter().any(|(f, k)| *f == field && k == key))
+        };
+        self.kind.is_none_or(|wanted| wanted == kind)
+            && self.country.as_ref().is_none_or(|c| has("country", c.as_bytes()))
+            && self.number.as_ref().is_none_or(|n| has("number", n.as_bytes()))
+            && (self.serials.is_empty() || self.serials.iter().any(|s| has("serial", s.as_bytes())))
+            && self.span.is_none_or(|span| dated(kind, values, span))
+    }
+}
+
+fn dated(kind: Kind, values: &[(u8, Value)], (from, until): (u32, u32)) -> bool {
+    values.iter().any(|(slot, value)| {
+        let time = kind.slot_number(*slot).and_then(|s| s.rung).is_some_and(|r| r.fact == Fact::Time);
+        let span = value.as_text().and_then(Edtf::parse).map(|e| e.span());
+        time && span.is_some_and(|(first, last)| first <= until && last >= from)
+    })
+}
+
+/// Searches.
+pub fn search(node: &Node, query: &Query) -> Result<Results, SearchError> {
+    let checked = Checked::new(query)?;
+    let limit = query.limit.unwrap_or(LIMIT).min(100_000);
+    let mut results = Results { records: Vec::new(), more: false };
+    let own = std::iter::once(Partition::Own).filter(|_| query.own != Some(false));
+    let others = node.partitions().into_iter().map(Partition::Agreement).filter(|_| query.own != Some(true));
+    for partition in own.chain(others) {
+        let mut seen = BTreeSet::new();
+        each_candidate(node, partition, &checked, &mut |id| {
+            if !seen.insert(id) {
+                return Ok(true);
+            }
+            if let Some(view) = matching(node, partition, id, &checked)? {
+                if results.records.len() >= limit {
+                    results.more = true;
+                    return Ok(false);
+                }
+                results.records.push(view);
+            }
+            Ok(true)
+        })?;
+    }
+    Ok(results)
+}
+
+/// Ids that may match, in order of arrival, until `take` says stop. Ends because each page moves on.
+fn each_candidate(
+    node: &Node,
+    partition: Partition,
+    checked: &Checked,
+    take: &mut dyn FnMut(RecordId) -> Result<bool, SearchError>,
+) -> Result<(), SearchError> {
+    let damaged = || SearchError::from(StoreError::Broken { at: 0 });
+    let Some((field, keys)) = checked.index() else {
+        let mut after = None;
+        loop {
+            let page = node.holdings.list(partition, Table::RecordList, keep::ALL, after, PAGE)?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after = Some(*last);
+            for (_, id) in &page {
+                if !take(RecordId::from_slice(id).ok_or_else(damaged)?)? {
+                    return Ok(());
+                }
+            }
+        }
+    };
+    for key in keys {
+        let mut after = None;
+        loop {
+            let page = node.holdings.find(partition, field, &key, after, PAGE)?;
+            let read = u64::try_from(page.len()).unwrap_or(0);
+            for id in &page {
+                if !take(RecordId::from_slice(id).ok_or_else(damaged)?)? {
+                    return Ok(());
+                }
+            }
+            if page.len() < PAGE {
+                break;
+            }
+            after = Some(after.map_or(read - 1, |n: u64| n + read));
+        }
+    }
+    Ok(())
+}
+
+fn matching(
+    node: &Node,
+    partition: Partition,
+    id: RecordId,
+    checked: &Checked,
+) -> Result<Option<RecordView>, SearchError> {
+    let found = match partition {
+        Partition::Agreement(agreement) => {
+            view::received(node, agreement, id)?.map(|row| Found::Received(agreement, Box::new(row)))
+        }
+        _ => keep::find_own(node, id)?.map(|row| Found::Own(Box::new(row))),
+    };
+    let Some(found) = found else { return Ok(None) };
+    let (kind, values) = match &found {
+        Found::Own(row) => {
+            let values = row.values.iter().map(|(slot, v)| Ok((*slot, stored::value(v)?)));
+            (row.kind()?, values.collect::<Result<Vec<_>, KeepError>>()?)
+        }
+        Found::Received(_, row) => {
+            let verified = row.verified().map_err(|_| StoreError::Broken { at: row.number })?;
+            let values = verified.slots().iter().map(|s| (s.opening.slot, s.value.clone())).collect();
+            (verified.header().kind, values)
+        }
+    };
+    if !checked.matches(kind, &values) {
+        return Ok(None);
+    }
+    let view = view::view(node, id, &found)?;
+    Ok(checked.state.as_ref().is_none_or(|state| *state == view.state).then_some(view))
+}

@@ -1,0 +1,253 @@
+//! Showing, proving and writing out one record, ours or received.
+
+use super::{
+    gate, keep,
+    stored::{ReceivedRow, decode},
+    view::{self, Found},
+};
+use crate::{
+    call::{OnProgress, Progress},
+    error::Fault,
+    node::Node,
+    receive::RunInRow,
+    seal::keyring::Partition,
+    share::files,
+    store::layout::Table,
+};
+use entente_protocol::{
+
+    feed::Run,
+    id::{AgreementId, OrgId, RecordId},
+    identity::Purpose,
+    record::{Verified, kind::Kind},
+};
+use serde_json::{Value as Json, json};
+use std::{collections::BTreeSet, io::Read, path::Path};
+
+/// Records whose ids or evidence numbers are looked through for a short form.
+const LOOKED_AT: usize = 200_000;
+
+fn unknown(given: &str) -> Fault {
+    Fault::input("no-record", format!("there is no record `{given}`: give its id, at least eight digits of it, or its evidence number; see `entente search`"))
+}
+
+fn ambiguous(given: &str, ids: &BTreeSet<RecordId>) -> Fault {
+    let some: Vec<String> = ids.iter().take(5).map(|id| id.short()).collect();
+    Fault::input("ambiguous", format!("`{given}` names {} records ({} ...): give the id", ids.len(), some.join(", ")))
+}
+
+fn by_number(node: &Node, partition: Partition, given: &str) -> Result<BTreeSet<RecordId>, Fault> {
+    let ids = node.holdings.find(partition, "number", given.as_bytes(), None, 100)?;
+    Ok(ids.iter().filter_map(|id| RecordId::from_slice(id)).collect())
+}
+
+fn by_prefix(node: &Node, partition: Partition, given: &str) -> Result<BTreeSet<RecordId>, Fault> {
+    let mut found = BTreeSet::new();
+    let short = given.len() >= 8 && given.bytes().all(|b| b.is_ascii_hexdigit());
+    if !short {
+        return Ok(found);
+    }
+    let wanted = given.to_ascii_lowercase();
+    let (mut after, mut seen) = (None, 0usize);
+    loop {
+        let page = node.holdings.list(partition, Table::RecordList, keep::ALL, after, 1_000)?;
+        let Some((last, _)) = page.last() else { return Ok(found) };
+        after = Some(*last);
+        seen += page.len();
+        found.extend(
+            page.iter().filter_map(|(_, id)| RecordId::from_slice(id)).filter(|id| id.to_string().starts_with(&wanted)),
+        );
+        if seen >= LOOKED_AT {
+            return Ok(found);
+        }
+    }
+}
+
+/// Of several records with one evidence number, the newest of the line, if they are one line.
+fn newest(node: &Node, ids: &BTreeSet<RecordId>) -> Result<Option<RecordId>, Fault> {
+    let mut lines = BTreeSet::new();
+    let mut last = None;
+    for id in ids {
+        let Some(row) = keep::find_own(node, *id)? else { return Ok(None) };
+        let line = row.header()?.header().line;
+        lines.insert(line);
+        last = keep::line(node, line)?.records.last().copied();
+    }
+    Ok(last.filter(|_| lines.len() == 1))
+}
+
+fn resolve(node: &Node, partitions: &[Partition], given: &str) -> Result<RecordId, Fault> {
+    if let Ok(id) = given.parse::<RecordId>() {
+        return Ok(id);
+    }
+    for look in [by_number, by_prefix] {
+        let mut found = BTreeSet::new();
+        for partition in partitions {
+            found.extend(look(node, *partition, given)?);
+        }
+        match (found.len(), found.first()) {
+            (0, _) => {}
+            (1, Some(id)) => return Ok(*id),
+            _ => return newest(node, &found)?.ok_or_else(|| ambiguous(given, &found)),
+        }
+    }
+    Err(unknown(given))
+}
+
+/// A record of ours, by id, beginning of the id, or evidence number.
+pub fn resolve_own(node: &Node, given: &str) -> Result<RecordId, Fault> {
+    let id = resolve(node, &[Partition::Own], given)?;
+    keep::own(node, id)?;
+    Ok(id)
+}
+
+/// Any record that is held.
+pub fn resolve_any(node: &Node, given: &str) -> Result<(RecordId, Found), Fault> {
+    let mut partitions = vec![Partition::Own];
+    partitions.extend(node.partitions().into_iter().map(Partition::Agreement));
+    let id = resolve(node, &partitions, given)?;
+    let found = view::find(node, id)?.ok_or_else(|| unknown(given))?;
+    Ok((id, found))
+}
+
+/// One record with its events.
+pub fn show(node: &Node, given: &str) -> Result<Json, Fault> {
+    let (id, found) = resolve_any(node, given)?;
+    let mut out = json!(view::view(node, id, &found)?);
+    if let Found::Own(_) = found {
+        let events: Vec<Json> = gate::events(node, id)?
+            .iter()
+            .map(|event| {
+                json!({
+                    "at": event.at.to_string(),
+                    "what": event.review.map_or("released", gate::Review::name),
+                    "user": event.user.short(),
+                })
+            })
+            .collect();
+        if let Some(map) = out.as_object_mut() {
+            map.insert("events".to_owned(), json!(events));
+        }
+    }
+    Ok(out)
+}
+
+fn check(name: &str, ok: bool, says: String) -> Json {
+    json!({ "id": name, "check": name, "ok": ok, "says": says })
+}
+
+/// Proves one record as far as this node can: commitment, attestation, and the run that brought it.
+pub fn verify(node: &Node, given: &str) -> Result<Json, Fault> {
+    let (id, found) = resolve_any(node, given)?;
+    let checks = match &found {
+        Found::Own(row) => {
+            let commitment = row.record();
+            let batch = keep::batch(node, row.batch)?;
+            let attested = batch
+                .prove(&[row.position])
+                .verify(node.keys.org, node.keys.records.public(), &[(row.position, id)])
+                .map(|head| head.time);
+            vec![
+                check("commitment", commitment.is_ok(), "every field is in the commitment that the record's id covers".to_owned()),
+                check(
+                    "attestation",
+                    attested.is_ok(),
+                    match attested {
+                        Ok(time) => format!("this organisation signed it at {time}"),
+                        Err(fault) => fault.to_string(),
+                    },
+                ),
+            ]
+        }
+        Found::Received(agreement, row) => verify_received(node, *agreement, id, row)?,
+    };
+    let ok = checks.iter().all(|c| c.get("ok") == Some(&Json::Bool(true)));
+    Ok(json!({ "id": id.to_string(), "ok": ok, "checks": checks }))
+}
+
+fn verify_received(node: &Node, agreement: AgreementId, id: RecordId, row: &ReceivedRow) -> Result<Vec<Json>, Fault> {
+    let mut checks = Vec::new();
+    let verified = match row.verified() {
+        Ok(verified) => verified,
+        Err(fault) => return Ok(vec![check("commitment", false, fault.to_string())]),
+    };
+    let fields = verified.slots().len();
+    checks.push(check("commitment", true, format!("{fields} disclosed fields are in the commitment that the record's id covers")));
+    let partition = Partition::Agreement(agreement);
+    let run = node.holdings.item(partition, Table::RunIn, row.feed.as_bytes(), row.run)?;
+    let Some(run) = run else {
+        checks.push(check("attestation", false, "the run that brought it is missing".to_owned()));
+        return Ok(checks);
+    };
+    let run: RunInRow = decode("run", &run).map_err(Fault::store)?;
+    checks.push(attested(node, id, &verified, &run));
+    let book = node.book();
+    let now = node.clock.now();
+    let signer = run.run.parse().ok().map(|s| s.kid());
+    let sender = book.iter().find_map(|(org, partner)| {
+        let key = partner.card.key(Purpose::Runs, signer?, now)?;
+        let signed = run.run.parse().ok()?;
+        signed.verify(entente_protocol::label::SIGN_RUN, &key).ok()?;
+        Some(*org)
+    });
+    let time = Run::danger_unverified(&run.run).map(|r| r.time.to_string()).unwrap_or_default();
+    checks.push(match sender {
+        Some(org) => check("run", true, format!("`{}` signed the run that released it, at {time}", node.handle_of(org))),
+        None => check("run", false, "the run that released it does not verify under any partner's key".to_owned()),
+    });
+    let gone = crate::receive::withdrawn(node, agreement, id)?;
+    checks.push(match gone {
+        Some(gone) => check("standing", false, format!("withdrawn by its originator; known here since {}", gone.at)),
+        None => check("standing", true, format!("no withdrawal known as of {now}")),
+    });
+    Ok(checks)
+}
+
+fn attested(node: &Node, id: RecordId, verified: &Verified, run: &RunInRow) -> Json {
+    let originator: OrgId = verified.header().originator;
+    let Some(proof) = run.proofs.iter().find(|p| p.records.iter().any(|(_, record)| *record == id)) else {
+        return check("attestation", false, "no batch proof names it".to_owned());
+    };
+    let key = proof.attestation.key().ok().and_then(|kid| {
+        node.book().key(originator, Purpose::Records, kid, node.clock.now())
+    });
+    let Some(key) = key else {
+        return check("attestation", false, "the originator's card lists no such key".to_owned());
+    };
+    match proof.attestation.verify(originator, &key, &proof.records) {
+        Ok(head) => check(
+            "attestation",
+            true,
+            format!("`{}` recorded it and signed it at {}", node.handle_of(originator), head.time),
+        ),
+        Err(fault) => check("attestation", false, fault.to_string()),
+    }
+}
+
+/// Writes an attachment record's file out, verified chunk by chunk.
+pub fn attachment(node: &Node, given: &str, output: &Path, progress: OnProgress<'_>) -> Result<Json, Fault> {
+    let (id, found) = resolve_any(node, given)?;
+    let view = view::view(node, id, &found)?;
+    if view.kind != Kind::Attachment.name() {
+        return Err(Fault::input("not-attachment", format!("record `{given}` is of kind `{}`: files belong to records of kind `attachment`", view.kind)));
+    }
+    let (partition, manifest) = files::manifest(node, &found)?;
+    let mut reader = files::open(node, partition, &manifest)?;
+    let total = manifest.size;
+    let mut done = 0u64;
+    let written = files::write_out(output, &manifest, &mut |buffer| {
+        let read = reader.read(buffer)?;
+        done += read as u64;
+        progress(Progress { done, total: Some(total) });
+        Ok(read)
+    })?;
+    Ok(json!({
+        "id": id.to_string(),
+        "file": output.display().to_string(),
+        "bytes": written,
+        "sha256": manifest.sha256.to_string(),
+        "role": view.fields.get("role"),
+        "verified": true,
+    }))
+}
+

@@ -1,0 +1,199 @@
+//! How records lie in the store: rows of the own holdings and of each agreement's partition.
+//!
+//! Members are declared in canonical order, as every structure that goes through the codec.
+
+use entente_protocol::{
+    batch::Attestation,
+    clearance::Terms,
+    codec::{self, Bounds, CodecError},
+    cose::SignatureBytes,
+    id::{AgreementDigest, BatchId, FeedId, Hash, LineId, RecordId},
+    limits,
+    record::{Body, Opening, Record, SlotSet, Verified},
+    time::UnixMillis,
+    value::Value,
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_bytes::ByteBuf;
+use zeroize::Zeroizing;
+
+/// Bounds of any stored row.
+pub const ROW: Bounds = Bounds { bytes_max: 16 << 20, items_max: 1 << 20 };
+
+/// A row that does not read as what was written: damage, and fatal.
+#[derive(Debug, thiserror::Error)]
+#[error("a stored row of {what} does not read as written: {cause}")]
+pub struct RowDamage {
+    what: &'static str,
+    cause: CodecError,
+}
+
+/// Encodes a row.
+pub fn encode<T: Serialize>(what: &'static str, row: &T) -> Result<Vec<u8>, RowDamage> {
+    codec::to_vec(row, ROW).map_err(|cause| RowDamage { what, cause })
+}
+
+/// Decodes a row.
+pub fn decode<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, RowDamage> {
+    codec::from_slice(bytes, ROW).map_err(|cause| RowDamage { what, cause })
+}
+
+/// A record of ours: what it says, what blinds it, where it is attested.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OwnRow {
+    /// Header and root.
+    #[serde(with = "serde_bytes")]
+    pub body: Vec<u8>,
+    /// Seed of salts and fillers.
+    #[serde(with = "serde_bytes")]
+    pub seed: Vec<u8>,
+    /// The batch that attests it.
+    pub batch: BatchId,
+    /// Canonical values by slot.
+    pub values: Vec<(u8, ByteBuf)>,
+    /// Its position in the batch.
+    pub position: u32,
+}
+
+impl OwnRow {
+    /// From a committed record.
+    pub fn new(record: &Record, batch: BatchId, position: u32) -> Self {
+        Self {
+            body: record.body().bytes().to_vec(),
+            seed: record.seed_to_seal().to_vec(),
+            batch,
+            values: record.values().iter().map(|(slot, value)| (*slot, ByteBuf::from(value.clone()))).collect(),
+            position,
+        }
+    }
+    /// The record again; refuses parts that do not fit each other.
+    pub fn record(&self) -> Result<Record, RowDamage> {
+        let damage = |cause| RowDamage { what: "a record", cause };
+        let body = Body::from_bytes(&self.body).map_err(damage)?;
+        let seed: [u8; 32] = self.seed.as_slice().try_into().map_err(|_| damage(CodecError::Shape))?;
+        let values = self.values.iter().map(|(slot, value)| (*slot, value.to_vec())).collect();
+        Record::from_parts(body, values, Zeroizing::new(seed)).ok_or_else(|| damage(CodecError::Shape))
+    }
+}
+
+/// A batch of ours: what proves any of its records.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BatchRow {
+    /// The signed head.
+    pub head: SignatureBytes,
+    /// The batch secret.
+    #[serde(with = "serde_bytes")]
+    pub secret: Vec<u8>,
+    /// Its records in their order.
+    pub records: Vec<RecordId>,
+}
+
+/// A record that a partner released to us.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReceivedRow {
+    /// When it became durable here.
+    pub at: UnixMillis,
+    /// Header and root.
+    #[serde(with = "serde_bytes")]
+    pub body: Vec<u8>,
+    /// The feed that brought it.
+    pub feed: FeedId,
+    /// Nodes that prove the openings.
+    pub nodes: Vec<Hash>,
+    /// The clause that it came under.
+    pub clause: u16,
+    /// Its number in the feed.
+    pub number: u64,
+    /// Slot, salt and canonical value.
+    pub openings: Vec<(u8, ByteBuf, ByteBuf)>,
+    /// The run that brought it, by its place in the list of runs.
+    pub run: u64,
+}
+
+impl ReceivedRow {
+    /// The openings as the protocol has them.
+    pub fn openings(&self) -> Vec<Opening> {
+        self.openings
+            .iter()
+            .map(|(slot, salt, value)| {
+                let mut fixed = [0u8; 16];
+                for (to, from) in fixed.iter_mut().zip(salt.iter()) {
+                    *to = *from;
+                }
+                Opening { slot: *slot, salt: fixed, value: value.to_vec() }
+            })
+            .collect()
+    }
+    /// Proves again that the openings are in the body's commitment.
+    pub fn verified(&self) -> Result<Verified, entente_protocol::record::RecordFault> {
+        Verified::new(entente_protocol::record::Redacted {
+            body: self.body.clone(),
+            openings: self.openings(),
+            nodes: self.nodes.clone(),
+        })
+    }
+}
+
+/// What proves that received records were attested: a batch's joint proof, and which records it covers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProofRow {
+    /// Position and record, rising.
+    pub records: Vec<(u32, RecordId)>,
+    /// Head and nodes.
+    pub attestation: Attestation,
+}
+
+/// A line as its holder sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LineRow {
+    /// Its records, oldest first.
+    pub records: Vec<RecordId>,
+}
+
+/// What was released of one record in one feed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReleasedRow {
+    /// Which clause.
+    pub clause: u16,
+    /// Number of the newest entry about it.
+    pub number: u64,
+    /// Slots disclosed.
+    pub slots: u64,
+    /// Under which version.
+    pub version: AgreementDigest,
+    /// Whether it has been withdrawn since.
+    pub withdrawn: bool,
+}
+
+impl ReleasedRow {
+    /// From what was cleared.
+    pub fn new(terms: &Terms, number: u64) -> Self {
+        Self { clause: terms.clause, number, slots: terms.slots.bits(), version: terms.version, withdrawn: false }
+    }
+    /// The slots.
+    pub fn set(&self) -> SlotSet {
+        SlotSet::from_bits(self.slots)
+    }
+}
+
+/// A slot's value from its canonical bytes.
+pub fn value(bytes: &[u8]) -> Result<Value, RowDamage> {
+    codec::from_slice(bytes, Bounds::bytes(limits::SLOT_VALUE_BYTES_MAX))
+        .map_err(|cause| RowDamage { what: "a field", cause })
+}
+
+/// The key of a row about one line in one feed.
+pub fn line_in_feed(line: LineId, feed: FeedId) -> Vec<u8> {
+    [b"line".as_slice(), line.as_bytes(), feed.as_bytes()].concat()
+}
+
+/// The key of a row about one record in one feed.
+pub fn record_in_feed(record: RecordId, feed: FeedId) -> Vec<u8> {
+    [b"record".as_slice(), record.as_bytes(), feed.as_bytes()].concat()
+}

@@ -1,0 +1,208 @@
+//! Records as people and programs see them: views carry text and JSON, never domain types.
+
+use super::{gate, keep, stored};
+use crate::{node::Node, seal::keyring::Partition, store::StoreError};
+use entente_protocol::{
+    id::{AgreementId, RecordId},
+    record::{
+        Header, SlotSet,
+        kind::{Kind, Slot},
+    },
+    value::Value,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json, json};
+
+/// Where a record of ours or a received one stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordView {
+    /// Record id.
+    pub id: String,
+    /// Line id: the record with its amendments.
+    pub line: String,
+    /// Kind.
+    pub kind: String,
+    /// Evidence number, where it was shown.
+    pub number: Option<String>,
+    /// `own`, or the handle of the partner who recorded it.
+    pub originator: String,
+    /// For our own: draft, reviewed, verified or refuted. For received ones: received, withdrawn.
+    pub state: String,
+    /// Whether a person has released it (our own).
+    pub released: bool,
+    /// The record that amends it, if any is held.
+    pub superseded_by: Option<String>,
+    /// Agreement under which it was received.
+    pub agreement: Option<String>,
+    /// Handling floor.
+    pub floor: Json,
+    /// Fields by name.
+    pub fields: Map<String, Json>,
+}
+
+/// A record that was found, ours or received.
+pub enum Found {
+    /// Ours.
+    Own(Box<stored::OwnRow>),
+    /// Received under an agreement.
+    Received(AgreementId, Box<stored::ReceivedRow>),
+}
+
+/// A value as JSON: bytes as hexadecimal, references as `originator/line`.
+pub fn json_of(value: &Value) -> Json {
+    match value {
+        Value::Int(int) => json!(int),
+        Value::Bool(bool) => json!(bool),
+        Value::Text(text) => json!(text),
+        Value::Bytes(bytes) => json!(hex::encode(bytes)),
+        Value::Array(items) => Json::Array(items.iter().map(json_of).collect()),
+        Value::Map(entries) => Json::Object(entries.iter().map(|(k, v)| (k.clone(), json_of(v))).collect()),
+    }
+}
+
+/// A value of a slot in words, for tables and summaries.
+pub fn text_of(slot: &Slot, value: &Value) -> String {
+    use entente_protocol::record::Shape;
+    let degrees = |v: &Value| format!("{:.4}", v.as_int().unwrap_or_default() as f64 / 1e7);
+    let pair = |v: &Value| match v.as_array() {
+        Some([lon, lat]) => format!("{}, {}", degrees(lat), degrees(lon)),
+        _ => String::new(),
+    };
+    match (slot.shape, value) {
+        (Shape::Point, v) => v.member("geo").map(pair).unwrap_or_default(),
+        (Shape::Cell, v) => format!("{} (0.1° cell)", pair(v)),
+        (Shape::Serial, v) => {
+            let part = |key: &str| v.member(key).and_then(Value::as_text).unwrap_or_default().to_owned();
+            let shown = if part("raw").is_empty() { part("s1") } else { part("raw") };
+            if shown.is_empty() { part("state") } else { format!("{shown} ({})", part("state")) }
+        }
+        (Shape::Quantity, v) => format!(
+            "{} {}",
+            v.member("n").and_then(Value::as_int).unwrap_or_default(),
+            v.member("unit").and_then(Value::as_text).unwrap_or_default()
+        ),
+        (Shape::Content, v) => match v.as_array() {
+            Some([size, ..]) => format!("{} bytes", size.as_int().unwrap_or_default()),
+            _ => String::new(),
+        },
+        (Shape::Ref, v) => entente_protocol::record::Reference::from_value(v)
+            .map(|r| format!("line {}", r.line.short()))
+            .unwrap_or_default(),
+        (Shape::Time, Value::Int(ms)) => {
+            entente_protocol::time::UnixMillis(u64::try_from(*ms).unwrap_or_default()).to_string()
+        }
+        (_, Value::Text(text)) => text.clone(),
+        (_, v) => json_of(v).to_string(),
+    }
+}
+
+/// Finds a record among our own and in every agreement's partition.
+pub fn find(node: &Node, id: RecordId) -> Result<Option<Found>, keep::KeepError> {
+    if let Some(row) = keep::find_own(node, id)? {
+        return Ok(Some(Found::Own(Box::new(row))));
+    }
+    for agreement in node.partitions() {
+        if let Some(row) = received(node, agreement, id)? {
+            return Ok(Some(Found::Received(agreement, Box::new(row))));
+        }
+    }
+    Ok(None)
+}
+
+/// A record received under one agreement.
+pub fn received(
+    node: &Node,
+    agreement: AgreementId,
+    id: RecordId,
+) -> Result<Option<stored::ReceivedRow>, keep::KeepError> {
+    use crate::store::layout::Table;
+    let row = node.holdings.get(Partition::Agreement(agreement), Table::Received, id.as_bytes())?;
+    row.map(|row| Ok(stored::decode("received record", &row)?)).transpose()
+}
+
+fn fields<'a>(kind: Kind, values: impl Iterator<Item = (u8, Value)> + 'a) -> Map<String, Json> {
+    values
+        .filter_map(|(slot, value)| Some((kind.slot_number(slot)?.name.to_owned(), json_of(&value))))
+        .collect()
+}
+
+fn floor_of(header: &Header) -> Json {
+    let floor = &header.floor;
+    let mut out = Map::new();
+    out.insert("orcon".to_owned(), json!(floor.orcon));
+    if let Some(tlp) = floor.tlp {
+        out.insert("tlp".to_owned(), json!(tlp.name()));
+    }
+    if let Some(class) = &floor.class {
+        out.insert("class".to_owned(), json!(class));
+    }
+    if !floor.eu_hc.is_empty() {
+        out.insert("eu-hc".to_owned(), json!(floor.eu_hc));
+    }
+    if let Some(time) = floor.not_before {
+        out.insert("not-before".to_owned(), json!(time.to_string()));
+    }
+    if let Some(date) = &floor.destroy_on {
+        out.insert("destroy-on".to_owned(), json!(date));
+    }
+    Json::Object(out)
+}
+
+/// The view of a found record.
+pub fn view(node: &Node, id: RecordId, found: &Found) -> Result<RecordView, keep::KeepError> {
+    match found {
+        Found::Own(row) => {
+            let body = row.header()?;
+            let header = body.header();
+            let gate = gate::state(node, id)?;
+            let lines = keep::line(node, header.line)?;
+            let values: Vec<(u8, Value)> =
+                row.values.iter().map(|(slot, v)| Ok((*slot, stored::value(v)?))).collect::<Result<_, keep::KeepError>>()?;
+            Ok(RecordView {
+                id: id.to_string(),
+                line: header.line.to_string(),
+                kind: header.kind.to_string(),
+                number: values.iter().find(|(s, _)| *s == 0).and_then(|(_, v)| v.as_text().map(str::to_owned)),
+                originator: "own".to_owned(),
+                state: gate.review.name().to_owned(),
+                released: gate.released,
+                superseded_by: newer(&lines.records, id),
+                agreement: None,
+                floor: floor_of(header),
+                fields: fields(header.kind, values.into_iter()),
+            })
+        }
+        Found::Received(agreement, row) => {
+            let verified = row.verified().map_err(|_| StoreError::Broken { at: row.number })?;
+            let header = verified.header();
+            let withdrawn = crate::receive::withdrawn(node, *agreement, id)?;
+            let lines = crate::receive::line(node, *agreement, header.line)?;
+            Ok(RecordView {
+                id: id.to_string(),
+                line: header.line.to_string(),
+                kind: header.kind.to_string(),
+                number: verified.value(0).and_then(|v| v.as_text().map(str::to_owned)),
+                originator: node.handle_of(header.originator),
+                state: if withdrawn.is_some() { "withdrawn" } else { "received" }.to_owned(),
+                released: false,
+                superseded_by: newer(&lines.records, id),
+                agreement: Some(agreement.to_string()),
+                floor: floor_of(header),
+                fields: fields(header.kind, verified.slots().iter().map(|s| (s.opening.slot, s.value.clone()))),
+            })
+        }
+    }
+}
+
+/// The newest record of a line, if it is not this one.
+fn newer(line: &[RecordId], id: RecordId) -> Option<String> {
+    line.last().filter(|last| **last != id).map(ToString::to_string)
+}
+
+/// Which slots of a found record hold something.
+pub fn present(found: &Found) -> SlotSet {
+    match found {
+        Found::Own(row) => row.values.iter().map(|(slot, _)| *slot).collect(),
+        Found::Received(_, row) => row.openings.iter().map(|(slot, _, _)| *slot).collect(),
+    }
+}

@@ -1,0 +1,466 @@
+//! The keyring: every partition's keys, in one file outside all engines and data backups.
+//!
+//! The file is sealed to the node's identity, and a second copy to the recovery recipient. Each change
+//! writes both anew, whole, before it returns: the recovery copy first, so that nothing is ever sealed
+//! that a restore could not open. Losing both files loses the data; destroying a partition's keys is
+//! how its data is erased. The keyring knows nothing of rows or blobs.
+
+use super::{
+    hybrid::{Identity, Recipient},
+    label,
+};
+use crate::secret::{
+    RandomError, Secret,
+    durable::Existing,
+    keyfile::{KEY_FILE_BYTES_MAX, KeyFile, KeyFileError},
+    random_secret,
+};
+use entente_protocol::{
+    codec::{self, Bounds},
+    id::AgreementId,
+};
+use ring::hmac;
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+};
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+/// What is sealed under keys of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Partition {
+    /// The organisation's own holdings.
+    Own,
+    /// Everything held under one agreement.
+    Agreement(AgreementId),
+    /// The node's own bookkeeping: partners, journal.
+    Node,
+}
+
+impl Partition {
+    fn to_bytes(self) -> Vec<u8> {
+        match self {
+            Self::Own => vec![0],
+            Self::Agreement(id) => [&[1], id.as_bytes().as_slice()].concat(),
+            Self::Node => vec![2],
+        }
+    }
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        match bytes.split_first()? {
+            (0, []) => Some(Self::Own),
+            (1, id) => AgreementId::from_slice(id).map(Self::Agreement),
+            (2, []) => Some(Self::Node),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Partition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Own => f.write_str("own holdings"),
+            Self::Agreement(id) => write!(f, "agreement {id}"),
+            Self::Node => f.write_str("node"),
+        }
+    }
+}
+
+/// The keyring could not be read, or a change of it not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyringError {
+    /// The file could not be read or written.
+    #[error("keyring: {0}")]
+    File(#[from] KeyFileError),
+    /// The file opened, but its content is not a keyring of a known format.
+    #[error("keyring `{0}` has an unknown form: damaged, or written by a newer version")]
+    Form(PathBuf),
+    /// No randomness for new keys.
+    #[error(transparent)]
+    Random(#[from] RandomError),
+    /// There is no such partition, or its keys were destroyed.
+    #[error("no keys for partition `{0}`: never made, or destroyed")]
+    NoPartition(Partition),
+    /// More partitions than a keyring takes.
+    #[error("the keyring is full: {PARTITIONS_MAX} partitions")]
+    Full,
+}
+
+/// Partitions of one keyring.
+pub const PARTITIONS_MAX: usize = 20_000;
+/// Keys of one partition, past ones included.
+const KEYS_MAX: usize = 1_000;
+
+/// One partition's keys. They cannot be printed, copied or serialised from outside this file.
+pub struct PartitionKeys {
+    numbered: BTreeMap<u32, SealingKey>,
+    newest: (u32, hmac::Key),
+    index: SealingKey,
+    blob: SealingKey,
+    identity: Identity,
+}
+
+/// A key with its expanded form: expanding costs as much as using it twice.
+struct SealingKey {
+    bytes: Secret<[u8; 32]>,
+    key: hmac::Key,
+}
+
+impl SealingKey {
+    fn new(bytes: Secret<[u8; 32]>) -> Self {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, bytes.expose());
+        Self { bytes, key }
+    }
+    fn copy(&self) -> Self {
+        Self { bytes: Secret::new(*self.bytes.expose()), key: self.key.clone() }
+    }
+}
+
+impl fmt::Debug for PartitionKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PartitionKeys({})", self.numbered.len())
+    }
+}
+
+impl PartitionKeys {
+    /// Draws the keys of a new partition; its first sealing key has number 1.
+    pub fn generate() -> Result<Self, RandomError> {
+        let first = SealingKey::new(random_secret()?);
+        let newest = (1, first.key.clone());
+        Ok(Self {
+            numbered: BTreeMap::from([(1, first)]),
+            newest,
+            index: SealingKey::new(random_secret()?),
+            blob: SealingKey::new(random_secret()?),
+            identity: Identity::generate()?,
+        })
+    }
+    /// The same with one more sealing key, under which everything is sealed from now on.
+    pub(super) fn rotated(&self) -> Result<Self, RandomError> {
+        let mut numbered: BTreeMap<u32, SealingKey> = self.numbered.iter().map(|(n, key)| (*n, key.copy())).collect();
+        let number = self.newest.0.saturating_add(1);
+        let next = SealingKey::new(random_secret()?);
+        let newest = (number, next.key.clone());
+        numbered.insert(number, next);
+        let identity = Identity::from_seed(Secret::new(*self.identity.seed().expose()));
+        Ok(Self { numbered, newest, index: self.index.copy(), blob: self.blob.copy(), identity })
+    }
+    /// Number and key for sealing.
+    pub(super) fn newest(&self) -> (u32, &hmac::Key) {
+        (self.newest.0, &self.newest.1)
+    }
+    /// The sealing key of a number.
+    pub(super) fn numbered(&self, number: u32) -> Option<&hmac::Key> {
+        match number == self.newest.0 {
+            true => Some(&self.newest.1),
+            false => self.numbered.get(&number).map(|key| &key.key),
+        }
+    }
+    /// The number of the key that seals now.
+    pub fn newest_number(&self) -> u32 {
+        self.newest.0
+    }
+    /// HMAC-SHA256(index key, label, 0x00, each part after its length as 4 bytes BE), for row keys and index tokens.
+    pub fn token(&self, label: &str, parts: &[&[u8]]) -> [u8; 32] {
+        keyed(&self.index.key, label, parts)
+    }
+    /// The name under which a blob is kept: says nothing of what it holds.
+    pub fn blob_name(&self, logical: &[u8]) -> [u8; 32] {
+        keyed(&self.blob.key, label::BLOB_NAME, &[logical])
+    }
+    /// The identity to which the partition's blobs are sealed.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+}
+
+fn keyed(key: &hmac::Key, label: &str, parts: &[&[u8]]) -> [u8; 32] {
+    let mut context = hmac::Context::with_key(key);
+    context.update(label.as_bytes());
+    context.update(&[0]);
+    for part in parts {
+        context.update(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
+        context.update(part);
+    }
+    let mut out = [0; 32];
+    for (to, from) in out.iter_mut().zip(context.sign().as_ref()) {
+        *to = *from;
+    }
+    out
+}
+
+/// Where a keyring is kept.
+struct Files {
+    keyring: PathBuf,
+    recovery: PathBuf,
+    node: Recipient,
+    recovery_recipient: Recipient,
+}
+
+type Keys = BTreeMap<Partition, Arc<PartitionKeys>>;
+
+/// All partitions' keys of one node.
+pub struct Keyring {
+    files: Option<Files>,
+    keys: RwLock<Keys>,
+    /// Held over a whole change, so that two changes do not write over each other.
+    changing: Mutex<()>,
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Keyring({} partitions)", self.partitions().len())
+    }
+}
+
+/// Name of the keyring's file in the folder of keys.
+pub const KEYRING_FILE: &str = "keyring.age";
+/// Name of its copy for the recovery recipient.
+pub const KEYRING_RECOVERY_FILE: &str = "keyring.recovery.age";
+
+impl Keyring {
+    /// A keyring that is never written: for simulated nodes.
+    pub fn in_memory() -> Self {
+        Self { files: None, keys: RwLock::default(), changing: Mutex::new(()) }
+    }
+    /// Writes the empty keyring of a new home into the folder `keys`; refuses where there is one.
+    pub fn create(keys: &Path, node: &Identity, recovery: &Recipient) -> Result<Self, KeyringError> {
+        let keyring = Self::at(keys, node, recovery, Keys::new());
+        keyring.write(&Keys::new(), Existing::Refuse)?;
+        Ok(keyring)
+    }
+    /// Opens the keyring in the folder `keys`.
+    pub fn open(keys: &Path, node: &Identity, recovery: &Recipient) -> Result<Self, KeyringError> {
+        let path = keys.join(KEYRING_FILE);
+        let content = read(&path, node)?;
+        Ok(Self::at(keys, node, recovery, content))
+    }
+    /// Restores the keyring from its recovery copy and seals it to `node` anew. Refuses to replace one.
+    pub fn recover(keys: &Path, copy: &Path, recovery: &Identity, node: &Identity) -> Result<Self, KeyringError> {
+        let content = read(copy, recovery)?;
+        let keyring = Self::at(keys, node, &recovery.recipient(), content);
+        if let Some(files) = &keyring.files {
+            let bytes = encode(&keyring.snapshot(), &files.keyring)?;
+            KeyFile::write(&files.keyring, &[&files.node], bytes.expose(), Existing::Refuse)?;
+            KeyFile::write(&files.recovery, &[&files.recovery_recipient], bytes.expose(), Existing::Replace)?;
+        }
+        Ok(keyring)
+    }
+    fn at(keys: &Path, node: &Identity, recovery: &Recipient, content: Keys) -> Self {
+        let files = Files {
+            keyring: keys.join(KEYRING_FILE),
+            recovery: keys.join(KEYRING_RECOVERY_FILE),
+            node: node.recipient(),
+            recovery_recipient: recovery.clone(),
+        };
+        Self { files: Some(files), keys: RwLock::new(content), changing: Mutex::new(()) }
+    }
+
+    /// Makes keys for a partition that has none. When it returns, both files hold them.
+    pub fn ensure_partition(&self, partition: Partition) -> Result<(), KeyringError> {
+        if self.holds(partition) {
+            return Ok(());
+        }
+        self.change(|keys| {
+            if keys.contains_key(&partition) {
+                return Ok(());
+            }
+            if keys.len() >= PARTITIONS_MAX {
+                return Err(KeyringError::Full);
+            }
+            keys.insert(partition, Arc::new(PartitionKeys::generate()?));
+            Ok(())
+        })
+    }
+    /// Gives a partition a new sealing key; what is sealed stays readable until it is sealed anew.
+    pub fn rotate(&self, partition: Partition) -> Result<u32, KeyringError> {
+        self.change(|keys| {
+            let old = keys.get(&partition).ok_or(KeyringError::NoPartition(partition))?;
+            if old.numbered.len() >= KEYS_MAX {
+                return Err(KeyringError::Full);
+            }
+            let new = old.rotated()?;
+            let number = new.newest_number();
+            keys.insert(partition, Arc::new(new));
+            Ok(number)
+        })
+    }
+    /// Erases a partition: its keys leave memory and both files. Copies of the keyring elsewhere still open it.
+    pub fn destroy_partition(&self, partition: Partition) -> Result<(), KeyringError> {
+        self.change(|keys| keys.remove(&partition).map(|_| ()).ok_or(KeyringError::NoPartition(partition)))
+    }
+
+    /// Whether the partition has keys.
+    pub fn holds(&self, partition: Partition) -> bool {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).contains_key(&partition)
+    }
+    /// A partition's keys.
+    pub fn keys(&self, partition: Partition) -> Result<Arc<PartitionKeys>, KeyringError> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        keys.get(&partition).cloned().ok_or(KeyringError::NoPartition(partition))
+    }
+    /// All partitions that have keys.
+    pub fn partitions(&self) -> Vec<Partition> {
+        self.snapshot().into_keys().collect()
+    }
+    fn snapshot(&self) -> Keys {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Applies a change to a copy, writes the copy, and only then lets it count.
+    fn change<T>(&self, apply: impl FnOnce(&mut Keys) -> Result<T, KeyringError>) -> Result<T, KeyringError> {
+        let _changing: MutexGuard<'_, ()> = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut keys = self.snapshot();
+        let result = apply(&mut keys)?;
+        self.write(&keys, Existing::Replace)?;
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        Ok(result)
+    }
+    fn write(&self, keys: &Keys, existing: Existing) -> Result<(), KeyringError> {
+        let Some(files) = &self.files else { return Ok(()) };
+        let bytes = encode(keys, &files.keyring)?;
+        KeyFile::write(&files.recovery, &[&files.recovery_recipient], bytes.expose(), existing)?;
+        KeyFile::write(&files.keyring, &[&files.node], bytes.expose(), existing)?;
+        Ok(())
+    }
+}
+
+const BOUNDS: Bounds = Bounds { bytes_max: KEY_FILE_BYTES_MAX as usize, items_max: 4_000_000 };
+
+/// The keyring as it is written. Fields stand in canonical order; every secret in it is wiped when dropped.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    format: u8,
+    partitions: Vec<StoredPartition>,
+}
+
+#[derive(Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
+#[serde(deny_unknown_fields)]
+struct StoredPartition {
+    #[serde(with = "serde_bytes")]
+    id: Vec<u8>,
+    #[serde(with = "serde_bytes")]
+    blob: Vec<u8>,
+    keys: Vec<StoredKey>,
+    #[serde(with = "serde_bytes")]
+    index: Vec<u8>,
+    #[serde(with = "serde_bytes")]
+    identity: Vec<u8>,
+}
+
+#[derive(Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
+#[serde(deny_unknown_fields)]
+struct StoredKey {
+    #[serde(with = "serde_bytes")]
+    key: Vec<u8>,
+    number: u32,
+}
+
+fn encode(keys: &Keys, path: &Path) -> Result<Secret<Vec<u8>>, KeyringError> {
+    let partitions = keys.iter().map(|(partition, keys)| StoredPartition {
+        id: partition.to_bytes(),
+        blob: keys.blob.bytes.expose().to_vec(),
+        keys: keys
+            .numbered
+            .iter()
+            .map(|(number, key)| StoredKey { key: key.bytes.expose().to_vec(), number: *number })
+            .collect(),
+        index: keys.index.bytes.expose().to_vec(),
+        identity: keys.identity.seed().expose().to_vec(),
+    });
+    let stored = Stored { format: 1, partitions: partitions.collect() };
+    codec::to_vec(&stored, BOUNDS).map(Secret::new).map_err(|_| KeyringError::Form(path.to_owned()))
+}
+
+fn read(path: &Path, identity: &Identity) -> Result<Keys, KeyringError> {
+    let plaintext = KeyFile::read(path, identity)?;
+    let form = || KeyringError::Form(path.to_owned());
+    let stored: Stored = codec::from_slice(plaintext.expose(), BOUNDS).map_err(|_| form())?;
+    if stored.format != 1 || stored.partitions.len() > PARTITIONS_MAX {
+        return Err(form());
+    }
+    stored.partitions.iter().map(|partition| decode(partition).ok_or_else(form)).collect()
+}
+
+fn decode(stored: &StoredPartition) -> Option<(Partition, Arc<PartitionKeys>)> {
+    let seed = |bytes: &[u8]| <[u8; 32]>::try_from(bytes).ok().map(Secret::new);
+    if stored.keys.len() > KEYS_MAX {
+        return None;
+    }
+    let numbered: BTreeMap<u32, SealingKey> = stored
+        .keys
+        .iter()
+        .map(|key| seed(&key.key).map(|bytes| (key.number, SealingKey::new(bytes))))
+        .collect::<Option<_>>()?;
+    let newest = numbered.last_key_value().map(|(number, key)| (*number, key.key.clone()))?;
+    let keys = PartitionKeys {
+        numbered,
+        newest,
+        index: SealingKey::new(seed(&stored.index)?),
+        blob: SealingKey::new(seed(&stored.blob)?),
+        identity: Identity::from_seed(seed(&stored.identity)?),
+    };
+    Some((Partition::from_bytes(&stored.id)?, Arc::new(keys)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_last_in_both_files_and_destruction_reaches_both() -> Result<(), Box<dyn std::error::Error>> {
+        let home = tempfile::tempdir()?;
+        let (node, recovery) = (Identity::generate()?, Identity::generate()?);
+        let agreement = Partition::Agreement(AgreementId::from_bytes([7; 16]));
+        let keyring = Keyring::create(home.path(), &node, &recovery.recipient())?;
+        assert!(Keyring::create(home.path(), &node, &recovery.recipient()).is_err());
+        keyring.ensure_partition(Partition::Own)?;
+        keyring.ensure_partition(agreement)?;
+        keyring.ensure_partition(agreement)?;
+        assert_eq!(keyring.rotate(agreement)?, 2);
+        let token = keyring.keys(agreement)?.token("label", &[b"value"]);
+
+        let opened = Keyring::open(home.path(), &node, &recovery.recipient())?;
+        assert_eq!(opened.partitions(), [Partition::Own, agreement]);
+        assert_eq!(opened.keys(agreement)?.newest_number(), 2);
+        assert_eq!(opened.keys(agreement)?.token("label", &[b"value"]), token);
+        assert_ne!(opened.keys(Partition::Own)?.token("label", &[b"value"]), token);
+
+        let elsewhere = tempfile::tempdir()?;
+        let fresh = Identity::generate()?;
+        let copy = home.path().join(KEYRING_RECOVERY_FILE);
+        let recovered = Keyring::recover(elsewhere.path(), &copy, &recovery, &fresh)?;
+        assert_eq!(recovered.keys(agreement)?.token("label", &[b"value"]), token);
+        assert!(Keyring::open(elsewhere.path(), &node, &recovery.recipient()).is_err());
+
+        opened.destroy_partition(agreement)?;
+        for (path, identity) in [(home.path().join(KEYRING_FILE), &node), (copy, &recovery)] {
+            assert_eq!(read(&path, identity)?.into_keys().collect::<Vec<_>>(), [Partition::Own]);
+        }
+        assert!(matches!(opened.keys(agreement), Err(KeyringError::NoPartition(_))));
+        assert!(matches!(opened.rotate(agreement), Err(KeyringError::NoPartition(_))));
+        Ok(())
+    }
+
+    #[test]
+    fn a_change_that_cannot_be_written_does_not_count() -> Result<(), Box<dyn std::error::Error>> {
+        let home = tempfile::tempdir()?;
+        let node = Identity::generate()?;
+        let keyring = Keyring::create(home.path(), &node, &node.recipient())?;
+        std::fs::remove_dir_all(home.path())?;
+        assert!(keyring.ensure_partition(Partition::Own).is_err());
+        assert!(!keyring.holds(Partition::Own));
+        Ok(())
+    }
+
+    #[test]
+    fn parts_of_a_token_do_not_run_together() -> Result<(), RandomError> {
+        let keys = PartitionKeys::generate()?;
+        assert_ne!(keys.token("l", &[b"ab", b"c"]), keys.token("l", &[b"a", b"bc"]));
+        assert_ne!(keys.token("l", &[b"ab"]), keys.token("la", &[b"b"]));
+        Ok(())
+    }
+}

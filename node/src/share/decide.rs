@@ -1,0 +1,133 @@
+//! Asking the policy about one record of ours: the question is filled in here and nowhere else.
+
+use super::ShareError;
+use crate::{
+    node::Node,
+    records::{
+        gate::{self, Review},
+        stored::{self, OwnRow, ReleasedRow, decode, line_in_feed, record_in_feed},
+    },
+    seal::keyring::Partition,
+    store::layout::Table,
+};
+use entente_policy::{Gate, Interval, Question, ReviewState};
+use entente_protocol::{
+    feed::FeedKey,
+    id::{FeedId, LineId, RecordId},
+    record::{Body, Shape, SlotSet},
+    time::UnixMillis,
+    value::Value,
+};
+
+/// Now as decisions take it. Both ends are the machine's clock until partners' signed times bound it.
+pub fn interval(now: UnixMillis) -> Interval {
+    Interval { early: now, late: now, confirmed: true }
+}
+
+fn review_state(review: Review) -> ReviewState {
+    match review {
+        Review::Draft => ReviewState::Draft,
+        Review::Reviewed => ReviewState::Reviewed,
+        Review::Verified => ReviewState::Verified,
+        Review::Refuted => ReviewState::Refuted,
+    }
+}
+
+/// What was released of a record in a feed.
+pub fn released(node: &Node, record: RecordId, feed: FeedId) -> Result<Option<ReleasedRow>, ShareError> {
+    let row = node.holdings.get(Partition::Own, Table::Release, &record_in_feed(record, feed))?;
+    row.map(|row| Ok(decode("release", &row)?)).transpose()
+}
+
+/// Whether any record of a line was released in a feed.
+pub fn line_released(node: &Node, line: LineId, feed: FeedId) -> Result<bool, ShareError> {
+    Ok(node.holdings.get(Partition::Own, Table::Release, &line_in_feed(line, feed))?.is_some())
+}
+
+/// What the question about a record needs from the store; made once, asked for any feed.
+pub struct Asked {
+    /// The record.
+    pub record: RecordId,
+    /// Its row.
+    pub row: OwnRow,
+    /// Its header and root.
+    pub body: Body,
+    gate: Gate,
+}
+
+impl Asked {
+    /// Reads a record of ours and its gate state.
+    pub fn load(node: &Node, record: RecordId) -> Result<Self, ShareError> {
+        let row = crate::records::keep::own(node, record)?;
+        let body = row.header()?;
+        let state = gate::state(node, record)?;
+        let gate = Gate {
+            review: review_state(state.review),
+            required: review_state(node.required_review()),
+            released: state.released,
+        };
+        Ok(Self { record, row, body, gate })
+    }
+
+    /// Slots that hold something.
+    pub fn present(&self) -> SlotSet {
+        self.row.values.iter().map(|(slot, _)| *slot).collect()
+    }
+
+    /// The value of a slot.
+    pub fn value(&self, slot: u8) -> Option<Value> {
+        let (_, bytes) = self.row.values.iter().find(|(number, _)| *number == slot)?;
+        stored::value(bytes).ok()
+    }
+
+    /// The record that it amends.
+    pub fn supersedes(&self) -> Option<RecordId> {
+        self.value(5).and_then(|v| RecordId::from_slice(v.as_bytes()?))
+    }
+
+    /// Reference slots whose every target was released in the feed.
+    pub fn referable(&self, node: &Node, feed: FeedId) -> Result<SlotSet, ShareError> {
+        let mut set = SlotSet::EMPTY;
+        for (number, _) in &self.row.values {
+            let Some(slot) = self.body.header().kind.slot_number(*number) else { continue };
+            if *number == 5 {
+                let Some(before) = self.supersedes() else { continue };
+                if released(node, before, feed)?.is_some_and(|r| !r.withdrawn) {
+                    set = set.with(5);
+                }
+            } else if slot.shape.refers() {
+                let Some(value) = self.value(*number) else { continue };
+                let mut all = true;
+                for target in Shape::targets(slot.shape, &value) {
+                    all = all && target.originator == node.keys.org && line_released(node, target.line, feed)?;
+                }
+                if all {
+                    set = set.with(*number);
+                }
+            }
+        }
+        Ok(set)
+    }
+
+    /// Asks a question about this record for a feed.
+    pub fn ask<R>(
+        &self,
+        node: &Node,
+        feed: &FeedKey,
+        referable: SlotSet,
+        answer: impl FnOnce(&Question<'_>) -> R,
+    ) -> R {
+        let values = |slot| self.value(slot);
+        answer(&Question {
+            record: self.record,
+            header: self.body.header(),
+            values: &values,
+            present: self.present(),
+            gate: self.gate,
+            referable,
+            partner: feed.receiver,
+            agreement: feed.agreement,
+            now: interval(node.clock.now()),
+        })
+    }
+}

@@ -1,0 +1,114 @@
+//! Explaining one record and one partner: which fields would leave, under which clause, or why not.
+
+use super::{
+    decide::{self, Asked},
+    feeds,
+};
+use crate::{
+    error::Fault,
+    node::Node,
+    records::{keep, show},
+    seal::keyring::Partition,
+    store::layout::Table,
+};
+use entente_protocol::id::RecordId;
+use serde_json::{Value as Json, json};
+
+/// Answers for every agreement in force with the partner.
+pub fn explain(node: &Node, record: &str, partner: &str) -> Result<Json, Fault> {
+    let id = show::resolve_own(node, record)?;
+    let org = node.book().find(partner)?.0;
+    let asked = Asked::load(node, id).map_err(Fault::store)?;
+    let kind = asked.body.header().kind;
+    let rules = node.rules();
+    let mut answers = Vec::new();
+    for (agreement, _, _) in feeds::agreements_with(node, org) {
+        let feed = feeds::outgoing(node, org, agreement);
+        let referable = asked.referable(node, feed.id()).map_err(Fault::store)?;
+        let explanation = asked.ask(node, &feed, referable, |question| rules.policy.explain(question));
+        let sent = decide::released(node, id, feed.id()).map_err(Fault::store)?;
+        let goes = explanation.disclosed.iter().map(|field| json!({ "field": field, "leaves": true }));
+        let stays = explanation.fields_withheld.iter().map(|f| {
+            json!({ "field": f.field, "leaves": false, "code": f.reason.code(), "why": f.reason.sentence() })
+        });
+        let fields: Vec<Json> = goes.chain(stays).collect();
+        let withheld = explanation.withheld.as_ref().map(|w| w.reason);
+        let held = rules.agreements.get(agreement);
+        answers.push(json!({
+            "id": agreement.to_string(),
+            "agreement": agreement.to_string(),
+            "title": held.and_then(|h| h.in_force.as_ref()).map(|f| f.agreement.title.clone()),
+            "leaves": withheld.is_none(),
+            "clause": explanation.clause,
+            "code": withheld.map(|r| r.code()),
+            "why": withheld.map(|r| r.sentence()),
+            "sent": sent.is_some_and(|s| !s.withdrawn),
+            "file": explanation.file,
+            "fields": fields,
+        }));
+    }
+    if answers.is_empty() {
+        let reason = entente_policy::Reason::NoAgreement;
+        answers.push(json!({
+            "id": Json::Null, "agreement": Json::Null, "leaves": false, "sent": false,
+            "code": reason.code(), "why": reason.sentence(), "fields": [],
+        }));
+    }
+    Ok(json!({
+        "record": id.to_string(),
+        "number": asked.value(0).and_then(|v| v.as_text().map(str::to_owned)),
+        "kind": kind.name(),
+        "partner": node.handle_of(org),
+        "leaves": answers.iter().any(|a| a.get("leaves") == Some(&Json::Bool(true))),
+        "agreements": answers,
+    }))
+}
+
+/// Counts over every record of ours: what leaves to a partner, and what stays and why.
+pub fn summary(node: &Node, partner: &str) -> Result<Json, Fault> {
+    use std::collections::BTreeMap;
+    let org = node.book().find(partner)?.0;
+    let rules = node.rules();
+    let (mut records, mut leave) = (0u64, 0u64);
+    let mut withheld: BTreeMap<entente_policy::Reason, u64> = BTreeMap::new();
+    let mut fields: BTreeMap<(&'static str, entente_policy::Reason), u64> = BTreeMap::new();
+    let mut after = None;
+    loop {
+        let page = node.holdings.list(Partition::Own, Table::RecordList, keep::ALL, after, 500)?;
+        let Some((last, _)) = page.last() else { break };
+        after = Some(*last);
+        for id in page.iter().filter_map(|(_, id)| RecordId::from_slice(id)) {
+            let asked = Asked::load(node, id).map_err(Fault::store)?;
+            records += 1;
+            let mut reason = Some(entente_policy::Reason::NoAgreement);
+            for (agreement, _, _) in feeds::agreements_with(node, org) {
+                let feed = feeds::outgoing(node, org, agreement);
+                let referable = asked.referable(node, feed.id()).map_err(Fault::store)?;
+                let explanation = asked.ask(node, &feed, referable, |question| rules.policy.explain(question));
+                for field in &explanation.fields_withheld {
+                    *fields.entry((field.field, field.reason)).or_default() += 1;
+                }
+                reason = explanation.withheld.map(|w| w.reason);
+                if reason.is_none() {
+                    break;
+                }
+            }
+            match reason {
+                None => leave += 1,
+                Some(reason) => *withheld.entry(reason).or_default() += 1,
+            }
+        }
+    }
+    let withheld: Vec<Json> = withheld
+        .iter()
+        .map(|(r, n)| json!({ "id": r.code(), "code": r.code(), "why": r.sentence(), "records": n }))
+        .collect();
+    let fields: Vec<Json> = fields
+        .iter()
+        .map(|((f, r), n)| json!({ "id": f, "field": f, "code": r.code(), "why": r.sentence(), "records": n }))
+        .collect();
+    Ok(json!({
+        "partner": node.handle_of(org), "records": records, "leave": leave,
+        "withheld": withheld, "fields": fields,
+    }))
+}

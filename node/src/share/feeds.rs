@@ -1,0 +1,245 @@
+//! Which feeds there are with a partner, and how far each is.
+
+use super::ShareError;
+use crate::{
+    node::Node,
+    records::stored::{decode, encode},
+    seal::keyring::Partition,
+    store::{layout::Table, txn::Txn},
+};
+use entente_protocol::{
+    agreement::Standing,
+    cose::SignatureBytes,
+    feed::{Cursor, FeedKey},
+    id::{AgreementDigest, FeedDigest, FeedId, OrgId, RecordId, StoreId},
+    time::UnixMillis,
+};
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+
+/// Where an outgoing feed stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OutRow {
+    /// When it was last countersigned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<UnixMillis>,
+    /// Signed runs.
+    pub runs: u64,
+    /// Running digest after the last run.
+    pub digest: FeedDigest,
+    /// Entries of the release log that were decided.
+    pub filled: u64,
+    /// Entries so far.
+    pub length: u64,
+    /// The agreement version under which the log was read.
+    pub version: AgreementDigest,
+    /// Entries of the pending list that were taken.
+    pub pending: u64,
+    /// What the partner countersigned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub countersigned: Option<Cursor>,
+}
+
+impl OutRow {
+    /// Length and digest.
+    pub fn cursor(&self) -> Cursor {
+        Cursor { digest: self.digest, length: self.length }
+    }
+}
+
+/// Where an incoming feed stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InRow {
+    /// When the last run became durable here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<UnixMillis>,
+    /// Runs.
+    pub runs: u64,
+    /// The sender's store.
+    pub store: StoreId,
+    /// Running digest after the last run.
+    pub digest: FeedDigest,
+    /// Entries so far.
+    pub length: u64,
+    /// The last receipt that we signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<SignatureBytes>,
+}
+
+impl InRow {
+    /// Length and digest.
+    pub fn cursor(&self) -> Cursor {
+        Cursor { digest: self.digest, length: self.length }
+    }
+}
+
+/// One entry of a signed run, as its sender keeps it: enough to make the body again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SentEntry {
+    /// The entry's bytes.
+    pub bytes: ByteBuf,
+    /// Slots that a release disclosed.
+    pub slots: u64,
+    /// The clause that a release came under.
+    pub clause: u16,
+    /// The record of a release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<RecordId>,
+}
+
+/// A signed run, as its sender keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SentRun {
+    /// The signed run.
+    pub run: SignatureBytes,
+    /// Number of its first entry.
+    pub first: u64,
+    /// Its entries.
+    pub entries: Vec<SentEntry>,
+    /// The version under which it was cleared.
+    pub version: AgreementDigest,
+}
+
+/// What waits in a feed's own list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Pending {
+    /// A record to decide again.
+    Record(RecordId),
+    /// An entry of the partner's feed that was not taken.
+    Refusal {
+        /// Reason code.
+        code: u16,
+        /// Its number.
+        number: u64,
+    },
+}
+
+/// The feed from us to a partner under an agreement.
+pub fn outgoing(node: &Node, partner: OrgId, agreement: entente_protocol::id::AgreementId) -> FeedKey {
+    FeedKey { epoch: 0, store: node.holdings.store_id(), sender: node.keys.org, receiver: partner, agreement }
+}
+
+/// The feed from a partner's store to us under an agreement.
+pub fn incoming(
+    node: &Node,
+    partner: OrgId,
+    store: StoreId,
+    agreement: entente_protocol::id::AgreementId,
+) -> FeedKey {
+    FeedKey { epoch: 0, store, sender: partner, receiver: node.keys.org, agreement }
+}
+
+/// Agreements in force to which a partner is party.
+pub fn agreements_with(node: &Node, partner: OrgId) -> Vec<(entente_protocol::id::AgreementId, AgreementDigest, Standing)> {
+    let rules = node.rules();
+    rules
+        .agreements
+        .iter()
+        .filter_map(|held| {
+            let in_force = held.in_force.as_ref()?;
+            in_force.agreement.party(partner)?;
+            Some((held.id, in_force.digest, held.standing))
+        })
+        .collect()
+}
+
+fn key(direction: &[u8], feed: FeedId) -> Vec<u8> {
+    [direction, feed.as_bytes()].concat()
+}
+
+/// Where an outgoing feed stands; a feed that was never used stands at its start.
+pub fn out_row(node: &Node, feed: &FeedKey, version: AgreementDigest) -> Result<OutRow, ShareError> {
+    let id = feed.id();
+    match node.holdings.get(Partition::Own, Table::Cursor, &key(b"out", id))? {
+        Some(row) => Ok(decode("feed", &row)?),
+        None => {
+            let start = Cursor::start(id);
+            Ok(OutRow {
+                at: None,
+                runs: 0,
+                digest: start.digest,
+                filled: 0,
+                length: 0,
+                version,
+                pending: 0,
+                countersigned: None,
+            })
+        }
+    }
+}
+
+/// Writes where an outgoing feed stands.
+pub fn put_out(txn: &mut Txn<'_>, feed: &FeedKey, row: &OutRow) -> Result<(), ShareError> {
+    Ok(txn.put(Partition::Own, Table::Cursor, &key(b"out", feed.id()), &encode("feed", row)?)?)
+}
+
+/// Where an incoming feed stands.
+pub fn in_row(node: &Node, feed: &FeedKey) -> Result<InRow, ShareError> {
+    let id = feed.id();
+    match node.holdings.get(Partition::Agreement(feed.agreement), Table::Cursor, &key(b"in", id))? {
+        Some(row) => Ok(decode("feed", &row)?),
+        None => {
+            let start = Cursor::start(id);
+            Ok(InRow { at: None, runs: 0, store: feed.store, digest: start.digest, length: 0, receipt: None })
+        }
+    }
+}
+
+/// Writes where an incoming feed stands, and which store it comes from.
+pub fn put_in(txn: &mut Txn<'_>, feed: &FeedKey, row: &InRow) -> Result<(), ShareError> {
+    let partition = Partition::Agreement(feed.agreement);
+    txn.put(partition, Table::Cursor, &key(b"in", feed.id()), &encode("feed", row)?)?;
+    Ok(txn.put(partition, Table::Cursor, &store_key(feed.sender), feed.store.as_bytes())?)
+}
+
+fn store_key(sender: OrgId) -> Vec<u8> {
+    [b"store".as_slice(), sender.as_bytes()].concat()
+}
+
+/// The store from which a partner last shared under an agreement.
+pub fn known_store(
+    node: &Node,
+    partner: OrgId,
+    agreement: entente_protocol::id::AgreementId,
+) -> Result<Option<StoreId>, ShareError> {
+    let row = node.holdings.get(Partition::Agreement(agreement), Table::Cursor, &store_key(partner))?;
+    Ok(row.and_then(|bytes| StoreId::from_slice(&bytes)))
+}
+
+/// The running digest of an outgoing feed at a lower length, from its runs.
+pub fn digest_at(node: &Node, feed: &FeedKey, row: &OutRow, length: u64) -> Result<Option<FeedDigest>, ShareError> {
+    if length == 0 {
+        return Ok(Some(Cursor::start(feed.id()).digest));
+    }
+    let Some((_, sent)) = run_at(node, feed, row, length.saturating_sub(1))? else { return Ok(None) };
+    let run = entente_protocol::feed::Run::danger_unverified(&sent.run)
+        .map_err(|_| ShareError::Store(crate::store::StoreError::Broken { at: length }))?;
+    // A receiver takes whole runs, so it stands only at their ends.
+    Ok((run.end().length == length).then_some(run.after))
+}
+
+/// The run that holds an entry: its place in the list, and the run.
+pub fn run_at(node: &Node, feed: &FeedKey, row: &OutRow, number: u64) -> Result<Option<(u64, SentRun)>, ShareError> {
+    let id = feed.id();
+    let (mut low, mut high) = (0u64, row.runs);
+    // Runs rise: the last one that begins at or before the number. The distance halves each time.
+    let mut found = None;
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let bytes = node.holdings.item(Partition::Own, Table::RunOut, id.as_bytes(), middle)?;
+        let bytes = bytes.ok_or(crate::store::StoreError::Broken { at: middle })?;
+        let run: SentRun = decode("run", &bytes)?;
+        if run.first <= number {
+            low = middle + 1;
+            found = Some((middle, run));
+        } else {
+            high = middle;
+        }
+    }
+    Ok(found.filter(|(_, run)| number < run.first.saturating_add(run.entries.len() as u64)))
+}

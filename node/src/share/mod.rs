@@ -1,0 +1,52 @@
+//! Sharing: from the release log through policy and redaction to signed runs. Synchronous; no tokio.
+//!
+//! This is the only way out of a node. A feed is filled from two sources, both durable: the release
+//! log, from where the feed stopped reading it, and the feed's own pending list (supplements, records
+//! to decide again, refusals). Nothing is released here without a [`Clearance`](entente_protocol::clearance::Clearance).
+
+pub mod bodies;
+pub mod decide;
+pub mod explain;
+pub mod feeds;
+pub mod fetching;
+pub mod files;
+pub mod outbox;
+
+use crate::{
+    records::{keep::KeepError, stored::RowDamage},
+    secret::RandomError,
+    store::StoreError,
+};
+use entente_protocol::{attachment::AttachmentFault, batch::BatchError, codec::CodecError, feed::RunError};
+
+/// Sharing could not go on: our own store or a programming error, never a partner's fault.
+#[derive(Debug, thiserror::Error)]
+pub enum ShareError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A row does not read as written.
+    #[error(transparent)]
+    Damage(#[from] RowDamage),
+    /// Records.
+    #[error(transparent)]
+    Keep(#[from] KeepError),
+    /// A batch does not fit together any more.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    /// A run could not be made.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// A message could not be encoded.
+    #[error("a message could not be encoded: {0}")]
+    Codec(#[from] CodecError),
+    /// A file that no record may carry.
+    #[error(transparent)]
+    File(#[from] AttachmentFault),
+    /// No randomness.
+    #[error(transparent)]
+    Random(#[from] RandomError),
+    /// A clearance did not fit its record.
+    #[error("a clearance does not fit its record")]
+    Clearance,
+}

@@ -1,0 +1,341 @@
+//! The outbox: fills feeds with what was decided, and signs runs. The one choke point for what leaves.
+//!
+//! One call makes at most one run, in one append: entries, run, cursors, what was released, journal.
+//! A crash before the append leaves no trace; after it, the run is served again until countersigned.
+
+use super::{
+    ShareError,
+    bodies::Bodies,
+    decide::{self, Asked},
+    feeds::{self, OutRow, Pending, SentEntry, SentRun},
+};
+use crate::{
+    node::{Node, Rules},
+    records::{
+        gate::RELEASE_LOG,
+        stored::{ReleasedRow, decode, encode, line_in_feed, record_in_feed},
+    },
+    seal::keyring::Partition,
+    secret,
+    store::{StoreError, layout::Table},
+};
+use entente_protocol::{
+    agreement::Standing,
+    clearance::{Clearance, Terms},
+    feed::{Entry, FeedKey, RUN_ENTRY_OVERHEAD_BYTES, Run, RunMessage, WITHDRAWN},
+    id::{AgreementDigest, EntryHash, LineId, Nonce, RecordId},
+    limits,
+};
+use serde_bytes::ByteBuf;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Records decided in one step: what one call may cost.
+const DECIDED_MAX: usize = 4 * limits::RUN_ENTRIES_MAX;
+/// Referring records looked at when a line is first released.
+const REFERRERS_MAX: usize = 1_000;
+
+/// A run that is durable and may be sent.
+pub struct Prepared {
+    /// The run.
+    pub message: RunMessage,
+    /// Entries of the feed after it.
+    pub end: u64,
+}
+
+/// What one step did.
+pub struct Step {
+    /// A run to send, if there was anything to say.
+    pub run: Option<Prepared>,
+    /// Whether there is more to decide.
+    pub more: bool,
+}
+
+/// A run being put together.
+struct Draft<'a> {
+    node: &'a Node,
+    rules: &'a Rules,
+    feed: FeedKey,
+    bodies: Bodies<'a>,
+    entries: Vec<SentEntry>,
+    hashes: Vec<EntryHash>,
+    /// What is released by this run, over what the store says.
+    released: BTreeMap<RecordId, ReleasedRow>,
+    lines: BTreeSet<LineId>,
+    /// Records that refer to a line first released here, to be decided again.
+    again: Vec<RecordId>,
+    first: u64,
+}
+
+/// Fills a feed with what is due and signs one run.
+pub fn step(node: &Node, feed: &FeedKey) -> Result<Step, ShareError> {
+    let idle = Step { run: None, more: false };
+    let rules = node.rules();
+    let Some(held) = rules.agreements.get(feed.agreement) else { return Ok(idle) };
+    let Some(in_force) = held.in_force.as_ref().filter(|_| held.standing == Standing::Active) else { return Ok(idle) };
+    let before = feeds::out_row(node, feed, in_force.digest)?;
+    let mut row = before.clone();
+    if row.version != in_force.digest {
+        // A new version: everything ever released is decided anew, from the beginning of the log.
+        (row.version, row.filled) = (in_force.digest, 0);
+    }
+    let mut draft = Draft {
+        node,
+        rules: &rules,
+        feed: *feed,
+        bodies: Bodies::new(node),
+        entries: Vec::new(),
+        hashes: Vec::new(),
+        released: BTreeMap::new(),
+        lines: BTreeSet::new(),
+        again: Vec::new(),
+        first: row.length,
+    };
+    let more = draft.fill(&mut row)?;
+    if row == before {
+        return Ok(idle);
+    }
+    commit(draft, row, more)
+}
+
+impl Draft<'_> {
+    fn is_full(&self) -> bool {
+        // Room for the largest release, and for two withdrawals that may go with it.
+        let room = limits::RELEASE_BYTES_MAX + 3 * RUN_ENTRY_OVERHEAD_BYTES;
+        let used = self.bodies.bytes() + self.entries.len() * RUN_ENTRY_OVERHEAD_BYTES;
+        self.entries.len() + 3 > limits::RUN_ENTRIES_MAX || used + room > limits::RUN_BODY_BYTES_MAX
+    }
+
+    /// Takes what waits and what the log holds until the run is full. Says whether there is more.
+    fn fill(&mut self, row: &mut OutRow) -> Result<bool, ShareError> {
+        let feed = self.feed.id();
+        let mut decided = 0;
+        let after = |next: u64| next.checked_sub(1);
+        loop {
+            let page =
+                self.node.holdings.list(Partition::Own, Table::Pending, feed.as_bytes(), after(row.pending), 256)?;
+            for (n, bytes) in &page {
+                if self.is_full() || decided >= DECIDED_MAX {
+                    return Ok(true);
+                }
+                decided += 1;
+                match decode("pending", bytes)? {
+                    Pending::Record(record) => self.consider(record)?,
+                    Pending::Refusal { code, number } => {
+                        let salt = Nonce::from_bytes(secret::random()?);
+                        self.add(Entry::Refusal { code, salt, number }, None)?;
+                    }
+                }
+                row.pending = n + 1;
+            }
+            if page.len() < 256 {
+                break;
+            }
+        }
+        loop {
+            let page =
+                self.node.holdings.list(Partition::Own, Table::RecordList, RELEASE_LOG, after(row.filled), 512)?;
+            for (n, id) in &page {
+                if self.is_full() || decided >= DECIDED_MAX {
+                    return Ok(true);
+                }
+                decided += 1;
+                self.consider(RecordId::from_slice(id).ok_or(StoreError::Broken { at: *n })?)?;
+                row.filled = n + 1;
+            }
+            if page.len() < 512 {
+                return Ok(!self.again.is_empty());
+            }
+        }
+    }
+
+    fn known(&self, record: RecordId) -> Result<Option<ReleasedRow>, ShareError> {
+        match self.released.get(&record) {
+            Some(row) => Ok(Some(*row)),
+            None => decide::released(self.node, record, self.feed.id()),
+        }
+    }
+
+    /// Decides one record for this feed: release, supplement, withdrawal, or nothing.
+    fn consider(&mut self, record: RecordId) -> Result<(), ShareError> {
+        let asked = Asked::load(self.node, record)?;
+        let before = self.known(record)?;
+        let referable = self.referable(&asked)?;
+        let policy = &self.rules.policy;
+        match asked.ask(self.node, &self.feed, referable, |question| policy.decide(question)) {
+            Ok(clearance) => {
+                let terms = *clearance.terms();
+                let new = before.is_none_or(|b| b.withdrawn || b.set() != terms.slots || b.version != terms.version);
+                if new {
+                    self.release(&asked, &clearance, &terms)?;
+                }
+                self.supersede(&asked, terms.slots.contains(5))
+            }
+            Err(_) => {
+                if before.is_some_and(|b| !b.withdrawn) {
+                    self.withdraw(record)?;
+                }
+                // Refuting or withholding an amendment says nothing about what it amends, unless people released it.
+                if crate::records::gate::state(self.node, record)?.released {
+                    self.supersede(&asked, false)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Reference slots that may be disclosed, with what this very run releases.
+    fn referable(&self, asked: &Asked) -> Result<entente_protocol::record::SlotSet, ShareError> {
+        let mut set = asked.referable(self.node, self.feed.id())?;
+        for (number, _) in &asked.row.values {
+            let Some(slot) = asked.body.header().kind.slot_number(*number) else { continue };
+            if *number == 5 {
+                let before = asked.supersedes().and_then(|b| self.released.get(&b));
+                if let Some(before) = before {
+                    set = if before.withdrawn {
+                        set.without(entente_protocol::record::SlotSet::EMPTY.with(5))
+                    } else {
+                        set.with(5)
+                    };
+                }
+            } else if slot.shape.refers() {
+                let Some(value) = asked.value(*number) else { continue };
+                let targets = slot.shape.targets(&value);
+                let mut all = !targets.is_empty();
+                for target in targets {
+                    all = all
+                        && target.originator == self.node.keys.org
+                        && (self.lines.contains(&target.line)
+                            || decide::line_released(self.node, target.line, self.feed.id())?);
+                }
+                if all {
+                    set = set.with(*number);
+                }
+            }
+        }
+        Ok(set)
+    }
+
+    fn release(&mut self, asked: &Asked, clearance: &Clearance, terms: &Terms) -> Result<(), ShareError> {
+        let hash = self.bodies.add(self.entries.len(), asked, clearance)?;
+        let number = self.first + self.entries.len() as u64;
+        let salt = Nonce::from_bytes(secret::random()?);
+        let entry = Entry::Release { hash, salt, record: asked.record };
+        self.add(entry, Some(terms))?;
+        self.released.insert(asked.record, ReleasedRow::new(terms, number));
+        let line = asked.body.header().line;
+        if !self.lines.contains(&line) && !decide::line_released(self.node, line, self.feed.id())? {
+            let referrers = self.node.holdings.find(Partition::Own, "ref", line.as_bytes(), None, REFERRERS_MAX)?;
+            for id in referrers.iter().filter_map(|id| RecordId::from_slice(id)) {
+                if self.known(id)?.is_some_and(|r| !r.withdrawn) {
+                    self.again.push(id);
+                }
+            }
+        }
+        self.lines.insert(line);
+        Ok(())
+    }
+
+    fn withdraw(&mut self, record: RecordId) -> Result<(), ShareError> {
+        if let Some(row) = self.known(record)?.filter(|row| !row.withdrawn) {
+            let salt = Nonce::from_bytes(secret::random()?);
+            self.add(Entry::Withdrawal { code: WITHDRAWN, salt, record }, None)?;
+            self.released.insert(record, ReleasedRow { withdrawn: true, ..row });
+        }
+        Ok(())
+    }
+
+    /// What a record amends is withdrawn, unless the partner sees that it was amended.
+    fn supersede(&mut self, asked: &Asked, shown: bool) -> Result<(), ShareError> {
+        match asked.supersedes() {
+            Some(before) if !shown => self.withdraw(before),
+            _ => Ok(()),
+        }
+    }
+
+    fn add(&mut self, entry: Entry, terms: Option<&Terms>) -> Result<(), ShareError> {
+        let bytes = entry.to_bytes()?;
+        self.hashes.push(Entry::hash_of(&bytes));
+        self.entries.push(SentEntry {
+            bytes: ByteBuf::from(bytes),
+            slots: terms.map_or(0, |t| t.slots.bits()),
+            clause: terms.map_or(0, |t| t.clause),
+            record: terms.map(|t| t.record),
+        });
+        Ok(())
+    }
+}
+
+/// One append: the run, what it released, where the feed stands, and the journal's event.
+fn commit(draft: Draft<'_>, mut row: OutRow, more: bool) -> Result<Step, ShareError> {
+    let Draft { node, feed, bodies, entries, hashes, released, lines, again, .. } = draft;
+    let id = feed.id();
+    let mut txn = node.holdings.begin();
+    for record in &again {
+        txn.push(Partition::Own, Table::Pending, id.as_bytes(), &encode("pending", &Pending::Record(*record))?)?;
+    }
+    let mut run = None;
+    if !hashes.is_empty() {
+        let signed = Run::over(id, row.cursor(), &hashes, row.version, node.clock.now(), None)?;
+        let signature = signed.sign(&node.keys.runs)?;
+        let sent = SentRun { run: signature.clone(), first: row.length, entries, version: row.version };
+        txn.push(Partition::Own, Table::RunOut, id.as_bytes(), &encode("run", &sent)?)?;
+        for (record, state) in &released {
+            txn.put(Partition::Own, Table::Release, &record_in_feed(*record, id), &encode("release", state)?)?;
+        }
+        for line in &lines {
+            txn.put(Partition::Own, Table::Release, &line_in_feed(*line, id), b"")?;
+        }
+        let end = signed.end();
+        (row.runs, row.length, row.digest) = (row.runs + 1, end.length, end.digest);
+        let about = [
+            ("agreement", feed.agreement.to_string()),
+            ("partner", feed.receiver.to_string()),
+            ("entries", hashes.len().to_string()),
+            ("run", hex::encode(signed.root.as_bytes())),
+        ];
+        node.journal(&mut txn, "run-signed", &about)?;
+        run = Some(Prepared { message: bodies.into_message(signature, &sent)?, end: end.length });
+    }
+    feeds::put_out(&mut txn, &feed, &row)?;
+    txn.commit()?;
+    Ok(Step { run, more: more || !again.is_empty() })
+}
+
+/// Makes a signed run's message again, for a partner that has not countersigned it.
+///
+/// An entry that is no longer cleared goes as its hash alone, and the record is decided again.
+pub fn again(node: &Node, feed: &FeedKey, number: u64) -> Result<Option<Prepared>, ShareError> {
+    let rules = node.rules();
+    let row = feeds::out_row(node, feed, AgreementDigest::from_bytes([0; 32]))?;
+    let Some((_, sent)) = feeds::run_at(node, feed, &row, number)? else { return Ok(None) };
+    let mut bodies = Bodies::new(node);
+    let mut closed = Vec::new();
+    for (at, entry) in sent.entries.iter().enumerate() {
+        let Some(record) = entry.record else { continue };
+        let asked = Asked::load(node, record)?;
+        let referable = asked.referable(node, feed.id())?;
+        let slots = entente_protocol::record::SlotSet::from_bits(entry.slots);
+        // What was disclosed then may include references to what was released in the same run.
+        let decided = asked.ask(node, feed, referable.or(slots), |question| rules.policy.decide(question));
+        let cleared = decided.ok().and_then(|c| c.narrowed(slots)).filter(|c| {
+            c.terms().clause == entry.clause && c.terms().version == sent.version
+        });
+        match cleared {
+            Some(clearance) => {
+                bodies.add(at, &asked, &clearance)?;
+            }
+            None => closed.push(record),
+        }
+    }
+    if !closed.is_empty() {
+        let mut txn = node.holdings.begin();
+        for record in &closed {
+            let pending = encode("pending", &Pending::Record(*record))?;
+            txn.push(Partition::Own, Table::Pending, feed.id().as_bytes(), &pending)?;
+            txn.delete(Partition::Own, Table::Release, &record_in_feed(*record, feed.id()))?;
+        }
+        txn.commit()?;
+    }
+    let end = sent.first + sent.entries.len() as u64;
+    Ok(Some(Prepared { message: bodies.into_message(sent.run.clone(), &sent)?, end }))
+}

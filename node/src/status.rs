@@ -1,0 +1,109 @@
+//! Where the node stands: partners, feeds, lag, last success and last error, sizes.
+
+use crate::{
+    error::Fault,
+    node::Node,
+    partners::PartnerState,
+    records::keep,
+    seal::keyring::Partition,
+    share::{ShareError, feeds},
+    store::layout::Table,
+};
+use entente_protocol::{
+    agreement::Standing,
+    id::OrgId,
+};
+use serde_json::{Value as Json, json};
+use std::{fs, path::Path};
+
+/// Bytes of a folder's files. Stops counting at a million files.
+fn folder_bytes(folder: &Path) -> u64 {
+    let mut open = vec![folder.to_owned()];
+    let (mut bytes, mut seen) = (0u64, 0u32);
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            seen += 1;
+            let Ok(kind) = entry.file_type() else { continue };
+            if kind.is_dir() {
+                open.push(entry.path());
+            } else if let Ok(meta) = entry.metadata() {
+                bytes += meta.len();
+            }
+            if seen > 1_000_000 {
+                return bytes;
+            }
+        }
+    }
+    bytes
+}
+
+fn standing(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Active => "active",
+        Standing::Suspended => "suspended",
+        Standing::Ended => "ended",
+    }
+}
+
+fn partner(node: &Node, org: OrgId) -> Result<Json, ShareError> {
+    let mut feeds_out = Vec::new();
+    for (agreement, digest, state) in feeds::agreements_with(node, org) {
+        let key = feeds::outgoing(node, org, agreement);
+        let out = feeds::out_row(node, &key, digest)?;
+        let acknowledged = out.countersigned.map_or(0, |c| c.length);
+        let log = node.holdings.count(Partition::Own, Table::RecordList, crate::records::gate::RELEASE_LOG)?;
+        let incoming = match feeds::known_store(node, org, agreement)? {
+            Some(store) => Some(feeds::in_row(node, &feeds::incoming(node, org, store, agreement))?),
+            None => None,
+        };
+        feeds_out.push(json!({
+            "id": agreement.to_string(),
+            "agreement": agreement.to_string(),
+            "standing": standing(state),
+            "sent": out.length,
+            "acknowledged": acknowledged,
+            "undecided": log.saturating_sub(out.filled),
+            "last_acknowledged": out.at.map(|t| t.to_string()),
+            "received": incoming.as_ref().map_or(0, |i| i.length),
+            "last_received": incoming.and_then(|i| i.at).map(|t| t.to_string()),
+        }));
+    }
+    let book = node.book();
+    let health = node.health(org);
+    Ok(json!({
+        "id": org.to_string(),
+        "handle": node.handle_of(org),
+        "state": book.get(org).map_or(PartnerState::Removed.name(), |p| p.state.name()),
+        "connected": health.connected,
+        "last_success": health.success.map(|t| t.to_string()),
+        "last_error": health.error,
+        "feeds": feeds_out,
+    }))
+}
+
+/// The whole status.
+pub fn status(node: &Node) -> Result<Json, Fault> {
+    let book = node.book();
+    let partners = book.iter().map(|(org, _)| partner(node, *org)).collect::<Result<Vec<_>, _>>();
+    let own = node.holdings.count(Partition::Own, Table::RecordList, keep::ALL)?;
+    let mut received = 0;
+    for agreement in node.partitions() {
+        received += node.holdings.count(Partition::Agreement(agreement), Table::RecordList, keep::ALL)?;
+    }
+    let head = node.holdings.head()?;
+    let mut waiting = 0;
+    for agreement in node.partitions() {
+        let partition = Partition::Agreement(agreement);
+        waiting += node.holdings.list(partition, Table::Wanted, crate::receive::WANTED, None, 10_000)?.len();
+    }
+    Ok(json!({
+        "id": node.keys.org.to_string(),
+        "handle": node.config.handle,
+        "records_own": own,
+        "records_received": received,
+        "files_waiting": waiting,
+        "appends": head.sequence,
+        "store_bytes": folder_bytes(&node.home.store()),
+        "partners": partners.map_err(Fault::store)?,
+    }))
+}

@@ -1,0 +1,356 @@
+//! The default ledger engine: fjall, a log-structured tree with a journal.
+//!
+//! Rows stand in one keyspace, the sequence in another; a batch spans both. Three things are done here
+//! because fjall does not do them: a lost tail is noticed (`head`), several appends share a sync, and
+//! after a failure reading is refused too. Nothing else in the node names fjall.
+//!
+//! **Sharing a sync.** `submit` hands a batch to fjall, which gives it to the operating system and shows
+//! it to readers. `wait` makes it durable: the first to wait leads, syncs the journal once for all that was
+//! submitted until then, and the others follow. fjall's own `persist` would hold its journal lock
+//! during the sync, so that nobody could submit meanwhile and no group would form; the leader
+//! therefore syncs the journal's files through descriptors of its own. That is right because
+//! fjall syncs a journal wholly before it starts the next one (`journal/writer.rs`, `rotate`), and
+//! because the descriptors stay open from one sync to the next, so that no write-back error is missed.
+//! The version is pinned exactly for this; a test watches that the files are where this expects them.
+
+use super::{
+    Append, Ledger, Position, Row, SCAN_ROWS_MAX, SequenceRow, StoreError, bound,
+    chain::{self, digest_of},
+    head::Head,
+    io_error,
+};
+use ::fjall::{
+    CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, config::CompressionPolicy,
+};
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io,
+    ops::Bound,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Condvar, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+const ROWS: &str = "rows";
+const SEQUENCE: &str = "sequence";
+/// Ending of fjall's journal files.
+const JOURNAL: &str = "jnl";
+const CACHE_BYTES: u64 = 64 << 20;
+const JOURNAL_BYTES_MAX: u64 = 256 << 20;
+/// Sealed values do not compress, and 64 KiB of row keys are not worth a codec.
+const WORKERS: usize = 2;
+
+/// How a file is put on disk: `File::sync_data`, except where a test lets it fail.
+pub type SyncFile = Arc<dyn Fn(&File) -> io::Result<()> + Send + Sync>;
+
+/// A ledger in fjall.
+pub struct FjallLedger {
+    database: Database,
+    rows: Keyspace,
+    sequence: Keyspace,
+    /// The last append. Its lock fixes the order: it is held while a batch is checked and handed over.
+    head: Mutex<Position>,
+    sync: Mutex<Durability>,
+    synced: Condvar,
+    files: Mutex<Files>,
+    poisoned: AtomicBool,
+}
+
+struct Durability {
+    /// Everything up to here is durable.
+    durable: u64,
+    /// Somebody is syncing.
+    led: bool,
+}
+
+/// What the leader uses; only it takes the lock.
+struct Files {
+    folder: PathBuf,
+    journals: BTreeMap<u64, File>,
+    head: Head,
+    sync: SyncFile,
+}
+
+impl FjallLedger {
+    /// Makes an empty ledger in `folder`, which must not exist, and its head file beside it.
+    pub fn create(folder: &Path, head: &Path) -> Result<(), StoreError> {
+        if folder.exists() {
+            return Err(StoreError::Exists(folder.to_owned()));
+        }
+        let (database, ..) = open_database(folder)?;
+        database.persist(PersistMode::SyncAll).map_err(engine("create the ledger"))?;
+        drop(database);
+        crate::secret::durable::sync_folder_of(folder).map_err(io_error("create the ledger"))?;
+        Head::create(head)
+    }
+    /// Opens a ledger that exists, and checks that it still holds what its head file knows.
+    pub fn open(folder: &Path, head: &Path) -> Result<Self, StoreError> {
+        Self::open_with(folder, head, Arc::new(File::sync_data))
+    }
+    /// As [`open`](Self::open), with another way to sync, so that tests can let it fail.
+    pub fn open_with(folder: &Path, head: &Path, sync: SyncFile) -> Result<Self, StoreError> {
+        // fjall would make an empty database here, and everything would seem well.
+        if !folder.join("version").exists() || !has_journal(folder)? {
+            return Err(StoreError::Missing(folder.to_owned()));
+        }
+        let (head, known) = Head::open(head)?;
+        let (database, rows, sequence) = open_database(folder)?;
+        let ledger = Self {
+            database,
+            rows,
+            sequence,
+            head: Mutex::new(known),
+            sync: Mutex::new(Durability { durable: 0, led: false }),
+            synced: Condvar::new(),
+            files: Mutex::new(Files { folder: folder.to_owned(), journals: BTreeMap::new(), head, sync }),
+            poisoned: AtomicBool::new(false),
+        };
+        let found = ledger.verify_tail(known)?;
+        *lock(&ledger.head) = found;
+        // What was submitted and not waited for before a crash counts now: it must last.
+        ledger.sync_to(found)?;
+        lock(&ledger.sync).durable = found.sequence;
+        lock(&ledger.files).head.sync()?;
+        Ok(ledger)
+    }
+    /// Walks from the position that the head file knows to the end.
+    fn verify_tail(&self, known: Position) -> Result<Position, StoreError> {
+        let found = match self.sequence.last_key_value() {
+            Some(guard) => {
+                let (key, value) = guard.into_inner().map_err(engine("read the sequence"))?;
+                chain::decode(&key, &value).ok_or(StoreError::Broken { at: 0 })?.position
+            }
+            None => Position::default(),
+        };
+        if found.sequence < known.sequence {
+            return Err(StoreError::LostTail { found: found.sequence, known: known.sequence });
+        }
+        if known.sequence > 0 {
+            let at = self.sequence(known.sequence - 1, 1)?;
+            if at.first().map(|row| row.position) != Some(known) {
+                return Err(StoreError::Broken { at: known.sequence });
+            }
+        }
+        let mut position = known;
+        while position.sequence < found.sequence {
+            let rows = self.sequence(position.sequence, SCAN_ROWS_MAX)?;
+            if rows.is_empty() {
+                return Err(StoreError::Broken { at: position.sequence + 1 });
+            }
+            for row in &rows {
+                position = chain::follows(position, row)?;
+            }
+        }
+        Ok(position)
+    }
+    fn healthy(&self) -> Result<(), StoreError> {
+        match self.poisoned.load(Ordering::SeqCst) {
+            true => Err(StoreError::Poisoned),
+            false => Ok(()),
+        }
+    }
+    /// Any failure of the engine leaves it unknown what is on disk.
+    fn poison(&self) {
+        self.poisoned.store(true, Ordering::SeqCst);
+        tracing::error!("the ledger failed and refuses all work until it is opened anew");
+    }
+    fn guarded<T>(&self, doing: &'static str, result: ::fjall::Result<T>) -> Result<T, StoreError> {
+        result.map_err(|error| {
+            self.poison();
+            engine(doing)(error)
+        })
+    }
+    /// Hands a batch over. The caller holds the lock on `head`.
+    fn write(&self, batch: Append, row: &SequenceRow) -> Result<(), StoreError> {
+        let rows = batch.puts.len() + batch.deletes.len() + 1;
+        let mut writes = ::fjall::OwnedWriteBatch::with_capacity(self.database.clone(), rows);
+        // Given to the operating system at once: a killed process loses nothing that was submitted.
+        writes = writes.durability(Some(PersistMode::Buffer));
+        for (key, value) in batch.puts {
+            writes.insert(&self.rows, key, value);
+        }
+        for key in batch.deletes {
+            writes.remove(&self.rows, key);
+        }
+        writes.insert(&self.sequence, row.position.sequence.to_be_bytes(), chain::encode(row));
+        self.guarded("append", writes.commit())
+    }
+    /// Syncs the journal, then notes the position. Only the leader calls it.
+    fn sync_to(&self, position: Position) -> Result<(), StoreError> {
+        let mut files = lock(&self.files);
+        files.sync_journals().map_err(io_error("sync the ledger"))?;
+        files.head.write(position)
+    }
+}
+
+impl Files {
+    /// Syncs every journal that may hold something new: the newest at the last sync, and those after it.
+    fn sync_journals(&mut self) -> io::Result<()> {
+        let newest = self.journals.last_key_value().map_or(0, |(id, _)| *id);
+        for entry in fs::read_dir(&self.folder)? {
+            let path = entry?.path();
+            let Some(id) = journal_id(&path).filter(|id| *id >= newest && !self.journals.contains_key(id)) else {
+                continue;
+            };
+            match File::open(&path) {
+                Ok(file) => {
+                    self.journals.insert(id, file);
+                }
+                // Gone since it was listed: what it held is in the tree, synced.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        for file in self.journals.values() {
+            (self.sync)(file)?;
+        }
+        if let Some(last) = self.journals.pop_last() {
+            self.journals = BTreeMap::from([last]);
+        }
+        Ok(())
+    }
+}
+
+impl Ledger for FjallLedger {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.healthy()?;
+        let value = self.guarded("read a row", self.rows.get(key))?;
+        Ok(value.map(|value| value.to_vec()))
+    }
+    fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Row>, StoreError> {
+        self.healthy()?;
+        let from = match after {
+            Some(after) if after >= prefix => Bound::Excluded(after),
+            _ => Bound::Included(prefix),
+        };
+        // A snapshot: a scan must not see half of an append.
+        let snapshot = self.database.snapshot();
+        let mut rows = Vec::new();
+        for guard in snapshot.range::<&[u8], _>(&self.rows, (from, Bound::Unbounded)).take(limit.min(SCAN_ROWS_MAX)) {
+            let (key, value) = self.guarded("scan rows", guard.into_inner())?;
+            if !key.starts_with(prefix) {
+                break;
+            }
+            rows.push((key.to_vec(), value.to_vec()));
+        }
+        Ok(rows)
+    }
+    fn last(&self, prefix: &[u8]) -> Result<Option<Row>, StoreError> {
+        self.healthy()?;
+        let last = self.database.snapshot().prefix(&self.rows, prefix).next_back();
+        let row = last.map(|guard| self.guarded("scan rows", guard.into_inner())).transpose()?;
+        Ok(row.map(|(key, value)| (key.to_vec(), value.to_vec())))
+    }
+    fn submit(&self, batch: Append) -> Result<Position, StoreError> {
+        bound(&batch)?;
+        let append = digest_of(&batch);
+        let mut head = lock(&self.head);
+        self.healthy()?;
+        for (key, expect) in &batch.expect {
+            let found = self.guarded("read a row", self.rows.get(key))?;
+            if !expect.holds(found.as_deref()) {
+                return Err(StoreError::Conflict { row: hex::encode(key) });
+            }
+        }
+        let position = head.next(append);
+        self.write(batch, &SequenceRow { position, append })?;
+        *head = position;
+        Ok(position)
+    }
+    fn wait(&self, position: Position) -> Result<(), StoreError> {
+        let mut sync = lock(&self.sync);
+        loop {
+            self.healthy()?;
+            if sync.durable >= position.sequence {
+                return Ok(());
+            }
+            if sync.led {
+                sync = self.synced.wait(sync).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            sync.led = true;
+            drop(sync);
+            // All that is submitted by now is in the journal and shares this sync.
+            let target = *lock(&self.head);
+            let result = self.sync_to(target);
+            if result.is_err() {
+                self.poison();
+            }
+            sync = lock(&self.sync);
+            sync.led = false;
+            if result.is_ok() {
+                sync.durable = sync.durable.max(target.sequence);
+            }
+            self.synced.notify_all();
+            result?;
+        }
+    }
+    fn head(&self) -> Result<Position, StoreError> {
+        self.healthy()?;
+        Ok(*lock(&self.head))
+    }
+    fn sequence(&self, after: u64, limit: usize) -> Result<Vec<SequenceRow>, StoreError> {
+        self.healthy()?;
+        let from = after.saturating_add(1).to_be_bytes();
+        let mut rows = Vec::new();
+        for (guard, expected) in self.sequence.range(from..).take(limit.min(SCAN_ROWS_MAX)).zip(after + 1..) {
+            let (key, value) = self.guarded("read the sequence", guard.into_inner())?;
+            let row = chain::decode(&key, &value).filter(|row| row.position.sequence == expected);
+            rows.push(row.ok_or(StoreError::Broken { at: expected })?);
+        }
+        Ok(rows)
+    }
+}
+
+impl Drop for FjallLedger {
+    fn drop(&mut self) {
+        if self.healthy().is_err() {
+            return;
+        }
+        // Best effort: whoever needed it durable has waited for it.
+        let head = *lock(&self.head);
+        let closed = self.sync_to(head).and_then(|()| lock(&self.files).head.sync());
+        if closed.is_err() {
+            tracing::warn!("the ledger could not be synced while it was closed");
+        }
+    }
+}
+
+fn open_database(folder: &Path) -> Result<(Database, Keyspace, Keyspace), StoreError> {
+    let database = Database::builder(folder)
+        .cache_size(CACHE_BYTES)
+        .max_journaling_size(JOURNAL_BYTES_MAX)
+        .journal_compression(CompressionType::None)
+        .worker_threads(WORKERS)
+        .open()
+        .map_err(|error| match error {
+            ::fjall::Error::Locked => StoreError::InUse(folder.to_owned()),
+            other => engine("open the ledger")(other),
+        })?;
+    let options = || KeyspaceCreateOptions::default().data_block_compression_policy(CompressionPolicy::disabled());
+    let rows = database.keyspace(ROWS, options).map_err(engine("open the ledger"))?;
+    let sequence = database.keyspace(SEQUENCE, options).map_err(engine("open the ledger"))?;
+    Ok((database, rows, sequence))
+}
+
+fn has_journal(folder: &Path) -> Result<bool, StoreError> {
+    let entries = fs::read_dir(folder).map_err(io_error("open the ledger"))?;
+    Ok(entries.flatten().any(|entry| journal_id(&entry.path()).is_some()))
+}
+
+fn journal_id(path: &Path) -> Option<u64> {
+    let journal = path.extension().is_some_and(|ending| ending == JOURNAL);
+    journal.then(|| path.file_stem()?.to_str()?.parse().ok()).flatten()
+}
+
+fn engine(doing: &'static str) -> impl FnOnce(::fjall::Error) -> StoreError {
+    move |error| StoreError::engine(doing, error)
+}
+
+/// A thread that panicked while it held one of these locks left nothing half done that a reader trusts.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,273 @@
+//! The sealed layer: what the node reads and writes, and the only caller of the engines.
+//!
+//! Values are sealed and row keys are keyed here, for each partition with its own keys; nothing that
+//! reaches an engine is in clear. Reading takes no lock. Writing goes through one [`Txn`] at a time.
+//! It knows tables and scopes, never what a value means.
+
+use super::{
+    BlobName, Ledger, Position, ReadSeek, StoreError, Vault, VaultWriter, io_error,
+    layout::{self, Table},
+    open::FolderLock,
+    txn::{Txn, Writer},
+};
+use crate::seal::{
+    keyring::{Keyring, Partition, PartitionKeys},
+    stream, value,
+};
+use age::stream::StreamWriter;
+use entente_protocol::id::StoreId;
+use std::{
+    fmt,
+    io::{self, Read, Seek, SeekFrom, Write},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// Everything a node holds.
+pub struct Holdings {
+    pub(super) ledger: Arc<dyn Ledger>,
+    vault: Arc<dyn Vault>,
+    keyring: Arc<Keyring>,
+    store: StoreId,
+    /// Held by the one open transaction; covers what the writer remembers between two of them.
+    pub(super) writer: Mutex<Writer>,
+    /// Kept for as long as the engines are open. Declared last, so that it is released last.
+    _lock: Option<FolderLock>,
+}
+
+impl fmt::Debug for Holdings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Holdings({})", self.store.short())
+    }
+}
+
+impl Holdings {
+    /// Over engines that are open; `open` is the usual caller.
+    pub(super) fn over(
+        ledger: Arc<dyn Ledger>,
+        vault: Arc<dyn Vault>,
+        keyring: Arc<Keyring>,
+        store: StoreId,
+        lock: Option<FolderLock>,
+    ) -> Self {
+        Self { ledger, vault, keyring, store, writer: Mutex::default(), _lock: lock }
+    }
+
+    /// Gives the store its id, once it was read.
+    pub(super) fn name(&mut self, store: StoreId) {
+        self.store = store;
+    }
+
+    /// Starts a transaction; waits while another is being prepared.
+    pub fn begin(&self) -> Txn<'_> {
+        Txn::new(self, self.writer.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+    /// Returns when everything up to `position` is durable; see [`Txn::submit`].
+    pub fn wait(&self, position: Position) -> Result<(), StoreError> {
+        self.ledger.wait(position)
+    }
+    /// Writes a blob in one go, sealed to the partition, and returns its length in clear.
+    ///
+    /// `name` identifies the content within the partition: a digest of it. Where the partition has
+    /// that blob already, nothing is read from `content`, and 0 is returned.
+    pub fn blob_put(&self, partition: Partition, name: &[u8], content: &mut dyn Read) -> Result<u64, StoreError> {
+        if self.blob_exists(partition, name)? {
+            return Ok(0);
+        }
+        let mut writer = self.blob_writer(partition)?;
+        let length = io::copy(content, &mut writer).map_err(io_error("write a blob"))?;
+        writer.commit(name)?;
+        Ok(length)
+    }
+    /// Starts a blob whose name is known only when it is complete. Dropped without a commit, it was never there.
+    pub fn blob_writer(&self, partition: Partition) -> Result<BlobWriter, StoreError> {
+        let keys = self.keys(partition)?;
+        let stream = stream::seal(&[&keys.identity().recipient()], self.vault.create()?)?;
+        Ok(BlobWriter { keys, stream })
+    }
+    /// Removes a blob; absent is no error. Only when no row speaks of it.
+    pub fn blob_remove(&self, partition: Partition, name: &[u8]) -> Result<(), StoreError> {
+        self.vault.remove(self.blob_name(partition, name)?)
+    }
+
+    /// The value under `key`.
+    pub fn get(&self, partition: Partition, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let keys = self.keys(partition)?;
+        self.read(&keys, &layout::point(&keys, table, key))
+    }
+    /// Items of a list with their counters, in order, strictly after `after`, at most `limit`
+    /// and [`super::SCAN_ROWS_MAX`].
+    pub fn list(
+        &self,
+        partition: Partition,
+        table: Table,
+        scope: &[u8],
+        after: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+        let keys = self.keys(partition)?;
+        let list = layout::list(&keys, table, scope);
+        let after = after.map(|counter| layout::item(&list, counter));
+        let rows = self.ledger.scan(&list, after.as_deref(), limit)?;
+        rows.into_iter().map(|(row, sealed)| open_item(&keys, row, sealed)).collect()
+    }
+    /// The last item of a list that was not removed.
+    pub fn last(&self, partition: Partition, table: Table, scope: &[u8]) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
+        let keys = self.keys(partition)?;
+        let last = self.ledger.last(&layout::list(&keys, table, scope))?;
+        last.map(|(row, sealed)| open_item(&keys, row, sealed)).transpose()
+    }
+    /// One item of a list.
+    pub fn item(
+        &self,
+        partition: Partition,
+        table: Table,
+        scope: &[u8],
+        n: u64,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let keys = self.keys(partition)?;
+        self.read(&keys, &layout::item(&layout::list(&keys, table, scope), n))
+    }
+    /// The counter that the next item of a list will get: items ever pushed, removed ones included.
+    pub fn count(&self, partition: Partition, table: Table, scope: &[u8]) -> Result<u64, StoreError> {
+        let keys = self.keys(partition)?;
+        self.counter(&keys, &layout::counter(&keys, table, scope))
+    }
+    /// What `index` stored for a value of a field: occurrences after the `after`-th (counted from 0), at most `limit`.
+    pub fn find(
+        &self,
+        partition: Partition,
+        field: &str,
+        value: &[u8],
+        after: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<Vec<u8>>, StoreError> {
+        let keys = self.keys(partition)?;
+        let first = after.map_or(0, |n| n.saturating_add(1));
+        let mut found = Vec::new();
+        for n in (first..).take(limit.min(super::SCAN_ROWS_MAX)) {
+            match self.read(&keys, &layout::token(&keys, field, value, n))? {
+                Some(payload) => found.push(payload),
+                None => break,
+            }
+        }
+        Ok(found)
+    }
+    /// Events of the journal with their numbers, strictly after `after`.
+    pub fn journal(&self, after: Option<u64>, limit: usize) -> Result<Vec<(u64, JournalEvent)>, StoreError> {
+        let rows = self.list(Partition::Node, Table::Journal, b"", after, limit)?;
+        rows.into_iter().map(|(n, content)| Ok((n, JournalEvent::parse(n, &content)?))).collect()
+    }
+    /// Opens a blob for reading from any place.
+    pub fn blob_open(&self, partition: Partition, name: &[u8]) -> Result<BlobReader, StoreError> {
+        let keys = self.keys(partition)?;
+        let blob = BlobName(keys.blob_name(name));
+        let sealed = self.vault.open(blob)?.ok_or(StoreError::NoBlob(blob))?;
+        Ok(BlobReader(stream::open(keys.identity(), sealed)?))
+    }
+    /// Whether the partition has a blob of that name.
+    pub fn blob_exists(&self, partition: Partition, name: &[u8]) -> Result<bool, StoreError> {
+        self.vault.exists(self.blob_name(partition, name)?)
+    }
+    /// The last append, durable or not.
+    pub fn head(&self) -> Result<Position, StoreError> {
+        self.ledger.head()
+    }
+    /// The store's id: drawn when it was made.
+    pub fn store_id(&self) -> StoreId {
+        self.store
+    }
+    /// The keyring, to make, rotate and destroy partitions.
+    pub fn keyring(&self) -> &Arc<Keyring> {
+        &self.keyring
+    }
+    /// The engine, for checks.
+    pub(super) fn vault(&self) -> &Arc<dyn Vault> {
+        &self.vault
+    }
+
+    pub(super) fn keys(&self, partition: Partition) -> Result<Arc<PartitionKeys>, StoreError> {
+        Ok(self.keyring.keys(partition)?)
+    }
+    pub(super) fn read(&self, keys: &PartitionKeys, row: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        match self.ledger.get(row)? {
+            Some(sealed) => Ok(Some(value::open(keys, row, sealed)?)),
+            None => Ok(None),
+        }
+    }
+    pub(super) fn counter(&self, keys: &PartitionKeys, row: &[u8]) -> Result<u64, StoreError> {
+        match self.read(keys, row)? {
+            None => Ok(0),
+            Some(content) => match <[u8; 8]>::try_from(content.as_slice()) {
+                Ok(bytes) => Ok(u64::from_be_bytes(bytes)),
+                Err(_) => Err(value::SealError::Format { row: hex::encode(row) }.into()),
+            },
+        }
+    }
+    fn blob_name(&self, partition: Partition, name: &[u8]) -> Result<BlobName, StoreError> {
+        Ok(BlobName(self.keys(partition)?.blob_name(name)))
+    }
+}
+
+fn open_item(keys: &PartitionKeys, row: Vec<u8>, sealed: Vec<u8>) -> Result<(u64, Vec<u8>), StoreError> {
+    let content = value::open(keys, &row, sealed)?;
+    let counter = layout::counter_of(&row).ok_or_else(|| value::SealError::Format { row: hex::encode(&row) })?;
+    Ok((counter, content))
+}
+
+/// One event of the journal, with the digest over all events before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JournalEvent {
+    /// Running digest before this event; zero for the first.
+    pub before: [u8; 32],
+    /// The event as it was given.
+    pub event: Vec<u8>,
+}
+
+impl JournalEvent {
+    fn parse(n: u64, content: &[u8]) -> Result<Self, StoreError> {
+        let (before, event) = content.split_first_chunk::<32>().ok_or(StoreError::Broken { at: n })?;
+        Ok(Self { before: *before, event: event.to_vec() })
+    }
+    /// Running digest after this event: SHA-256(label, 0x00, digest before, event).
+    pub fn after(&self) -> [u8; 32] {
+        super::chain::finish(&[crate::seal::label::JOURNAL.as_bytes(), &[0], &self.before, &self.event])
+    }
+}
+
+/// A blob that is being written in clear and kept sealed.
+pub struct BlobWriter {
+    keys: Arc<PartitionKeys>,
+    stream: StreamWriter<Box<dyn VaultWriter>>,
+}
+
+impl BlobWriter {
+    /// Gives the blob its name within the partition. When this returns it is durable.
+    pub fn commit(self, name: &[u8]) -> Result<(), StoreError> {
+        let blob = BlobName(self.keys.blob_name(name));
+        self.stream.finish().map_err(io_error("finish a blob"))?.commit(blob)
+    }
+}
+
+impl Write for BlobWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.write(bytes)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
+/// A blob in clear, from any place. Bytes are released only when they are authentic.
+pub struct BlobReader(age::stream::StreamReader<io::BufReader<Box<dyn ReadSeek>>>);
+
+impl Read for BlobReader {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.0.read(bytes)
+    }
+}
+
+impl Seek for BlobReader {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.0.seek(to)
+    }
+}

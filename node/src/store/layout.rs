@@ -1,0 +1,146 @@
+//! Which rows there are: tables, their keys and values, and how row keys are made.
+//!
+//! ```text
+//! point    table u8 | HMAC(index key, ROW_POINT, table, logical key)[..16]             17 bytes
+//! list     table u8 | HMAC(index key, ROW_LIST, table, scope)[..16] | counter u64 BE   25 bytes
+//! counter  Counter  | HMAC(index key, ROW_COUNTER, table, scope)[..16]                 17 bytes
+//! index    Index    | HMAC(index key, ROW_INDEX, field, value, n as u64 BE)[..16]      17 bytes
+//! ```
+//!
+//! The index key is the partition's own, so no row key shows a partner, record, agreement or value,
+//! and the same logical key in two partitions makes two unrelated rows. What still shows: the table,
+//! how many rows it has, and which rows of a list belong together. Every value is sealed (`seal::value`).
+
+use crate::seal::{keyring::PartitionKeys, label};
+
+/// A table. The number is on disk: it never changes its meaning and is never used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Table {
+    /// Facts about the store itself. Point; key: a name; partition: node.
+    Meta = 1,
+    /// Next counter of each list, as 8 bytes BE. Written by `push` only.
+    Counter = 2,
+    /// Index tokens; value: what `index` was given, a record id for instance.
+    Index = 3,
+    /// Events of the node. List of scope ""; value: digest before it (32 bytes), then the event. Never changes.
+    Journal = 4,
+    /// Records by id. Point; key: record id.
+    Record = 10,
+    /// Records in order of arrival. List; scope: kind or the like; value: record id.
+    RecordList = 11,
+    /// Heads of a line. Point; key: line id.
+    Line = 12,
+    /// Attested batches. Point; key: batch id.
+    Batch = 13,
+    /// Review events of a record. List; scope: record id.
+    Review = 14,
+    /// Attachments by digest. Point; key: digest.
+    Attachment = 15,
+    /// What a record needs that never leaves: seed, position in its batch. Point; key: record id.
+    RecordSecret = 16,
+    /// Evidence numbers. Point; key: the number; value: record id.
+    EvidenceNumber = 17,
+    /// Where a record of ours stands at the release gate. Point; key: record id.
+    Gate = 18,
+    /// What an import made. Point; key: identity of the record within its collection.
+    Imported = 19,
+    /// Partners. Point; key: organisation id; partition: node.
+    Partner = 20,
+    /// Partners in order of introduction. List of scope ""; value: organisation id; partition: node.
+    PartnerList = 21,
+    /// Cards of a partner, oldest first. List; scope: organisation id; partition: node.
+    Card = 22,
+    /// Agreements. Point; key: agreement id.
+    Agreement = 30,
+    /// Agreements in order. List of scope "".
+    AgreementList = 31,
+    /// Versions of an agreement. List; scope: agreement id.
+    AgreementVersion = 32,
+    /// Decisions to withhold. List; scope: feed id.
+    Withholding = 33,
+    /// Entries of an outgoing feed. List; scope: feed id.
+    FeedOut = 40,
+    /// Signed runs of an outgoing feed. List; scope: feed id.
+    RunOut = 41,
+    /// Entries of an incoming feed. List; scope: feed id.
+    FeedIn = 42,
+    /// Countersigned runs of an incoming feed. List; scope: feed id.
+    RunIn = 43,
+    /// Where a feed or a driver of work stands. Point; key: feed id or a name.
+    Cursor = 44,
+    /// Releases. Point; key: record id and recipient.
+    Release = 45,
+    /// Bodies and disclosed slots as they were received. Point; key: record id.
+    Received = 46,
+    /// Withdrawn received records. Point; key: record id.
+    Withdrawn = 49,
+    /// What waits in an outgoing feed. List; scope: feed id.
+    Pending = 39,
+    /// Files to fetch. List of scope "wanted".
+    Wanted = 38,
+    /// Countersignatures of an outgoing feed. List; scope: feed id.
+    Receipt = 37,
+    /// Recalls and receipts. List; scope: agreement id.
+    Recall = 47,
+    /// Grants to release onward. Point; key: record id and recipient.
+    Grant = 48,
+    /// Alerts. List of scope "".
+    Alert = 50,
+    /// Trace requests and responses. List; scope: request id.
+    Trace = 51,
+    /// Checkpoints and cosignatures. List; scope: log origin.
+    Checkpoint = 52,
+    /// Users of this node. Point; key: name; partition: node.
+    User = 60,
+    /// Users in order. List of scope ""; partition: node.
+    UserList = 61,
+}
+
+/// Bytes of a keyed row name.
+const NAME_BYTES: usize = 16;
+
+/// Row key of a single value.
+pub fn point(keys: &PartitionKeys, table: Table, key: &[u8]) -> Vec<u8> {
+    row(table, keys.token(label::ROW_POINT, &[&[table as u8], key]))
+}
+
+/// Common part of the row keys of a list.
+pub fn list(keys: &PartitionKeys, table: Table, scope: &[u8]) -> Vec<u8> {
+    row(table, keys.token(label::ROW_LIST, &[&[table as u8], scope]))
+}
+
+/// Row key of a list's item.
+pub fn item(list: &[u8], counter: u64) -> Vec<u8> {
+    let mut key = Vec::with_capacity(list.len() + 8);
+    key.extend_from_slice(list);
+    key.extend_from_slice(&counter.to_be_bytes());
+    key
+}
+
+/// The counter at the end of an item's row key.
+pub fn counter_of(row: &[u8]) -> Option<u64> {
+    row.last_chunk::<8>().map(|counter| u64::from_be_bytes(*counter))
+}
+
+/// Row key of a list's next counter.
+pub fn counter(keys: &PartitionKeys, table: Table, scope: &[u8]) -> Vec<u8> {
+    row(Table::Counter, keys.token(label::ROW_COUNTER, &[&[table as u8], scope]))
+}
+
+/// Row key of the `n`-th occurrence of a value in a field; counted from 0.
+pub fn token(keys: &PartitionKeys, field: &str, value: &[u8], n: u64) -> Vec<u8> {
+    row(Table::Index, keys.token(label::ROW_INDEX, &[field.as_bytes(), value, &n.to_be_bytes()]))
+}
+
+fn row(table: Table, name: [u8; 32]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(1 + NAME_BYTES);
+    key.push(table as u8);
+    key.extend(name.iter().take(NAME_BYTES));
+    key
+}
+
+/// Whether a row, once written, never changes. The memory engine complains when one does.
+pub fn immutable(row: &[u8]) -> bool {
+    row.first() == Some(&(Table::Journal as u8))
+}

@@ -1,0 +1,346 @@
+//! What an agreement must keep before anybody signs it, and before it is compiled.
+//!
+//! [`check`] works on the canonical body, so it binds what partners propose as well as what is
+//! written here; `source` turns its findings into lines of the text. It refuses what cannot be
+//! enforced or would mislead: unknown slots, personal data that is not named, facts that leave by
+//! another field than the one that was coarsened, conditions that do not fit the schema.
+
+use crate::{
+    attribute::schema_digest,
+    compile::{Action, permit},
+    condition::validate,
+};
+use entente_protocol::{
+    agreement::{Agreement, Clause, Duty, Onward},
+    limits,
+    record::{
+        Shape, SlotSet,
+        kind::{Fact, Kind, Slot},
+    },
+};
+use std::{collections::BTreeSet, fmt};
+
+/// Most days, hours, queries or answers that a key may state: a hundred years in days.
+pub const COUNT_MAX: u32 = 36_500;
+const DAY_MS: u64 = 86_400_000;
+const PURPOSES_MAX: usize = 32;
+
+/// An agreement that is refused: the drafter's fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckFault {
+    /// The clause, by its place, or none for the agreement as a whole.
+    pub clause: Option<usize>,
+    /// The key, as the text names it.
+    pub key: String,
+    /// What is wrong.
+    pub what: String,
+    /// What to do.
+    pub fix: String,
+}
+
+impl fmt::Display for CheckFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(place) = self.clause {
+            write!(f, "clause {}, ", place + 1)?;
+        }
+        write!(f, "key `{}`: {}; {}", self.key, self.what, self.fix)
+    }
+}
+
+impl std::error::Error for CheckFault {}
+
+/// A withheld field that a condition reveals: a release says that the record meets the condition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reveal {
+    /// The clause's name.
+    pub clause: String,
+    /// The kind.
+    pub kind: Kind,
+    /// The field that the condition reads and the clause does not disclose.
+    pub field: &'static str,
+}
+
+/// An agreement that keeps every rule, and what people should know before they sign it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checked {
+    /// The agreement.
+    pub agreement: Agreement,
+    /// Withheld fields that conditions reveal.
+    pub reveals: Vec<Reveal>,
+}
+
+/// A fault without its place.
+type Fault = (String, String, String);
+
+fn fault(key: impl Into<String>, what: impl Into<String>, fix: impl Into<String>) -> Fault {
+    (key.into(), what.into(), fix.into())
+}
+
+/// Checks an agreement against every rule.
+pub fn check(agreement: Agreement) -> Result<Checked, CheckFault> {
+    let at = |clause| move |(key, what, fix)| CheckFault { clause, key, what, fix };
+    whole(&agreement).map_err(at(None))?;
+    let mut reveals = Vec::new();
+    for (place, clause) in agreement.clauses.iter().enumerate() {
+        let within = at(Some(place));
+        terms(&agreement, clause).map_err(within)?;
+        disclosures(clause).map_err(within)?;
+        personal(clause).map_err(within)?;
+        carried_facts(clause).map_err(within)?;
+        files(clause).map_err(within)?;
+        reveals.extend(condition(place, clause).map_err(within)?);
+    }
+    agreement.to_bytes().map_err(|e| at(None)(fault("", e.to_string(), "correct it")))?;
+    Ok(Checked { agreement, reveals })
+}
+
+/// Text that people sign shows what it says: no control characters, no direction overrides.
+fn readable(text: &str, max: usize) -> bool {
+    let misleads = |c: char| {
+        (c.is_control() && c != '\n' && c != '\t')
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    !text.trim().is_empty() && text.len() <= max && !text.chars().any(misleads)
+}
+
+fn name(key: &str, text: &str) -> Result<(), Fault> {
+    if readable(text, limits::NAME_BYTES_MAX) && !text.contains(['\n', '\t']) {
+        return Ok(());
+    }
+    let fix = format!("write one line of 1 to {} bytes without control or direction signs", limits::NAME_BYTES_MAX);
+    Err(fault(key, "the text is empty, too long or not readable", fix))
+}
+
+fn whole(agreement: &Agreement) -> Result<(), Fault> {
+    name("title", &agreement.title)?;
+    name("basis.text", &agreement.basis.text)?;
+    for party in &agreement.parties {
+        name("party.name", &party.name)?;
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if party.handle.is_empty() || party.handle.len() > 64 || !party.handle.chars().all(plain) {
+            let what = format!("`{}` is not a handle", party.handle.escape_debug());
+            return Err(fault("party.handle", what, "use small letters, digits and hyphens"));
+        }
+    }
+    if agreement.purposes.is_empty() || agreement.purposes.len() > PURPOSES_MAX {
+        return Err(fault("purposes", "no purpose, or too many", format!("state 1 to {PURPOSES_MAX}")));
+    }
+    agreement.purposes.iter().try_for_each(|purpose| name("purposes", purpose))?;
+    if agreement.schema != schema_digest() {
+        let what = format!("it was checked against the schema `{}`, and this is `{}`", agreement.schema, schema_digest());
+        return Err(fault("schema", what, "let every party run the same version, then draft the next version anew"));
+    }
+    for (key, time) in [("from", agreement.from), ("until", agreement.until)] {
+        if !time.0.is_multiple_of(DAY_MS) || time.date().len() != 10 {
+            return Err(fault(key, "it begins and ends with a day", "write the day as 2026-01-31"));
+        }
+    }
+    if agreement.version > u64::from(u32::MAX) {
+        return Err(fault("version", "out of range", "count versions from 1"));
+    }
+    if agreement.notice_days > COUNT_MAX {
+        return Err(fault("notice-days", "too long", format!("write at most {COUNT_MAX}")));
+    }
+    if agreement.lease_hours.is_some_and(|hours| hours == 0 || hours > COUNT_MAX) {
+        return Err(fault("lease-hours", "out of range", format!("write 1 to {COUNT_MAX}, or leave it out")));
+    }
+    Ok(())
+}
+
+fn terms(agreement: &Agreement, clause: &Clause) -> Result<(), Fault> {
+    name("name", &clause.name)?;
+    if clause.retention_days == 0 || clause.retention_days > COUNT_MAX {
+        let fix = format!("say for how many days the receiver keeps what it got, 1 to {COUNT_MAX}");
+        return Err(fault("retention-days", "out of range", fix));
+    }
+    if let Duty::AnswerTraces(count) | Duty::Match(count) = clause.duty
+        && (count == 0 || count > COUNT_MAX)
+    {
+        return Err(fault("duty", "out of range", format!("write 1 to {COUNT_MAX}")));
+    }
+    let mut to: Vec<_> = clause.to.clone();
+    to.sort_unstable();
+    to.dedup();
+    if to.len() != clause.to.len() {
+        return Err(fault("to", "a party stands twice", "name each receiver once"));
+    }
+    if let Onward::To(orgs) = &clause.onward {
+        let unique: BTreeSet<_> = orgs.iter().collect();
+        let known = orgs.iter().all(|org| agreement.party(*org).is_some() && *org != clause.from);
+        if orgs.is_empty() || unique.len() != orgs.len() || !known {
+            let fix = "name other parties than the giver, each once, or write \"never\" or \"with-grant\"";
+            return Err(fault("onward", "received records may go on to parties of the agreement only", fix));
+        }
+    }
+    Ok(())
+}
+
+fn disclosures(clause: &Clause) -> Result<(), Fault> {
+    let discloses = matches!(clause.duty, Duty::Release | Duty::Alert);
+    if !discloses {
+        let idle = clause.disclose.is_empty()
+            && clause.personal.is_empty()
+            && clause.files.is_empty()
+            && clause.carries.is_empty()
+            && clause.when.is_none()
+            && !clause.red;
+        let fix = "leave out disclose, personal, files, carries, when and red, or make it a clause of duty \"release\"";
+        return if idle { Ok(()) } else { Err(fault("duty", "a clause of this duty discloses nothing", fix)) };
+    }
+    if clause.disclose.is_empty() {
+        return Err(fault("disclose", "missing", "list for each kind the fields that are disclosed"));
+    }
+    if !clause.disclose.windows(2).all(|w| matches!(w, [a, b] if a.kind < b.kind)) {
+        return Err(fault("disclose", "kinds stand twice or out of order", "give each kind once, in the order of the table"));
+    }
+    for disclosure in &clause.disclose {
+        let key = format!("disclose.{}", disclosure.kind);
+        if disclosure.slots.is_empty() {
+            return Err(fault(key, "no field", "list the fields that are disclosed, or leave the kind out"));
+        }
+        if !disclosure.slots.windows(2).all(|w| w.first() < w.last()) {
+            return Err(fault(key, "a field stands twice", "name each field once"));
+        }
+        if let Some(slot) = disclosure.slots.iter().find(|s| disclosure.kind.slot_number(**s).is_none()) {
+            return Err(fault(key, format!("there is no slot {slot}"), "name fields of the kind"));
+        }
+    }
+    Ok(())
+}
+
+/// Disclosed slots with their kinds.
+fn disclosed(clause: &Clause) -> impl Iterator<Item = (Kind, &'static Slot)> {
+    clause.disclose.iter().flat_map(|d| d.slots.iter().filter_map(|n| Some((d.kind, d.kind.slot_number(*n)?))))
+}
+
+fn personal(clause: &Clause) -> Result<(), Fault> {
+    let mut named = BTreeSet::new();
+    for entry in &clause.personal {
+        name("personal", &entry.purpose)?;
+        if entry.retention_days == 0 || entry.retention_days > clause.retention_days {
+            let fix = format!("write 1 to {}, the clause's own", clause.retention_days);
+            return Err(fault("personal", "retention-days out of range", fix));
+        }
+        let slot = entry.kind.slot_number(entry.slot).filter(|slot| slot.personal);
+        let Some(slot) = slot else {
+            let what = format!("slot {} of `{}` is not personal data", entry.slot, entry.kind);
+            return Err(fault("personal", what, "leave it out"));
+        };
+        if !disclosed(clause).any(|(kind, s)| kind == entry.kind && s.number == slot.number) {
+            let what = format!("`{}` of `{}` is named but not disclosed", slot.name, entry.kind);
+            return Err(fault("personal", what, "disclose it or leave it out"));
+        }
+        if !named.insert((entry.kind, entry.slot)) {
+            return Err(fault("personal", format!("`{}` stands twice", slot.name), "name it once"));
+        }
+    }
+    match disclosed(clause).find(|(kind, slot)| slot.personal && !named.contains(&(*kind, slot.number))) {
+        None => Ok(()),
+        Some((kind, slot)) => Err(fault(
+            format!("disclose.{kind}"),
+            format!("`{}` is personal data", slot.name),
+            "name it in `personal` with purpose and retention-days, or leave it out",
+        )),
+    }
+}
+
+/// The finest rungs of a kind's ladders of a fact.
+fn tops(kind: Kind, fact: Fact) -> impl Iterator<Item = &'static Slot> {
+    kind.slots().filter(move |slot| slot.rung.is_some_and(|rung| rung.fact == fact && rung.level == 0))
+}
+
+/// The first finest rung of a fact, in any kind of the clause, that the clause does not disclose.
+fn coarsened(clause: &Clause, fact: Fact) -> Option<(Kind, &'static Slot)> {
+    clause.disclose.iter().find_map(|d| {
+        let shown = d.set();
+        tops(d.kind, fact).find(|slot| !shown.contains(slot.number)).map(|slot| (d.kind, slot))
+    })
+}
+
+/// A fact that is coarsened or withheld may not leave by another field that carries it.
+fn carried_facts(clause: &Clause) -> Result<(), Fault> {
+    let mut listed = BTreeSet::new();
+    for fact in &clause.carries {
+        if Fact::from_name(fact).is_none() || !listed.insert(fact.as_str()) {
+            let fix = format!("use each of {} at most once", Fact::ALL.map(Fact::name).join(", "));
+            return Err(fault("carries", format!("`{}` is unknown or stands twice", fact.escape_debug()), fix));
+        }
+    }
+    for (kind, slot) in disclosed(clause) {
+        for fact in slot.carries.iter() {
+            let key = format!("disclose.{kind}");
+            let carries = format!("`{}` may carry the {}", slot.name, fact.name());
+            if let Some((other, top)) = coarsened(clause, fact) {
+                let what = format!("{carries}, which the clause coarsens or withholds");
+                let fix = format!("disclose `{}` of `{other}` too, or leave `{}` out", top.name, slot.name);
+                return Err(fault(key, what, fix));
+            }
+            let stated = clause.disclose.iter().any(|d| tops(d.kind, fact).next().is_some());
+            if !stated && !listed.contains(fact.name()) {
+                let fix = format!("add \"{}\" to `carries`, or leave `{}` out", fact.name(), slot.name);
+                return Err(fault(key, format!("{carries}, and no field of the clause states it"), fix));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn files(clause: &Clause) -> Result<(), Fault> {
+    let attachment = Kind::Attachment;
+    let roles: &[&str] = match attachment.slot("role").map(|slot| slot.shape) {
+        Some(Shape::Code(roles)) => roles,
+        _ => &[],
+    };
+    let mut listed = BTreeSet::new();
+    if let Some(role) = clause.files.iter().find(|r| !roles.contains(&r.as_str()) || !listed.insert(r.as_str())) {
+        let what = format!("`{}` is no role of a file, or stands twice", role.escape_debug());
+        return Err(fault("files", what, format!("use each of {} at most once", roles.join(", "))));
+    }
+    let shown: SlotSet =
+        clause.disclose.iter().find(|d| d.kind == attachment).map(|d| d.set()).unwrap_or_default();
+    let shows = |field: &str| attachment.slot(field).is_some_and(|slot| shown.contains(slot.number));
+    if shows("content") != !clause.files.is_empty() || (shows("content") && !shows("role")) {
+        let fix = "give all or none: `files` says which files may be fetched, `content` proves them, `role` says which it is";
+        return Err(fault("files", "`files` and the fields `content` and `role` of `attachment` go together", fix));
+    }
+    if listed.contains("original") {
+        let own = ["taken", "place-point", "author", "camera"].into_iter().find(|field| !shows(field));
+        let other = [Fact::Place, Fact::Time].into_iter().find_map(|fact| coarsened(clause, fact));
+        let hidden = own.map(|field| (attachment, field)).or(other.map(|(kind, slot)| (kind, slot.name)));
+        if let Some((kind, field)) = hidden {
+            let what = format!("an original file tells place, time, author and device, and `{field}` of `{kind}` is withheld");
+            return Err(fault("files", what, "release \"stripped\" or \"thumbnail\" instead, or disclose that field"));
+        }
+    }
+    Ok(())
+}
+
+/// Validates the condition for every kind of the clause, and finds what it reveals.
+fn condition(place: usize, clause: &Clause) -> Result<Vec<Reveal>, Fault> {
+    let Some(when) = &clause.when else { return Ok(Vec::new()) };
+    let refuse = |what: String| fault("when", what, "correct the condition; AGREEMENTS.md lists what it may read");
+    if !readable(when, limits::CONDITION_BYTES_MAX) {
+        return Err(refuse("the condition is empty, too long or holds signs that mislead readers".to_owned()));
+    }
+    let mut reveals = Vec::new();
+    let to = clause.to.first().copied().ok_or_else(|| fault("to", "nobody", "name a receiver"))?;
+    let place = u16::try_from(place).map_err(|_| refuse("too many clauses".to_owned()))?;
+    for disclosure in &clause.disclose {
+        let kind = disclosure.kind;
+        let (policy, reads, _) =
+            permit(place, clause, Action::Release, to, kind).map_err(|e| refuse(e.to_string()))?;
+        validate(kind, &policy).map_err(|e| refuse(e.to_string()))?;
+        for slot in reads.into_iter().filter_map(|a| kind.slot_number(a.slot()?)) {
+            let withheld = !disclosure.set().contains(slot.number);
+            if slot.personal && withheld {
+                let what = format!("the condition would reveal `{}`, which is personal data", slot.name);
+                return Err(refuse(what));
+            }
+            let reveal = Reveal { clause: clause.name.clone(), kind, field: slot.name };
+            if withheld && !reveals.contains(&reveal) {
+                reveals.push(reveal);
+            }
+        }
+    }
+    Ok(reveals)
+}

@@ -1,0 +1,237 @@
+//! The decider: a question to a [`Clearance`], or what was received to an [`Acceptance`], or a reason.
+//!
+//! The only caller of both proof values' constructors. There is no error arm: what cannot be decided
+//! withholds. Checks run in the order of [`Reason::ALL`]; of several clauses that apply, the first in
+//! the agreement decides, so an agreement reads from the top.
+
+use crate::{
+    compile::{Action, Verdict},
+    disclose::{self, Disclosed},
+    handling, memo,
+    question::{Gate, Interval, Question, ReviewState},
+    reason::{Reason, Withheld},
+    set::{Covered, Governed, PartnerState, PolicySet, Slice},
+};
+use entente_protocol::{
+    agreement::Standing,
+    clearance::{Acceptance, Clearance, Terms},
+    id::{AgreementId, OrgId},
+    record::{Header, Verified, kind::Kind},
+    value::Value,
+};
+
+/// Now may not be known more roughly than this: one hour, in milliseconds.
+pub(crate) const NOW_WIDTH_MS_MAX: u64 = 3_600_000;
+
+/// A field that stays although the record goes, or would.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldWithheld {
+    /// The field's name.
+    pub field: &'static str,
+    /// Why it stays.
+    pub reason: Reason,
+}
+
+/// An answer for people: what would go and what stays, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explanation {
+    /// Why the record is withheld, if it is.
+    pub withheld: Option<Withheld>,
+    /// The name of the clause that decides, where one does.
+    pub clause: Option<String>,
+    /// Fields that go.
+    pub disclosed: Vec<&'static str>,
+    /// Fields that hold something and stay, where a clause applies.
+    pub fields_withheld: Vec<FieldWithheld>,
+    /// Whether the file may be fetched.
+    pub file: bool,
+}
+
+/// What a release comes to, before it is proved.
+struct Ruling<'a> {
+    governed: &'a Governed,
+    covered: &'a Covered,
+    disclosed: Disclosed,
+}
+
+impl PolicySet {
+    /// Decides about one release.
+    pub fn decide(&self, question: &Question<'_>) -> Result<Clearance, Withheld> {
+        let Ruling { governed, covered, disclosed } = self.rule(question)?;
+        if disclosed.slots.is_empty() {
+            return Err(Withheld { clause: Some(covered.place), ..Reason::NothingToDisclose.into() });
+        }
+        let agreement = &governed.in_force.agreement;
+        let until = handling::destroyed_from(&question.header.floor).into_iter().chain([agreement.until]).min();
+        Ok(Clearance::assertion(Terms {
+            record: question.record,
+            partner: question.partner,
+            agreement: agreement.id,
+            version: governed.in_force.digest,
+            clause: covered.place,
+            slots: disclosed.slots,
+            file: disclosed.file,
+            until,
+        }))
+    }
+
+    /// Says for one record and one partner what would go, what stays, and why.
+    pub fn explain(&self, question: &Question<'_>) -> Explanation {
+        let none = |withheld| Explanation {
+            withheld: Some(withheld),
+            clause: None,
+            disclosed: Vec::new(),
+            fields_withheld: Vec::new(),
+            file: false,
+        };
+        let Ruling { governed, covered, disclosed } = match self.rule(question) {
+            Ok(ruling) => ruling,
+            Err(withheld) => {
+                let clauses = self.agreement(question.agreement).map(|g| g.in_force.agreement.clauses.as_slice());
+                let clause = withheld.clause.and_then(|place| clauses?.get(usize::from(place)));
+                return Explanation { clause: clause.map(|c| c.name.clone()), ..none(withheld) };
+            }
+        };
+        let name = |slot| question.header.kind.slot_number(slot).map_or("", |s| s.name);
+        let withheld = disclosed.slots.is_empty();
+        let clause = governed.in_force.agreement.clauses.get(usize::from(covered.place));
+        Explanation {
+            withheld: withheld.then(|| Withheld { clause: Some(covered.place), ..Reason::NothingToDisclose.into() }),
+            clause: clause.map(|c| c.name.clone()),
+            disclosed: disclosed.slots.iter().map(name).collect(),
+            fields_withheld: disclosed
+                .withheld
+                .iter()
+                .map(|(slot, reason)| FieldWithheld { field: name(*slot), reason: *reason })
+                .collect(),
+            file: disclosed.file,
+        }
+    }
+
+    /// Decides about one record that a partner sent. More than any one clause permits is refused: it
+    /// protects the sender as well as us. Conditions are the sender's: we do not see all that they read.
+    pub fn accept(
+        &self,
+        from: OrgId,
+        agreement: AgreementId,
+        verified: &Verified,
+        now: Interval,
+    ) -> Result<Acceptance, Withheld> {
+        let header = verified.header();
+        self.governing(from, agreement, now)?;
+        if header.originator != from {
+            return Err(Reason::OnwardWithoutGrant.into());
+        }
+        handling::binds_holders(&header.floor, now, &self.accredited)?;
+        let slice = self.slices.get(&(Action::Accept, from, agreement, header.kind)).ok_or(Reason::KindNotCovered)?;
+        let carrying = self.applying(slice, header, &|slot| verified.value(slot).cloned())?;
+        if verified.shown().is_empty() {
+            return Err(Reason::NothingToDisclose.into());
+        }
+        if !carrying.iter().any(|covered| permits_shown(covered, verified)) {
+            return Err(Reason::OverDisclosed.into());
+        }
+        Ok(Acceptance::assertion(verified.id(), from, agreement))
+    }
+
+    fn rule<'a>(&'a self, question: &Question<'_>) -> Result<Ruling<'a>, Withheld> {
+        let header = question.header;
+        let governed = self.governing(question.partner, question.agreement, question.now)?;
+        if header.originator != self.own {
+            return Err(Reason::OnwardWithoutGrant.into());
+        }
+        passes_gate(question.gate)?;
+        handling::binds_release(&header.floor, question.now, &self.accredited)?;
+        let key = (Action::Release, question.partner, question.agreement, header.kind);
+        let slice = self.slices.get(&key).ok_or(Reason::KindNotCovered)?;
+        let carrying = self.applying(slice, header, question.values)?;
+        let covered = *carrying.first().ok_or(Reason::TlpRed)?;
+        Ok(Ruling { governed, covered, disclosed: disclose::disclose(covered, question) })
+    }
+
+    /// The agreement, if it governs sharing between us and this partner now.
+    fn governing(&self, partner: OrgId, agreement: AgreementId, now: Interval) -> Result<&Governed, Reason> {
+        let governed = self.agreements.get(&agreement).ok_or(Reason::NoAgreement)?;
+        let body = &governed.in_force.agreement;
+        if partner == self.own || body.party(partner).is_none() || body.party(self.own).is_none() {
+            return Err(Reason::NotAParty);
+        }
+        match self.partners.get(&partner) {
+            None => return Err(Reason::PartnerUnknown),
+            Some(PartnerState::Suspended) => return Err(Reason::PartnerSuspended),
+            Some(PartnerState::Active) => {}
+        }
+        match governed.standing {
+            Standing::Ended => return Err(Reason::Ended),
+            Standing::Suspended => return Err(Reason::Suspended),
+            Standing::Active => {}
+        }
+        if !now.confirmed {
+            return Err(Reason::ClockUncertain);
+        }
+        if now.late.0.checked_sub(now.early.0).is_none_or(|width| width > NOW_WIDTH_MS_MAX) {
+            return Err(Reason::ClockTooWide);
+        }
+        // The stricter end of now on either side.
+        if now.early < body.from {
+            return Err(Reason::NotInForceYet);
+        }
+        if now.late >= body.until {
+            return Err(Reason::Expired);
+        }
+        Ok(governed)
+    }
+
+    /// The clauses that apply to a record and may carry it, in order; never empty.
+    fn applying<'a>(
+        &self,
+        slice: &'a Slice,
+        header: &Header,
+        values: &dyn Fn(u8) -> Option<Value>,
+    ) -> Result<Vec<&'a Covered>, Withheld> {
+        let given = slice.engine.load(header, values);
+        let verdict = match &self.memo {
+            Some(memo) => memo.verdict(memo::key(slice.number, &given), || slice.engine.judge(&given)),
+            None => slice.engine.judge(&given),
+        };
+        let red_line = |reason: Reason, place: usize| Withheld {
+            red_line: self.red_lines.get(place).map(|line| line.name().to_owned()),
+            ..reason.into()
+        };
+        let places = match verdict {
+            Verdict::Clauses(places) => places,
+            Verdict::NoClause { absent: true } => return Err(Reason::FieldAbsent.into()),
+            Verdict::NoClause { absent: false } => return Err(Reason::ConditionNotMet.into()),
+            Verdict::RedLine(place) => return Err(red_line(Reason::RedLine, place)),
+            Verdict::RedLineError(place) => return Err(red_line(Reason::RedLineError, place)),
+            Verdict::ClauseError(place) => {
+                return Err(Withheld { clause: Some(place), ..Reason::ConditionError.into() });
+            }
+        };
+        let red = handling::is_red(&header.floor);
+        let carrying: Vec<&Covered> =
+            slice.clauses.iter().filter(|c| places.contains(&c.place) && (c.red || !red)).collect();
+        if carrying.is_empty() { Err(Reason::TlpRed.into()) } else { Ok(carrying) }
+    }
+}
+
+/// Review first, then the release by a person. Both are needed.
+fn passes_gate(gate: Gate) -> Result<(), Reason> {
+    match gate.review {
+        ReviewState::Refuted => Err(Reason::GateRefuted),
+        ReviewState::Draft if gate.required > ReviewState::Draft => Err(Reason::GateDraft),
+        review if review < gate.required => Err(Reason::GateReview),
+        _ if !gate.released => Err(Reason::GateNotReleased),
+        _ => Ok(()),
+    }
+}
+
+/// Whether one clause permits every field that was shown.
+fn permits_shown(covered: &Covered, verified: &Verified) -> bool {
+    let kind = verified.header().kind;
+    let role = disclose::role_slot().filter(|_| kind == Kind::Attachment).and_then(|slot| verified.value(slot));
+    verified.shown().iter().all(|number| {
+        kind.slot_number(number).is_some_and(|slot| disclose::named(covered, slot).is_ok())
+            && (!disclose::is_content(kind, number) || disclose::file_released(covered, role))
+    })
+}

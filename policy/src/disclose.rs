@@ -1,0 +1,83 @@
+//! Which fields of a record a clause lets go, and why each other one stays.
+//!
+//! The decider calls it once a clause applies. Default deny, field by field.
+
+use crate::{question::Question, reason::Reason, set::Covered};
+use entente_protocol::{
+    record::{
+        Shape, SlotSet,
+        kind::{Kind, Slot},
+    },
+    value::Value,
+};
+
+/// What a clause lets go of one record.
+#[derive(Debug)]
+pub(crate) struct Disclosed {
+    pub(crate) slots: SlotSet,
+    /// Whether the file of an attachment may be fetched.
+    pub(crate) file: bool,
+    /// Slots that hold something and stay, by rising number.
+    pub(crate) withheld: Vec<(u8, Reason)>,
+}
+
+/// Decides for every slot that holds something.
+pub(crate) fn disclose(covered: &Covered, question: &Question<'_>) -> Disclosed {
+    let kind = question.header.kind;
+    let mut disclosed = Disclosed { slots: SlotSet::EMPTY, file: false, withheld: Vec::new() };
+    for number in question.present.iter() {
+        let fate = match kind.slot_number(number) {
+            None => Err(Reason::SlotNotNamed),
+            Some(slot) => named(covered, slot).and_then(|()| released(covered, question, slot)),
+        };
+        match fate {
+            Ok(()) => disclosed.slots = disclosed.slots.with(number),
+            Err(reason) => disclosed.withheld.push((number, reason)),
+        }
+    }
+    disclosed.file = kind == Kind::Attachment && disclosed.slots.iter().any(|n| is_content(kind, n));
+    disclosed
+}
+
+/// Whether the clause names a slot, and personal data in the way that personal data asks for.
+pub(crate) fn named(covered: &Covered, slot: &Slot) -> Result<(), Reason> {
+    if !covered.slots.contains(slot.number) {
+        return Err(Reason::SlotNotNamed);
+    }
+    if slot.personal && !covered.personal.contains(slot.number) {
+        return Err(Reason::SlotPersonal);
+    }
+    Ok(())
+}
+
+/// Whether the clause releases files of a role.
+pub(crate) fn file_released(covered: &Covered, role: Option<&Value>) -> bool {
+    role.and_then(Value::as_text).is_some_and(|role| covered.files.iter().any(|listed| listed == role))
+}
+
+/// The slot that says which role an attachment's file has.
+pub(crate) fn role_slot() -> Option<u8> {
+    Kind::Attachment.slot("role").map(|slot| slot.number)
+}
+
+/// Whether a slot holds what proves a file, given only with leave to fetch it.
+pub(crate) fn is_content(kind: Kind, number: u8) -> bool {
+    kind.slot_number(number).is_some_and(|slot| slot.shape == Shape::Content)
+}
+
+fn released(covered: &Covered, question: &Question<'_>, slot: &Slot) -> Result<(), Reason> {
+    let value = |number| (question.values)(number);
+    if slot.shape == Shape::Content && !file_released(covered, role_slot().and_then(value).as_ref()) {
+        return Err(Reason::SlotFile);
+    }
+    let refers = match slot.shape {
+        // A contested flag may name the record that answers it.
+        Shape::Contest => value(slot.number).is_none_or(|v| v.member("reply").is_some()),
+        Shape::Digest => slot.name == "supersedes",
+        shape => shape.refers(),
+    };
+    if refers && !question.referable.contains(slot.number) {
+        return Err(Reason::SlotReference);
+    }
+    Ok(())
+}

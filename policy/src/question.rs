@@ -1,0 +1,68 @@
+//! The question that the decider answers: one record, one partner, one agreement, now.
+//!
+//! The node fills it in from its ledger; nothing here reads a clock or a store.
+
+use entente_protocol::{
+    id::{AgreementId, OrgId, RecordId},
+    record::{Header, SlotSet},
+    time::UnixMillis,
+    value::Value,
+};
+
+/// What reviewers have said of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ReviewState {
+    /// Imported; nobody has looked at it.
+    Draft,
+    /// Looked at by one person.
+    Reviewed,
+    /// Verified.
+    Verified,
+    /// Found to be wrong. Always withheld, whatever the organisation asks for.
+    Refuted,
+}
+
+/// Where a record stands at the release gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gate {
+    /// The record's review.
+    pub review: ReviewState,
+    /// What the organisation asks for, at least.
+    pub required: ReviewState,
+    /// Whether a person has released this record (an amendment needs its own release).
+    pub released: bool,
+}
+
+/// Now, as far as it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Interval {
+    /// It is not earlier than this.
+    pub early: UnixMillis,
+    /// It is not later than this.
+    pub late: UnixMillis,
+    /// Whether a partner's signed time, or a named user, confirms it.
+    pub confirmed: bool,
+}
+
+/// May this record go to this partner under this agreement, and which fields of it?
+#[derive(Clone, Copy)]
+pub struct Question<'a> {
+    /// The record.
+    pub record: RecordId,
+    /// Its header.
+    pub header: &'a Header,
+    /// Its values by slot; asked only for what a policy reads.
+    pub values: &'a dyn Fn(u8) -> Option<Value>,
+    /// Slots that hold something.
+    pub present: SlotSet,
+    /// Where it stands at the release gate.
+    pub gate: Gate,
+    /// Reference slots, `supersedes` among them, whose every target was released to this partner under this agreement.
+    pub referable: SlotSet,
+    /// Who would receive it.
+    pub partner: OrgId,
+    /// Under which agreement.
+    pub agreement: AgreementId,
+    /// Now.
+    pub now: Interval,
+}

@@ -1,1 +1,0 @@
-//! Sessions through the real thing.

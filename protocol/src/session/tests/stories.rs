@@ -1,0 +1,276 @@
+//! What two nodes go through together: sharing, cuts, older stores, forks, suspensions.
+
+use super::model::{NOW, Node, connect, converged, weather};
+use crate::{
+    agreement::{Standing, StandingNotice},
+    feed::{
+        Run,
+        testing::{Sender, feed_key, key, org},
+    },
+    id::AgreementId,
+    session::{
+        CloseCode, Event, Lane, Message, Notice, Role, SendError,
+        pair::{Outcome, Pair, Shell, Side, Weather},
+    },
+    time::UnixMillis,
+};
+
+fn names(pair: &Pair) -> Vec<&'static str> {
+    pair.log().iter().map(|s| Message::from_bytes(s.lane, &s.content).unwrap().name()).collect()
+}
+
+#[test]
+fn both_directions_arrive_whatever_overtakes_what() {
+    for seed in 1..40 {
+        let (mut left, mut right) = (Node::new(1, 2, 11), Node::new(2, 1, 3));
+        let (_, outcome) = connect(&mut left, &mut right, weather(seed));
+        assert_eq!(outcome, Outcome::Quiet, "seed {seed}");
+        assert!(converged(&left, &right) && converged(&right, &left), "seed {seed}");
+    }
+}
+
+#[test]
+fn equal_feeds_cost_one_round_trip() {
+    let (mut left, mut right) = (Node::new(1, 2, 4), Node::new(2, 1, 2));
+    connect(&mut left, &mut right, weather(1));
+    assert!(converged(&left, &right) && converged(&right, &left));
+    let (pair, outcome) = connect(&mut left, &mut right, weather(2));
+    assert_eq!(outcome, Outcome::Quiet);
+    let mut said = names(&pair);
+    said.sort_unstable();
+    assert_eq!(said, ["agreements", "agreements", "heads", "heads", "hello", "hello"]);
+}
+
+#[test]
+fn cut_after_every_frame_loses_nothing_and_applies_nothing_twice() {
+    let frames = {
+        let (mut left, mut right) = (Node::new(1, 2, 5), Node::new(2, 1, 3));
+        connect(&mut left, &mut right, weather(1)).0.delivered()
+    };
+    for seed in 1..6 {
+        for first in 0..=frames {
+            let (mut left, mut right) = (Node::new(1, 2, 5), Node::new(2, 1, 3));
+            // Cut twice, at different places, then leave it alone.
+            for cut in [first, frames - first] {
+                let cut = Weather { cut_after: Some(cut), ..weather(seed) };
+                let (_, outcome) = connect(&mut left, &mut right, cut);
+                assert!(matches!(outcome, Outcome::Cut | Outcome::Quiet));
+                for (from, to) in [(&left, &right), (&right, &left)] {
+                    let held = to.held.get(&from.feed()).map_or(0, |h| h.cursor.length);
+                    assert!(from.acknowledged <= held, "acknowledged and not held: seed {seed}, cut {first}");
+                }
+            }
+            let (_, outcome) = connect(&mut left, &mut right, weather(seed));
+            assert_eq!(outcome, Outcome::Quiet);
+            assert!(converged(&left, &right) && converged(&right, &left), "seed {seed}, cut {first}");
+        }
+    }
+}
+
+#[test]
+fn a_frame_that_comes_twice_is_never_applied_twice() {
+    let (mut left, mut right) = (Node::new(1, 2, 5), Node::new(2, 1, 3));
+    let frames = connect(&mut left, &mut right, weather(1)).0.delivered();
+    for repeat in 0..frames {
+        let (mut left, mut right) = (Node::new(1, 2, 5), Node::new(2, 1, 3));
+        let twice = Weather { repeat: Some(repeat), ..weather(1) };
+        // Either harmless or a fault; what is held is a prefix in any case.
+        connect(&mut left, &mut right, twice);
+        for (from, to) in [(&left, &right), (&right, &left)] {
+            let applied = to.held.get(&from.feed()).map_or(&[][..], |h| &h.applied);
+            assert!(from.sender.hashes(0..from.sender.entries.len()).starts_with(applied), "repeat {repeat}");
+        }
+        let (_, outcome) = connect(&mut left, &mut right, weather(1));
+        assert_eq!(outcome, Outcome::Quiet);
+        assert!(converged(&left, &right) && converged(&right, &left), "repeat {repeat}");
+    }
+}
+
+#[test]
+fn a_lower_cursor_is_served_again_and_un_acknowledges_nothing() {
+    let (mut left, mut right) = (Node::new(1, 2, 6), Node::new(2, 1, 0));
+    connect(&mut left, &mut right, weather(1));
+    assert!(converged(&left, &right));
+    // The receiver comes back from a backup that holds one run.
+    let held = right.held.get_mut(&left.feed()).unwrap();
+    (held.cursor, held.applied) = (left.sender.cursor(2), left.sender.hashes(0..2));
+    held.receipts.truncate(1);
+    let mut acknowledged = vec![];
+    let mut pair = Pair::new(left.session(Role::Dialer), right.session(Role::Acceptor), NOW, weather(3));
+    struct Watch<'a>(&'a mut Node, &'a mut Vec<u64>);
+    impl Shell for Watch<'_> {
+        fn event(&mut self, session: &mut crate::session::Session, event: Event, now: UnixMillis) {
+            self.0.event(session, event, now);
+            self.1.push(self.0.acknowledged);
+        }
+        fn pump(&mut self, session: &mut crate::session::Session, now: UnixMillis) {
+            self.0.pump(session, now);
+        }
+    }
+    let outcome = pair.run(&mut Watch(&mut left, &mut acknowledged), &mut right);
+    assert_eq!(outcome, Outcome::Quiet);
+    assert!(acknowledged.iter().all(|length| *length == 6), "{acknowledged:?}");
+    assert!(converged(&left, &right));
+    assert_eq!(names(&pair).iter().filter(|n| **n == "run").count(), 2);
+}
+
+#[test]
+fn a_sender_whose_store_is_older_sends_nothing() {
+    let (mut left, mut right) = (Node::new(1, 2, 6), Node::new(2, 1, 0));
+    connect(&mut left, &mut right, weather(1));
+    left.runs.truncate(1);
+    let (pair, outcome) = connect(&mut left, &mut right, weather(1));
+    assert_eq!(outcome, Outcome::Quiet);
+    assert!(!names(&pair).contains(&"run"));
+    assert_eq!(right.held[&left.feed()].cursor.length, 6);
+}
+
+/// Two nodes whose feed from left to right has two histories after the first run.
+fn forked() -> (Node, Node) {
+    let (mut left, mut right) = (Node::new(1, 2, 4), Node::new(2, 1, 0));
+    connect(&mut left, &mut right, weather(1));
+    let mut other = Sender::new(feed_key(1, 2, 9), 4);
+    [0, 1, 3, 2].into_iter().for_each(|at| other.release(at, &[8]));
+    left.runs = vec![other.run(0..2), other.run(2..4)];
+    left.sender = other;
+    (left, right)
+}
+
+#[test]
+fn two_digests_at_one_length_stop_the_feed_on_both_sides() {
+    let (mut left, mut right) = forked();
+    let held = right.held[&left.feed()].cursor;
+    let mut pair = Pair::new(left.session(Role::Dialer), right.session(Role::Acceptor), NOW, weather(1));
+    assert_eq!(pair.run(&mut left, &mut right), Outcome::Quiet);
+    assert_eq!((left.forks, right.forks), (1, 1));
+    assert_eq!(right.held[&left.feed()].cursor, held);
+    assert!(!names(&pair).contains(&"run"));
+    let refused = pair.session(Side::Left).send_run(left.runs[1].clone());
+    assert_eq!(refused, Err(SendError::Stopped));
+}
+
+#[test]
+fn a_fork_below_the_head_is_found_by_comparing() {
+    let (mut left, mut right) = forked();
+    let mut longer = Sender::new(feed_key(1, 2, 9), 6);
+    [0, 1, 3, 2, 4, 5].into_iter().for_each(|at| longer.release(at, &[8]));
+    left.runs = vec![longer.run(0..2), longer.run(2..4), longer.run(4..6)];
+    left.sender = longer;
+    let (pair, outcome) = connect(&mut left, &mut right, weather(1));
+    assert_eq!(outcome, Outcome::Quiet);
+    assert!(!names(&pair).contains(&"run"));
+}
+
+#[test]
+fn a_suspension_overtakes_everything_queued() {
+    let (mut left, mut right) = (Node::new(1, 2, 6), Node::new(2, 1, 0));
+    let mut pair = Pair::new(left.session(Role::Dialer), right.session(Role::Acceptor), NOW, weather(1));
+    left.runs.clear();
+    assert_eq!(pair.run(&mut left, &mut right), Outcome::Quiet);
+    let left_full = Node::new(1, 2, 6);
+    let session = pair.session(Side::Left);
+    for run in &left_full.runs {
+        session.send_run(run.clone()).unwrap();
+    }
+    session.send_card(vec![1]).unwrap();
+    let (lane, first) = session.poll_frame().unwrap();
+    assert_eq!((lane, Message::from_bytes(lane, &first).unwrap().name()), (Lane::Control, "card"));
+    assert_eq!(session.poll_frame().unwrap().0, Lane::Records);
+    session.send_proposal(vec![2]).unwrap();
+    let notice = StandingNotice {
+        time: NOW,
+        party: org(1),
+        counter: 1,
+        standing: Standing::Suspended,
+        agreement: AgreementId::from_bytes([9; 16]),
+    };
+    assert_eq!(session.send_standing(notice.sign(&key(1)).unwrap()), Ok(2));
+    let rest: Vec<&str> = std::iter::from_fn(|| session.poll_frame())
+        .map(|(lane, bytes)| Message::from_bytes(lane, &bytes).unwrap().name())
+        .collect();
+    assert_eq!(rest, ["standing", "proposal"]);
+    // The feed goes on where the last run that was sent ended.
+    assert_eq!(session.next(left_full.feed()), Some(left_full.sender.cursor(2)));
+    assert_eq!(session.window(left_full.feed()), 3);
+    // Another agreement's runs, and an active standing, leave the queue alone.
+    session.send_run(left_full.runs[1].clone()).unwrap();
+    assert_eq!(session.withdraw_queued(AgreementId::from_bytes([8; 16])), 0);
+    let active = StandingNotice { standing: Standing::Active, counter: 2, ..notice };
+    assert_eq!(session.send_standing(active.sign(&key(1)).unwrap()), Ok(0));
+}
+
+#[test]
+fn the_window_bounds_what_is_in_flight() {
+    let (mut left, mut right) = (Node::new(1, 2, 12), Node::new(2, 1, 0));
+    let runs = std::mem::take(&mut left.runs);
+    let mut pair = Pair::new(left.session(Role::Dialer), right.session(Role::Acceptor), NOW, weather(1));
+    pair.run(&mut left, &mut right);
+    let session = pair.session(Side::Left);
+    assert_eq!(session.send_run(runs[1].clone()), Err(SendError::OutOfPlace { next: 0 }));
+    for run in runs.iter().take(4) {
+        session.send_run(run.clone()).unwrap();
+    }
+    assert_eq!(session.window(left.feed()), 0);
+    assert_eq!(session.send_run(runs[4].clone()), Err(SendError::WindowFull));
+    left.runs = runs;
+    assert_eq!(pair.run(&mut left, &mut right), Outcome::Quiet);
+    assert!(converged(&left, &right));
+}
+
+#[test]
+fn no_run_before_the_partner_has_shown_its_head() {
+    let left = Node::new(1, 2, 2);
+    let mut session = left.session(Role::Dialer);
+    assert_eq!(session.send_run(left.runs[0].clone()), Err(SendError::NotReady));
+    // A partner that does not accept the feed never shows a head of it.
+    let (mut left, mut right) = (Node::new(1, 2, 2), Node::new(2, 1, 0));
+    right.accepts.clear();
+    let mut pair = Pair::new(left.session(Role::Dialer), right.session(Role::Acceptor), NOW, weather(1));
+    assert_eq!(pair.run(&mut left, &mut right), Outcome::Quiet);
+    assert_eq!(pair.session(Side::Left).send_run(left.runs[0].clone()), Err(SendError::NotShown));
+    assert!(!names(&pair).contains(&"run"));
+}
+
+#[test]
+fn the_other_messages_arrive_and_closing_is_told() {
+    let (mut left, mut right) = (Node::new(1, 2, 0), Node::new(2, 1, 0));
+    let mut pair = Pair::new(left.session(Role::Dialer), right.session(Role::Acceptor), NOW, weather(1));
+    pair.run(&mut left, &mut right);
+    let session = pair.session(Side::Left);
+    session.send_notice(Notice { kind: 3, content: vec![4] }).unwrap();
+    session.send_card(vec![1]).unwrap();
+    session.send_proposal(vec![2]).unwrap();
+    assert_eq!(pair.run(&mut left, &mut right), Outcome::Quiet);
+    assert_eq!(right.seen, ["notice", "card", "proposal"]);
+    pair.session(Side::Left).close(CloseCode::SHUTDOWN);
+    assert_eq!(pair.run(&mut left, &mut right), Outcome::Quiet);
+    assert_eq!(left.closed, Some(Event::Closed { code: CloseCode::SHUTDOWN, by_peer: false }));
+    assert_eq!(right.closed, Some(Event::Closed { code: CloseCode::SHUTDOWN, by_peer: true }));
+    assert!(pair.session(Side::Right).is_closed());
+    assert_eq!(pair.session(Side::Right).send_card(vec![]), Err(SendError::NotReady));
+}
+
+#[test]
+fn a_run_from_an_earlier_session_is_known_and_not_applied() {
+    let (mut left, mut right) = (Node::new(1, 2, 2), Node::new(2, 1, 0));
+    let (first, _) = connect(&mut left, &mut right, weather(1));
+    let replayed = first.log().iter().find(|s| s.lane == Lane::Records).unwrap().clone();
+    let (mut second, _) = connect(&mut left, &mut right, weather(1));
+    second.session(Side::Right).handle_frame(Lane::Records, &replayed.content, NOW).unwrap();
+    assert_eq!(second.run(&mut left, &mut right), Outcome::Quiet);
+    assert_eq!(right.seen, ["held"]);
+    assert_eq!(right.held[&left.feed()].applied.len(), 2);
+}
+
+#[test]
+fn a_forged_run_closes_with_its_code_and_nothing_is_kept() {
+    let (mut left, mut right) = (Node::new(1, 2, 2), Node::new(2, 1, 0));
+    let run = Run::danger_unverified(&left.runs[0].run).unwrap();
+    left.runs[0].run = run.sign(&key(3)).unwrap();
+    let (_, outcome) = connect(&mut left, &mut right, weather(1));
+    assert_eq!(outcome, Outcome::Quiet);
+    assert_eq!(right.held[&left.feed()].applied.len(), 0);
+    assert_eq!(right.closed, Some(Event::Closed { code: CloseCode::RUN, by_peer: false }));
+    assert_eq!(left.closed, Some(Event::Closed { code: CloseCode::RUN, by_peer: true }));
+    assert_eq!(left.acknowledged, 0);
+}

@@ -1,0 +1,120 @@
+#!/usr/bin/env bash
+# The gate. What passes here may be merged; nothing else decides.
+#
+# Works from a fresh clone on a fresh Debian, as root or with sudo, and ends at the first step that fails.
+# Budget: 40 minutes on two cores with nothing built yet. Say `CARGO_TARGET_DIR=... tests/check.sh` to build elsewhere.
+#
+# Vectors and real tables that may not be copied into the repository are read from ENTENTE_TEST_DATA, or from a
+# folder `shared` beside the repository. Where neither is at hand, the tests that need them say `skipped:`,
+# and the closing lines repeat each of them: skipped is not passed.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+root=$PWD
+
+say() { printf '%s\n' "$*"; }
+
+current="preparation"
+skipped=()
+closing() {
+    local code=$?
+    say
+    if [ "${#skipped[@]}" -gt 0 ]; then printf '%s\n' "${skipped[@]}"; fi
+    if [ "$code" -eq 0 ]; then
+        say "the gate passed in ${SECONDS} s"
+    else
+        say "the gate FAILED at \"$current\" after ${SECONDS} s"
+    fi
+}
+trap closing EXIT
+
+# step NAME COMMAND...: a heading, the command, the time it took.
+step() {
+    current=$1
+    shift
+    local begun=$SECONDS
+    say
+    say "== $current"
+    "$@"
+    say "-- $current: $((SECONDS - begun)) s"
+}
+
+skip() {
+    say
+    say "== $1"
+    say "skipped: $2"
+    skipped+=("skipped: $1: $2")
+}
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo "$@"
+    else
+        say "this needs root and there is no sudo; run as root: $*"
+        return 1
+    fi
+}
+
+# need COMMAND PACKAGE...: installs Debian packages where the command is missing, and only there.
+need() {
+    local command=$1
+    shift
+    if command -v "$command" >/dev/null; then return; fi
+    if ! command -v apt-get >/dev/null; then
+        say "\`$command\` is missing; install it (on Debian: $*)"
+        return 1
+    fi
+    as_root apt-get update -q
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@"
+}
+
+prepare() {
+    need cc build-essential
+    if ! command -v cargo >/dev/null && [ -x "$HOME/.cargo/bin/cargo" ]; then export PATH="$HOME/.cargo/bin:$PATH"; fi
+    need cargo rustup ca-certificates
+    # rust-toolchain.toml names the compiler; rustup may have been told not to fetch it by itself.
+    if ! cargo --version 2>/dev/null || ! cargo fmt --version >/dev/null 2>&1 || ! cargo clippy --version >/dev/null 2>&1; then
+        local channel
+        channel=$(sed -n 's/^channel = "\(.*\)"$/\1/p' rust-toolchain.toml)
+        rustup toolchain install "$channel" --profile minimal --component rustfmt --component clippy
+        cargo --version
+    fi
+    if [ -n "${ENTENTE_TEST_DATA:-}" ]; then
+        ENTENTE_TEST_DATA=$(cd "$ENTENTE_TEST_DATA" && pwd)
+        export ENTENTE_TEST_DATA
+    elif [ -d "$root/../shared" ]; then
+        ENTENTE_TEST_DATA=$(cd "$root/../shared" && pwd)
+        export ENTENTE_TEST_DATA
+    fi
+}
+
+# Passing tests are silent unless asked; asked, they say what they skipped.
+log=${CARGO_TARGET_DIR:-$root/target}/check/tests.log
+run_tests() {
+    mkdir -p "$(dirname "$log")"
+    cargo test --workspace --locked -- --show-output 2>&1 | tee "$log"
+}
+
+run_docs() {
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+}
+
+step "preparation" prepare
+if [ -z "${ENTENTE_TEST_DATA:-}" ]; then skip "test data" "no test data"; fi
+step "format" cargo fmt --all --check
+step "lints, zero warnings" cargo clippy --workspace --all-targets --locked -- -D warnings
+step "tests" run_tests
+while IFS= read -r line; do skipped+=("$line"); done < <(grep -h '^skipped:' "$log" | sort -u)
+step "documentation, zero warnings" run_docs
+if cargo deny --version >/dev/null 2>&1; then
+    step "dependencies: bans, licences, sources" cargo deny --locked check bans licenses sources
+    if [ -d "${CARGO_HOME:-$HOME/.cargo}/advisory-dbs" ]; then
+        step "dependencies: advisories" cargo deny --locked check --disable-fetch advisories
+    else
+        skip "dependencies: advisories" "no advisory database is at hand"
+    fi
+else
+    # The system tests have read deny.toml's lists against the resolved graph all the same.
+    skip "dependencies" "cargo-deny is not at hand"
+fi
