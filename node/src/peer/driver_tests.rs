@@ -227,12 +227,13 @@ async fn files_are_fetched_resumed_refused_and_checked() -> Fallible {
     far.next().await;
     let connection = near.peers.links.connection(b.id).ok_or("connected")?;
 
-    let kept = fetch(&connection, request(3, 0), far.content, Kept::default()).await?;
+    let (kept, list) = fetch(&connection, request(3, 0), far.content, Kept::default()).await?;
+    assert_eq!((list.content(), list.chunks()), (far.content, far.model.chunks.as_slice()));
     assert_eq!(kept.0.iter().map(|chunk| chunk.0).collect::<Vec<_>>(), [0, 1, 2]);
     let whole: Vec<u8> = kept.0.into_iter().flat_map(|chunk| chunk.1).collect();
     assert_eq!(whole, far.model.file);
 
-    let rest = fetch(&connection, request(3, 2), far.content, Kept::default()).await?;
+    let (rest, _list) = fetch(&connection, request(3, 2), far.content, Kept::default()).await?;
     assert_eq!(rest.0, [(2, far.model.file[2 * limits::CHUNK_BYTES as usize..].to_vec())]);
 
     let refused = fetch(&connection, request(4, 0), far.content, Kept::default()).await;
@@ -258,6 +259,24 @@ async fn a_chunk_that_was_changed_is_not_kept() -> Fallible {
     let connection = near.peers.links.connection(b.id).ok_or("connected")?;
     let wrong = fetch(&connection, request(3, 0), far.content, Kept::default()).await;
     assert!(matches!(wrong, Err(FetchError::Content(AttachmentFault::Chunk { index: 1 }))));
+    near.stopped().await;
+    far.stopped().await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_empty_file_is_a_file() -> Fallible {
+    let (a, b) = (org("a"), org("b"));
+    let manifest = ManifestBuilder::new().finish();
+    let (content, chunks) = (manifest.content(), manifest.chunks);
+    let empty = |model: &mut Model| (model.file, model.chunks) = (Vec::new(), chunks);
+    let mut far = node(&b, &[(a.id, a.partner())], empty);
+    let near = node(&a, &[at(&far.peers.endpoint, &b)], |_| {});
+    near.say(b.id, b"here");
+    far.next().await;
+    let connection = near.peers.links.connection(b.id).ok_or("connected")?;
+    let (kept, _list) = fetch(&connection, request(3, 0), content, Kept::default()).await?;
+    assert_eq!(kept.0, [(0, Vec::new())]);
     near.stopped().await;
     far.stopped().await;
     Ok(())
