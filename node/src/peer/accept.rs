@@ -64,7 +64,12 @@ impl Peers {
     }
 
     async fn admit(&self, arrival: Arrival) {
-        match arrival.admit().await {
+        let mut stop = self.driver.stop.clone();
+        let admitted = tokio::select! {
+            () = stop.requested() => return,
+            admitted = arrival.admit() => admitted,
+        };
+        match admitted {
             Ok(link) => self.run(link).await,
             Err(error) => tracing::debug!(%error, "an attempt to connect failed"),
         }

@@ -21,7 +21,7 @@ use entente_protocol::{
     },
     time::UnixMillis,
 };
-use quinn::{Connection, RecvStream, SendStream, VarInt};
+use quinn::{Connection, ConnectionError, RecvStream, SendStream, VarInt};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
@@ -36,6 +36,8 @@ use tokio::{
 
 /// Both lanes must be open this long after the handshake.
 const LANES: Duration = Duration::from_secs(10);
+/// How long the last words of a session may take.
+const DRAIN: Duration = Duration::from_secs(5);
 /// Frames that wait on each side of the core, for each lane.
 const WAITING_MAX: usize = 1;
 
@@ -185,22 +187,27 @@ impl Driver {
             clock: self.clock.clone(),
             stop: self.stop.clone(),
             wake: self.wakes.of(link.peer),
-            control: Pipe { inward: control_in, outward: control_out, full: false },
-            records: Pipe { inward: records_in, outward: records_out, full: false },
+            connection: link.connection.clone(),
+            control: Pipe { inward: control_in, outward: control_out, full: false, ended: false },
+            records: Pipe { inward: records_in, outward: records_out, full: false, ended: false },
         };
         let role = if link.dialed { Role::Dialer } else { Role::Acceptor };
         let handle = Handle::current();
-        let core = tokio::task::spawn_blocking(move || core.run(role, &handle));
-        let files = fetch::serve_all(link, &self.exchange);
+        let mut core = tokio::task::spawn_blocking(move || core.run(role, &handle));
+        // A panic of the core ends this session only.
+        let broken = Ended::Closed { code: CloseCode::INTERNAL, by_peer: false };
         let ended = tokio::select! {
-            // A panic of the core ends this session only.
-            ended = core => ended.unwrap_or(Ended::Closed { code: CloseCode::INTERNAL, by_peer: false }),
-            fault = files => fault.map_or(Ended::Lost, |fault| Ended::Closed { code: fault.code(), by_peer: false }),
+            ended = &mut core => ended.unwrap_or(broken),
+            fault = fetch::serve_all(link, &self.exchange) => {
+                // Without its readers the core ends.
+                inward.abort_all();
+                let ended = core.await.unwrap_or(broken);
+                fault.map_or(ended, |fault| Ended::Closed { code: fault.code(), by_peer: false })
+            }
         };
         // The core has let go of its queues: the writers say what is left and end.
-        if ended != Ended::Lost {
-            while outward.join_next().await.is_some() {}
-        }
+        let drained = async { while outward.join_next().await.is_some() {} };
+        drop(timeout(DRAIN, drained).await);
         ended
     }
 }
@@ -230,9 +237,10 @@ impl Lanes {
             if place.replace(stream).is_some() {
                 return Err(LaneFault::Stream);
             }
-            if let (Some(control), Some(records)) = (control.take_if(|_| records.is_some()), records.take()) {
-                return Ok(Self { control, records });
-            }
+            (control, records) = match (control, records) {
+                (Some(control), Some(records)) => return Ok(Self { control, records }),
+                waiting => waiting,
+            };
         }
     }
 }
@@ -270,6 +278,8 @@ struct Pipe {
     outward: mpsc::Sender<Vec<u8>>,
     /// The last frame could not be handed on: ask again once there is room.
     full: bool,
+    /// The peer has nothing more to say on it.
+    ended: bool,
 }
 
 /// Owns the session, on a thread where blocking is allowed.
@@ -279,6 +289,7 @@ struct Core {
     clock: Clock,
     stop: Stop,
     wake: Arc<Notify>,
+    connection: Connection,
     control: Pipe,
     records: Pipe,
 }
@@ -286,7 +297,9 @@ struct Core {
 enum Input {
     Frame(Lane, Vec<u8>),
     Fault(LaneFault),
-    /// A lane ended, or its writer is gone.
+    /// The peer ended a lane.
+    Ended(Lane),
+    /// A lane cannot be written any more.
     Gone,
     Stop,
     /// Time, room or a wake: look again at what is due.
@@ -312,7 +325,10 @@ impl Core {
                         tracing::warn!(peer = %self.peer.short(), %fault, "a partner broke the protocol");
                     }
                 }
-                Input::Fault(LaneFault::Read(_) | LaneFault::Write(_)) | Input::Gone => break Ended::Lost,
+                Input::Ended(Lane::Records) => self.records.ended = true,
+                Input::Fault(LaneFault::Read(_) | LaneFault::Write(_)) | Input::Ended(Lane::Control) | Input::Gone => {
+                    break self.lost();
+                }
                 Input::Fault(fault) => {
                     tracing::warn!(peer = %self.peer.short(), %fault, "a partner's lane failed");
                     session.close(fault.code());
@@ -352,8 +368,10 @@ impl Core {
             }
             Ok(_) => {}
         }
-        flush(session, Lane::Control, &mut self.control)?;
-        flush(session, Lane::Records, &mut self.records)?;
+        let open = flush(session, Lane::Control, &mut self.control) && flush(session, Lane::Records, &mut self.records);
+        if !open {
+            return Err(self.lost());
+        }
         worked.map_err(|error| self.failed(&error))
     }
 
@@ -383,10 +401,21 @@ impl Core {
             frame = self.control.inward.recv() => received(Lane::Control, frame),
             room = self.control.outward.reserve(), if self.control.full => looked(room.is_ok()),
             room = self.records.outward.reserve(), if self.records.full => looked(room.is_ok()),
-            frame = self.records.inward.recv() => received(Lane::Records, frame),
+            frame = self.records.inward.recv(), if !self.records.ended => received(Lane::Records, frame),
             () = self.wake.notified() => Input::Look,
             () = timer => Input::Look,
             () = std::future::ready(()), if again => Input::Look,
+        }
+    }
+
+    /// The connection ended without a word in the session; the peer may have said why beside it.
+    fn lost(&self) -> Ended {
+        match self.connection.close_reason() {
+            Some(ConnectionError::ApplicationClosed(close)) => {
+                let code = u32::try_from(close.error_code.into_inner()).map_or(CloseCode::INTERNAL, CloseCode);
+                Ended::Closed { code, by_peer: true }
+            }
+            _ => Ended::Lost,
         }
     }
 
@@ -400,19 +429,20 @@ impl Core {
 }
 
 /// Hands on what a lane has room for. What is not polled stays with the session, which can still withdraw it.
-fn flush(session: &mut Session, lane: Lane, pipe: &mut Pipe) -> Result<(), Ended> {
+/// Whether the lane can still be written.
+fn flush(session: &mut Session, lane: Lane, pipe: &mut Pipe) -> bool {
     pipe.full = false;
     loop {
         match pipe.outward.try_reserve() {
             Ok(room) => match session.poll_lane(lane) {
                 Some(content) => room.send(content),
-                None => return Ok(()),
+                None => return true,
             },
             Err(mpsc::error::TrySendError::Full(())) => {
                 pipe.full = true;
-                return Ok(());
+                return true;
             }
-            Err(mpsc::error::TrySendError::Closed(())) => return Err(Ended::Lost),
+            Err(mpsc::error::TrySendError::Closed(())) => return false,
         }
     }
 }
@@ -421,7 +451,7 @@ fn received(lane: Lane, frame: Option<Result<Vec<u8>, LaneFault>>) -> Input {
     match frame {
         Some(Ok(content)) => Input::Frame(lane, content),
         Some(Err(fault)) => Input::Fault(fault),
-        None => Input::Gone,
+        None => Input::Ended(lane),
     }
 }
 

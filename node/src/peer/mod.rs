@@ -19,6 +19,8 @@ pub mod stop;
 pub mod tls;
 
 #[cfg(test)]
+mod driver_tests;
+#[cfg(test)]
 mod tests;
 
 use entente_protocol::time::UnixMillis;

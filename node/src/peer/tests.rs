@@ -32,12 +32,12 @@ use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 type Fallible = Result<(), Box<dyn std::error::Error>>;
 
 /// 2026-11-22.
-const NOW: UnixMillis = UnixMillis(1_795_305_600_000);
+pub(super) const NOW: UnixMillis = UnixMillis(1_795_305_600_000);
 const DAY_MS: u64 = 86_400_000;
 
 /// An organisation with its keys, as a test needs it: everything in one hand.
-struct Org {
-    id: OrgId,
+pub(super) struct Org {
+    pub(super) id: OrgId,
     root: CertificateDer<'static>,
     issuing: CertificateDer<'static>,
     issuing_key: PrivatePkcs8KeyDer<'static>,
@@ -49,7 +49,7 @@ fn key() -> PrivatePkcs8KeyDer<'static> {
     KeyPair::generate_for(&PKCS_ED25519).unwrap().serialize_der().into()
 }
 
-fn org(name: &str) -> Org {
+pub(super) fn org(name: &str) -> Org {
     let (root_key, issuing_key, node_key) = (key(), key(), key());
     let root = issue::root(&format!("{name} root"), &root_key, &[1; 16], NOW).unwrap();
     let id = issue::organisation(&issue::public_key(&root_key).unwrap());
@@ -69,11 +69,11 @@ impl Org {
     fn identity(&self) -> Identity {
         Identity::new(self.id, self.chain(), self.node_key.clone_key(), NOW).unwrap()
     }
-    fn partner(&self) -> Partner {
+    pub(super) fn partner(&self) -> Partner {
         Partner { root: self.root.clone(), state: PartnerState::Active, revoked: BTreeSet::new(), addresses: vec![] }
     }
     /// A node at which `partners` are known.
-    fn endpoint(&self, partners: &[(OrgId, Partner)], now: UnixMillis) -> Endpoint {
+    pub(super) fn endpoint(&self, partners: &[(OrgId, Partner)], now: UnixMillis) -> Endpoint {
         let book = SharedBook::new(book(partners));
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         Endpoint::bind(any, self.identity(), book, Clock::new(move || now), Settings::default()).unwrap()
@@ -101,7 +101,7 @@ fn san(org: OrgId) -> SanType {
     SanType::URI(entente_protocol::identity::chain::uri(&org).try_into().unwrap())
 }
 
-fn book(partners: &[(OrgId, Partner)]) -> Book {
+pub(super) fn book(partners: &[(OrgId, Partner)]) -> Book {
     Book { partners: partners.iter().cloned().collect() }
 }
 
@@ -120,7 +120,7 @@ async fn meet(
 }
 
 /// Waits for a connection's end, but not for ever.
-async fn end(connection: &quinn::Connection) -> ConnectionError {
+pub(super) async fn end(connection: &quinn::Connection) -> ConnectionError {
     tokio::time::timeout(Duration::from_secs(5), connection.closed()).await.expect("it ends")
 }
 
@@ -149,13 +149,24 @@ fn shake(
     let name = ServerName::try_from("entente").unwrap();
     let mut client = quic::ClientConnection::new(Arc::new(client), quic::Version::V1, name, vec![])?;
     let mut server = quic::ServerConnection::new(Arc::new(server), quic::Version::V1, vec![])?;
-    for _ in 0..8 {
-        let mut flight = Vec::new();
-        while client.write_hs(&mut flight).is_some() {}
-        server.read_hs(&flight)?;
-        let mut flight = Vec::new();
-        while server.write_hs(&mut flight).is_some() {}
-        client.read_hs(&flight)?;
+    for _ in 0..4 {
+        // One piece for each set of keys, as QUIC's packets keep them apart.
+        loop {
+            let mut piece = Vec::new();
+            let keys = client.write_hs(&mut piece);
+            server.read_hs(&piece)?;
+            if keys.is_none() && piece.is_empty() {
+                break;
+            }
+        }
+        loop {
+            let mut piece = Vec::new();
+            let keys = server.write_hs(&mut piece);
+            client.read_hs(&piece)?;
+            if keys.is_none() && piece.is_empty() {
+                break;
+            }
+        }
     }
     Ok((client, server))
 }

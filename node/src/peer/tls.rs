@@ -39,10 +39,6 @@ use webpki::{EndEntityCert, KeyUsage, aws_lc_rs as algorithms};
 /// The one application protocol.
 pub const ALPN: &[u8] = b"entente/1";
 
-/// DER contents of id-kp-serverAuth and id-kp-clientAuth (RFC 5280, section 4.2.1.12).
-const SERVER_AUTH: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01];
-const CLIENT_AUTH: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x02];
-
 /// What may sign: certificates by any of `all`, handshakes by the curve that the scheme names (RFC 8446, 4.2.3).
 static SIGNATURES: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorithms {
     all: &[
@@ -251,14 +247,15 @@ pub(super) fn partner(
     Ok(claimed)
 }
 
-/// For a TLS server's chain; [`client_usage`] for a client's. Unlike webpki's own, the extension must be there.
+/// For a TLS server's chain. webpki lets the extension be absent, as in our certificate authorities; on the node
+/// certificate our profile has already demanded it.
 pub(super) fn server_usage() -> KeyUsage {
-    KeyUsage::required(SERVER_AUTH)
+    KeyUsage::server_auth()
 }
 
 /// For a TLS client's chain.
 pub(super) fn client_usage() -> KeyUsage {
-    KeyUsage::required(CLIENT_AUTH)
+    KeyUsage::client_auth()
 }
 
 fn path(

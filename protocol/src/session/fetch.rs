@@ -95,7 +95,8 @@ impl Reply {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, CodecError> {
         let reply: Self = codec::from_slice(bytes, REPLY)?;
         if let Self::Header { size, chunks } = &reply {
-            let expected = size.div_ceil(u64::from(limits::CHUNK_BYTES));
+            // An empty file has one chunk of no bytes, as its manifest has.
+            let expected = size.div_ceil(u64::from(limits::CHUNK_BYTES)).max(1);
             if *size > limits::ATTACHMENT_BYTES_MAX || chunks.len() as u64 != expected {
                 return Err(CodecError::Shape);
             }
@@ -125,7 +126,7 @@ mod tests {
         let header = |size, count| Reply::Header { size, chunks: vec![Hash::from_bytes([2; 32]); count] };
         let read = |reply: Reply| Reply::from_bytes(&reply.to_bytes().unwrap());
         assert!(read(header(limits::ATTACHMENT_BYTES_MAX, limits::CHUNKS_MAX)).is_ok());
-        assert!(read(header(0, 0)).is_ok() && read(header(1 << 20, 1)).is_ok());
+        assert!(read(header(0, 1)).is_ok() && read(header(0, 0)).is_err() && read(header(1 << 20, 1)).is_ok());
         assert!(read(header(limits::ATTACHMENT_BYTES_MAX + 1, limits::CHUNKS_MAX + 1)).is_err());
         assert!(read(header(1 << 20, 2)).is_err() && read(header((1 << 20) + 1, 1)).is_err());
         assert!(read(Reply::Refused { code: RefusedCode::NotGiven as u16 }).is_ok());
