@@ -103,6 +103,7 @@ run_docs() {
 step "preparation" prepare
 if [ -z "${ENTENTE_TEST_DATA:-}" ]; then skip "test data" "no test data"; fi
 step "format" cargo fmt --all --check
+step "build" cargo build --workspace --all-targets --locked
 step "lints, zero warnings" cargo clippy --workspace --all-targets --locked -- -D warnings
 step "tests" run_tests
 while IFS= read -r line; do skipped+=("$line"); done < <(grep -h '^skipped:' "$log" | sort -u)

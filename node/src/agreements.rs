@@ -298,7 +298,8 @@ fn take(node: &Node, mut signed: SignedAgreement, approve: bool) -> Result<Signe
             signed.merge(&before)?;
         }
     }
-    if row.current.as_ref().is_some_and(|c| SignedAgreement::from_bytes(c).is_ok_and(|c| c.digest() == signed.digest())) {
+    if row.current.as_ref().is_some_and(|c| SignedAgreement::from_bytes(c).is_ok_and(|c| c.digest() == signed.digest()))
+    {
         return Ok(signed);
     }
     if approve {

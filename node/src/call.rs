@@ -259,9 +259,7 @@ fn select(node: &Node, selection: &Selection) -> Result<Vec<RecordId>, Fault> {
             let due = |row: gate::GateRow| !row.released && row.review >= least && row.review != Review::Refuted;
             Ok(some(gate::in_state(node, due, None, usize::MAX)?))
         }
-        Selection::AllDrafts => {
-            Ok(some(gate::in_state(node, |row| row.review == Review::Draft, None, usize::MAX)?))
-        }
+        Selection::AllDrafts => Ok(some(gate::in_state(node, |row| row.review == Review::Draft, None, usize::MAX)?)),
         Selection::Found(query) => {
             let query = Query { own: Some(true), limit: Some(100_000), ..query.clone() };
             let found = search::search(node, &query)?;

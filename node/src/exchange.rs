@@ -343,8 +343,7 @@ fn fill(node: &Node, session: &mut Session, feed: &FeedKey) -> Result<bool, Exch
 /// Who a standing notice says that it is from; verified by whoever takes it.
 fn party_of(signed: &SignatureBytes) -> Option<OrgId> {
     let parsed = signed.parse().ok()?;
-    let notice: StandingNotice =
-        codec::from_slice(parsed.danger_unverified_payload(), Bounds::bytes(1 << 10)).ok()?;
+    let notice: StandingNotice = codec::from_slice(parsed.danger_unverified_payload(), Bounds::bytes(1 << 10)).ok()?;
     Some(notice.party)
 }
 

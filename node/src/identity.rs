@@ -152,12 +152,7 @@ fn addresses(config: &Config) -> Result<Vec<Address>, IdentityError> {
     listed.into_iter().map(|text| text.parse::<Address>().map_err(|_| IdentityError::Address(text))).collect()
 }
 
-fn write_card(
-    home: &Home,
-    payload: &CardPayload,
-    root: &SigningKey,
-    existing: Existing,
-) -> Result<(), IdentityError> {
+fn write_card(home: &Home, payload: &CardPayload, root: &SigningKey, existing: Existing) -> Result<(), IdentityError> {
     let signed = payload.sign_with(root)?;
     let unconfirmed = UnconfirmedCard::from_bytes(&signed)?;
     let digest = unconfirmed.digest();

@@ -99,8 +99,7 @@ impl Node {
         let identity = unlock.open(&home.keys()).map_err(|e| Fault::setup("unlock", e))?;
         let keys = Keys::open(&home, &identity).map_err(|e| Fault::setup("identity", e))?;
         let recipient = recovery::recipient(&home.keys()).map_err(|e| Fault::setup("recovery", e))?;
-        let keyring =
-            Keyring::open(&home.keys(), &identity, &recipient).map_err(|e| Fault::setup("keyring", e))?;
+        let keyring = Keyring::open(&home.keys(), &identity, &recipient).map_err(|e| Fault::setup("keyring", e))?;
         let holdings = open::open(&home.store(), Backend::Fjall, Arc::new(keyring))?;
         Self::over(home, config, clock, keys, Arc::new(holdings))
     }
@@ -242,4 +241,3 @@ fn load(holdings: &Holdings, own: OrgId) -> Result<Rules, Fault> {
     let policy = agreements.compile(own, partners)?;
     Ok(Rules { book: Arc::new(book), agreements: Arc::new(agreements), policy: Arc::new(policy) })
 }
-

@@ -188,12 +188,8 @@ pub fn add(node: &Node, card: UnconfirmedCard, words: &str) -> Result<OrgId, Par
         return Err(PartnerError::Own);
     }
     let known = node.book().get(org).is_some();
-    let row = PartnerRow {
-        card: card.bytes().to_vec(),
-        state: PartnerState::Active,
-        digest,
-        confirmed: node.clock.now(),
-    };
+    let row =
+        PartnerRow { card: card.bytes().to_vec(), state: PartnerState::Active, digest, confirmed: node.clock.now() };
     let mut txn = node.holdings.begin();
     txn.put(Partition::Node, Table::Partner, org.as_bytes(), &encode("partner", &row)?)?;
     txn.push(Partition::Node, Table::Card, org.as_bytes(), card.bytes())?;

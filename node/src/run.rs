@@ -12,7 +12,7 @@ use crate::{
     node::Node,
     partners::PartnerState,
     peer::{
-        Clock,
+        Clock, Connection,
         accept::{self, Peers},
         book::{self, SharedBook},
         dial::{self, Jitter},
@@ -115,7 +115,8 @@ impl Exchange for Core {
         let feed = keys.find(|key| key.id() == request.feed).ok_or(RefusedCode::NotGiven)?;
         let row = files::cleared(node, &feed, request.entry, request.slot).map_err(|e| refuse(&e))?;
         let row = row.ok_or(RefusedCode::NotGiven)?;
-        let content = files::open_at(node, Partition::Own, &row, u64::from(request.from_chunk)).map_err(|e| refuse(&e))?;
+        let content =
+            files::open_at(node, Partition::Own, &row, u64::from(request.from_chunk)).map_err(|e| refuse(&e))?;
         Ok(FetchReply { size: row.size, chunks: row.chunks, content: Box::new(content) })
     }
 
@@ -207,7 +208,10 @@ impl Running {
             } else if last.settled && since.elapsed() > QUIET {
                 break;
             } else if started.elapsed() > ROUND {
-                return Err(Fault::partner("slow", format!("`{handle}`: the round did not end in time; it goes on while the node runs")));
+                return Err(Fault::partner(
+                    "slow",
+                    format!("`{handle}`: the round did not end in time; it goes on while the node runs"),
+                ));
             }
         }
         Ok(json!({
@@ -287,7 +291,7 @@ async fn bring_files(node: Arc<Node>, peers: Arc<Peers>, due: Arc<Notify>) {
     }
 }
 
-async fn bring_one(node: &Arc<Node>, connection: &quinn::Connection, wanted: fetching::Wanted) {
+async fn bring_one(node: &Arc<Node>, connection: &Connection, wanted: fetching::Wanted) {
     let sink = fetching::Incoming::new(Arc::clone(node), wanted.clone());
     let sender = wanted.file.feed.sender;
     match fetch::fetch(connection, wanted.request(), wanted.content, sink).await {
@@ -337,12 +341,8 @@ async fn serve<F: Future<Output = R> + Send, R>(
     let wakes = Wakes::default();
     let core = Arc::new(Core { node: Arc::clone(&node), talks: Mutex::default() });
     let clock = Arc::clone(&node.clock);
-    let driver = Driver {
-        exchange: core,
-        wakes: wakes.clone(),
-        clock: Clock::new(move || clock.now()),
-        stop: stop.clone(),
-    };
+    let driver =
+        Driver { exchange: core, wakes: wakes.clone(), clock: Clock::new(move || clock.now()), stop: stop.clone() };
     let peers = Peers::new(endpoint, driver, stopper.clone());
     let files = Arc::new(Notify::new());
     let running = Arc::new(Running { node: Arc::clone(&node), peers: Arc::clone(&peers), book, wakes, stopper });

@@ -9,10 +9,7 @@ use crate::{
     share::{ShareError, feeds},
     store::layout::Table,
 };
-use entente_protocol::{
-    agreement::Standing,
-    id::OrgId,
-};
+use entente_protocol::{agreement::Standing, id::OrgId};
 use serde_json::{Value as Json, json};
 use std::{fs, path::Path};
 

@@ -1,3 +1,4 @@
 //! System tests: one binary, because linking the node once is cheaper than linking it for each story.
 
+mod demo;
 mod tidy;

@@ -112,9 +112,9 @@ mod tests {
     #[test]
     fn errors_name_the_key() {
         let check = |text: &str, expected: &str| {
-            let error = toml::from_str(text).map_err(|e| e.to_string()).and_then(|raw: RawConfig| {
-                Config::check(raw).map_err(|e| e.to_string())
-            });
+            let error = toml::from_str(text)
+                .map_err(|e| e.to_string())
+                .and_then(|raw: RawConfig| Config::check(raw).map_err(|e| e.to_string()));
             let message = error.err().unwrap_or_default();
             assert!(message.contains(expected), "{message}");
         };

@@ -123,12 +123,7 @@ impl Federation {
     }
 
     /// Asks a member's node and is told how far it is.
-    pub fn ask_showing(
-        &self,
-        handle: &str,
-        call: &Call,
-        progress: &mut dyn FnMut(Progress),
-    ) -> Result<Json, Fault> {
+    pub fn ask_showing(&self, handle: &str, call: &Call, progress: &mut dyn FnMut(Progress)) -> Result<Json, Fault> {
         let member = self.member(handle)?;
         let stream = client::connect(&member.home)?;
         let stream = stream.ok_or_else(|| failed("a node is not running", handle))?;
@@ -136,12 +131,7 @@ impl Federation {
     }
 
     /// Asks again and again until the answer satisfies; the last answer where patience ends.
-    pub fn until(
-        &self,
-        handle: &str,
-        call: &Call,
-        enough: impl Fn(&Json) -> bool,
-    ) -> Result<(bool, Json), Fault> {
+    pub fn until(&self, handle: &str, call: &Call, enough: impl Fn(&Json) -> bool) -> Result<(bool, Json), Fault> {
         let started = Instant::now();
         loop {
             let answer = self.ask(handle, call)?;

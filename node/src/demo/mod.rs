@@ -7,13 +7,15 @@ mod evidence;
 mod federation;
 mod story;
 
-use crate::error::Fault;
+use crate::{
+    clock::{Clock, SystemClock},
+    error::Fault,
+};
 use serde_json::{Value as Json, json};
 use std::{
     fs,
     io::Write,
     path::{Path, PathBuf},
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 /// How the demo runs.
@@ -71,7 +73,7 @@ fn outcome(organisations: &[Json], checks: &[Check]) -> Json {
 
 /// A folder of its own among the temporary ones.
 fn fresh_folder() -> PathBuf {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    let now = SystemClock.now().0;
     crate::cli::temporary_folder().join(format!("entente-demo-{}-{now}", std::process::id()))
 }
 

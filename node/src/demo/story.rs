@@ -143,7 +143,11 @@ impl Stage<'_> {
             in_force += u32::from(both);
             self.teller.say(&format!("  {:<45} {}", text(&signed, "title"), if both { "in force" } else { "missing" }));
         }
-        self.teller.check("agreements", in_force == 3, "three different agreements, each signed by both parties, are in force");
+        self.teller.check(
+            "agreements",
+            in_force == 3,
+            "three different agreements, each signed by both parties, are in force",
+        );
         Ok(())
     }
 
@@ -184,7 +188,11 @@ impl Stage<'_> {
         }
         if !self.own_evidence {
             let kept = number(&report, "rows") - number(&report, "bad_rows");
-            self.teller.check("import", kept == 236 && number(&report, "bad_rows") == 6, "236 rows are kept and 6 bad ones named by line and column");
+            self.teller.check(
+                "import",
+                kept == 236 && number(&report, "bad_rows") == 6,
+                "236 rows are kept and 6 bad ones named by line and column",
+            );
         }
         Ok(())
     }
@@ -194,7 +202,8 @@ impl Stage<'_> {
         let early: usize = self.received("panel")?.len() + self.received("maker")?.len() + self.received("host")?.len();
         self.teller.check("drafts-stay", early == 0, "before any release, no partner has received anything");
         for handle in ["car", "panel", "maker"] {
-            let drafts = self.search(handle, Query { state: Some("draft".to_owned()), own: Some(true), ..Query::default() })?;
+            let drafts =
+                self.search(handle, Query { state: Some("draft".to_owned()), own: Some(true), ..Query::default() })?;
             let items = drafts.iter().filter(|r| text(r, "kind") == "item");
             let held: Vec<&str> = match handle {
                 "car" => items.rev().take(HELD_BACK).map(|r| text(r, "id")).collect(),
@@ -234,16 +243,29 @@ impl Stage<'_> {
                 ("panel", _) => "delivered-from-panel",
                 _ => "delivered-from-maker",
             };
-            self.teller.check(name, got == expected && got > 0, format!("{from} -> {to}: {got} of {expected} permitted records arrived"));
+            self.teller.check(
+                name,
+                got == expected && got > 0,
+                format!("{from} -> {to}: {got} of {expected} permitted records arrived"),
+            );
         }
         let made: Vec<Json> = self.received("maker")?;
         let domestic = !made.is_empty() && made.iter().all(|r| field(r, "make-country") == "HR");
         self.teller.check("condition", domestic, "the maker's state received only weapons that were made there");
-        let events: Vec<Json> = self.search("panel", Query { kind: Some("event".to_owned()), own: Some(false), ..Query::default() })?;
+        let events: Vec<Json> =
+            self.search("panel", Query { kind: Some("event".to_owned()), own: Some(false), ..Query::default() })?;
         let coarse = !events.is_empty()
-            && events.iter().all(|r| field(r, "place-point").is_null() && field(r, "documented-by").is_null() && field(r, "recovered").is_null())
+            && events.iter().all(|r| {
+                field(r, "place-point").is_null()
+                    && field(r, "documented-by").is_null()
+                    && field(r, "recovered").is_null()
+            })
             && events.iter().any(|r| !field(r, "place-cell").is_null());
-        self.teller.check("coarse", coarse, "the panel sees places to a tenth of a degree and dates to the month, and nobody's name");
+        self.teller.check(
+            "coarse",
+            coarse,
+            "the panel sees places to a tenth of a degree and dates to the month, and nobody's name",
+        );
         Ok(())
     }
 
@@ -252,7 +274,11 @@ impl Stage<'_> {
         let mut drafts = 0;
         for to in ["panel", "maker", "host"] {
             let summary = self.ask("car", &Call::ExplainAll { partner: to.to_owned() })?;
-            self.teller.say(&format!("  car -> {to}: {} of {} records leave", number(&summary, "leave"), number(&summary, "records")));
+            self.teller.say(&format!(
+                "  car -> {to}: {} of {} records leave",
+                number(&summary, "leave"),
+                number(&summary, "records")
+            ));
             for row in list(&summary, "withheld") {
                 self.teller.say(&format!("       {:>4} records stay: {}", number(row, "records"), text(row, "why")));
                 drafts += u64::from(text(row, "code") == "gate-draft" && number(row, "records") >= HELD_BACK as u64);
@@ -269,7 +295,8 @@ impl Stage<'_> {
 
     fn prove(&mut self) -> Result<(), Fault> {
         self.teller.chapter("8. One record, from the field to a recipient, and its proof");
-        let items = self.search("panel", Query { kind: Some("item".to_owned()), own: Some(false), ..Query::default() })?;
+        let items =
+            self.search("panel", Query { kind: Some("item".to_owned()), own: Some(false), ..Query::default() })?;
         let Some(item) = items.iter().find(|r| !field(r, "serial").is_null()) else {
             self.teller.check("proof", false, "no record to follow");
             return Ok(());
@@ -278,7 +305,11 @@ impl Stage<'_> {
         let here = self.ask("car", &Call::RecordShow(id.clone()))?;
         let own = here.get("fields").and_then(Json::as_object).map_or(0, serde_json::Map::len);
         let there = item.get("fields").and_then(Json::as_object).map_or(0, serde_json::Map::len);
-        self.teller.say(&format!("  {} ({}): {own} fields at car, {there} of them at the panel", text(item, "number"), &id.get(..12).unwrap_or(&id)));
+        self.teller.say(&format!(
+            "  {} ({}): {own} fields at car, {there} of them at the panel",
+            text(item, "number"),
+            &id.get(..12).unwrap_or(&id)
+        ));
         let proof = self.ask("panel", &Call::RecordVerify(id))?;
         for check in list(&proof, "checks") {
             self.teller.say(&format!("       {}: {}", text(check, "check"), text(check, "says")));
@@ -317,9 +348,18 @@ impl Stage<'_> {
         let bytes = fs::read(&output).map_err(|e| Fault::setup("demo", e))?;
         let contains = |needle: &str| bytes.windows(needle.len()).any(|w| w == needle.as_bytes());
         let clean = !["Exif", "GPS", "http://ns.adobe.com", "Photoshop"].iter().any(|word| contains(word));
-        self.teller.say(&format!("  {}: {} bytes, written to {}", text(record, "number"), bytes.len(), output.display()));
+        self.teller.say(&format!(
+            "  {}: {} bytes, written to {}",
+            text(record, "number"),
+            bytes.len(),
+            output.display()
+        ));
         let ok = clean && !original && written.get("verified") == Some(&Json::Bool(true));
-        self.teller.check("photograph", ok, "verified chunk by chunk; no place, author or camera in its bytes, and no original left car");
+        self.teller.check(
+            "photograph",
+            ok,
+            "verified chunk by chunk; no place, author or camera in its bytes, and no original left car",
+        );
         Ok(())
     }
 
@@ -336,45 +376,63 @@ impl Stage<'_> {
         };
         let report = self.ask("car", &Call::Import(options))?;
         let amended = number(&report, "amended");
-        self.teller.check("amendments", amended == 3 && number(&report, "added") == 0, format!("{amended} amendments, nothing else"));
-        let drafts = self.search("car", Query { state: Some("draft".to_owned()), own: Some(true), ..Query::default() })?;
-        let ids: Vec<String> = drafts
-            .iter()
-            .filter(|r| !field(r, "supersedes").is_null())
-            .map(|r| text(r, "id").to_owned())
-            .collect();
+        self.teller.check(
+            "amendments",
+            amended == 3 && number(&report, "added") == 0,
+            format!("{amended} amendments, nothing else"),
+        );
+        let drafts =
+            self.search("car", Query { state: Some("draft".to_owned()), own: Some(true), ..Query::default() })?;
+        let ids: Vec<String> =
+            drafts.iter().filter(|r| !field(r, "supersedes").is_null()).map(|r| text(r, "id").to_owned()).collect();
         let before = self.search("panel", Query { own: Some(false), ..Query::default() })?;
         let early = before.iter().any(|r| ids.iter().any(|id| text(r, "id") == id));
-        self.teller.check("amendment-waits", !early && ids.len() == 3, "until they are released, the partners keep what they have");
+        self.teller.check(
+            "amendment-waits",
+            !early && ids.len() == 3,
+            "until they are released, the partners keep what they have",
+        );
         self.ask("car", &Call::Review { records: Selection::Ids(ids.clone()), state: Review::Verified })?;
         self.ask("car", &Call::Release(Selection::Ids(ids.clone())))?;
         let query = Query { own: Some(false), limit: Some(100_000), ..Query::default() };
-        let arrived = |answer: &Json| {
-            ids.iter().all(|id| list(answer, "records").iter().any(|r| text(r, "id") == id))
-        };
+        let arrived = |answer: &Json| ids.iter().all(|id| list(answer, "records").iter().any(|r| text(r, "id") == id));
         let (came, answer) = self.federation.until("panel", &Call::Search(query), arrived)?;
         let replaced = list(&answer, "records")
             .iter()
             .filter(|r| r.get("superseded_by").and_then(Json::as_str).is_some_and(|by| ids.iter().any(|id| id == by)))
             .count();
-        self.teller.check("amendment-follows", came && replaced == 3, format!("{replaced} records at the panel now point to their amendments"));
+        self.teller.check(
+            "amendment-follows",
+            came && replaced == 3,
+            format!("{replaced} records at the panel now point to their amendments"),
+        );
         Ok(())
     }
 
     fn strangers(&mut self) -> Result<(), Fault> {
         self.teller.chapter("11. Without an agreement, nothing");
-        let explained = self.ask("maker", &Call::Explain { record: "MS-EXP-00001".to_owned(), partner: "panel".to_owned() });
+        let explained =
+            self.ask("maker", &Call::Explain { record: "MS-EXP-00001".to_owned(), partner: "panel".to_owned() });
         let unknown = explained.is_err_and(|fault| fault.code == "no-partner");
         let crossing = self.received("panel")?.iter().any(|r| text(r, "originator") != "car")
             || self.received("maker")?.iter().any(|r| text(r, "originator") != "car");
-        self.teller.check("no-agreement", unknown && !crossing, "the panel and the maker's state never met: nothing went between them");
+        self.teller.check(
+            "no-agreement",
+            unknown && !crossing,
+            "the panel and the maker's state never met: nothing went between them",
+        );
         let path = self.files.join("maker.card");
         let words = text(&self.ask("maker", &Call::Card)?, "words").to_owned();
         self.ask("panel", &Call::PartnerAdd { path, words })?;
-        let refused = self.ask("panel", &Call::Explain { record: "EP-2026-0001".to_owned(), partner: "maker".to_owned() })?;
+        let refused =
+            self.ask("panel", &Call::Explain { record: "EP-2026-0001".to_owned(), partner: "maker".to_owned() })?;
         let reason = list(&refused, "agreements").first().map(|a| text(a, "code").to_owned()).unwrap_or_default();
         let leaves = refused.get("leaves") == Some(&Json::Bool(true));
-        self.teller.check("introduced-only", !leaves && reason == "no-agreement", "introduced but without an agreement: withheld, and the reason is given");
+        self.teller.check(
+            "introduced-only",
+            !leaves && reason == "no-agreement",
+            "introduced but without an agreement: withheld, and the reason is given",
+        );
         Ok(())
     }
 

@@ -94,7 +94,9 @@ impl Carrier {
         if let Some(attachments) = &self.attachments {
             report.leftovers = attachments.leftovers().map(|path| path.display().to_string()).collect();
             if attachments.links_skipped() > 0 {
-                report.notes.push(format!("{} symbolic links in the folder were not followed", attachments.links_skipped()));
+                report
+                    .notes
+                    .push(format!("{} symbolic links in the folder were not followed", attachments.links_skipped()));
             }
         }
         if self.unbound > 0 {
@@ -115,7 +117,9 @@ impl<E: Into<ImportError>> From<E> for CarryError {
 }
 
 fn name_of(path: &Path) -> String {
-    path.file_name().map(|n| n.to_string_lossy().chars().filter(|c| !c.is_control()).take(200).collect()).unwrap_or_default()
+    path.file_name()
+        .map(|n| n.to_string_lossy().chars().filter(|c| !c.is_control()).take(200).collect())
+        .unwrap_or_default()
 }
 
 /// One file: its original, and its copies where they can be made.
@@ -133,7 +137,9 @@ fn one(
     let media = photo::sniff(&prefix);
     let name = name_of(path);
     if let Some(disguised) = photo::disguised(&name, media) {
-        report.notes.push(format!("{}: `{name}` is {} by content, not {}", owner.number, disguised.found, disguised.claimed));
+        report
+            .notes
+            .push(format!("{}: `{name}` is {} by content, not {}", owner.number, disguised.found, disguised.claimed));
     }
     let key = |role: &str| sha256(&[b"attachment", &owner.key, name.as_bytes(), role.as_bytes()]);
     file.rewind().map_err(CarryError::Read)?;
@@ -213,10 +219,9 @@ impl Base<'_> {
             Some(known) => known.line,
             None => keep::new_line().map_err(KeepError::from)?,
         };
-        let draft = self.draft(line, role, media, &file, name, from, known).map_err(|fault| KeepError::Draft {
-            which: format!("{} file {}", self.owner.number, self.place),
-            fault,
-        })?;
+        let draft = self
+            .draft(line, role, media, &file, name, from, known)
+            .map_err(|fault| KeepError::Draft { which: format!("{} file {}", self.owner.number, self.place), fault })?;
         let record = keep::commit(draft)?;
         let imported = ImportedRow { line, digest: *file.sha256.as_bytes(), record: record.id() };
         report.files += 1;

@@ -23,6 +23,9 @@ mod driver_tests;
 #[cfg(test)]
 mod tests;
 
+/// A live connection, for who fetches files over it.
+pub use quinn::Connection;
+
 use entente_protocol::time::UnixMillis;
 use std::{fmt, sync::Arc};
 

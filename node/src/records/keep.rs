@@ -100,14 +100,15 @@ pub fn index_terms(kind: Kind, slot: u8, value: &Value) -> Vec<(&'static str, Ve
             terms.dedup();
             terms.into_iter().map(|t| ("serial", t)).collect()
         }
-        (_, "make-country" | "place-country" | "country" | "maker-country" | "import-country" | "from-country" | "to-country") => {
-            text("country", value)
-        }
+        (
+            _,
+            "make-country" | "place-country" | "country" | "maker-country" | "import-country" | "from-country"
+            | "to-country",
+        ) => text("country", value),
         (_, "recovered-month" | "taken-month" | "issued-month" | "when-month" | "on-month") => text("month", value),
-        (Kind::Party, "name") => value
-            .as_text()
-            .map(|t| vec![("name", t.to_lowercase().into_bytes())])
-            .unwrap_or_default(),
+        (Kind::Party, "name") => {
+            value.as_text().map(|t| vec![("name", t.to_lowercase().into_bytes())]).unwrap_or_default()
+        }
         _ if row.shape.refers() => {
             row.shape.targets(value).into_iter().map(|r| ("ref", r.line.as_bytes().to_vec())).collect()
         }
@@ -175,9 +176,21 @@ pub fn indexed(name: &str, refers: bool) -> bool {
     refers
         || matches!(
             name,
-            "number" | "serial" | "name" | "make-country" | "place-country" | "country" | "maker-country"
-                | "import-country" | "from-country" | "to-country" | "recovered-month" | "taken-month"
-                | "issued-month" | "when-month" | "on-month"
+            "number"
+                | "serial"
+                | "name"
+                | "make-country"
+                | "place-country"
+                | "country"
+                | "maker-country"
+                | "import-country"
+                | "from-country"
+                | "to-country"
+                | "recovered-month"
+                | "taken-month"
+                | "issued-month"
+                | "when-month"
+                | "on-month"
         )
 }
 

@@ -107,7 +107,8 @@ struct Checked {
 
 impl Checked {
     fn new(query: &Query) -> Result<Self, SearchError> {
-        let kind = query.kind.as_deref().map(|name| Kind::from_name(name).ok_or_else(|| SearchError::Kind(name.to_owned())));
+        let kind =
+            query.kind.as_deref().map(|name| Kind::from_name(name).ok_or_else(|| SearchError::Kind(name.to_owned())));
         let country = query.country.as_deref().map(|code| {
             let upper = code.to_ascii_uppercase();
             let fits = upper.len() == 2 && upper.bytes().all(|b| b.is_ascii_uppercase());
@@ -145,7 +146,9 @@ impl Checked {
 
     fn matches(&self, kind: Kind, values: &[(u8, Value)]) -> bool {
         let has = |field: &str, key: &[u8]| {
-            values.iter().any(|(slot, v)| keep::index_terms(kind, *slot, v).iter().any(|(f, k)| *f == field && k == key))
+            values
+                .iter()
+                .any(|(slot, v)| keep::index_terms(kind, *slot, v).iter().any(|(f, k)| *f == field && k == key))
         };
         self.kind.is_none_or(|wanted| wanted == kind)
             && self.country.as_ref().is_none_or(|c| has("country", c.as_bytes()))

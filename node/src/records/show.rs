@@ -15,7 +15,6 @@ use crate::{
     store::layout::Table,
 };
 use entente_protocol::{
-
     feed::Run,
     id::{AgreementId, OrgId, RecordId},
     identity::Purpose,
@@ -28,7 +27,12 @@ use std::{collections::BTreeSet, io::Read, path::Path};
 const LOOKED_AT: usize = 200_000;
 
 fn unknown(given: &str) -> Fault {
-    Fault::input("no-record", format!("there is no record `{given}`: give its id, at least eight digits of it, or its evidence number; see `entente search`"))
+    Fault::input(
+        "no-record",
+        format!(
+            "there is no record `{given}`: give its id, at least eight digits of it, or its evidence number; see `entente search`"
+        ),
+    )
 }
 
 fn ambiguous(given: &str, ids: &BTreeSet<RecordId>) -> Fault {
@@ -148,7 +152,11 @@ pub fn verify(node: &Node, given: &str) -> Result<Json, Fault> {
                 .verify(node.keys.org, node.keys.records.public(), &[(row.position, id)])
                 .map(|head| head.time);
             vec![
-                check("commitment", commitment.is_ok(), "every field is in the commitment that the record's id covers".to_owned()),
+                check(
+                    "commitment",
+                    commitment.is_ok(),
+                    "every field is in the commitment that the record's id covers".to_owned(),
+                ),
                 check(
                     "attestation",
                     attested.is_ok(),
@@ -172,7 +180,11 @@ fn verify_received(node: &Node, agreement: AgreementId, id: RecordId, row: &Rece
         Err(fault) => return Ok(vec![check("commitment", false, fault.to_string())]),
     };
     let fields = verified.slots().len();
-    checks.push(check("commitment", true, format!("{fields} disclosed fields are in the commitment that the record's id covers")));
+    checks.push(check(
+        "commitment",
+        true,
+        format!("{fields} disclosed fields are in the commitment that the record's id covers"),
+    ));
     let partition = Partition::Agreement(agreement);
     let run = node.holdings.item(partition, Table::RunIn, row.feed.as_bytes(), row.run)?;
     let Some(run) = run else {
@@ -192,7 +204,9 @@ fn verify_received(node: &Node, agreement: AgreementId, id: RecordId, row: &Rece
     });
     let time = Run::danger_unverified(&run.run).map(|r| r.time.to_string()).unwrap_or_default();
     checks.push(match sender {
-        Some(org) => check("run", true, format!("`{}` signed the run that released it, at {time}", node.handle_of(org))),
+        Some(org) => {
+            check("run", true, format!("`{}` signed the run that released it, at {time}", node.handle_of(org)))
+        }
         None => check("run", false, "the run that released it does not verify under any partner's key".to_owned()),
     });
     let gone = crate::receive::withdrawn(node, agreement, id)?;
@@ -208,9 +222,11 @@ fn attested(node: &Node, id: RecordId, verified: &Verified, run: &RunInRow) -> J
     let Some(proof) = run.proofs.iter().find(|p| p.records.iter().any(|(_, record)| *record == id)) else {
         return check("attestation", false, "no batch proof names it".to_owned());
     };
-    let key = proof.attestation.key().ok().and_then(|kid| {
-        node.book().key(originator, Purpose::Records, kid, node.clock.now())
-    });
+    let key = proof
+        .attestation
+        .key()
+        .ok()
+        .and_then(|kid| node.book().key(originator, Purpose::Records, kid, node.clock.now()));
     let Some(key) = key else {
         return check("attestation", false, "the originator's card lists no such key".to_owned());
     };
@@ -229,7 +245,10 @@ pub fn attachment(node: &Node, given: &str, output: &Path, progress: OnProgress<
     let (id, found) = resolve_any(node, given)?;
     let view = view::view(node, id, &found)?;
     if view.kind != Kind::Attachment.name() {
-        return Err(Fault::input("not-attachment", format!("record `{given}` is of kind `{}`: files belong to records of kind `attachment`", view.kind)));
+        return Err(Fault::input(
+            "not-attachment",
+            format!("record `{given}` is of kind `{}`: files belong to records of kind `attachment`", view.kind),
+        ));
     }
     let (partition, manifest) = files::manifest(node, &found)?;
     let mut reader = files::open(node, partition, &manifest)?;
@@ -250,4 +269,3 @@ pub fn attachment(node: &Node, given: &str, output: &Path, progress: OnProgress<
         "verified": true,
     }))
 }
-

@@ -121,9 +121,7 @@ pub fn received(
 }
 
 fn fields<'a>(kind: Kind, values: impl Iterator<Item = (u8, Value)> + 'a) -> Map<String, Json> {
-    values
-        .filter_map(|(slot, value)| Some((kind.slot_number(slot)?.name.to_owned(), json_of(&value))))
-        .collect()
+    values.filter_map(|(slot, value)| Some((kind.slot_number(slot)?.name.to_owned(), json_of(&value)))).collect()
 }
 
 fn floor_of(header: &Header) -> Json {
@@ -156,8 +154,11 @@ pub fn view(node: &Node, id: RecordId, found: &Found) -> Result<RecordView, keep
             let header = body.header();
             let gate = gate::state(node, id)?;
             let lines = keep::line(node, header.line)?;
-            let values: Vec<(u8, Value)> =
-                row.values.iter().map(|(slot, v)| Ok((*slot, stored::value(v)?))).collect::<Result<_, keep::KeepError>>()?;
+            let values: Vec<(u8, Value)> = row
+                .values
+                .iter()
+                .map(|(slot, v)| Ok((*slot, stored::value(v)?)))
+                .collect::<Result<_, keep::KeepError>>()?;
             Ok(RecordView {
                 id: id.to_string(),
                 line: header.line.to_string(),

@@ -4,7 +4,7 @@
 //! resumes at any chunk; age's own 64 KiB chunks are authenticated one by one.
 
 use super::hybrid::{Identity, Recipient};
-use age::stream::{StreamReader, StreamWriter};
+pub use age::stream::{StreamReader, StreamWriter};
 use std::io::{self, BufRead, BufReader, Read, Write};
 
 /// A stream could not be sealed or opened.

@@ -28,9 +28,10 @@ pub fn explain(node: &Node, record: &str, partner: &str) -> Result<Json, Fault> 
         let explanation = asked.ask(node, &feed, referable, |question| rules.policy.explain(question));
         let sent = decide::released(node, id, feed.id()).map_err(Fault::store)?;
         let goes = explanation.disclosed.iter().map(|field| json!({ "field": field, "leaves": true }));
-        let stays = explanation.fields_withheld.iter().map(|f| {
-            json!({ "field": f.field, "leaves": false, "code": f.reason.code(), "why": f.reason.sentence() })
-        });
+        let stays = explanation
+            .fields_withheld
+            .iter()
+            .map(|f| json!({ "field": f.field, "leaves": false, "code": f.reason.code(), "why": f.reason.sentence() }));
         let fields: Vec<Json> = goes.chain(stays).collect();
         let withheld = explanation.withheld.as_ref().map(|w| w.reason);
         let held = rules.agreements.get(agreement);

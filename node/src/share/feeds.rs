@@ -125,17 +125,15 @@ pub fn outgoing(node: &Node, partner: OrgId, agreement: entente_protocol::id::Ag
 }
 
 /// The feed from a partner's store to us under an agreement.
-pub fn incoming(
-    node: &Node,
-    partner: OrgId,
-    store: StoreId,
-    agreement: entente_protocol::id::AgreementId,
-) -> FeedKey {
+pub fn incoming(node: &Node, partner: OrgId, store: StoreId, agreement: entente_protocol::id::AgreementId) -> FeedKey {
     FeedKey { epoch: 0, store, sender: partner, receiver: node.keys.org, agreement }
 }
 
 /// Agreements in force to which a partner is party.
-pub fn agreements_with(node: &Node, partner: OrgId) -> Vec<(entente_protocol::id::AgreementId, AgreementDigest, Standing)> {
+pub fn agreements_with(
+    node: &Node,
+    partner: OrgId,
+) -> Vec<(entente_protocol::id::AgreementId, AgreementDigest, Standing)> {
     let rules = node.rules();
     rules
         .agreements

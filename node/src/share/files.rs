@@ -250,7 +250,10 @@ pub fn manifest(node: &Node, found: &Found) -> Result<(Partition, FileRow), Faul
     let content = Content::from_value(&value).ok_or_else(none)?;
     let row = find(node, partition, content.sha256).map_err(Fault::store)?;
     let row = row.ok_or_else(|| {
-        Fault::input("not-fetched", "the file has not arrived yet: it is fetched when both nodes run; see `entente status`")
+        Fault::input(
+            "not-fetched",
+            "the file has not arrived yet: it is fetched when both nodes run; see `entente status`",
+        )
     })?;
     Ok((partition, row))
 }
@@ -285,7 +288,8 @@ pub fn write_out(
     read: &mut dyn FnMut(&mut [u8]) -> io::Result<usize>,
 ) -> Result<u64, Fault> {
     let failed = |e: io::Error| Fault::input("write", format!("`{}` cannot be written: {e}", output.display()));
-    let damaged = || Fault::store("the stored file does not match its record: restore it from a backup or fetch it again");
+    let damaged =
+        || Fault::store("the stored file does not match its record: restore it from a backup or fetch it again");
     if output.exists() {
         return Err(Fault::input("exists", format!("`{}` exists already: name another file", output.display())));
     }

@@ -317,9 +317,10 @@ pub fn again(node: &Node, feed: &FeedKey, number: u64) -> Result<Option<Prepared
         let slots = entente_protocol::record::SlotSet::from_bits(entry.slots);
         // What was disclosed then may include references to what was released in the same run.
         let decided = asked.ask(node, feed, referable.or(slots), |question| rules.policy.decide(question));
-        let cleared = decided.ok().and_then(|c| c.narrowed(slots)).filter(|c| {
-            c.terms().clause == entry.clause && c.terms().version == sent.version
-        });
+        let cleared = decided
+            .ok()
+            .and_then(|c| c.narrowed(slots))
+            .filter(|c| c.terms().clause == entry.clause && c.terms().version == sent.version);
         match cleared {
             Some(clearance) => {
                 bodies.add(at, &asked, &clearance)?;

@@ -14,7 +14,6 @@ use crate::seal::{
     keyring::{Keyring, Partition, PartitionKeys},
     stream, value,
 };
-use age::stream::StreamWriter;
 use entente_protocol::id::StoreId;
 use std::{
     fmt,
@@ -237,7 +236,7 @@ impl JournalEvent {
 /// A blob that is being written in clear and kept sealed.
 pub struct BlobWriter {
     keys: Arc<PartitionKeys>,
-    stream: StreamWriter<Box<dyn VaultWriter>>,
+    stream: stream::StreamWriter<Box<dyn VaultWriter>>,
 }
 
 impl BlobWriter {
@@ -258,7 +257,7 @@ impl Write for BlobWriter {
 }
 
 /// A blob in clear, from any place. Bytes are released only when they are authentic.
-pub struct BlobReader(age::stream::StreamReader<io::BufReader<Box<dyn ReadSeek>>>);
+pub struct BlobReader(stream::StreamReader<io::BufReader<Box<dyn ReadSeek>>>);
 
 impl Read for BlobReader {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {

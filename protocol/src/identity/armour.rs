@@ -133,7 +133,10 @@ mod tests {
         // Bits after the last byte, and padding that is missing.
         assert_eq!(with(5, "BwcHBwcHBwf="), Err(ArmourFault::Line { line: 6 }));
         assert_eq!(with(5, "BwcHBwcHBwc"), Err(ArmourFault::Line { line: 6 }));
-        assert_eq!(Armour::CARD.open(&format!("Dear colleague\n{text}")), Err(ArmourFault::Frame { begin: Armour::CARD.begin }));
+        assert_eq!(
+            Armour::CARD.open(&format!("Dear colleague\n{text}")),
+            Err(ArmourFault::Frame { begin: Armour::CARD.begin })
+        );
         assert_eq!(Armour::CARD.open(&format!("{text}{text}")), Err(ArmourFault::Line { line: 6 }));
         assert_eq!(Armour::CARD.open(""), Err(ArmourFault::Frame { begin: Armour::CARD.begin }));
         let long = Armour::CARD.close(&vec![0; limits::CARD_BYTES_MAX * 2]);

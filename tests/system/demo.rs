@@ -1,0 +1,65 @@
+//! The example federation, as a newcomer runs it: four processes, real sockets, real files.
+
+use entente_tests::run;
+use serde_json::Value;
+use std::{error::Error, fs};
+
+/// Story: a newcomer types one command, and every claim that the program makes is checked by it.
+#[test]
+fn the_demo_holds_every_check_and_leaves_four_homes() -> Result<(), Box<dyn Error>> {
+    let folder = tempfile::tempdir()?;
+    let home = folder.path().join("federation");
+    let shown = home.to_str().ok_or("path")?;
+    let output = run(&["--home", shown, "--json", "demo", "--once"], &[]);
+    let said = String::from_utf8(output.stdout)?;
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    let last = said.lines().last().ok_or_else(|| format!("nothing was printed: {errors}"))?;
+    let outcome: Value = serde_json::from_str(last)?;
+    let failed: Vec<&Value> =
+        outcome["checks"].as_array().ok_or("no checks")?.iter().filter(|c| c["ok"] != Value::Bool(true)).collect();
+    assert!(failed.is_empty() && outcome["ok"] == Value::Bool(true), "{failed:#?}\n{errors}");
+    assert!(output.status.success());
+
+    let organisations = outcome["organisations"].as_array().ok_or("no organisations")?;
+    assert_eq!(organisations.len(), 4);
+    for organisation in organisations {
+        let handle = organisation["handle"].as_str().ok_or("no handle")?;
+        for key in ["records_own", "records_received", "withheld"] {
+            assert!(organisation[key].is_u64(), "{handle}: {key}");
+        }
+        // The homes stay, and the passphrase file opens each of them without a node running.
+        let passphrase = home.join("passphrase");
+        let environment = [("ENTENTE_PASSPHRASE_FILE", passphrase.to_str().ok_or("path")?)];
+        let at = home.join(handle);
+        let status = run(&["--home", at.to_str().ok_or("path")?, "--json", "status"], &environment);
+        let status: Value = serde_json::from_slice(&status.stdout)?;
+        assert_eq!(status["handle"], organisation["handle"]);
+        assert_eq!(status["records_own"], organisation["records_own"]);
+    }
+    // No place, author or camera of a photograph lies in clear in any home.
+    let author = "Obs-07";
+    for entry in walk(&home)? {
+        if entry.starts_with(home.join("sample")) {
+            continue;
+        }
+        let bytes = fs::read(&entry)?;
+        assert!(!bytes.windows(author.len()).any(|w| w == author.as_bytes()), "`{author}` is in {}", entry.display());
+    }
+    Ok(())
+}
+
+fn walk(folder: &std::path::Path) -> Result<Vec<std::path::PathBuf>, Box<dyn Error>> {
+    let mut open = vec![folder.to_owned()];
+    let mut files = Vec::new();
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            match entry.file_type()? {
+                kind if kind.is_dir() => open.push(entry.path()),
+                kind if kind.is_file() => files.push(entry.path()),
+                _ => {}
+            }
+        }
+    }
+    Ok(files)
+}
