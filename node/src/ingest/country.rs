@@ -39,12 +39,12 @@ BG Bulgaria
 BF Burkina Faso
 BI Burundi
 KH Cambodia
-CM Cameroon
+CM Cameroon|Cameroun
 CA Canada
 CV Cape Verde|Cabo Verde
 KY Cayman Islands
 CF Central African Republic|CAR
-TD Chad
+TD Chad|Tchad
 CL Chile
 CN China|People's Republic of China|PRC
 CO Colombia

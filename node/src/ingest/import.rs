@@ -27,7 +27,7 @@ use entente_protocol::{
 };
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     fs, io,
     path::{Path, PathBuf},
 };
@@ -173,6 +173,21 @@ pub(super) struct Step {
     pub files: Vec<crate::share::files::FileRow>,
 }
 
+/// Which row of this import first spoke of a thing, so that two rows that contradict each other are told
+/// apart from a corrected file. Beyond the bound the later row counts as a correction.
+#[derive(Default)]
+struct Seen(HashMap<[u8; 32], u64>);
+
+impl Seen {
+    const MAX: usize = 1_000_000;
+
+    fn note(&mut self, key: [u8; 32], row: u64) {
+        if self.0.len() < Self::MAX {
+            self.0.entry(key).or_insert(row);
+        }
+    }
+}
+
 impl Step {
     /// What is known under an identity, with what this step adds.
     pub fn known(&self, node: &Node, key: &[u8; 32]) -> Result<Option<ImportedRow>, ImportError> {
@@ -233,12 +248,13 @@ pub fn import(node: &Node, options: &ImportOptions, progress: OnProgress<'_>) ->
     let mut report = ImportReport { has_keys: mapping.has_keys(), dry_run: options.dry_run, ..ImportReport::default() };
     let mut carrier = Carrier::new(attachments);
     let mut step = Step::default();
+    let mut seen = Seen::default();
     for row in rows {
         report.rows += 1;
         let mapped = row.and_then(|row| mapping.map(&row));
         match mapped {
             Err(fault) => bad(&mut report, fault.row, fault.column.clone(), fault.cause.to_string()),
-            Ok(mapped) => take(node, &mapping, mapped, &mut step, &mut carrier, &mut report)?,
+            Ok(mapped) => take(node, &mapping, mapped, &mut step, &mut seen, &mut carrier, &mut report)?,
         }
         if step.records.len() >= STEP_RECORDS {
             step.commit(node, options.dry_run)?;
@@ -277,6 +293,7 @@ fn take(
     mapping: &Mapping,
     row: MappedRow,
     step: &mut Step,
+    seen: &mut Seen,
     carrier: &mut Carrier,
     report: &mut ImportReport,
 ) -> Result<(), ImportError> {
@@ -285,6 +302,12 @@ fn take(
     for record in &row.records {
         match plan(node, mapping, record, step, &lines)? {
             Ok(plan) => {
+                let first = seen.0.get(&plan.key).copied().filter(|_| plan.amends);
+                if let Some(first) = first {
+                    let why = format!("row {first} of this file says otherwise of the same `{}`", record.name);
+                    bad(report, row.number, None, why);
+                    return Ok(());
+                }
                 lines.insert(&record.name, plan.line);
                 planned.push(plan);
             }
@@ -308,6 +331,9 @@ fn take(
         } else {
             committed.push(None);
         }
+    }
+    for plan in &planned {
+        seen.note(plan.key, row.number);
     }
     let changed = committed.iter().any(Option::is_some);
     report.repeated_rows += u64::from(!changed);

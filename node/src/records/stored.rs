@@ -96,6 +96,8 @@ pub struct BatchRow {
 pub struct ReceivedRow {
     /// When it became durable here.
     pub at: UnixMillis,
+    /// The run that brought it, by its place in the list of runs.
+    pub run: u64,
     /// Header and root.
     #[serde(with = "serde_bytes")]
     pub body: Vec<u8>,
@@ -109,8 +111,6 @@ pub struct ReceivedRow {
     pub number: u64,
     /// Slot, salt and canonical value.
     pub openings: Vec<(u8, ByteBuf, ByteBuf)>,
-    /// The run that brought it, by its place in the list of runs.
-    pub run: u64,
 }
 
 impl ReceivedRow {
@@ -159,12 +159,12 @@ pub struct LineRow {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReleasedRow {
+    /// Slots disclosed.
+    pub slots: u64,
     /// Which clause.
     pub clause: u16,
     /// Number of the newest entry about it.
     pub number: u64,
-    /// Slots disclosed.
-    pub slots: u64,
     /// Under which version.
     pub version: AgreementDigest,
     /// Whether it has been withdrawn since.

@@ -32,10 +32,10 @@ pub struct OutRow {
     pub filled: u64,
     /// Entries so far.
     pub length: u64,
-    /// The agreement version under which the log was read.
-    pub version: AgreementDigest,
     /// Entries of the pending list that were taken.
     pub pending: u64,
+    /// The agreement version under which the log was read.
+    pub version: AgreementDigest,
     /// What the partner countersigned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub countersigned: Option<Cursor>,
