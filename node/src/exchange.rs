@@ -237,12 +237,12 @@ impl Conversation {
 
     fn standing(&mut self, node: &Node, session: &mut Session, signed: &SignatureBytes) -> Result<(), ExchangeFault> {
         let Some(party) = party_of(signed) else { return Ok(()) };
-        if party != node.keys.org {
-            if let Err(error) = agreements::receive_standing(node, party, signed) {
-                store_fault(&error)?;
-                tracing::warn!(partner = %self.peer, %error, "a notice was not taken");
-                return Ok(());
-            }
+        if party != node.keys.org
+            && let Err(error) = agreements::receive_standing(node, party, signed)
+        {
+            store_fault(&error)?;
+            tracing::warn!(partner = %self.peer, %error, "a notice was not taken");
+            return Ok(());
         }
         for (agreement, _, standing) in feeds::agreements_with(node, self.peer) {
             if standing != Standing::Active {

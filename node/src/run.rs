@@ -122,11 +122,11 @@ impl Exchange for Core {
 
     fn closed(&self, peer: OrgId, ended: &Ended) {
         self.node.note_connected(peer, false);
-        if let Ended::Closed { code, by_peer } = ended {
-            if !matches!(*code, CloseCode::DONE | CloseCode::SHUTDOWN | CloseCode::REPLACED) {
-                let side = if *by_peer { "the partner ended the session" } else { "the session was ended here" };
-                self.node.note_error(peer, format!("{side}: {}", code.name()));
-            }
+        if let Ended::Closed { code, by_peer } = ended
+            && !matches!(*code, CloseCode::DONE | CloseCode::SHUTDOWN | CloseCode::REPLACED)
+        {
+            let side = if *by_peer { "the partner ended the session" } else { "the session was ended here" };
+            self.node.note_error(peer, format!("{side}: {}", code.name()));
         }
     }
 }

@@ -91,8 +91,6 @@ table!(LABELS: Label {
     ENTRY_HASH = "entente/1 entry hash";
     /// Release hash, over the release as it travels.
     RELEASE_HASH = "entente/1 release hash";
-    /// Salt of a withdrawal or other entry that must not be guessable.
-    ENTRY_SALT = "entente/1 entry salt";
     /// Fillers of a run tree.
     RUN_FILL = "entente/1 run fill";
 });

@@ -1,7 +1,7 @@
 //! The cryptographic primitives of the formats, each as formula, standard and caveat.
 //!
 //! Nothing is invented here and nothing else in this crate calls `ring`. Signing takes a
-//! [`Context`], so that a signature made for one purpose verifies for no other.
+//! [`Context`](crate::label::Context), so that a signature made for one purpose verifies for no other.
 
 use crate::{
     id::{Hash, KeyId},

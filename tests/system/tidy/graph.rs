@@ -17,7 +17,7 @@ use std::{
 const PROTOCOL: &[&str] =
     &["base64", "bip39", "cbor4ii", "ring", "serde", "serde_bytes", "subtle", "thiserror", "x509-parser", "zeroize"];
 /// What `policy` may name.
-const POLICY: &[&str] = &["cedar-policy", "entente-protocol", "serde", "thiserror", "toml", "toml_edit"];
+const POLICY: &[&str] = &["cedar-policy", "entente-protocol", "thiserror", "toml"];
 /// What only `node` may bring, directly or through others.
 const NODE_ONLY: &[&str] =
     &["tokio", "quinn", "quinn-proto", "rustls", "age", "fjall", "clap", "anyhow", "hpke", "rcgen"];

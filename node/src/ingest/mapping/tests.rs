@@ -120,7 +120,7 @@ fn links_follow_what_the_row_has() {
 #[test]
 fn bad_rows_are_named_and_good_ones_stand() {
     for (from, to, fault) in [
-        ("2024-03-05", "05/03/2024", "column `date`: `05/03/2024` is not a date as EDTF or ISO 8601"),
+        ("2024-03-05", "31/02/2024", "column `date`: `31/02/2024` is not a date as %Y-%m-%d or %d/%m/%Y"),
         ("Yugoslavia", "Atlantis", "column `country_of_make`: `Atlantis` is not in the table `country`"),
         ("32.8872", "132.8872", "column `lat`: `132.8872` is not a coordinate"),
         ("32.8872", "", "column `lat`: empty"),
