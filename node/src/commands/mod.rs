@@ -1,6 +1,6 @@
 //! The commands: one file for each, from what was typed to what is printed.
 //!
-//! Called by `main` only. A command makes a [`crate::call::Call`], lets a node answer it ([`reach`]), and shows the
+//! Called by `main` only. A command makes a [`crate::call::Call`], lets a node answer it (`reach`), and shows the
 //! JSON that comes back: as it is to a program, as tables to people. No command touches a store, a key or a
 //! policy itself; `init`, `run`, `sync` and `demo` call the function of that name.
 
