@@ -148,7 +148,12 @@ fn pkcs8(key: &Secret<Vec<u8>>) -> PrivatePkcs8KeyDer<'_> {
 }
 
 fn addresses(config: &Config) -> Result<Vec<Address>, IdentityError> {
-    let listed = if config.advertise.is_empty() { vec![config.listen.to_string()] } else { config.advertise.clone() };
+    // An address of every interface is none that a partner could dial: then only `advertise` tells one.
+    let listed = match (config.advertise.is_empty(), config.listen.ip().is_unspecified()) {
+        (false, _) => config.advertise.clone(),
+        (true, false) => vec![config.listen.to_string()],
+        (true, true) => Vec::new(),
+    };
     listed.into_iter().map(|text| text.parse::<Address>().map_err(|_| IdentityError::Address(text))).collect()
 }
 

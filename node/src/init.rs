@@ -16,6 +16,7 @@ use crate::{
 use entente_protocol::id::OrgId;
 use std::{
     fs::{self, DirBuilder},
+    net::{SocketAddr, UdpSocket},
     os::unix::fs::DirBuilderExt,
     path::Path,
     sync::Arc,
@@ -41,7 +42,9 @@ pub struct Made {
 
 /// Makes a home. The folder must be absent or empty; on any fault it is left as it was.
 pub fn init(home: &Home, init: &Init<'_>, clock: &dyn Clock) -> Result<Made, Fault> {
-    let config = Config::check(init.config.clone()).map_err(|e| Fault::input("config", e))?;
+    let mut raw = init.config.clone();
+    raw.listen = settled(&raw.listen)?;
+    let config = Config::check(raw.clone()).map_err(|e| Fault::input("config", e))?;
     let existed = home.path().exists();
     if existed {
         let mut entries = fs::read_dir(home.path()).map_err(|e| Fault::setup("home", e))?;
@@ -50,11 +53,23 @@ pub fn init(home: &Home, init: &Init<'_>, clock: &dyn Clock) -> Result<Made, Fau
             return Err(Fault::input("home-exists", format!("`{path}` is not empty: name a new folder with --home")));
         }
     }
-    let made = fill(home, &config, init, clock);
+    let made = fill(home, &config, &Init { config: raw, ..*init }, clock);
     if made.is_err() {
         clean(home.path(), existed);
     }
     made
+}
+
+/// Port 0 asks the system for a free port once; it then stays, because the card tells it to partners.
+fn settled(listen: &str) -> Result<String, Fault> {
+    match listen.parse::<SocketAddr>() {
+        Ok(address) if address.port() == 0 => {
+            let free = UdpSocket::bind(address).and_then(|socket| socket.local_addr());
+            let free = free.map_err(|e| Fault::input("listen", format!("`{listen}` cannot be listened on: {e}")))?;
+            Ok(free.to_string())
+        }
+        _ => Ok(listen.to_owned()),
+    }
 }
 
 fn fill(home: &Home, config: &Config, init: &Init<'_>, clock: &dyn Clock) -> Result<Made, Fault> {

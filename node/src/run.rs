@@ -190,6 +190,9 @@ impl Running {
 
     async fn round(&self, partner: OrgId) -> Result<Json, Fault> {
         let handle = self.node.handle_of(partner);
+        if self.node.book().get(partner).is_none_or(|p| p.state == PartnerState::Removed) {
+            return Err(Fault::partner("removed", format!("`{handle}` was removed: no connection is made to it")));
+        }
         let started = Instant::now();
         while !self.node.health(partner).connected {
             if started.elapsed() > CONNECT {
