@@ -2,4 +2,5 @@
 
 mod demo;
 mod federation;
+mod real_input;
 mod tidy;
