@@ -165,24 +165,39 @@ impl Model {
         !slots.and(record.present).is_empty() && (!serviceable || record.serviceable)
     }
 
-    /// What a receiver holds of a record once everything has settled: nothing, or these slots.
+    /// What a receiver holds of a record once everything has settled: nothing, or these slots at least and at most.
     #[must_use]
-    pub fn settled(&self, deal: &Deal, version: &Version, record: &Recorded, seen: &Seen) -> Option<SlotSet> {
+    pub fn settled(
+        &self,
+        deal: &Deal,
+        version: &Version,
+        record: &Recorded,
+        seen: &Seen,
+    ) -> Option<(SlotSet, SlotSet)> {
         if !self.stands(deal, version, record) {
             return None;
         }
-        let (slots, _) = deal.permits(version, record.owner, record.kind);
-        let mut slots = slots.and(record.present);
-        if record.event.is_some_and(|line| !seen.lines.contains(&line))
-            && let Some(slot) = record.kind.slot("event")
-        {
-            slots = slots.without(SlotSet::EMPTY.with(slot.number));
+        let most = deal.permits(version, record.owner, record.kind).0.and(record.present);
+        let (mut least, mut most) = (most, most);
+        let slot = record.event.map(|_| EVENT);
+        for (slot, named) in [
+            (slot, self.records.values().filter(|r| Some(r.line) == record.event).collect::<Vec<_>>()),
+            (
+                record.amends.map(|_| SUPERSEDES),
+                record.amends.and_then(|id| self.records.get(&id)).into_iter().collect(),
+            ),
+        ] {
+            let Some(slot) = slot else { continue };
+            // What the partner has seen may be named, and must be while it stands; what it has not, never.
+            let one = SlotSet::EMPTY.with(slot);
+            if !named.iter().any(|named| self.stands(deal, version, named)) {
+                least = least.without(one);
+            }
+            if !named.iter().any(|named| seen.shown.contains(&named.id)) {
+                most = most.without(one);
+            }
         }
-        let before = record.amends.and_then(|id| self.records.get(&id));
-        if before.is_some_and(|before| !self.stands(deal, version, before)) {
-            slots = slots.without(SlotSet::EMPTY.with(SUPERSEDES));
-        }
-        Some(slots)
+        Some((least, most))
     }
 
     /// Whether a record is released and not withdrawn: it may go, and so may every amendment of it that people
@@ -197,3 +212,5 @@ impl Model {
 
 /// The slot that names what a record amends.
 pub const SUPERSEDES: u8 = 5;
+/// The slot in which an item names its event.
+pub const EVENT: u8 = 17;
