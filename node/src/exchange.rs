@@ -72,8 +72,8 @@ pub struct Conversation {
     opened: bool,
     /// The rules that the partner was last told of.
     told: u64,
-    /// The rules whose agreements it was last told.
-    named: u64,
+    /// The agreements that it was last told of: no head of another may be shown.
+    named: BTreeSet<AgreementId>,
     /// The versions that the partner holds in force.
     theirs: BTreeMap<AgreementId, AgreementDigest>,
     /// Feeds of which a run came when nothing was taken: it waits at the partner.
@@ -99,7 +99,7 @@ impl Conversation {
             offered: BTreeSet::new(),
             opened: false,
             told: 0,
-            named: 0,
+            named: BTreeSet::new(),
             theirs: BTreeMap::new(),
             left: BTreeSet::new(),
             proposals: BTreeMap::new(),
@@ -114,8 +114,8 @@ impl Conversation {
         match event {
             Event::Ready(hello) => {
                 self.peer_store = Some(hello.store);
+                self.told = node.generation();
                 self.name_agreements(node, session)?;
-                self.told = self.named;
             }
             Event::Agreements(lines) => {
                 self.theirs = lines.iter().map(|line| (line.id, line.version)).collect();
@@ -208,14 +208,11 @@ impl Conversation {
         Ok(more)
     }
 
-    /// Names the agreements that the partner shares with us, where that changed.
+    /// Names the agreements that the partner shares with us.
     fn name_agreements(&mut self, node: &Node, session: &mut Session) -> Result<(), ExchangeFault> {
-        let generation = node.generation();
-        if self.named != generation {
-            session.offer_agreements(self.lines(node))?;
-            self.named = generation;
-        }
-        Ok(())
+        let lines = self.lines(node);
+        self.named = lines.iter().map(|line| line.id).collect();
+        Ok(session.offer_agreements(lines)?)
     }
 
     fn lines(&self, node: &Node) -> Vec<AgreementLine> {
@@ -289,10 +286,12 @@ impl Conversation {
     /// Shows our heads of every feed that was not shown yet.
     fn offer_heads(&mut self, node: &Node, session: &mut Session) -> Result<(), ExchangeFault> {
         let Some(peer_store) = self.peer_store else { return Ok(()) };
-        // A head of an agreement that was not named before it would be a fault of ours.
-        self.name_agreements(node, session)?;
         let mut heads = Heads::default();
         for (agreement, digest, _) in feeds::agreements_with(node, self.peer) {
+            // One that came into force since is named first, by `tell`.
+            if !self.named.contains(&agreement) {
+                continue;
+            }
             let out = feeds::outgoing(node, self.peer, agreement);
             if self.offered.insert(out.id()) {
                 let row = feeds::out_row(node, &out, digest)?;

@@ -144,30 +144,30 @@ impl World<'_> {
     /// Drafts the next version of an agreement, or the first one of a new agreement, at one of its parties.
     pub(super) fn propose(&mut self, n: usize, deal: usize) -> Checked {
         let Some(known) = self.model.deals.get(deal).cloned() else { return Ok(()) };
-        let current = self.in_force(n, &known)?;
-        // The next version follows what both sides hold; people wait for one before they draft another.
-        let newest = known.versions.last().map(|v| v.digest);
-        if current != newest || self.in_force(known.other(n), &known)? != newest || self.ended(&known) {
+        let waits = self.node(n).is_none_or(|node| {
+            node.rules().agreements.get(known.id).is_some_and(|held| held.proposal.is_some())
+        });
+        if waits || self.ended(&known) {
             return Ok(());
         }
+        let current = self.in_force(n, &known)?;
+        let number = current.and_then(|digest| known.version(digest)).map_or(1, |version| version.number + 1);
         let both = [self.chance.below(VARIANTS.len()), self.chance.below(VARIANTS.len())];
-        let handles = known.parties.map(|party| self.organisation(party).handle.as_str());
-        let version = known.versions.len() as u64 + 1;
-        let text = terms::text(known.id, version, current, handles, both, self.plan.leaks());
-        let path = self.cast.path(&format!("{}-{deal}-{version}.toml", self.seed));
+        let parties = known.parties.map(|party| (self.organisation(party).handle.as_str(), self.org(party)));
+        let text = terms::text(known.id, number, current, parties, both, self.plan.leaks());
+        let digest = terms::digest(&text, known.id)?;
+        let path = self.cast.path(&format!("{}-{deal}-{}.toml", self.seed, known.versions.len()));
         std::fs::write(&path, text)?;
         let output = path.with_extension("agreement");
         let place = known.parties.iter().position(|party| *party == n).unwrap_or_default();
+        if version_of(&mut self.model.deals[deal], digest).is_none() {
+            self.model.deals[deal].versions.push(Version { digest, number, both, approved: [false, false] });
+        }
+        // From now on it may be kept, whatever the disk does; two that draft the same agree.
+        version_of(&mut self.model.deals[deal], digest).into_iter().for_each(|v| v.approved[place] = true);
         let signed = self.act(n, Doing::Other, |node| Ok(agreements::sign_file(node, &path, &output)?));
         drop((std::fs::remove_file(&path), std::fs::remove_file(&output)));
-        let Some(digest) = signed?.and_then(|shown| shown["digest"].as_str()?.parse().ok()) else {
-            // The disk failed: whether the draft was kept, nobody knows, and it was shown to nobody.
-            return Ok(());
-        };
-        let mut approved = [false, false];
-        approved[place] = true;
-        self.model.deals[deal].versions.push(Version { digest, both, approved });
-        self.wake(n)
+        signed.map(drop)
     }
 
     /// Approves what the partner proposed, if it has arrived.

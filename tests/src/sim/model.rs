@@ -61,6 +61,8 @@ pub enum Estranged {
 pub struct Version {
     /// Its digest.
     pub digest: AgreementDigest,
+    /// Its number; two may be drafted with one number, of which one comes into force.
+    pub number: u64,
     /// What it lets go in each direction.
     pub both: Both,
     /// Who has approved it: first-named, other.

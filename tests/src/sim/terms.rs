@@ -2,8 +2,10 @@
 //!
 //! The text goes through the real parser, checker and policy. The table is the second opinion, read by nobody else.
 
+use super::Checked;
+use entente_policy::source::{self, Drafting};
 use entente_protocol::{
-    id::{AgreementDigest, AgreementId},
+    id::{AgreementDigest, AgreementId, OrgId},
     record::{SlotSet, kind::Kind},
 };
 use std::fmt::Write;
@@ -47,29 +49,39 @@ impl Terms {
 /// Variants of one version, by direction: what the first-named gives, and what the other gives.
 pub type Both = [usize; 2];
 
+/// The digest of a text's canonical form.
+///
+/// # Errors
+/// If the text is refused: a mistake in this file.
+pub fn digest(text: &str, id: AgreementId) -> Checked<AgreementDigest> {
+    let drafted = source::parse(text, &Drafting { id, party: &|_| None })?;
+    Ok(drafted.agreement.digest()?)
+}
+
 /// The text of a version. `extra` lets one more field of an item go than the table says: a planted bug.
 #[must_use]
 pub fn text(
     id: AgreementId,
     version: u64,
     before: Option<AgreementDigest>,
-    handles: [&str; 2],
+    parties: [(&str, OrgId); 2],
     both: Both,
     extra: bool,
 ) -> String {
     let mut text = format!(
         "language = 1\nid = \"{id}\"\ntitle = \"Between {} and {}\"\nversion = {version}\nbasis = {{ text = \"letter\" }}\n\
          purposes = [\"tracing\"]\nfrom = \"2026-01-01\"\nuntil = \"2036-12-31\"\nnotice-days = 0\n",
-        handles[0], handles[1]
+        parties[0].0, parties[1].0
     );
     if let Some(before) = before {
         let _ = writeln!(text, "predecessor = \"{before}\"");
     }
-    for handle in handles {
-        let _ = write!(text, "[[party]]\nhandle = \"{handle}\"\nname = \"{}\"\n", handle.to_uppercase());
+    for (handle, org) in parties {
+        let name = handle.to_uppercase();
+        let _ = write!(text, "[[party]]\nhandle = \"{handle}\"\nname = \"{name}\"\nid = \"{org}\"\n");
     }
     for (giver, taker, variant) in [(0, 1, both[0]), (1, 0, both[1])] {
-        clauses(&mut text, handles[giver], handles[taker], &VARIANTS[variant], extra);
+        clauses(&mut text, parties[giver].0, parties[taker].0, &VARIANTS[variant], extra);
     }
     text
 }

@@ -263,7 +263,10 @@ impl World<'_> {
         match handled {
             Ok(()) | Err(PeerFault::ClockSkew { .. }) => {}
             Err(_) if tampered => {}
-            Err(fault) => return self.broken(format!("node {n} refuses an honest frame: {fault}")),
+            Err(fault) => {
+                let name = Message::from_bytes(lane, content).map_or("nothing", |message| message.name());
+                return self.broken(format!("node {n} refuses an honest `{name}`: {fault}"));
+            }
         }
         let taking = match Message::from_bytes(lane, content) {
             Ok(Message::Run(message)) => self.taking(&message)?,
