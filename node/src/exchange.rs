@@ -78,7 +78,8 @@ pub struct Conversation {
     theirs: BTreeMap<AgreementId, AgreementDigest>,
     /// Feeds of which a run came when nothing was taken: it waits at the partner.
     left: BTreeSet<FeedKey>,
-    proposals: BTreeMap<AgreementId, Vec<u8>>,
+    /// Versions told, by agreement: those in force, and those on their way.
+    proposals: BTreeMap<(AgreementId, bool), Vec<u8>>,
     standings: BTreeSet<SignatureBytes>,
     card_told: bool,
 }
@@ -245,12 +246,13 @@ impl Conversation {
                     session.send_standing(notice.clone())?;
                 }
             }
-            // The version on its way, or the complete one: a partner that has it already takes no notice.
-            if let Some(signed) = held.proposal.as_ref().or(held.signed.as_ref()) {
+            // The complete version, then the one on its way, which follows it: a partner that has them takes no notice.
+            for (complete, signed) in [(true, &held.signed), (false, &held.proposal)] {
+                let Some(signed) = signed else { continue };
                 let bytes = signed.to_bytes().map_err(|e| fatal(&e.to_string()))?;
-                if self.proposals.get(&held.id) != Some(&bytes) {
+                if self.proposals.get(&(held.id, complete)) != Some(&bytes) {
                     session.send_proposal(bytes.clone())?;
-                    self.proposals.insert(held.id, bytes);
+                    self.proposals.insert((held.id, complete), bytes);
                 }
             }
         }

@@ -343,47 +343,62 @@ pub fn again(node: &Node, feed: &FeedKey, number: u64) -> Result<Option<Prepared
     let rules = node.rules();
     let row = feeds::out_row(node, feed, AgreementDigest::from_bytes([0; 32]))?;
     let Some((_, sent)) = feeds::run_at(node, feed, &row, number)? else { return Ok(None) };
-    let mut bodies = Bodies::new(node);
-    let mut closed = Vec::new();
-    for (at, entry) in sent.entries.iter().enumerate() {
-        let Some(record) = entry.record else { continue };
-        let asked = Asked::load(node, record)?;
-        let referable = asked.referable(node, feed.id())?;
-        let slots = SlotSet::from_bits(entry.slots);
-        // What was disclosed then may include references to what was released in the same run.
-        let decided = asked.ask(node, feed, referable.or(slots), |question| rules.policy.decide(question));
-        let cleared = decided
-            .ok()
-            .and_then(|c| c.narrowed(slots))
-            .filter(|c| c.terms().clause == entry.clause && c.terms().version == sent.version);
-        match cleared {
-            Some(clearance) => {
-                bodies.add(at, &asked, &clearance)?;
-            }
-            None => closed.push(record),
-        }
-    }
-    if !closed.is_empty() {
-        let mut txn = node.holdings.begin();
-        for record in &closed {
-            let pending = encode("pending", &Pending::Record(*record))?;
-            txn.push(Partition::Own, Table::Pending, feed.id().as_bytes(), &pending)?;
-            // The partner may hold it from an earlier entry, or from a connection that was cut: unless it goes
-            // again, its withdrawal follows.
-            if let Some(row) = decide::released(node, *record, feed.id())?.filter(|row| !row.withdrawn) {
-                let row = encode("release", &ReleasedRow { slots: 0, ..row })?;
-                txn.put(Partition::Own, Table::Release, &record_in_feed(*record, feed.id()), &row)?;
+    let mut closed: BTreeSet<usize> = BTreeSet::new();
+    // Each turn closes entries, or is the last: one that is closed may have been named by another.
+    let bodies = loop {
+        let mut bodies = Bodies::new(node);
+        let mut closing = BTreeMap::new();
+        for (at, entry) in sent.entries.iter().enumerate().filter(|(at, _)| !closed.contains(at)) {
+            let Some(record) = entry.record else { continue };
+            let asked = Asked::load(node, record)?;
+            let slots = SlotSet::from_bits(entry.slots);
+            // What went in the same run is in the store as released.
+            let referable = asked.referable(node, feed.id())?;
+            let decided = asked.ask(node, feed, referable, |question| rules.policy.decide(question));
+            let cleared = decided
+                .ok()
+                .and_then(|c| c.narrowed(slots))
+                .filter(|c| c.terms().clause == entry.clause && c.terms().version == sent.version);
+            match cleared {
+                Some(clearance) => drop(bodies.add(at, &asked, &clearance)?),
+                None => drop(closing.insert(at, record)),
             }
         }
-        forget_lines(node, &mut txn, feed, &closed)?;
-        txn.commit()?;
-    }
+        if closing.is_empty() {
+            break bodies;
+        }
+        close(node, feed, closing.values())?;
+        closed.extend(closing.keys());
+    };
     let end = sent.first + sent.entries.len() as u64;
     Ok(Some(Prepared { message: bodies.into_message(sent.run.clone(), &sent)?, end }))
 }
 
+/// Notes that entries go as their hashes alone: their records are decided again, and are not named until then.
+fn close<'a>(node: &Node, feed: &FeedKey, records: impl Iterator<Item = &'a RecordId> + Clone) -> Result<(), ShareError> {
+    let mut txn = node.holdings.begin();
+    for record in records.clone() {
+        let pending = encode("pending", &Pending::Record(*record))?;
+        txn.push(Partition::Own, Table::Pending, feed.id().as_bytes(), &pending)?;
+        // The partner may hold it from an earlier entry, or from a connection that was cut: unless it goes
+        // again, its withdrawal follows.
+        if let Some(row) = decide::released(node, *record, feed.id())? {
+            let row = encode("release", &ReleasedRow { slots: 0, ..row })?;
+            txn.put(Partition::Own, Table::Release, &record_in_feed(*record, feed.id()), &row)?;
+        }
+    }
+    forget_lines(node, &mut txn, feed, records)?;
+    txn.commit()?;
+    Ok(())
+}
+
 /// A line of which nothing was shown after all is not named by references either.
-fn forget_lines(node: &Node, txn: &mut Txn<'_>, feed: &FeedKey, closed: &[RecordId]) -> Result<(), ShareError> {
+fn forget_lines<'a>(
+    node: &Node,
+    txn: &mut Txn<'_>,
+    feed: &FeedKey,
+    closed: impl Iterator<Item = &'a RecordId>,
+) -> Result<(), ShareError> {
     for record in closed {
         let line = keep::own(node, *record)?.header()?.header().line;
         let mut shown = false;

@@ -165,6 +165,7 @@ impl World<'_> {
         }
         // From now on it may be kept, whatever the disk does; two that draft the same agree.
         version_of(&mut self.model.deals[deal], digest).into_iter().for_each(|v| v.approved[place] = true);
+        self.say(|| format!("{n}: drafts version {number} of deal {deal} {:?}: {digest}", known.parties));
         let signed = self.act(n, Doing::Other, |node| Ok(agreements::sign_file(node, &path, &output)?));
         drop((std::fs::remove_file(&path), std::fs::remove_file(&output)));
         signed.map(drop)
@@ -186,6 +187,7 @@ impl World<'_> {
             return Ok(());
         }
         version_of(&mut self.model.deals[deal], digest).into_iter().for_each(|v| v.approved[place] = true);
+        self.say(|| format!("{n}: accepts a version of deal {deal} {:?}: {digest}", known.parties));
         let (id, digest) = (known.id.to_string(), digest.to_string());
         self.act(n, Doing::Other, |node| Ok(agreements::accept(node, &id, &digest)?))?;
         Ok(())

@@ -49,6 +49,7 @@ impl World<'_> {
         }
         let Taken::Release(id, slots, version) = entry else { return Ok(()) };
         self.stats.releases += 1;
+        self.say(|| format!("{from}: sends {id:?} {slots:?} in deal {place}"));
         let Some(record) = self.model.records.get(&id).cloned() else {
             return self.broken(format!("I2: node {from} releases a record that nobody knows"));
         };
@@ -79,7 +80,7 @@ impl World<'_> {
         seen.lines.insert(record.line);
         seen.shown.insert(id);
         if early {
-            return self.broken(format!("I2: node {from} names a record that the partner was never given"));
+            return self.broken(format!("I2: node {from} names in {record:?} a record that the partner was never given"));
         }
         Ok(())
     }
