@@ -15,6 +15,7 @@ use crate::{
         Clock, Connection,
         accept::{self, Peers},
         book::{self, SharedBook},
+        budget::{self, Budgets},
         dial::{self, Jitter},
         driver::{Driver, Ended, Exchange, ExchangeError, Wakes},
         endpoint::{Endpoint, Settings},
@@ -33,7 +34,9 @@ use crate::{
 };
 use entente_protocol::{
     agreement::Standing,
-    id::OrgId,
+    error::PeerFault,
+    id::{Nonce, OrgId},
+    limits,
     session::{
         CloseCode, Event, Role, Session,
         fetch::{RefusedCode, Request},
@@ -45,7 +48,7 @@ use std::{
     collections::BTreeMap,
     fs,
     future::Future,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 use tokio::{sync::Notify, task::JoinSet};
@@ -58,15 +61,28 @@ const CONNECT: Duration = Duration::from_secs(15);
 const QUIET: Duration = Duration::from_millis(400);
 
 /// The synchronous core behind the driver: one conversation for each session.
+///
+/// By partner and nonce: while a connection takes another's place, both have a session with one partner.
 struct Core {
     node: Arc<Node>,
-    talks: Mutex<BTreeMap<OrgId, Arc<Mutex<Conversation>>>>,
+    talks: Mutex<Talks>,
+    budgets: Budgets,
 }
 
+type Talks = BTreeMap<(OrgId, Nonce), Arc<Mutex<Conversation>>>;
+
 impl Core {
-    fn talk(&self, peer: OrgId) -> Result<Arc<Mutex<Conversation>>, ExchangeError> {
-        let talks = self.talks.lock().unwrap_or_else(PoisonError::into_inner);
-        talks.get(&peer).cloned().ok_or_else(|| ExchangeError::Internal("no session with this partner".to_owned()))
+    fn new(node: Arc<Node>) -> Self {
+        Self { node, talks: Mutex::default(), budgets: Budgets::default() }
+    }
+
+    fn talks(&self) -> MutexGuard<'_, Talks> {
+        self.talks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn talk(&self, session: &Session) -> Result<Arc<Mutex<Conversation>>, ExchangeError> {
+        let found = self.talks().get(&(session.config().peer, session.config().nonce)).cloned();
+        found.ok_or_else(|| ExchangeError::Internal("no session with this partner".to_owned()))
     }
 }
 
@@ -83,26 +99,60 @@ impl From<ExchangeFault> for ExchangeError {
 
 impl Exchange for Core {
     fn open(&self, peer: OrgId, role: Role) -> Result<Session, ExchangeError> {
+        if !self.budgets.spend(peer, budget::SESSION, self.node.clock.now()) {
+            self.node.note_error(peer, "too many sessions and requests: it is let in again as time passes".to_owned());
+            return Err(ExchangeError::Busy);
+        }
         let (conversation, session) = Conversation::open(&self.node, peer, role)?;
-        let mut talks = self.talks.lock().unwrap_or_else(PoisonError::into_inner);
-        talks.insert(peer, Arc::new(Mutex::new(conversation)));
+        self.talks().insert((peer, session.config().nonce), Arc::new(Mutex::new(conversation)));
         self.node.note_connected(peer, true);
         Ok(session)
     }
 
     fn event(&self, peer: OrgId, session: &mut Session, event: Event) -> Result<(), ExchangeError> {
-        let talk = self.talk(peer)?;
+        // Runs and receipts have their windows; everything else is counted.
+        let counted = !matches!(event, Event::Run { .. } | Event::Receipt { .. } | Event::Fork { .. });
+        if counted && !self.budgets.spend(peer, budget::REQUEST, self.node.clock.now()) {
+            return Err(PeerFault::TooMany { what: "requests", max: limits::PARTNER_REQUESTS_BURST as usize }.into());
+        }
+        let talk = self.talk(session)?;
         let mut talk = talk.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(talk.event(&self.node, session, event)?)
     }
 
-    fn pump(&self, peer: OrgId, session: &mut Session) -> Result<bool, ExchangeError> {
-        let talk = self.talk(peer)?;
+    fn pump(&self, _peer: OrgId, session: &mut Session) -> Result<bool, ExchangeError> {
+        let talk = self.talk(session)?;
         let mut talk = talk.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(talk.pump(&self.node, session)?)
     }
 
     fn fetch(&self, peer: OrgId, request: Request) -> Result<FetchReply, RefusedCode> {
+        let given = self.give(peer, request);
+        // What is given is bounded by what the partner reads. What is not given costs it something too.
+        let refused = matches!(given, Err(RefusedCode::NotGiven));
+        if refused && !self.budgets.spend(peer, budget::REQUEST, self.node.clock.now()) {
+            return Err(RefusedCode::Busy);
+        }
+        given
+    }
+
+    fn closed(&self, peer: OrgId, session: &Session, ended: &Ended) {
+        let mut talks = self.talks();
+        talks.remove(&(peer, session.config().nonce));
+        let connected = talks.keys().any(|(other, _)| *other == peer);
+        drop(talks);
+        self.node.note_connected(peer, connected);
+        if let Ended::Closed { code, by_peer } = ended
+            && !matches!(*code, CloseCode::DONE | CloseCode::SHUTDOWN | CloseCode::REPLACED)
+        {
+            let side = if *by_peer { "the partner ended the session" } else { "the session was ended here" };
+            self.node.note_error(peer, format!("{side}: {}", code.name()));
+        }
+    }
+}
+
+impl Core {
+    fn give(&self, peer: OrgId, request: Request) -> Result<FetchReply, RefusedCode> {
         let node = &self.node;
         let refuse = |error: &dyn std::fmt::Display| {
             tracing::warn!(partner = %peer.short(), %error, "a file could not be given");
@@ -118,16 +168,6 @@ impl Exchange for Core {
         let content =
             files::open_at(node, Partition::Own, &row, u64::from(request.from_chunk)).map_err(|e| refuse(&e))?;
         Ok(FetchReply { size: row.size, chunks: row.chunks, content: Box::new(content) })
-    }
-
-    fn closed(&self, peer: OrgId, ended: &Ended) {
-        self.node.note_connected(peer, false);
-        if let Ended::Closed { code, by_peer } = ended
-            && !matches!(*code, CloseCode::DONE | CloseCode::SHUTDOWN | CloseCode::REPLACED)
-        {
-            let side = if *by_peer { "the partner ended the session" } else { "the session was ended here" };
-            self.node.note_error(peer, format!("{side}: {}", code.name()));
-        }
     }
 }
 
@@ -342,7 +382,7 @@ async fn serve<F: Future<Output = R> + Send, R>(
     let address = endpoint.local_addr().map_err(|e| Fault::setup("network", e))?;
     let (stopper, stop) = stop::signal();
     let wakes = Wakes::default();
-    let core = Arc::new(Core { node: Arc::clone(&node), talks: Mutex::default() });
+    let core = Arc::new(Core::new(Arc::clone(&node)));
     let clock = Arc::clone(&node.clock);
     let driver =
         Driver { exchange: core, wakes: wakes.clone(), clock: Clock::new(move || clock.now()), stop: stop.clone() };

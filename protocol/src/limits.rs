@@ -55,6 +55,11 @@ pub const RUN_QUEUE_BYTES_MAX: usize = 16 << 20;
 /// Time that each opening message of a session may take, in milliseconds.
 pub const OPENING_TIMEOUT_MS: u64 = 10_000;
 
+/// Messages without a window, sessions (each counts several) and refused files that one partner may ask for at once.
+pub const PARTNER_REQUESTS_BURST: u64 = 4_096;
+/// How many of them it earns again in a second.
+pub const PARTNER_REQUESTS_PER_S: u64 = 64;
+
 /// A card with its signature.
 pub const CARD_BYTES_MAX: usize = 32 << 10;
 /// Keys listed by one card, past ones included.
@@ -96,6 +101,10 @@ const _: () = assert!(BATCH_RECORDS_MAX == 1 << BATCH_TREE_DEPTH, "the batch tre
 const _: () = assert!(RUN_ENTRIES_MAX == 1 << RUN_TREE_DEPTH, "the run tree has one leaf for each entry");
 const _: () = assert!(RUN_QUEUE_BYTES_MAX >= FRAME_BYTES_MAX, "any run can wait");
 const _: () = assert!(FEEDS_PER_PARTNER_MAX >= 2 * AGREEMENTS_PER_PARTNER_MAX, "every agreement has its feeds");
+const _: () = assert!(
+    PARTNER_REQUESTS_BURST as usize > 2 * AGREEMENTS_PER_PARTNER_MAX * (AGREEMENT_PARTIES_MAX + 2),
+    "an honest partner may tell all its agreements and standings twice in a row"
+);
 const _: () = assert!(RELEASE_BYTES_MAX < RUN_BODY_BYTES_MAX, "any single release fits a run");
 const _: () = assert!(RUN_BODY_BYTES_MAX + (512 << 10) <= FRAME_BYTES_MAX, "a run with its proofs fits a frame");
 const _: () = assert!(

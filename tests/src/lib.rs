@@ -6,6 +6,7 @@ pub mod sim;
 
 use serde_json::Value;
 use std::{
+    fs::OpenOptions,
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
@@ -102,12 +103,13 @@ impl Home {
     /// If it does not come up within a minute.
     pub fn start(&mut self) {
         let (home, key) = (self.path(self.handle), self.path(&format!("{}.key", self.handle)));
+        let log = OpenOptions::new().create(true).append(true).open(self.log());
         let child = Command::new(entente())
             .args(["--home", &home, "--identity-file", &key, "run"])
             .env_clear()
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(log.map_or_else(|_| Stdio::null(), Stdio::from))
             .spawn();
         self.running = child.ok();
         let begun = Instant::now();
@@ -116,6 +118,18 @@ impl Home {
             assert!(begun.elapsed() < Duration::from_secs(60), "`{}` does not come up", self.handle);
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Where the running node's log goes.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.path(&format!("{}.log", self.handle))
+    }
+
+    /// The process, while it runs.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.running.as_ref().map(Child::id)
     }
 
     /// Kills the node as a power switch would end it: no signal that it could handle.

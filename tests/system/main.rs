@@ -2,6 +2,7 @@
 
 mod demo;
 mod federation;
+mod hostile_peer;
 mod real_input;
 mod simulation;
 mod tidy;

@@ -96,7 +96,7 @@ pub trait Exchange: Send + Sync + 'static {
     /// The code that the partner is told; what was never released and what does not exist look alike.
     fn fetch(&self, peer: OrgId, request: Request) -> Result<FetchReply, RefusedCode>;
     /// The session is over; called once for each that was opened.
-    fn closed(&self, peer: OrgId, ended: &Ended);
+    fn closed(&self, peer: OrgId, session: &Session, ended: &Ended);
 }
 
 /// How a session ended.
@@ -167,8 +167,14 @@ impl Driver {
         let lanes = match timeout(LANES, Lanes::open(link)).await {
             Ok(Ok(lanes)) => lanes,
             Ok(Err(LaneFault::Read(_) | LaneFault::Write(_))) => return Ended::Lost,
-            Ok(Err(fault)) => return Ended::Closed { code: fault.code(), by_peer: false },
-            Err(_) => return Ended::Closed { code: CloseCode::TIMEOUT, by_peer: false },
+            Ok(Err(fault)) => {
+                tracing::warn!(peer = %link.peer.short(), %fault, "a partner's lanes did not open");
+                return Ended::Closed { code: fault.code(), by_peer: false };
+            }
+            Err(_) => {
+                tracing::warn!(peer = %link.peer.short(), "a partner's lanes did not open in time");
+                return Ended::Closed { code: CloseCode::TIMEOUT, by_peer: false };
+            }
         };
         let (control_to_core, control_in) = mpsc::channel(WAITING_MAX);
         let (records_to_core, records_in) = mpsc::channel(WAITING_MAX);
@@ -201,6 +207,9 @@ impl Driver {
             fault = fetch::serve_all(link, &self.exchange) => {
                 // Without its readers the core ends.
                 inward.abort_all();
+                if let Some(fault) = &fault {
+                    tracing::warn!(peer = %link.peer.short(), %fault, "a partner misused a stream");
+                }
                 let ended = core.await.unwrap_or(broken);
                 fault.map_or(ended, |fault| Ended::Closed { code: fault.code(), by_peer: false })
             }
@@ -337,7 +346,7 @@ impl Core {
                 Input::Look => drop(session.handle_timeout(self.clock.now())),
             }
         };
-        self.exchange.closed(self.peer, &ended);
+        self.exchange.closed(self.peer, &session, &ended);
         ended
     }
 
