@@ -107,6 +107,7 @@ async fn logged(path: &str, from: usize, texts: &str) -> Done<bool> {
 /// One move, and what the victim made of it.
 async fn play(hostile: &Hostile, log: &str, play: &Move) -> Done {
     let from = fs::metadata(log)?.len() as usize;
+    println!("{:?}: {}", play.at, play.name);
     let mut talk = hostile.reach(play.at).await?;
     (play.act)(hostile, &mut talk).await?;
     match play.ends {
@@ -157,9 +158,12 @@ fn a_hostile_partner_gets_nowhere() -> Done {
     agree(&fast, &puppet, "\"number\", \"eval\", \"type\", \"serial\", \"serial-prefix\", \"serial-state\"")?;
     import(&victim, "VICTIM", 3, true)?;
     import(&honest, "HONEST", MOVES.len(), false)?;
+    victim.start();
+    // A round in good faith brings the agreements into force on both sides.
+    fast.ok(&["sync", "victim"]);
+    slow.ok(&["sync", "victim"]);
     import(&fast, "HOSTILE", 1, true)?;
     import(&slow, "SLOW", 1, true)?;
-    victim.start();
     honest.start();
     let (log, pid) = (victim.log(), victim.pid().ok_or("not running")?);
     let store: StoreId = victim.json(&["identity", "show"])["store"].as_str().ok_or("store")?.parse()?;

@@ -343,7 +343,11 @@ impl Core {
                     session.close(fault.code());
                 }
                 Input::Stop => session.close(CloseCode::SHUTDOWN),
-                Input::Look => drop(session.handle_timeout(self.clock.now())),
+                Input::Look => {
+                    if let Err(fault) = session.handle_timeout(self.clock.now()) {
+                        tracing::warn!(peer = %self.peer.short(), %fault, "a partner broke the protocol");
+                    }
+                }
             }
         };
         self.exchange.closed(self.peer, &session, &ended);
@@ -353,9 +357,11 @@ impl Core {
     /// Events to the core, due work into the windows, frames to the lanes.
     fn settle(&mut self, session: &mut Session) -> Result<bool, Ended> {
         let worked = self.work(session);
-        if let Err(error) = &worked {
+        // Told here, whatever becomes of the session: the log is the only place that names the fault.
+        let failed = worked.as_ref().err().map(|error| {
             session.close(error.code());
-        }
+            self.failed(error)
+        });
         let mut ended = None;
         while let Some(event) = session.poll_event() {
             // Only what `work` left because it failed, and the end itself.
@@ -369,19 +375,19 @@ impl Core {
                 drop(self.control.outward.try_send(content));
             }
         }
-        match worked {
-            Err(ExchangeError::Fatal(cause)) => return Err(Ended::Fatal(cause)),
-            Err(error) => return Err(ended.unwrap_or_else(|| self.failed(&error))),
-            Ok(_) if session.is_closed() => {
+        match failed {
+            Some(fatal @ Ended::Fatal(_)) => return Err(fatal),
+            Some(failed) => return Err(ended.unwrap_or(failed)),
+            None if session.is_closed() => {
                 return Err(ended.unwrap_or(Ended::Closed { code: CloseCode::DONE, by_peer: false }));
             }
-            Ok(_) => {}
+            None => {}
         }
         let open = flush(session, Lane::Control, &mut self.control) && flush(session, Lane::Records, &mut self.records);
         if !open {
             return Err(self.lost());
         }
-        worked.map_err(|error| self.failed(&error))
+        Ok(worked.unwrap_or(false))
     }
 
     fn work(&self, session: &mut Session) -> Result<bool, ExchangeError> {
@@ -429,7 +435,12 @@ impl Core {
     }
 
     fn failed(&self, error: &ExchangeError) -> Ended {
-        tracing::error!(peer = %self.peer.short(), %error, "a session cannot go on");
+        match error {
+            ExchangeError::Peer(fault) => {
+                tracing::warn!(peer = %self.peer.short(), %fault, "a partner broke the protocol");
+            }
+            error => tracing::error!(peer = %self.peer.short(), %error, "a session cannot go on"),
+        }
         match error {
             ExchangeError::Fatal(cause) => Ended::Fatal(cause.clone()),
             other => Ended::Closed { code: other.code(), by_peer: false },

