@@ -259,8 +259,8 @@ moves! {
     Open "a receipt for another feed" FEED "feed" |h, t| { let (_, r) = t.hear_run().await?; t.say(&h.receipt(&r, |x| x.feed = FeedId::from_bytes([3; 32]))?).await? };
     Open "a receipt over another root" RECEIPT "receipt" |h, t| { let (_, r) = t.hear_run().await?; t.say(&h.receipt(&r, |x| x.root = Hash::from_bytes([3; 32]))?).await? };
     Open "a receipt over another history" GOES_ON "two histories" |h, t| { let (_, r) = t.hear_run().await?; t.say(&h.receipt(&r, |x| x.held.digest = FeedDigest::from_bytes([3; 32]))?).await? };
-    Open "a receipt signed with another key" RUN "signature" |h, t| { let (_, r) = t.hear_run().await?; t.say(&Message::Receipt(Receipt::of(&r, UnixMillis(1)).sign(&h.node.keys.records)?)).await? };
-    Open "a run signed with another key" RUN "signature" |h, t| { let mut m = h.honest.clone(); m.run = Run::danger_unverified(&m.run)?.sign(&h.node.keys.records)?; t.say(&run(m)).await? };
+    Open "a receipt signed with another key" RUN "key" |h, t| { let (_, r) = t.hear_run().await?; t.say(&Message::Receipt(Receipt::of(&r, UnixMillis(1)).sign(&h.node.keys.records)?)).await? };
+    Open "a run signed with another key" RUN "key" |h, t| { let mut m = h.honest.clone(); m.run = Run::danger_unverified(&m.run)?.sign(&h.node.keys.records)?; t.say(&run(m)).await? };
     Open "a run of another agreement" FEED "feed" |h, t| { let mut m = h.honest.clone(); h.resign(&mut m, t.held, |r| r.feed = FeedKey { agreement: AgreementId::from_bytes([5; 16]), ..h.ours }.id())?; t.say(&run(m)).await? };
     Open "the victim's own run, played back" FEED "feed" |h, t| { let (m, _) = t.hear_run().await?; t.say(&run(m)).await? };
     Open "a gap" RUN "begins at" |h, t| { let held = t.held.ok_or("head")?; t.say(&run(plain(h, t, vec![withdrawal(1)], Some(Cursor { length: held.length + 5, ..held }))?)).await? };
