@@ -82,10 +82,10 @@ fn partner(node: &Node, org: OrgId) -> Result<Json, ShareError> {
 pub fn status(node: &Node) -> Result<Json, Fault> {
     let book = node.book();
     let partners = book.iter().map(|(org, _)| partner(node, *org)).collect::<Result<Vec<_>, _>>();
-    let own = node.holdings.count(Partition::Own, Table::RecordList, keep::ALL)?;
+    let own = keep::count(node).map_err(Fault::store)?;
     let mut received = 0;
     for agreement in node.partitions() {
-        received += node.holdings.count(Partition::Agreement(agreement), Table::RecordList, keep::ALL)?;
+        received += node.holdings.count(Partition::Agreement(agreement), Table::Received, b"")?;
     }
     let head = node.holdings.head()?;
     let mut waiting = 0;

@@ -8,10 +8,7 @@ use crate::{
     error::Fault,
     node::Node,
     records::{keep, show},
-    seal::keyring::Partition,
-    store::layout::Table,
 };
-use entente_protocol::id::RecordId;
 use serde_json::{Value as Json, json};
 
 /// Answers for every agreement in force with the partner.
@@ -75,10 +72,10 @@ pub fn summary(node: &Node, partner: &str) -> Result<Json, Fault> {
     let mut fields: BTreeMap<(&'static str, entente_policy::Reason), u64> = BTreeMap::new();
     let mut after = None;
     loop {
-        let page = node.holdings.list(Partition::Own, Table::RecordList, keep::ALL, after, 500)?;
+        let page = keep::after(node, after)?;
         let Some((last, _)) = page.last() else { break };
         after = Some(*last);
-        for id in page.iter().filter_map(|(_, id)| RecordId::from_slice(id)) {
+        for (_, id) in page {
             let asked = Asked::load(node, id).map_err(Fault::store)?;
             records += 1;
             let mut reason = Some(entente_policy::Reason::NoAgreement);

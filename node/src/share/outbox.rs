@@ -13,6 +13,7 @@ use crate::{
     node::{Node, Rules},
     records::{
         gate::RELEASE_LOG,
+        index, keep,
         stored::{ReleasedRow, decode, encode, line_in_feed, record_in_feed},
     },
     seal::keyring::Partition,
@@ -224,8 +225,10 @@ impl Draft<'_> {
         self.released.insert(asked.record, ReleasedRow::new(terms, number));
         let line = asked.body.header().line;
         if !self.lines.contains(&line) && !decide::line_released(self.node, line, self.feed.id())? {
-            let referrers = self.node.holdings.find(Partition::Own, "ref", line.as_bytes(), None, REFERRERS_MAX)?;
-            for id in referrers.iter().filter_map(|id| RecordId::from_slice(id)) {
+            let referrers =
+                self.node.holdings.find(Partition::Own, index::REF, line.as_bytes(), None, REFERRERS_MAX)?;
+            for place in referrers {
+                let Some((id, _)) = keep::at(self.node, place)? else { continue };
                 if self.known(id)?.is_some_and(|r| !r.withdrawn) {
                     self.again.push(id);
                 }
