@@ -2,5 +2,6 @@
 
 mod demo;
 mod federation;
+mod life;
 mod real_input;
 mod tidy;
