@@ -33,6 +33,9 @@ pub enum ExchangeFault {
     /// The partner is not, or no longer, known here.
     #[error("the partner is not known here")]
     Unknown,
+    /// We do not know the time, so nothing can be decided; in words for our own people.
+    #[error("{0}")]
+    Clock(String),
     /// Our own store: the node stops.
     #[error(transparent)]
     Fatal(#[from] ShareError),
@@ -47,7 +50,7 @@ impl ExchangeFault {
         match self {
             Self::Peer(fault) => fault.code(),
             Self::Unknown => CloseCode::REMOVED,
-            Self::Fatal(_) | Self::Send(_) => CloseCode::INTERNAL,
+            Self::Fatal(_) | Self::Send(_) | Self::Clock(_) => CloseCode::INTERNAL,
         }
     }
 }
@@ -91,6 +94,7 @@ impl Conversation {
         if book.get(peer).is_none_or(|p| p.state == PartnerState::Removed) {
             return Err(ExchangeFault::Unknown);
         }
+        clock(node)?;
         let nonce = Nonce::from_bytes(secret::random().map_err(ShareError::from)?);
         let config = SessionConfig { role, org: node.keys.org, store: node.holdings.store_id(), peer, nonce };
         let session = Session::new(config, node.clock.now())?;
@@ -138,6 +142,8 @@ impl Conversation {
                 self.left.insert(feed);
             }
             Event::Run { feed, message } => {
+                // Refused now would be refused for good; the partner serves it again when the time is known.
+                clock(node)?;
                 let taken = receive::run(node, &feed, &message)?;
                 if let Some(receipt) = taken.receipt {
                     session.send_receipt(receipt)?;
@@ -194,6 +200,7 @@ impl Conversation {
             session.close(CloseCode::BUSY);
             return Ok(false);
         }
+        clock(node)?;
         let mut more = false;
         for (agreement, version, standing) in feeds::agreements_with(node, self.peer) {
             let feed = feeds::outgoing(node, self.peer, agreement);
@@ -382,6 +389,11 @@ fn fill(node: &Node, session: &mut Session, feed: &FeedKey) -> Result<bool, Exch
         }
     }
     Ok(false)
+}
+
+/// Without a known time there is no session: whatever came would be refused, and whatever is due would not go.
+fn clock(node: &Node) -> Result<(), ExchangeFault> {
+    crate::clock::say::trouble(node).map_or(Ok(()), |trouble| Err(ExchangeFault::Clock(trouble)))
 }
 
 /// Who a standing notice says that it is from; verified by whoever takes it.

@@ -5,6 +5,7 @@
 //! the refusal goes back as an entry of our own feed; the rest of the run is unharmed.
 
 use crate::{
+    clock::mark::{MarkError, Stated},
     node::Node,
     records::{
         index::{self, Facets},
@@ -14,7 +15,6 @@ use crate::{
     seal::keyring::Partition,
     share::{
         ShareError,
-        decide::interval,
         feeds::{self, Pending},
     },
     store::{StoreError, layout::Table, txn::Txn},
@@ -137,7 +137,7 @@ fn take(
 ) -> Result<Taken, ReceiveError> {
     let partition = Partition::Agreement(feed.agreement);
     let rules = node.rules();
-    let now = node.clock.now();
+    let (now, interval) = (node.clock.now(), node.interval());
     let run: Run = verified.run().clone();
     let mut taken = Taken { length: run.end().length, ..Taken::default() };
     let mut proofs: Vec<ProofRow> = message
@@ -160,7 +160,7 @@ fn take(
                     // A refused record stays in the proof: the joint proof is over all of them.
                     proof.records.push((u32::from(release.position), release.record.id()));
                 }
-                match rules.policy.accept(feed.sender, feed.agreement, &release.record, interval(now)) {
+                match rules.policy.accept(feed.sender, feed.agreement, &release.record, interval) {
                     Ok(acceptance) => {
                         debug_assert_eq!(acceptance.record(), release.record.id());
                         keep_one(&mut txn, &mut facets, &arrival, release, number)?;
@@ -202,6 +202,7 @@ fn take(
         ("run", hex::encode(run.root.as_bytes())),
     ];
     node.journal(&mut txn, "run-received", &about)?;
+    stated(node, &mut txn, feed.sender, run.time)?;
     // The commit point: only now is the run held, and only now does the receipt leave this function.
     txn.commit()?;
     taken.receipt = Some(receipt);
@@ -214,6 +215,21 @@ struct Arrival<'a> {
     at: UnixMillis,
     /// The run's place in the list of runs.
     run: u64,
+}
+
+/// Notes the time that a partner signed. One too far ahead of our clock counts for nothing, and people are told.
+fn stated(node: &Node, txn: &mut Txn<'_>, partner: OrgId, at: UnixMillis) -> Result<(), ReceiveError> {
+    match node.marks.confirm(txn, partner, at, node.clock.now()) {
+        Ok(Stated::Taken) => {}
+        Ok(Stated::TooFarAhead) => {
+            node.note_error(partner, format!("the partner signed the time {at}, which is too far ahead to count"));
+        }
+        Err(MarkError::Damage(error)) => return Err(error.into()),
+        Err(MarkError::Store(error)) => return Err(error.into()),
+        // Only lowering refuses.
+        Err(MarkError::Confirmed { .. } | MarkError::NotLower { .. }) => {}
+    }
+    Ok(())
 }
 
 fn keep_one(
@@ -308,6 +324,7 @@ pub fn receipt(node: &Node, feed: &FeedKey, signed: &SignatureBytes) -> Result<u
         row.at = Some(now);
         let mut txn = node.holdings.begin();
         txn.push(Partition::Own, Table::Receipt, feed.id().as_bytes(), &signed.0)?;
+        stated(node, &mut txn, feed.receiver, receipt.time)?;
         feeds::put_out(&mut txn, feed, &row)?;
         txn.commit()?;
     }

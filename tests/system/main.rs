@@ -2,6 +2,7 @@
 
 mod demo;
 mod federation;
+mod life;
 mod real_input;
 mod simulation;
 mod tidy;

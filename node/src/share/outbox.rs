@@ -71,14 +71,22 @@ struct Draft<'a> {
 /// Fills a feed with what is due and signs one run.
 pub fn step(node: &Node, feed: &FeedKey) -> Result<Step, ShareError> {
     let idle = Step { run: None, more: false };
+    // What cannot be decided now is not taken from the log as withheld: it is decided when the time is known.
+    if node.interval().fault().is_some() {
+        return Ok(idle);
+    }
     let rules = node.rules();
     let Some(held) = rules.agreements.get(feed.agreement) else { return Ok(idle) };
     let Some(in_force) = held.in_force.as_ref().filter(|_| held.standing == Standing::Active) else { return Ok(idle) };
+    if rules.policy.aside(feed.agreement).is_some() {
+        return Ok(idle);
+    }
     let before = feeds::out_row(node, feed, in_force.digest)?;
     let mut row = before.clone();
-    if row.version != in_force.digest {
-        // A new version: everything ever released is decided anew, from the beginning of the log.
-        (row.version, row.filled) = (in_force.digest, 0);
+    let own_rules = node.own_rules();
+    if !row.is_under(in_force.digest, &own_rules) {
+        // A new version, another red line or gate: everything ever released is decided anew, from the beginning of the log.
+        (row.version, row.rules, row.filled) = (in_force.digest, Some(ByteBuf::from(own_rules)), 0);
     }
     let mut draft = Draft {
         node,
