@@ -17,7 +17,7 @@ use entente_protocol::{
     cose::SignatureBytes,
     error::PeerFault,
     feed::{Comparison, FeedKey},
-    id::{AgreementId, FeedId, Nonce, OrgId, StoreId},
+    id::{AgreementDigest, AgreementId, FeedId, Nonce, OrgId, StoreId},
     session::{
         AgreementLine, CloseCode, Event, Heads, ReceivedHead, Role, SendError, SentHead, Session, SessionConfig,
     },
@@ -72,6 +72,8 @@ pub struct Conversation {
     opened: bool,
     /// The rules that the partner was last told of.
     told: u64,
+    /// The version of each agreement that the partner holds in force, as it said last.
+    named: BTreeMap<AgreementId, AgreementDigest>,
     proposals: BTreeMap<AgreementId, Vec<u8>>,
     standings: BTreeSet<SignatureBytes>,
     card_told: bool,
@@ -93,6 +95,7 @@ impl Conversation {
             offered: BTreeSet::new(),
             opened: false,
             told: 0,
+            named: BTreeMap::new(),
             proposals: BTreeMap::new(),
             standings: BTreeSet::new(),
             card_told: false,
@@ -109,6 +112,7 @@ impl Conversation {
                 self.told = node.generation();
             }
             Event::Agreements(lines) => {
+                self.named = lines.iter().map(|line| (line.id, line.version)).collect();
                 for line in &lines {
                     for signed in &line.standings {
                         self.standing(node, session, signed)?;
@@ -177,10 +181,15 @@ impl Conversation {
             return Ok(false);
         }
         let mut more = false;
-        for (agreement, _, standing) in feeds::agreements_with(node, self.peer) {
+        for (agreement, version, standing) in feeds::agreements_with(node, self.peer) {
             let feed = feeds::outgoing(node, self.peer, agreement);
             if standing != Standing::Active {
                 session.withdraw_queued(agreement);
+                continue;
+            }
+            // The partner decides by the version that it holds. A run that overtook a new one, which travels on the
+            // other lane, would be refused for good where that one permits more.
+            if self.named.get(&agreement) != Some(&version) {
                 continue;
             }
             more |= fill(node, session, &feed)?;

@@ -1,6 +1,12 @@
 //! System tests: one binary, because linking the node once is cheaper than linking it for each story.
 
+mod agreements;
 mod demo;
 mod federation;
+mod forged;
+mod hostile;
+mod kill;
+mod photographs;
 mod real_input;
+mod redaction;
 mod tidy;
