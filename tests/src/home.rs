@@ -177,6 +177,23 @@ impl Home {
         fs::read_to_string(self.path(&format!("{}.log", self.handle))).unwrap_or_default()
     }
 
+    /// Waits until the log has a line with all of these, after its first `from` bytes.
+    ///
+    /// # Panics
+    /// With what the log says instead.
+    pub fn logs(&self, from: usize, says: &[&str]) {
+        let begun = Instant::now();
+        loop {
+            let log = self.log();
+            let new = log.get(from..).unwrap_or_default();
+            if new.lines().any(|line| says.iter().all(|part| line.contains(part))) {
+                return;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(15), "`{}` does not log {says:?}: {new}", self.handle);
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// Where the node listens.
     ///
     /// # Panics

@@ -165,7 +165,8 @@ fn a_removed_partner_is_cut_within_a_second() -> Outcome {
     until("the partner notices", || b.partner(&a)["connected"] == false);
     let (cut, ended) = (said_at(&a.log(), "was cut off"), said_at(&b.log(), "32 (removed)"));
     let (cut, ended) = (cut.ok_or_else(|| a.log())?, ended.ok_or_else(|| b.log())?);
-    assert!((0.0..1.0).contains(&(ended - cut).rem_euclid(86_400.0)), "cut at {cut}, ended at {ended}");
+    // Two processes: which of them writes its line first is open.
+    assert!((ended - cut).abs() < 1.0, "cut at {cut}, ended at {ended}");
     assert!(b.partner(&a)["last_error"].as_str().is_some_and(|e| e.contains("removed")), "{}", b.partner(&a));
 
     a.pass(&["R-00002"]);
