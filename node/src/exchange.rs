@@ -33,6 +33,9 @@ pub enum ExchangeFault {
     /// The partner is not, or no longer, known here.
     #[error("the partner is not known here")]
     Unknown,
+    /// What was left aside while sharing was paused can be taken now: the partner serves it again in a new session.
+    #[error("sharing goes on: the session begins again")]
+    Resumed,
     /// Our own store: the node stops.
     #[error(transparent)]
     Fatal(#[from] ShareError),
@@ -47,6 +50,7 @@ impl ExchangeFault {
         match self {
             Self::Peer(fault) => fault.code(),
             Self::Unknown => CloseCode::REMOVED,
+            Self::Resumed => CloseCode::BUSY,
             Self::Fatal(_) | Self::Send(_) => CloseCode::INTERNAL,
         }
     }
@@ -74,6 +78,8 @@ pub struct Conversation {
     told: u64,
     /// The version of each agreement that the partner holds in force, as it said last.
     named: BTreeMap<AgreementId, AgreementDigest>,
+    /// Agreements of which a run was left aside, neither taken nor refused, because sharing was paused here.
+    aside: BTreeSet<AgreementId>,
     proposals: BTreeMap<AgreementId, Vec<u8>>,
     standings: BTreeSet<SignatureBytes>,
     card_told: bool,
@@ -96,6 +102,7 @@ impl Conversation {
             opened: false,
             told: 0,
             named: BTreeMap::new(),
+            aside: BTreeSet::new(),
             proposals: BTreeMap::new(),
             standings: BTreeSet::new(),
             card_told: false,
@@ -124,6 +131,14 @@ impl Conversation {
             Event::Heads(heads) => {
                 self.heads(node, session, &heads)?;
                 self.offer_heads(node, session)?;
+            }
+            // To refuse is final, and a pause is not: without a receipt the run is served again. What follows it waits
+            // as well. Withdrawals alone are taken.
+            Event::Run { feed, message }
+                if self.aside.contains(&feed.agreement)
+                    || (!message.carried.is_empty() && paused(node, self.peer, feed.agreement)) =>
+            {
+                self.aside.insert(feed.agreement);
             }
             Event::Run { feed, message } => {
                 let taken = receive::run(node, &feed, &message)?;
@@ -177,6 +192,9 @@ impl Conversation {
             return Ok(false);
         }
         self.tell(node, session)?;
+        if self.aside.iter().any(|agreement| !paused(node, self.peer, *agreement)) {
+            return Err(ExchangeFault::Resumed);
+        }
         if partner.state == PartnerState::Suspended {
             return Ok(false);
         }
@@ -327,6 +345,13 @@ impl Conversation {
         }
         Ok(())
     }
+}
+
+/// Whether sharing under an agreement is paused, and may go on one day.
+fn paused(node: &Node, peer: OrgId, agreement: AgreementId) -> bool {
+    let rules = node.rules();
+    rules.book.get(peer).is_some_and(|partner| partner.state == PartnerState::Suspended)
+        || rules.agreements.get(agreement).is_some_and(|held| held.standing == Standing::Suspended)
 }
 
 /// Sends what is due of one feed, as far as its window goes.

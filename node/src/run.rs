@@ -77,6 +77,7 @@ impl From<ExchangeFault> for ExchangeError {
         match fault {
             ExchangeFault::Peer(fault) => Self::Peer(fault),
             ExchangeFault::Unknown => Self::Removed,
+            ExchangeFault::Resumed => Self::Busy,
             ExchangeFault::Fatal(error) => Self::Fatal(error.to_string()),
             ExchangeFault::Send(error) => Self::Internal(error.to_string()),
         }
@@ -125,8 +126,11 @@ impl Exchange for Core {
     fn closed(&self, peer: OrgId, session: &Session, ended: &Ended) {
         self.talks.lock().unwrap_or_else(PoisonError::into_inner).remove(&session.config().nonce);
         self.node.note_session(peer, false);
+        // To begin again is our own wish, and no error.
+        let begins_again = Ended::Closed { code: CloseCode::BUSY, by_peer: false };
         if let Ended::Closed { code, by_peer } = ended
             && !matches!(*code, CloseCode::DONE | CloseCode::SHUTDOWN | CloseCode::REPLACED)
+            && *ended != begins_again
         {
             let side = if *by_peer { "the partner ended the session" } else { "the session was ended here" };
             self.node.note_error(peer, format!("{side}: {}", code.name()));

@@ -102,22 +102,29 @@ fn a_new_version_governs_what_was_given_before() -> Outcome {
     Ok(())
 }
 
-/// Story: a partner is suspended while both run. Nothing more is released to it; the connection stays, and agreements
-/// and notices pass. It is resumed: what waited arrives.
+/// Story: a partner is suspended while both run. Nothing more is released to it and nothing taken from it; the
+/// connection stays, and agreements and notices pass. It is resumed: what waited arrives, on both sides.
 #[test]
 fn a_suspended_partner_keeps_the_control_lane_and_resumes() {
     let (world, [mut a, mut b]) = World::of(43, ["a", "b"]);
     a.pair(&b);
-    let agreed = a.agree(&b, &items("", &NARROW));
+    let back = items("", &NARROW).replace("\"a\"", "\"x\"").replace("\"b\"", "\"a\"").replace("\"x\"", "\"b\"");
+    let back = back.replace("\"items\"", "\"back\"");
+    let agreed = a.agree(&b, &(items("", &NARROW) + &back));
     a.import("rows.csv", &Row::table(&world.rows("S", 3)));
+    b.import("back.csv", &Row::table(&world.rows("T", 3)));
     a.start();
     b.start();
     a.pass(&["S-00001"]);
+    b.pass(&["T-00001"]);
     a.sync(&b);
-    assert_eq!(b.received().len(), 1);
+    b.sync(&a);
+    assert_eq!((a.received().len(), b.received().len()), (1, 1));
 
     a.ok(&["partner", "suspend", "b"]);
     a.pass(&["S-00002"]);
+    b.pass(&["T-00002"]);
+    until("the partner sends what it may", || b.feed(&a)["sent"] == 2);
     let begun = std::time::Instant::now();
     let round = a.sync(&b);
     assert!(begun.elapsed() < Duration::from_secs(30), "a round with a suspended partner ends");
@@ -133,11 +140,13 @@ fn a_suspended_partner_keeps_the_control_lane_and_resumes() {
     let other = a.file("other.toml", &a.agreement_text(&b, None, &items("", &["number", "type"])));
     a.ok(&["agreement", "sign", &other, "--yes"]);
     until("the proposal arrives", || b.json(&["agreement", "list"]).as_array().is_some_and(|all| all.len() == 2));
-    assert_eq!((&a.partner(&b)["connected"], b.received().len()), (&true.into(), 1));
+    assert_eq!((&a.partner(&b)["connected"], a.received().len(), b.received().len()), (&true.into(), 1, 1));
+    assert_eq!(b.feed(&a)["acknowledged"], 1, "what is not taken is not acknowledged");
 
     a.ok(&["partner", "resume", "b"]);
-    a.sync(&b);
-    assert_eq!(b.received().len(), 2, "what waited arrives");
+    until("what waited here arrives there", || b.received().len() == 2);
+    until("what waited there arrives here", || a.received().len() == 2 && b.feed(&a)["acknowledged"] == 2);
+    assert!(!a.log().contains("refused"), "{}", a.log());
 }
 
 /// Seconds since midnight of the last line of a log that says something.
