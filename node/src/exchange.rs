@@ -137,7 +137,10 @@ impl Conversation {
                 self.offer_heads(node, session)?;
             }
             // Not taken, rather than taken and refused: once sharing goes on, it is served and decided again.
-            Event::Run { feed, .. } if !shares(node, self.peer, feed.agreement) => {
+            // Withdrawals alone are taken at any time.
+            Event::Run { feed, message }
+                if !message.carried.is_empty() && !shares(node, self.peer, feed.agreement) =>
+            {
                 session.stop(feed.id());
                 self.left.insert(feed);
             }

@@ -74,7 +74,7 @@ fn partner(node: &Node, org: OrgId) -> Result<Json, ShareError> {
         "id": org.to_string(),
         "handle": node.handle_of(org),
         "state": book.get(org).map_or(PartnerState::Removed.name(), |p| p.state.name()),
-        "connected": health.connected,
+        "connected": health.connected(),
         "last_success": health.success.map(|t| t.to_string()),
         "last_error": health.error,
         "feeds": feeds_out,
