@@ -3,9 +3,10 @@
 use crate::{
     input::{self, Format},
     measure::Against,
+    node::Pair,
     ssh::Rsync,
 };
-use anyhow::Result;
+use anyhow::{Context, Result};
 use std::{
     cell::OnceCell,
     fs,
@@ -64,6 +65,7 @@ pub struct Bench {
     /// The sizes.
     pub sizes: Sizes,
     folder: TempDir,
+    pair: OnceCell<Pair>,
     rsync: OnceCell<std::result::Result<Rsync, String>>,
 }
 
@@ -71,12 +73,20 @@ impl Bench {
     /// Everything is made below a new folder in `dir`, which is removed at the end.
     pub fn new(program: PathBuf, sizes: Sizes, dir: &Path) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("entente-bench-").tempdir_in(dir)?;
-        Ok(Self { program, sizes, folder, rsync: OnceCell::new() })
+        Ok(Self { program, sizes, folder, pair: OnceCell::new(), rsync: OnceCell::new() })
     }
 
     /// A new folder of this name. It lives as long as what is returned.
     pub fn folder(&self, name: &str) -> Result<TempDir> {
         Ok(tempfile::Builder::new().prefix(name).tempdir_in(self.folder.path())?)
+    }
+
+    /// Two empty homes that share the benchmark's agreement, in this folder: copies of a pair that is made once.
+    pub fn pair(&self, folder: &Path) -> Result<Pair> {
+        if self.pair.get().is_none() {
+            drop(self.pair.set(Pair::make(&self.program, &self.folder.path().join("pair"), None)?));
+        }
+        self.pair.get().context("no pair")?.copy(folder)
     }
 
     /// The folder in which the disk's limits are measured: the same disk as everything else.

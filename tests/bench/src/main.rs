@@ -11,6 +11,7 @@ mod measure;
 mod node;
 mod parts;
 mod process;
+mod quic;
 mod relay;
 mod ssh;
 
@@ -70,6 +71,9 @@ struct Options {
     /// Exit with 1 where a goal was missed
     #[arg(long)]
     strict: bool,
+    /// The other end of the bare QUIC stream: writes its certificate here.
+    #[arg(long, value_name = "FILE", hide = true)]
+    quic_server: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -88,6 +92,10 @@ fn run(options: &Options) -> Result<ExitCode> {
             println!("{:20} {}", group.name, group.about);
             group.figures.iter().filter(|name| **name != group.name).for_each(|name| println!("  {name}"));
         }
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(certificate) = &options.quic_server {
+        quic::serve(certificate)?;
         return Ok(ExitCode::SUCCESS);
     }
     let chosen = choose(&options.names)?;

@@ -56,7 +56,15 @@ impl Against {
     }
     fn json(&self, figure: f64) -> Json {
         let ratio = self.ratio(figure);
-        let mut json = json!({ "name": self.name, "figure": round(median(&self.runs)), "ratio": round(ratio) });
+        let (least, most) = spread(&self.runs);
+        let mut json = json!({
+            "name": self.name,
+            "figure": round(median(&self.runs)),
+            "ratio": round(ratio),
+            "min": round(least),
+            "max": round(most),
+            "runs": self.runs.len(),
+        });
         if let Some(goal) = self.goal {
             json["goal"] = json!(goal.text());
             json["ok"] = json!(goal.met(ratio));
@@ -118,6 +126,14 @@ impl Figure {
         self.limits.push(limit);
         self
     }
+    /// Of the limits named so far, the slowest is to be reached up to this ratio.
+    pub fn of_the_slowest_limit(mut self, ratio: f64) -> Self {
+        let slowest = self.limit_that_binds().map(|limit| limit.name.clone());
+        for limit in &mut self.limits {
+            limit.goal = (slowest.as_ref() == Some(&limit.name)).then_some(Goal::AtLeast(ratio));
+        }
+        self
+    }
     /// With a peer, or the name of one that this machine lacks.
     pub fn peer(mut self, peer: Result<Against, String>) -> Self {
         match peer {
@@ -164,14 +180,15 @@ impl Figure {
     pub fn json(&self) -> Json {
         let figure = self.figure();
         let binding = self.limit_that_binds();
+        let (least, most) = spread(&self.runs);
         json!({
             "name": self.name,
             "figure": round(figure),
             "unit": self.unit,
             "goal": self.goal.map(Goal::text),
             "ok": self.ok(),
-            "min": round(self.runs.iter().copied().fold(f64::INFINITY, f64::min)),
-            "max": round(self.runs.iter().copied().fold(f64::NEG_INFINITY, f64::max)),
+            "min": round(least),
+            "max": round(most),
             "runs": self.runs.len(),
             "limit": binding.map(|limit| limit.json(figure)),
             "ratio": binding.map(|limit| round(limit.ratio(figure))),
@@ -188,13 +205,13 @@ impl Figure {
         let spread = match self.runs.len() {
             0 | 1 => String::new(),
             runs => {
-                let (least, most) = self.runs.iter().fold((f64::MAX, f64::MIN), |(a, b), r| (a.min(*r), b.max(*r)));
+                let (least, most) = spread(&self.runs);
                 format!(" (median of {runs}: {} to {})", number(least), number(most))
             }
         };
         let goal = self.goal.map_or_else(String::new, |goal| format!(", goal {}", goal.text()));
-        let judged = self.ok().map_or("", ok);
-        let mut out = format!("{}: {} {}{goal} {judged}{spread}\n", self.name, number(figure), self.unit);
+        let judged = self.ok().map_or_else(String::new, |met| format!(" {}", ok(met)));
+        let mut out = format!("{}: {} {}{goal}{judged}{spread}\n", self.name, number(figure), self.unit);
         for limit in &self.limits {
             out.push_str(&limit.line("limit", figure));
         }
@@ -225,6 +242,11 @@ pub fn median(runs: &[f64]) -> f64 {
         (Some(middle), _) => *middle,
         (None, _) => f64::NAN,
     }
+}
+
+/// The least and the largest run.
+fn spread(runs: &[f64]) -> (f64, f64) {
+    runs.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), run| (least.min(*run), most.max(*run)))
 }
 
 /// The least run that 99 of 100 runs do not exceed.
@@ -274,7 +296,7 @@ mod tests {
         assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
         assert_eq!(p99(&(1..=200).map(f64::from).collect::<Vec<_>>()), 198.0);
         let figure = Figure::new("x", "MB/s", vec![70.0]).limit(Against::new("fast", vec![700.0]));
-        let figure = figure.limit(Against::new("slow", vec![100.0]).at_least(0.7));
+        let figure = figure.limit(Against::new("slow", vec![100.0])).of_the_slowest_limit(0.7);
         assert_eq!((figure.ok(), figure.json()["ratio"].as_f64()), (Some(true), Some(0.7)));
         let missed = figure.peer(Ok(Against::new("p", vec![50.0]).at_least(2.0)));
         assert_eq!(missed.ok(), Some(false));

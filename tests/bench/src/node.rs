@@ -264,6 +264,13 @@ impl Log {
         }
     }
 
+    /// The largest number of this name in lines with this message so far; 0 where there is none.
+    pub fn most(&self, message: &str, name: &str) -> u64 {
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let said = lines.0.iter().filter(|(_, line)| line.contains(message));
+        said.filter_map(|(_, line)| field(line, name)).max().unwrap_or(0)
+    }
+
     /// Bytes of the releases that came, each run counted once: after a reconnection one may come again.
     pub fn kept_bytes(&self) -> u64 {
         let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);

@@ -10,13 +10,8 @@ use entente_protocol::{
 use std::fs;
 use zeroize::Zeroizing;
 
-/// The organisation in whose name parts are called.
-pub fn org() -> OrgId {
-    OrgId::from_bytes([7; 32])
-}
-
-/// Drafts of the first rows, as an import would make them.
-pub fn drafts(bench: &Bench, rows: u64) -> Result<Vec<Draft>> {
+/// Drafts of the first rows, as an import would make them for an organisation.
+pub fn drafts(bench: &Bench, rows: u64, org: OrgId) -> Result<Vec<Draft>> {
     let folder = bench.folder("drafts")?;
     let (file, map, _) = bench.table(folder.path(), Format::Csv, rows)?;
     let mapping = Mapping::parse(&fs::read_to_string(map)?)?;
@@ -25,7 +20,7 @@ pub fn drafts(bench: &Bench, rows: u64) -> Result<Vec<Draft>> {
         for record in mapping.map(&row?)?.records {
             let mut line = [0; 16];
             line[..8].copy_from_slice(&n.to_be_bytes());
-            let mut draft = Draft::new(record.kind, org(), LineId::from_bytes(line), mapping.floor().clone());
+            let mut draft = Draft::new(record.kind, org, LineId::from_bytes(line), mapping.floor().clone());
             for (slot, value) in record.fields {
                 draft.set_number(slot, value)?;
             }
@@ -43,7 +38,7 @@ pub fn commit(draft: Draft) -> Result<Record> {
 /// Bytes of a record's plaintext at the median: its header and root, and the canonical values of its fields.
 pub fn plaintext_bytes(bench: &Bench) -> Result<f64> {
     let mut sizes = Vec::new();
-    for draft in drafts(bench, 1_000)? {
+    for draft in drafts(bench, 1_000, OrgId::from_bytes([7; 32]))? {
         let record = commit(draft)?;
         let values: usize = record.values().iter().map(|(_, value)| value.len()).sum();
         sizes.push((record.body().bytes().len() + values) as f64);

@@ -15,8 +15,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Datagrams above this carry more than acknowledgements.
+/// Datagrams below this carry acknowledgements and small messages.
 const LOAD_BYTES: usize = 600;
+/// Set in the first byte of a handshake's packets (RFC 9000, 17.2), which are padded and carry no load.
+const LONG_HEADER: u8 = 0x80;
 /// How often the signal to end is looked at.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -25,7 +27,7 @@ const LOOK: Duration = Duration::from_millis(50);
 pub struct Passed {
     /// Any datagram.
     pub any: Option<Instant>,
-    /// One that carried load.
+    /// One that carried load: large, and of an established connection.
     pub load: Option<Instant>,
     /// Bytes so far.
     pub bytes: u64,
@@ -110,7 +112,7 @@ fn forward(
                 let passed = &mut passed[direction];
                 passed.any = Some(now);
                 passed.bytes += length as u64;
-                if length >= LOAD_BYTES {
+                if length >= LOAD_BYTES && buffer[0] & LONG_HEADER == 0 {
                     passed.load = Some(now);
                 }
             }

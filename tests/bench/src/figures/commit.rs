@@ -6,7 +6,6 @@ use crate::{
     input::{self, Format},
     limit,
     measure::{Against, Figure, Goal, ms, p99},
-    node::Pair,
 };
 use anyhow::Result;
 use entente_node::call::Selection;
@@ -26,7 +25,7 @@ const APPENDS: f64 = 3.0;
 fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     let commits = bench.sizes.commits;
     let world = bench.folder("commit")?;
-    let pair = Pair::make(&bench.program, world.path(), None)?;
+    let pair = bench.pair(world.path())?;
     let (file, map, _) = bench.table(world.path(), Format::Csv, commits)?;
     pair.a.import(&file, &map, None, commits)?;
     pair.a.pass(false)?;

@@ -5,7 +5,6 @@ use crate::{
     bench::{Bench, per_second},
     input::{self, Format},
     measure::{Against, Figure, Goal, mib},
-    node::Pair,
     process,
 };
 use anyhow::Result;
@@ -23,7 +22,7 @@ fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     let records = bench.sizes.records;
     let amount = records as f64;
     let world = bench.folder("first-sync")?;
-    let pair = Pair::make(&bench.program, &world.path().join("made"), None)?;
+    let pair = bench.pair(&world.path().join("made"))?;
     let (file, map, _) = bench.table(world.path(), Format::Csv, records)?;
     pair.a.import(&file, &map, None, records)?;
     let [review, release] = pair.a.pass(true)?;

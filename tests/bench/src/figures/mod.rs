@@ -1,9 +1,12 @@
 //! The figures, one file for each or for a group that shares what it measures.
 
+pub mod attachment;
 pub mod commit;
 pub mod first_sync;
 pub mod import;
+pub mod steps;
 pub mod store;
+pub mod suspend;
 
 use crate::{bench::Bench, measure::Figure};
 use anyhow::Result;
@@ -21,4 +24,13 @@ pub struct Group {
 }
 
 /// Every group, in the order in which they are run.
-pub const GROUPS: &[Group] = &[import::GROUP, first_sync::GROUP, commit::GROUP, store::GROUP];
+pub const GROUPS: &[Group] = &[
+    import::GROUP,
+    first_sync::GROUP,
+    commit::GROUP,
+    attachment::LARGE,
+    attachment::SMALL,
+    suspend::GROUP,
+    store::GROUP,
+    steps::GROUP,
+];

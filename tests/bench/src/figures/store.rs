@@ -2,14 +2,13 @@
 //!
 //! One store is made for all of them: imported at one node, released, received by another.
 
-use super::Group;
+use super::{Group, suspend::Wired};
 use crate::{
     bench::Bench,
     input::{self, Format, Sequence},
     measure::{Against, Figure, Goal, mib, ms, p99},
     node::{Home, Pair, Running},
     parts, process,
-    relay::Relay,
 };
 use anyhow::{Result, ensure};
 use entente_node::{call::Call, records::search::Query};
@@ -43,7 +42,7 @@ const DELAY: Duration = Duration::from_millis(50);
 fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     let records = bench.sizes.store;
     let world = bench.folder("store")?;
-    let pair = Pair::make(&bench.program, world.path(), None)?;
+    let pair = bench.pair(world.path())?;
     let (file, map, _) = bench.table(world.path(), Format::Csv, records)?;
     pair.a.import(&file, &map, None, records)?;
     fs::remove_file(file)?;
@@ -147,16 +146,13 @@ fn sync_nothing(bench: &Bench, pair: &Pair, a: Running) -> Result<Vec<Figure>> {
 
     // Round trips do not depend on the size of the store.
     let folder = bench.folder("trips")?;
-    let relays = [Relay::open()?, Relay::open()?];
-    let addresses = relays.each_ref().map(|relay| relay.address.to_string());
-    let small = Pair::make(&bench.program, folder.path(), Some(addresses.each_ref().map(String::as_str)))?;
-    relays[0].leads_to(&small.a.listens()?)?;
-    relays[1].leads_to(&small.b.listens()?)?;
+    let wired = Wired::make(&bench.program, folder.path())?;
+    let small = &wired.made;
     let sender = small.a.start()?;
     // The first meeting says more: agreements and stores.
     self::exchange(&small.b)?;
     let near = bench.repeat(|| self::exchange(&small.b))?;
-    relays.iter().for_each(|relay| relay.delay(DELAY));
+    wired.relays.iter().for_each(|relay| relay.delay(DELAY));
     let far = bench.repeat(|| self::exchange(&small.b))?;
     drop(sender);
     let trip = ms(2 * DELAY);
