@@ -8,7 +8,7 @@ use crate::{
     process,
 };
 use anyhow::Result;
-use std::{fs, path::Path, time::Instant};
+use std::{fs, path::Path, process::Command, time::Instant};
 
 /// The group.
 pub const GROUP: Group = Group {
@@ -55,6 +55,8 @@ fn measure(bench: &Bench) -> Result<Vec<Figure>> {
 
     let files = world.path().join("files");
     write_files(&files, records)?;
+    // What is still to be written of the files themselves is no part of a copy.
+    drop(Command::new("sync").arg("-f").arg(&files).status());
     let plain = bench.rsync(&files, amount, false)?.map(|peer| peer.at_least(2.0));
     let synced = bench.rsync(&files, amount, true)?.map(|peer| peer.at_least(10.0));
     let bytes = process::content_bytes(&files)?;

@@ -21,6 +21,8 @@ use std::{
 pub const GROUP: Group = Group {
     name: "store",
     figures: &[
+        "import-large",
+        "import-large-memory",
         "open",
         "serial",
         "serial-p99",
@@ -44,7 +46,7 @@ fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     let world = bench.folder("store")?;
     let pair = bench.pair(world.path())?;
     let (file, map, _) = bench.table(world.path(), Format::Csv, records)?;
-    pair.a.import(&file, &map, None, records)?;
+    let import = pair.a.import(&file, &map, None, records)?;
     fs::remove_file(file)?;
     let own = pair.a.store_bytes()?;
     pair.a.pass(true)?;
@@ -60,7 +62,14 @@ fn measure(bench: &Bench) -> Result<Vec<Figure>> {
 
     let empty_folder = bench.folder("empty")?;
     let empty = Home::init(&bench.program, empty_folder.path(), "e", None)?;
-    let mut figures = vec![open(bench, &pair.a, &empty)?];
+    let mut figures = vec![
+        Figure::new("import-large", "rows/s", vec![records as f64 / import.time.as_secs_f64()])
+            .note(format!("{records} rows of CSV into an empty store: whether an import slows down as it goes")),
+        Figure::new("import-large-memory", "MiB", vec![mib(import.peak)])
+            .goal(Goal::AtMost(300e6 / f64::from(1 << 20)))
+            .note("peak resident memory of the same command: whether it grows with the file"),
+        open(bench, &pair.a, &empty)?,
+    ];
     let a = pair.a.start()?;
     figures.extend(serial(bench, &a)?);
     let of = |bytes: u64| bytes as f64 / records as f64;
