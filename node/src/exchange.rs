@@ -7,7 +7,7 @@ use crate::{
     agreements,
     node::Node,
     partners::{self, PartnerState},
-    receive::{self, ReceiveError},
+    receive::{self, ReceiveError, Taken},
     secret,
     share::{ShareError, feeds, outbox},
 };
@@ -16,7 +16,7 @@ use entente_protocol::{
     codec::{self, Bounds},
     cose::SignatureBytes,
     error::PeerFault,
-    feed::{Comparison, FeedKey},
+    feed::{Carried, Comparison, FeedKey},
     id::{AgreementDigest, AgreementId, FeedId, Nonce, OrgId, StoreId},
     session::{
         AgreementLine, CloseCode, Event, Heads, ReceivedHead, Role, SendError, SentHead, Session, SessionConfig,
@@ -135,6 +135,8 @@ impl Conversation {
             Event::Heads(heads) => {
                 self.heads(node, session, &heads)?;
                 self.offer_heads(node, session)?;
+                let (sent, received) = (heads.sent.len(), heads.received.len());
+                tracing::debug!(partner = %self.peer.short(), sent, received, "heads were compared");
             }
             // Not taken, rather than taken and refused: once sharing goes on, it is served and decided again.
             // Withdrawals alone are taken at any time.
@@ -148,6 +150,9 @@ impl Conversation {
                 // Refused now would be refused for good; the partner serves it again when the time is known.
                 clock(node)?;
                 let taken = receive::run(node, &feed, &message)?;
+                let bytes: usize = message.carried.iter().map(|Carried(_, _, _, body)| body.len()).sum();
+                let Taken { length, records, refused, .. } = taken;
+                tracing::debug!(partner = %feed.sender.short(), length, records, refused, bytes, "a run is kept");
                 if let Some(receipt) = taken.receipt {
                     session.send_receipt(receipt)?;
                 }
@@ -155,7 +160,8 @@ impl Conversation {
                 node.wake();
             }
             Event::Receipt { feed, receipt } => {
-                receive::receipt(node, &feed, &receipt)?;
+                let length = receive::receipt(node, &feed, &receipt)?;
+                tracing::debug!(partner = %feed.receiver.short(), length, "a run is countersigned");
                 node.note_success(self.peer);
             }
             Event::Proposal(bytes) => {
