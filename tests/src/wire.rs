@@ -61,8 +61,7 @@ impl Wire {
         let (peer, partner) = node.book().find(to.handle).map(|(org, partner)| (org, partner.clone()))?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let root = CertificateDer::from(partner.card.payload().root.clone());
-        let known =
-            Partner { root, state: PartnerState::Active, revoked: BTreeSet::new(), addresses: Vec::new() };
+        let known = Partner { root, state: PartnerState::Active, revoked: BTreeSet::new(), addresses: Vec::new() };
         let endpoint = runtime.block_on(async { endpoint(node, peer, known) })?;
         let link = runtime.block_on(endpoint.dial(peer, to.address()))?;
         let connection = link.connection.clone();
@@ -204,9 +203,7 @@ async fn read(mut stream: RecvStream, lane: Lane, to: mpsc::UnboundedSender<(Lan
 
 fn code(ended: &ConnectionError) -> Option<CloseCode> {
     match ended {
-        ConnectionError::ApplicationClosed(close) => {
-            u32::try_from(close.error_code.into_inner()).ok().map(CloseCode)
-        }
+        ConnectionError::ApplicationClosed(close) => u32::try_from(close.error_code.into_inner()).ok().map(CloseCode),
         _ => None,
     }
 }

@@ -41,7 +41,13 @@ fn signed(node: &Node, to: OrgId) -> Fallible<RunMessage> {
 }
 
 /// Another run over these entries, properly signed.
-fn run_over(node: &Node, feed: &FeedKey, before: Cursor, hashes: &[EntryHash], key: &SigningKey) -> Fallible<SignatureBytes> {
+fn run_over(
+    node: &Node,
+    feed: &FeedKey,
+    before: Cursor,
+    hashes: &[EntryHash],
+    key: &SigningKey,
+) -> Fallible<SignatureBytes> {
     let held = node.rules();
     let version = held.agreements.iter().find_map(|a| a.in_force.as_ref()).ok_or("no agreement")?.digest;
     Ok(Run::over(feed.id(), before, hashes, version, node.clock.now(), None)?.sign(key)?)
@@ -70,7 +76,10 @@ struct Stage {
 
 impl Stage {
     /// A session of the partner in which `moves` are made; what the node says before it closes, and the code.
-    fn closed_after(&self, moves: impl FnOnce(&mut Wire) -> Fallible<()>) -> Fallible<(Vec<Message>, Option<CloseCode>)> {
+    fn closed_after(
+        &self,
+        moves: impl FnOnce(&mut Wire) -> Fallible<()>,
+    ) -> Fallible<(Vec<Message>, Option<CloseCode>)> {
         let mut wire = Wire::dial(&self.partner, &self.a)?;
         moves(&mut wire)?;
         Ok(wire.closed())
@@ -167,7 +176,11 @@ fn what_a_hostile_partner_forges_or_replays_is_not_taken() -> Fallible<()> {
     stage.refused("a run of a feed to another partner", CloseCode::FEED, send(to_b.clone()))?;
     let theirs = FeedKey { agreement: ac.id.parse::<AgreementId>()?, ..key };
     let crossed = run_over(&partner, &theirs, Cursor::start(theirs.id()), &hashes, &partner.keys.runs)?;
-    stage.refused("under an agreement of others", CloseCode::FEED, send(RunMessage { run: crossed, ..good.clone() }))?;
+    stage.refused(
+        "under an agreement of others",
+        CloseCode::FEED,
+        send(RunMessage { run: crossed, ..good.clone() }),
+    )?;
     let other = FeedKey { epoch: 7, ..key };
     let crossed = run_over(&partner, &other, Cursor::start(other.id()), &hashes, &partner.keys.runs)?;
     stage.refused("another epoch", CloseCode::FEED, send(RunMessage { run: crossed, ..good.clone() }))?;

@@ -164,7 +164,11 @@ fn each_stranger_is_refused_and_named_and_partners_are_served() -> Outcome {
     let root = "does not end in its pinned root";
     let purpose = "an extended key usage other than";
     let cases: Vec<(&str, Stranger, String)> = vec![
-        ("foreign root", Stranger::with(Authority::foreign(partner.org)?.node(|_| {})?), format!("{}` {root}", partner.org)),
+        (
+            "foreign root",
+            Stranger::with(Authority::foreign(partner.org)?.node(|_| {})?),
+            format!("{}` {root}", partner.org),
+        ),
         ("expired", Stranger::with(partner.node(|p| p.not_after = past)?), "expired at".to_owned()),
         ("server only", Stranger::with(only(ExtendedKeyUsagePurpose::ServerAuth)?), purpose.to_owned()),
         ("client only", Stranger::with(only(ExtendedKeyUsagePurpose::ClientAuth)?), purpose.to_owned()),
@@ -252,7 +256,10 @@ mod older {
     //! TLS 1.2 in a QUIC connection: no library offers it, so the greeting of TLS 1.3 is changed on its way.
     use quinn::{
         ConnectError, ConnectionId, Side,
-        crypto::{ClientConfig, ExportKeyingMaterialError, HeaderKey, KeyPair, Keys, PacketKey, Session, rustls::QuicClientConfig},
+        crypto::{
+            ClientConfig, ExportKeyingMaterialError, HeaderKey, KeyPair, Keys, PacketKey, Session,
+            rustls::QuicClientConfig,
+        },
     };
     use quinn_proto::{TransportError, transport_parameters::TransportParameters};
     use std::{any::Any, sync::Arc};

@@ -158,13 +158,19 @@ fn a_clause_that_coarsens_a_fact_may_not_disclose_it_elsewhere() {
         ("place-name", r#"disclose.event = ["number", "eval", "etype", "place-cell", "place-name"]"#),
         ("context", r#"disclose.event = ["number", "eval", "etype", "recovered-month", "context"]"#),
         // Allowed by name, it would still tell what the clause coarsens.
-        ("marks", "carries = [\"serial\", \"maker\"]\ndisclose.item = [\"number\", \"eval\", \"type\", \"serial-prefix\", \"marks\"]"),
+        (
+            "marks",
+            "carries = [\"serial\", \"maker\"]\ndisclose.item = [\"number\", \"eval\", \"type\", \"serial-prefix\", \"marks\"]",
+        ),
         // By another kind of the same clause.
         (
             "note",
             "disclose.item = [\"number\", \"eval\", \"type\", \"note\"]\ndisclose.event = [\"number\", \"eval\", \"place-cell\"]",
         ),
-        ("taken", "files = [\"original\"]\ndisclose.attachment = [\"number\", \"eval\", \"of\", \"role\", \"media\", \"content\", \"place-cell\"]"),
+        (
+            "taken",
+            "files = [\"original\"]\ndisclose.attachment = [\"number\", \"eval\", \"of\", \"role\", \"media\", \"content\", \"place-cell\"]",
+        ),
     ] {
         let file = a.file("draft.toml", &a.agreement_text(&b, None, &clause(rest)));
         for command in [vec!["agreement", "check", &file], vec!["agreement", "sign", &file, "--yes"]] {
@@ -176,5 +182,9 @@ fn a_clause_that_coarsens_a_fact_may_not_disclose_it_elsewhere() {
         }
     }
     assert_eq!(a.json(&["agreement", "list"]), Value::Array(Vec::new()));
-    a.ok(&["agreement", "check", &a.file("draft.toml", &a.agreement_text(&b, None, &clause(r#"disclose.item = ["number", "eval", "type"]"#)))]);
+    a.ok(&[
+        "agreement",
+        "check",
+        &a.file("draft.toml", &a.agreement_text(&b, None, &clause(r#"disclose.item = ["number", "eval", "type"]"#))),
+    ]);
 }
