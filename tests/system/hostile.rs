@@ -5,7 +5,7 @@
 
 use entente_node::secret::keyfile::KeyFile;
 use entente_protocol::{id::OrgId, identity::chain};
-use entente_tests::{Home, Row, World};
+use entente_tests::{Home, PATIENCE, Row, World};
 use quinn::{ConnectionError, Endpoint, crypto::rustls::QuicClientConfig};
 use rcgen::{
     BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ED25519,
@@ -107,8 +107,8 @@ impl Stranger {
         Self { shows, group: HYBRID, alpn: b"entente/1", older: false }
     }
 
-    /// Connects, stays for a moment, and says how it ended. `Ok` means that it was let in.
-    fn visit(self, at: SocketAddr) -> Result<Result<(), ConnectionError>, Box<dyn Error>> {
+    /// Connects, stays for a while, and says how it ended. `Ok` means that it was let in.
+    fn visit(self, at: SocketAddr, stay: Duration) -> Result<Result<(), ConnectionError>, Box<dyn Error>> {
         let mut provider = aws_lc_rs::default_provider();
         provider.kx_groups = vec![self.group];
         let config = ClientConfig::builder_with_provider(Arc::new(provider))
@@ -132,7 +132,7 @@ impl Stranger {
                 Err(refused) => return Ok(Err(refused)),
             };
             // TLS 1.3: who dials may have finished before it is refused. Who is let in hears nothing for a while.
-            match tokio::time::timeout(Duration::from_secs(2), connection.closed()).await {
+            match tokio::time::timeout(stay, connection.closed()).await {
                 Ok(ended) => Ok(Err(ended)),
                 Err(_) => Ok(Ok(())),
             }
@@ -159,7 +159,9 @@ fn each_stranger_is_refused_and_named_and_partners_are_served() -> Outcome {
     let honest = || partner.node(|_| {});
 
     // Without this, the refusals could be for a reason of the rig's own.
-    assert!(Stranger::with(honest()?).visit(at)?.is_ok(), "the rig gets in when it behaves: {}", a.log());
+    let let_in = Stranger::with(honest()?).visit(at, Duration::from_secs(2))?;
+    assert!(let_in.is_ok(), "the rig gets in when it behaves: {let_in:?}: {}", a.log());
+    a.logs(0, &["a partner is connected"]);
 
     let root = "does not end in its pinned root";
     let purpose = "an extended key usage other than";
@@ -199,7 +201,7 @@ fn each_stranger_is_refused_and_named_and_partners_are_served() -> Outcome {
     b.start();
     for ((name, stranger, says), row) in cases.into_iter().zip(&rows) {
         let before = a.log().len();
-        let Err(told) = stranger.visit(at)? else { return Err(format!("{name}: was let in").into()) };
+        let Err(told) = stranger.visit(at, PATIENCE)? else { return Err(format!("{name}: was let in").into()) };
         assert!(
             matches!(&told, ConnectionError::ConnectionClosed(close) if u64::from(close.error_code) >= 0x100),
             "{name}: refused by TLS: {told:?}"
