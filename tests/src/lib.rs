@@ -6,6 +6,7 @@
 
 mod home;
 pub mod search;
+pub mod sim;
 mod wire;
 mod world;
 

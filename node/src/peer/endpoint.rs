@@ -319,7 +319,8 @@ fn link(connection: Connection, trust: &Trust, expected: Option<OrgId>) -> Resul
     }
 }
 
-fn transport(settings: Settings) -> TransportConfig {
+/// Every window and timeout of a connection, set by hand. Also for whoever measures what QUIC alone gives under them.
+pub fn transport(settings: Settings) -> TransportConfig {
     let mut config = TransportConfig::default();
     config
         .max_concurrent_bidi_streams(VarInt::from_u32(settings.bidi_streams_max))
