@@ -33,11 +33,12 @@ retention-days = 30
 disclose.item = ["number", "eval", "type"]
 "#;
 
-/// An issuer of certificates, and an organisation's id.
+/// An issuer of certificates, an organisation's id, and the key of its node.
 struct Authority {
     org: OrgId,
     certificate: CertificateDer<'static>,
     key: KeyPair,
+    node_key: KeyPair,
 }
 
 fn pair(pkcs8: &[u8]) -> Result<KeyPair, rcgen::Error> {
@@ -49,10 +50,11 @@ impl Authority {
     fn of(home: &Home) -> Result<Self, Box<dyn Error>> {
         let keys = home.folder().keys();
         let identity = home.unlock().open(&keys)?;
-        let key = pair(KeyFile::read(&keys.join("issuing.age"), &identity)?.expose())?;
+        let read = |name: &str| Ok::<_, Box<dyn Error>>(pair(KeyFile::read(&keys.join(name), &identity)?.expose())?);
+        let (key, node_key) = (read("issuing.age")?, read("tls.age")?);
         let certificate = CertificateDer::from(fs::read(keys.join("issuing.der"))?);
         let card = entente_node::identity::own_card(&home.folder())?;
-        Ok(Self { org: card.org(), certificate, key })
+        Ok(Self { org: card.org(), certificate, key, node_key })
     }
 
     /// A root that nobody pinned.
@@ -65,11 +67,20 @@ impl Authority {
         let now = time::OffsetDateTime::now_utc();
         (params.not_before, params.not_after) = (now - time::Duration::hours(1), now + time::Duration::days(9));
         let certificate = params.self_signed(&key)?.der().clone();
-        Ok(Self { org, certificate, key })
+        Ok(Self { org, certificate, key, node_key: KeyPair::generate_for(&PKCS_ED25519)? })
     }
 
-    /// A node certificate as the profile wants it, but for one change; and its key.
+    /// A certificate of the node's key as the profile wants it, but for one change; and the key.
     fn node(&self, change: impl FnOnce(&mut CertificateParams)) -> Result<(Chain, Vec<u8>), Box<dyn Error>> {
+        self.certify(&self.node_key, change)
+    }
+
+    /// The same of any key.
+    fn certify(
+        &self,
+        key: &KeyPair,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Result<(Chain, Vec<u8>), Box<dyn Error>> {
         let mut params = CertificateParams::default();
         let now = time::OffsetDateTime::now_utc();
         (params.not_before, params.not_after) = (now - time::Duration::hours(1), now + time::Duration::days(9));
@@ -79,9 +90,8 @@ impl Authority {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
         params.subject_alt_names = vec![names(self.org)?];
         change(&mut params);
-        let key = KeyPair::generate_for(&PKCS_ED25519)?;
         let issuer = Issuer::from_ca_cert_der(&self.certificate, &self.key)?;
-        let node = params.signed_by(&key, &issuer)?.der().clone();
+        let node = params.signed_by(key, &issuer)?.der().clone();
         Ok((vec![node, self.certificate.clone()], key.serialize_der()))
     }
 }
@@ -189,6 +199,11 @@ fn each_stranger_is_refused_and_named_and_partners_are_served() -> Outcome {
             Stranger::with(other.node(|p| p.subject_alt_names = names(partner.org).into_iter().collect())?),
             format!("{}` {root}", partner.org),
         ),
+        (
+            "a key that the card does not list",
+            Stranger::with(partner.certify(&KeyPair::generate_for(&PKCS_ED25519)?, |_| {})?),
+            format!("`{}` uses a node key that its newest card does not list", partner.org),
+        ),
         ("no certificate", Stranger::with((Vec::new(), Vec::new())), "error 116".to_owned()),
         ("another protocol", Stranger { alpn: b"h3", ..Stranger::with(honest()?) }, "error 120".to_owned()),
         (
@@ -214,7 +229,7 @@ fn each_stranger_is_refused_and_named_and_partners_are_served() -> Outcome {
         a.sync(&b);
         assert!(b.received().iter().any(|r| r["number"] == row.number.as_str()), "{name}: the partner is not served");
     }
-    assert_eq!(b.received().len(), 11);
+    assert_eq!(b.received().len(), 12);
     Ok(())
 }
 
