@@ -61,10 +61,10 @@ impl Authority {
     fn foreign(org: OrgId) -> Result<Self, Box<dyn Error>> {
         let key = KeyPair::generate_for(&PKCS_ED25519)?;
         let mut params = CertificateParams::default();
+        let now = time::OffsetDateTime::now_utc();
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params.use_authority_key_identifier_extension = true;
-        let now = time::OffsetDateTime::now_utc();
         (params.not_before, params.not_after) = (now - time::Duration::hours(1), now + time::Duration::days(9));
         let certificate = params.self_signed(&key)?.der().clone();
         Ok(Self { org, certificate, key, node_key: KeyPair::generate_for(&PKCS_ED25519)? })
