@@ -106,6 +106,13 @@ pub fn held(node: &Node) -> Result<Vec<Vec<u8>>, StoreError> {
     Ok(rows)
 }
 
+/// How many records a node has received.
+#[must_use]
+pub fn received(node: &Node) -> u64 {
+    let count = |agreement| node.holdings.count(Partition::Agreement(agreement), Table::Received, b"");
+    node.partitions().into_iter().filter_map(|agreement| count(agreement).ok()).sum()
+}
+
 fn all(node: &Node, partition: Partition, table: Table, scope: &[u8]) -> Result<Vec<Vec<u8>>, StoreError> {
     let (mut rows, mut after) = (Vec::new(), None);
     loop {

@@ -3,7 +3,7 @@
 //! Called by stories about hostile partners and about what a partner receives. The connection, the greeting and the
 //! session are the product's own; what is sent afterwards is the story's.
 
-use crate::Home;
+use crate::{Home, PATIENCE};
 use entente_node::{
     exchange::Conversation,
     node::Node,
@@ -81,7 +81,7 @@ impl Wire {
         let seen = Vec::new();
         let mut wire =
             Self { session, conversation, control, records, frames, connection, seen, _endpoint: endpoint, runtime };
-        wire.talk(node, false, Duration::from_secs(10), Session::is_open)?;
+        wire.talk(node, false, PATIENCE, Session::is_open)?;
         Ok(wire)
     }
 
@@ -159,7 +159,7 @@ impl Wire {
     pub fn closed(&mut self) -> (Vec<Message>, Option<CloseCode>) {
         let mut before = Vec::new();
         loop {
-            match self.next(Duration::from_secs(10)) {
+            match self.next(PATIENCE) {
                 Wired::Frame(lane, content) => before.extend(Message::from_bytes(lane, &content)),
                 Wired::Closed(code) => return (before, code),
                 Wired::Silence => {
