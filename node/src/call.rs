@@ -273,15 +273,14 @@ fn read_card(path: &Path) -> Result<UnconfirmedCard, Fault> {
 
 /// The records that a selection names.
 fn select(node: &Node, selection: &Selection) -> Result<Vec<RecordId>, Fault> {
-    let some = |rows: Vec<(u64, RecordId)>| rows.into_iter().map(|(_, id)| id).collect();
     match selection {
         Selection::Ids(given) => given.iter().map(|id| show::resolve_own(node, id)).collect(),
         Selection::AllReviewed => {
             let least = node.required_review();
-            let due = |row: gate::GateRow| !row.released && row.review >= least && row.review != Review::Refuted;
-            Ok(some(gate::in_state(node, due, None, usize::MAX)?))
+            let due = |row: &gate::GateRow| !row.released && row.review >= least && row.review != Review::Refuted;
+            Ok(gate::in_state(node, due)?)
         }
-        Selection::AllDrafts => Ok(some(gate::in_state(node, |row| row.review == Review::Draft, None, usize::MAX)?)),
+        Selection::AllDrafts => Ok(gate::in_state(node, |row| row.review == Review::Draft)?),
         Selection::Found(query) => {
             let query = Query { own: Some(true), limit: Some(100_000), ..query.clone() };
             let found = search::search(node, &query)?;

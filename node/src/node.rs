@@ -81,8 +81,8 @@ pub struct Node {
 /// How it went with one partner.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Health {
-    /// Whether there is a connection.
-    pub connected: bool,
+    /// Sessions under way. Where both sides dialled at once there are two for a moment, until one has ended.
+    pub sessions: u32,
     /// When a run or receipt last went through.
     pub success: Option<UnixMillis>,
     /// What went wrong last, in words.
@@ -99,6 +99,13 @@ pub struct Event {
     pub what: String,
     /// About what.
     pub about: Vec<(String, String)>,
+}
+
+impl Health {
+    /// Whether there is a connection.
+    pub const fn connected(&self) -> bool {
+        self.sessions > 0
+    }
 }
 
 impl Node {
@@ -219,9 +226,11 @@ impl Node {
     pub fn note_error(&self, partner: OrgId, what: String) {
         self.healths().entry(partner).or_default().error = Some(what);
     }
-    /// A connection came or went.
-    pub fn note_connected(&self, partner: OrgId, connected: bool) {
-        self.healths().entry(partner).or_default().connected = connected;
+    /// A session began, or ended.
+    pub fn note_session(&self, partner: OrgId, began: bool) {
+        let mut healths = self.healths();
+        let sessions = &mut healths.entry(partner).or_default().sessions;
+        *sessions = if began { sessions.saturating_add(1) } else { sessions.saturating_sub(1) };
     }
     fn healths(&self) -> std::sync::MutexGuard<'_, BTreeMap<OrgId, Health>> {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)

@@ -8,20 +8,21 @@ use crate::{
     clock::mark::{MarkError, Stated},
     node::Node,
     records::{
+        index::{self, Facets},
         keep,
-        stored::{LineRow, ProofRow, ReceivedRow, decode, encode},
+        stored::{ProofRow, ReceivedRow, decode, encode},
     },
     seal::keyring::Partition,
     share::{
         ShareError,
         feeds::{self, Pending},
     },
-    store::{layout::Table, txn::Txn},
+    store::{StoreError, layout::Table, txn::Txn},
 };
 use entente_protocol::{
     cose::SignatureBytes,
     feed::{FeedKey, Receipt, ReceivedRun, Run, RunFault, RunMessage, VerifiedEntry, VerifiedRelease, VerifiedRun},
-    id::{AgreementId, LineId, OrgId, RecordId},
+    id::{AgreementId, OrgId, RecordId},
     identity::Purpose,
     record::Shape,
     time::UnixMillis,
@@ -43,8 +44,8 @@ pub enum ReceiveError {
     Share(#[from] ShareError),
 }
 
-impl From<crate::store::StoreError> for ReceiveError {
-    fn from(error: crate::store::StoreError) -> Self {
+impl From<StoreError> for ReceiveError {
+    fn from(error: StoreError) -> Self {
         Self::Share(error.into())
     }
 }
@@ -146,6 +147,7 @@ fn take(
         .collect();
     let mut txn = node.holdings.begin();
     let reverse = feeds::outgoing(node, feed.sender, feed.agreement).id();
+    let (mut facets, arrival) = (Facets::default(), Arrival { feed, at: now, run: state.runs });
     let refuse = |txn: &mut Txn<'_>, number: u64, code: u16| -> Result<(), ReceiveError> {
         let row = encode("pending", &Pending::Refusal { code, number })?;
         txn.push(Partition::Own, Table::Pending, reverse.as_bytes(), &row)?;
@@ -161,7 +163,7 @@ fn take(
                 match rules.policy.accept(feed.sender, feed.agreement, &release.record, interval) {
                     Ok(acceptance) => {
                         debug_assert_eq!(acceptance.record(), release.record.id());
-                        keep_one(node, &mut txn, feed, release, number, state.runs)?;
+                        keep_one(&mut txn, &mut facets, &arrival, release, number)?;
                         taken.records += 1;
                     }
                     Err(reason) => {
@@ -181,6 +183,7 @@ fn take(
             VerifiedEntry::Closed => {}
         }
     }
+    facets.write(&mut txn, partition).map_err(ShareError::from)?;
     for proof in &mut proofs {
         proof.records.sort_unstable();
         proof.records.dedup();
@@ -206,6 +209,14 @@ fn take(
     Ok(taken)
 }
 
+/// What is the same for every record of a run.
+struct Arrival<'a> {
+    feed: &'a FeedKey,
+    at: UnixMillis,
+    /// The run's place in the list of runs.
+    run: u64,
+}
+
 /// Notes the time that a partner signed. One too far ahead of our clock counts for nothing, and people are told.
 fn stated(node: &Node, txn: &mut Txn<'_>, partner: OrgId, at: UnixMillis) -> Result<(), ReceiveError> {
     match node.marks.confirm(txn, partner, at, node.clock.now()) {
@@ -222,22 +233,25 @@ fn stated(node: &Node, txn: &mut Txn<'_>, partner: OrgId, at: UnixMillis) -> Res
 }
 
 fn keep_one(
-    node: &Node,
     txn: &mut Txn<'_>,
-    feed: &FeedKey,
+    facets: &mut Facets,
+    arrival: &Arrival<'_>,
     release: &VerifiedRelease,
     number: u64,
-    run: u64,
 ) -> Result<(), ReceiveError> {
+    let Arrival { feed, at, run } = *arrival;
     let partition = Partition::Agreement(feed.agreement);
     let record = &release.record;
     let (id, kind) = (record.id(), record.header().kind);
-    let before: Option<ReceivedRow> = match txn.get(partition, Table::Received, id.as_bytes())? {
-        Some(row) => Some(decode("received record", &row)?),
+    let before: Option<(u64, ReceivedRow)> = match txn.first(partition, index::ID, id.as_bytes())? {
+        Some(place) => {
+            let row = txn.item(partition, Table::Received, b"", place)?;
+            Some((place, decode("received record", &row.ok_or(StoreError::Broken { at: place })?)?))
+        }
         None => None,
     };
     let row = ReceivedRow {
-        at: node.clock.now(),
+        at,
         body: record.body().bytes().to_vec(),
         feed: feed.id(),
         nodes: record.nodes().to_vec(),
@@ -253,25 +267,31 @@ fn keep_one(
             .collect(),
         run,
     };
-    txn.put(partition, Table::Received, id.as_bytes(), &encode("received record", &row)?)?;
-    txn.delete(partition, Table::Withdrawn, id.as_bytes())?;
-    let known = |slot: u8| before.as_ref().is_some_and(|b| b.openings.iter().any(|(s, _, _)| *s == slot));
-    if before.is_none() {
-        txn.push(partition, Table::RecordList, keep::ALL, id.as_bytes())?;
-        txn.index(partition, "kind", kind.name().as_bytes(), id.as_bytes())?;
-        let line_key = record.header().line;
-        let mut line: LineRow = match txn.get(partition, Table::Line, line_key.as_bytes())? {
-            Some(row) => decode("line", &row)?,
-            None => LineRow::default(),
-        };
-        line.records.push(id);
-        txn.put(partition, Table::Line, line_key.as_bytes(), &encode("line", &line)?)?;
+    if txn.get(partition, Table::Withdrawn, id.as_bytes())?.is_some() {
+        txn.delete(partition, Table::Withdrawn, id.as_bytes())?;
     }
-    for slot in record.slots().iter().filter(|s| !known(s.opening.slot)) {
-        for (field, key) in keep::index_terms(kind, slot.opening.slot, &slot.value) {
-            txn.index(partition, field, &key, id.as_bytes())?;
+    let bytes = encode("received record", &row)?;
+    let place = match &before {
+        Some((place, _)) => {
+            txn.replace_item(partition, Table::Received, b"", *place, &bytes)?;
+            *place
         }
-        if kind.slot_number(slot.opening.slot).is_some_and(|s| matches!(s.shape, Shape::Content)) {
+        None => {
+            let place = txn.push(partition, Table::Received, b"", &bytes)?;
+            txn.index_once(partition, index::ID, id.as_bytes(), place)?;
+            let line = index::line(record.header().originator, record.header().line);
+            txn.index(partition, index::LINE, &line, place)?;
+            facets.kind(kind, place);
+            place
+        }
+    };
+    let known = |slot: u8| before.as_ref().is_some_and(|(_, b)| b.openings.iter().any(|(s, _, _)| *s == slot));
+    for slot in record.slots().iter().filter(|s| !known(s.opening.slot)) {
+        let Some(row) = kind.slot_number(slot.opening.slot) else { continue };
+        for term in index::terms(kind, row, &slot.value) {
+            facets.term(txn, partition, term, place)?;
+        }
+        if matches!(row.shape, Shape::Content) {
             let wanted = WantedFile { feed: *feed, number, record: id };
             txn.push(partition, Table::Wanted, WANTED, &encode("wanted file", &wanted)?)?;
         }
@@ -287,14 +307,6 @@ pub fn withdrawn(
 ) -> Result<Option<WithdrawnRow>, keep::KeepError> {
     let row = node.holdings.get(Partition::Agreement(agreement), Table::Withdrawn, record.as_bytes())?;
     row.map(|row| Ok(decode("withdrawal", &row)?)).transpose()
-}
-
-/// The records of a line received under an agreement, in order of arrival.
-pub fn line(node: &Node, agreement: AgreementId, line: LineId) -> Result<LineRow, keep::KeepError> {
-    match node.holdings.get(Partition::Agreement(agreement), Table::Line, line.as_bytes())? {
-        Some(row) => Ok(decode("line", &row)?),
-        None => Ok(LineRow::default()),
-    }
 }
 
 /// Takes a partner's countersignature of a run of ours.

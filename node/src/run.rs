@@ -33,7 +33,7 @@ use crate::{
 };
 use entente_protocol::{
     agreement::Standing,
-    id::OrgId,
+    id::{Nonce, OrgId},
     identity::Purpose,
     session::{
         CloseCode, Event, Role, Session,
@@ -60,16 +60,18 @@ const UPKEEP: Duration = Duration::from_secs(10 * 60);
 /// A round is over when nothing moved for so long.
 const QUIET: Duration = Duration::from_millis(400);
 
-/// The synchronous core behind the driver: one conversation for each session.
+/// The synchronous core behind the driver: one conversation for each session, by the nonce that names it. A
+/// partner has two for a moment when both sides dialled at once.
 struct Core {
     node: Arc<Node>,
-    talks: Mutex<BTreeMap<OrgId, Arc<Mutex<Conversation>>>>,
+    talks: Mutex<BTreeMap<Nonce, Arc<Mutex<Conversation>>>>,
 }
 
 impl Core {
-    fn talk(&self, peer: OrgId) -> Result<Arc<Mutex<Conversation>>, ExchangeError> {
+    fn talk(&self, session: &Session) -> Result<Arc<Mutex<Conversation>>, ExchangeError> {
         let talks = self.talks.lock().unwrap_or_else(PoisonError::into_inner);
-        talks.get(&peer).cloned().ok_or_else(|| ExchangeError::Internal("no session with this partner".to_owned()))
+        let talk = talks.get(&session.config().nonce).cloned();
+        talk.ok_or_else(|| ExchangeError::Internal("no such session".to_owned()))
     }
 }
 
@@ -89,19 +91,19 @@ impl Exchange for Core {
     fn open(&self, peer: OrgId, role: Role) -> Result<Session, ExchangeError> {
         let (conversation, session) = Conversation::open(&self.node, peer, role)?;
         let mut talks = self.talks.lock().unwrap_or_else(PoisonError::into_inner);
-        talks.insert(peer, Arc::new(Mutex::new(conversation)));
-        self.node.note_connected(peer, true);
+        talks.insert(session.config().nonce, Arc::new(Mutex::new(conversation)));
+        self.node.note_session(peer, true);
         Ok(session)
     }
 
-    fn event(&self, peer: OrgId, session: &mut Session, event: Event) -> Result<(), ExchangeError> {
-        let talk = self.talk(peer)?;
+    fn event(&self, _peer: OrgId, session: &mut Session, event: Event) -> Result<(), ExchangeError> {
+        let talk = self.talk(session)?;
         let mut talk = talk.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(talk.event(&self.node, session, event)?)
     }
 
-    fn pump(&self, peer: OrgId, session: &mut Session) -> Result<bool, ExchangeError> {
-        let talk = self.talk(peer)?;
+    fn pump(&self, _peer: OrgId, session: &mut Session) -> Result<bool, ExchangeError> {
+        let talk = self.talk(session)?;
         let mut talk = talk.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(talk.pump(&self.node, session)?)
     }
@@ -128,10 +130,14 @@ impl Exchange for Core {
         Ok(FetchReply { size: row.size, chunks: row.chunks, content: Box::new(content) })
     }
 
-    fn closed(&self, peer: OrgId, ended: &Ended) {
-        self.node.note_connected(peer, false);
+    fn closed(&self, peer: OrgId, session: &Session, ended: &Ended) {
+        self.talks.lock().unwrap_or_else(PoisonError::into_inner).remove(&session.config().nonce);
+        self.node.note_session(peer, false);
+        // To begin again is our own wish, and no error.
+        let begins_again = Ended::Closed { code: CloseCode::BUSY, by_peer: false };
         if let Ended::Closed { code, by_peer } = ended
             && !matches!(*code, CloseCode::DONE | CloseCode::SHUTDOWN | CloseCode::REPLACED)
+            && *ended != begins_again
         {
             let side = if *by_peer { "the partner ended the session" } else { "the session was ended here" };
             self.node.note_error(peer, format!("{side}: {}", code.name()));
@@ -193,12 +199,15 @@ impl Running {
         let log = node.holdings.count(Partition::Own, Table::RecordList, RELEASE_LOG)?;
         let rules = node.own_rules();
         let mut picture = Picture::default();
+        let suspended = node.book().get(partner).is_some_and(|p| p.state == PartnerState::Suspended);
         for (agreement, digest, standing) in feeds::agreements_with(node, partner) {
             let out = feeds::outgoing(node, partner, agreement);
             let row = feeds::out_row(node, &out, digest).map_err(Fault::store)?;
             let acknowledged = row.countersigned.map_or(0, |c| c.length);
-            let given = standing != Standing::Active || (row.filled == log && row.is_under(digest, &rules));
-            picture.settled &= acknowledged == row.length && given;
+            // Where nothing may be given, nothing is waited for.
+            let paused = suspended || standing != Standing::Active;
+            let given = row.filled == log && row.is_under(digest, &rules);
+            picture.settled &= paused || (acknowledged == row.length && given);
             picture.sent += row.length;
             picture.acknowledged += acknowledged;
             if let Some(store) = feeds::known_store(node, partner, agreement).map_err(Fault::store)? {
@@ -221,7 +230,7 @@ impl Running {
             return Err(Fault::setup("clock", trouble));
         }
         let started = Instant::now();
-        while !self.node.health(partner).connected {
+        while !self.node.health(partner).connected() {
             if started.elapsed() > CONNECT {
                 let why = self.node.health(partner).error.unwrap_or_else(|| "no answer".to_owned());
                 return Err(Fault::partner("unreachable", format!("`{handle}` cannot be reached: {why}")));
@@ -351,9 +360,12 @@ async fn bring_one(node: &Arc<Node>, connection: &Connection, wanted: fetching::
     let sender = wanted.file.feed.sender;
     match fetch::fetch(connection, wanted.request(), wanted.content, sink).await {
         Ok((sink, list)) => {
+            let bytes = list.content().size;
             let finished = tokio::task::spawn_blocking(move || sink.finish(&list)).await;
-            if let Ok(Err(error)) = finished {
-                tracing::error!(%error, "a fetched file could not be kept");
+            match finished {
+                Ok(Ok(())) => tracing::debug!(partner = %sender.short(), bytes, "a file is kept"),
+                Ok(Err(error)) => tracing::error!(%error, "a fetched file could not be kept"),
+                Err(_) => {}
             }
         }
         Err(FetchError::Refused(code)) if code == RefusedCode::NotGiven as u16 => {

@@ -74,7 +74,7 @@ fn partner(node: &Node, org: OrgId) -> Result<Json, ShareError> {
         "id": org.to_string(),
         "handle": node.handle_of(org),
         "state": book.get(org).map_or(PartnerState::Removed.name(), |p| p.state.name()),
-        "connected": health.connected,
+        "connected": health.connected(),
         "last_success": health.success.map(|t| t.to_string()),
         "last_error": health.error,
         "feeds": feeds_out,
@@ -100,10 +100,10 @@ fn warnings(node: &Node) -> Vec<String> {
 pub fn status(node: &Node) -> Result<Json, Fault> {
     let book = node.book();
     let partners = book.iter().map(|(org, _)| partner(node, *org)).collect::<Result<Vec<_>, _>>();
-    let own = node.holdings.count(Partition::Own, Table::RecordList, keep::ALL)?;
+    let own = keep::count(node).map_err(Fault::store)?;
     let mut received = 0;
     for agreement in node.partitions() {
-        received += node.holdings.count(Partition::Agreement(agreement), Table::RecordList, keep::ALL)?;
+        received += node.holdings.count(Partition::Agreement(agreement), Table::Received, b"")?;
     }
     let head = node.holdings.head()?;
     let mut waiting = 0;

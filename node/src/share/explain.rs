@@ -8,11 +8,8 @@ use crate::{
     error::Fault,
     node::Node,
     records::{keep, show},
-    seal::keyring::Partition,
-    store::layout::Table,
 };
 use entente_policy::Withheld;
-use entente_protocol::id::RecordId;
 use serde_json::{Value as Json, json};
 
 /// Answers for every agreement in force with the partner.
@@ -85,10 +82,10 @@ pub fn summary(node: &Node, partner: &str) -> Result<Json, Fault> {
     let mut fields: BTreeMap<(&'static str, entente_policy::Reason), u64> = BTreeMap::new();
     let mut after = None;
     loop {
-        let page = node.holdings.list(Partition::Own, Table::RecordList, keep::ALL, after, 500)?;
+        let page = keep::after(node, after)?;
         let Some((last, _)) = page.last() else { break };
         after = Some(*last);
-        for id in page.iter().filter_map(|(_, id)| RecordId::from_slice(id)) {
+        for (_, id) in page {
             let asked = Asked::load(node, id).map_err(Fault::store)?;
             records += 1;
             let mut reason = Some(Withheld::from(entente_policy::Reason::NoAgreement));
