@@ -7,7 +7,7 @@ use crate::{
     agreements,
     node::Node,
     partners::{self, PartnerState},
-    receive::{self, ReceiveError},
+    receive::{self, ReceiveError, Taken},
     secret,
     share::{ShareError, feeds, outbox},
 };
@@ -16,7 +16,7 @@ use entente_protocol::{
     codec::{self, Bounds},
     cose::SignatureBytes,
     error::PeerFault,
-    feed::{Comparison, FeedKey},
+    feed::{Carried, Comparison, FeedKey},
     id::{AgreementDigest, AgreementId, FeedId, Nonce, OrgId, StoreId},
     session::{
         AgreementLine, CloseCode, Event, Heads, ReceivedHead, Role, SendError, SentHead, Session, SessionConfig,
@@ -33,6 +33,9 @@ pub enum ExchangeFault {
     /// The partner is not, or no longer, known here.
     #[error("the partner is not known here")]
     Unknown,
+    /// We do not know the time, so nothing can be decided; in words for our own people.
+    #[error("{0}")]
+    Clock(String),
     /// Our own store: the node stops.
     #[error(transparent)]
     Fatal(#[from] ShareError),
@@ -47,7 +50,7 @@ impl ExchangeFault {
         match self {
             Self::Peer(fault) => fault.code(),
             Self::Unknown => CloseCode::REMOVED,
-            Self::Fatal(_) | Self::Send(_) => CloseCode::INTERNAL,
+            Self::Fatal(_) | Self::Send(_) | Self::Clock(_) => CloseCode::INTERNAL,
         }
     }
 }
@@ -91,6 +94,7 @@ impl Conversation {
         if book.get(peer).is_none_or(|p| p.state == PartnerState::Removed) {
             return Err(ExchangeFault::Unknown);
         }
+        clock(node)?;
         let nonce = Nonce::from_bytes(secret::random().map_err(ShareError::from)?);
         let config = SessionConfig { role, org: node.keys.org, store: node.holdings.store_id(), peer, nonce };
         let session = Session::new(config, node.clock.now())?;
@@ -131,14 +135,22 @@ impl Conversation {
             Event::Heads(heads) => {
                 self.heads(node, session, &heads)?;
                 self.offer_heads(node, session)?;
+                let (sent, received) = (heads.sent.len(), heads.received.len());
+                tracing::debug!(partner = %self.peer.short(), sent, received, "heads were compared");
             }
             // Not taken, rather than taken and refused: once sharing goes on, it is served and decided again.
-            Event::Run { feed, .. } if !shares(node, self.peer, feed.agreement) => {
+            // Withdrawals alone are taken at any time.
+            Event::Run { feed, message } if !message.carried.is_empty() && !shares(node, self.peer, feed.agreement) => {
                 session.stop(feed.id());
                 self.left.insert(feed);
             }
             Event::Run { feed, message } => {
+                // Refused now would be refused for good; the partner serves it again when the time is known.
+                clock(node)?;
                 let taken = receive::run(node, &feed, &message)?;
+                let bytes: usize = message.carried.iter().map(|Carried(_, _, _, body)| body.len()).sum();
+                let Taken { length, records, refused, .. } = taken;
+                tracing::debug!(partner = %feed.sender.short(), length, records, refused, bytes, "a run is kept");
                 if let Some(receipt) = taken.receipt {
                     session.send_receipt(receipt)?;
                 }
@@ -146,7 +158,8 @@ impl Conversation {
                 node.wake();
             }
             Event::Receipt { feed, receipt } => {
-                receive::receipt(node, &feed, &receipt)?;
+                let length = receive::receipt(node, &feed, &receipt)?;
+                tracing::debug!(partner = %feed.receiver.short(), length, "a run is countersigned");
                 node.note_success(self.peer);
             }
             Event::Proposal(bytes) => {
@@ -194,6 +207,7 @@ impl Conversation {
             session.close(CloseCode::BUSY);
             return Ok(false);
         }
+        clock(node)?;
         let mut more = false;
         for (agreement, version, standing) in feeds::agreements_with(node, self.peer) {
             let feed = feeds::outgoing(node, self.peer, agreement);
@@ -382,6 +396,11 @@ fn fill(node: &Node, session: &mut Session, feed: &FeedKey) -> Result<bool, Exch
         }
     }
     Ok(false)
+}
+
+/// Without a known time there is no session: whatever came would be refused, and whatever is due would not go.
+fn clock(node: &Node) -> Result<(), ExchangeFault> {
+    crate::clock::say::trouble(node).map_or(Ok(()), |trouble| Err(ExchangeFault::Clock(trouble)))
 }
 
 /// Who a standing notice says that it is from; verified by whoever takes it.

@@ -165,7 +165,7 @@ fn a_hostile_partner_gets_nowhere() -> Done {
     import(&fast, "HOSTILE", 1, true)?;
     import(&slow, "SLOW", 1, true)?;
     honest.start();
-    let (log, pid) = (victim.log(), victim.pid().ok_or("not running")?);
+    let (log, pid) = (victim.path("victim.log"), victim.pid().ok_or("not running")?);
     let store: StoreId = victim.json(&["identity", "show"])["store"].as_str().ok_or("store")?.parse()?;
     honest.ok(&["sync", "victim"]);
 

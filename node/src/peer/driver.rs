@@ -95,7 +95,7 @@ pub trait Exchange: Send + Sync + 'static {
     /// # Errors
     /// The code that the partner is told; what was never released and what does not exist look alike.
     fn fetch(&self, peer: OrgId, request: Request) -> Result<FetchReply, RefusedCode>;
-    /// The session is over; called once for each that was opened.
+    /// The session is over; called once for each that was opened. Another one with the same partner may have begun.
     fn closed(&self, peer: OrgId, session: &Session, ended: &Ended);
 }
 

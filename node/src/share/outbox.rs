@@ -13,7 +13,7 @@ use crate::{
     node::{Node, Rules},
     records::{
         gate::RELEASE_LOG,
-        keep,
+        index, keep,
         stored::{ReleasedRow, decode, encode, line_in_feed, record_in_feed},
     },
     seal::keyring::Partition,
@@ -71,14 +71,22 @@ struct Draft<'a> {
 /// Fills a feed with what is due and signs one run.
 pub fn step(node: &Node, feed: &FeedKey) -> Result<Step, ShareError> {
     let idle = Step { run: None, more: false };
+    // What cannot be decided now is not taken from the log as withheld: it is decided when the time is known.
+    if node.interval().fault().is_some() {
+        return Ok(idle);
+    }
     let rules = node.rules();
     let Some(held) = rules.agreements.get(feed.agreement) else { return Ok(idle) };
     let Some(in_force) = held.in_force.as_ref().filter(|_| held.standing == Standing::Active) else { return Ok(idle) };
+    if rules.policy.aside(feed.agreement).is_some() {
+        return Ok(idle);
+    }
     let before = feeds::out_row(node, feed, in_force.digest)?;
     let mut row = before.clone();
-    if row.version != in_force.digest {
-        // A new version: everything ever released is decided anew, from the beginning of the log.
-        (row.version, row.filled) = (in_force.digest, 0);
+    let own_rules = node.own_rules();
+    if !row.is_under(in_force.digest, &own_rules) {
+        // A new version, another red line or gate: everything ever released is decided anew, from the beginning of the log.
+        (row.version, row.rules, row.filled) = (in_force.digest, Some(ByteBuf::from(own_rules)), 0);
     }
     let mut draft = Draft {
         node,
@@ -259,8 +267,10 @@ impl Draft<'_> {
         self.released.insert(asked.record, ReleasedRow::new(terms, number));
         let line = asked.body.header().line;
         if !self.lines.contains(&line) && !decide::line_released(self.node, line, self.feed.id())? {
-            let referrers = self.node.holdings.find(Partition::Own, "ref", line.as_bytes(), None, REFERRERS_MAX)?;
-            for id in referrers.iter().filter_map(|id| RecordId::from_slice(id)) {
+            let referrers =
+                self.node.holdings.find(Partition::Own, index::REF, line.as_bytes(), None, REFERRERS_MAX)?;
+            for place in referrers {
+                let Some((id, _)) = keep::at(self.node, place)? else { continue };
                 if self.known(id)?.is_some_and(|r| !r.withdrawn) {
                     self.again.push(id);
                 }
@@ -406,8 +416,8 @@ fn forget_lines<'a>(
     for record in closed {
         let line = keep::own(node, *record)?.header()?.header().line;
         let mut shown = false;
-        for record in keep::line(node, line)?.records {
-            let row = txn.get(Partition::Own, Table::Release, &record_in_feed(record, feed.id()))?;
+        for record in keep::siblings(node, *record, line)?.iter().chain([record]) {
+            let row = txn.get(Partition::Own, Table::Release, &record_in_feed(*record, feed.id()))?;
             shown |= match row {
                 Some(row) => decode::<ReleasedRow>("release", &row)?.slots != 0,
                 None => false,

@@ -88,10 +88,11 @@ impl World<'_> {
     }
 
     fn keep(&mut self, n: usize, record: Record, recorded: Recorded) -> Checked<RecordId> {
-        let id = recorded.id;
+        let (id, amends) = (recorded.id, recorded.amends.is_some());
         self.act(n, Doing::Commit(Box::new(recorded)), |node| {
             let mut txn = node.holdings.begin();
-            keep::add(node, &mut txn, &[record])?;
+            let new = keep::New { record, amends, import: None };
+            keep::add(node, &mut txn, &[new])?;
             txn.commit()?;
             Ok(())
         })?;

@@ -13,7 +13,7 @@ use super::{
 use entente_node::{
     node::{Event, Node},
     receive,
-    records::stored::{ReceivedRow, decode},
+    records::{stored::decode, view},
     seal::keyring::Partition,
     share::feeds::{self, SentRun},
     store::layout::Table,
@@ -33,8 +33,7 @@ fn received(node: &Node, agreement: AgreementId, record: RecordId) -> Checked<Op
     if !node.holdings.keyring().holds(partition) {
         return Ok(None);
     }
-    let Some(row) = node.holdings.get(partition, Table::Received, record.as_bytes())? else { return Ok(None) };
-    let row: ReceivedRow = decode("received record", &row)?;
+    let Some(row) = view::received(node, agreement, record)? else { return Ok(None) };
     let withdrawn = receive::withdrawn(node, agreement, record)?.is_some();
     Ok(Some((row.openings.iter().map(|(slot, _, _)| *slot).collect(), row.number, withdrawn)))
 }

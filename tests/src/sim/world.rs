@@ -10,15 +10,7 @@ use super::{
     model::{Deal, Direction, Estranged, Facts, Model, Recorded, Taken},
     wire::Link,
 };
-use entente_node::{
-    agreements::Held,
-    node::Node,
-    partners::PartnerState,
-    records::{gate, keep},
-    seal::keyring::Partition,
-    share::feeds,
-    store::layout::Table,
-};
+use entente_node::{agreements::Held, node::Node, partners::PartnerState, records::gate, share::feeds};
 use entente_protocol::{
     agreement::{Standing, StandingNotice},
     codec::{self, Bounds},
@@ -206,8 +198,7 @@ impl<'c> World<'c> {
     /// What a store says of the decisions of its people.
     fn facts_of(&self, node: &Node) -> Checked<Facts> {
         let mut facts = Facts::default();
-        for (_, id) in node.holdings.list(Partition::Own, Table::RecordList, keep::ALL, None, 10_000)? {
-            let Some(id) = RecordId::from_slice(&id) else { return self.broken("a record list holds no id") };
+        for id in gate::in_state(node, |_| true)? {
             let state = gate::state(node, id)?;
             facts.gate.insert(id, (state.review, state.released));
         }

@@ -22,6 +22,7 @@ use entente_protocol::{
     cose::SignatureBytes,
     feed::{Cursor, FeedKey, Receipt, Run, RunMessage},
     id::{AgreementDigest, AgreementId, Nonce, OrgId, StoreId},
+    identity::Purpose,
     limits,
     session::{AgreementLine, Heads, Hello, Lane, Message, ReceivedHead, SentHead},
     time::UnixMillis,
@@ -92,10 +93,11 @@ impl Hostile {
             state: PartnerState::Active,
             revoked: BTreeSet::new(),
             addresses: Vec::new(),
+            nodes: partner.card.keys(Purpose::Node).map(|entry| (entry.key.id(), entry.clone())).collect(),
         };
         let held = rules.agreements.with(victim).next().ok_or("no agreement")?;
         let (agreement, version) = (held.id, held.in_force.as_ref().ok_or("not in force")?.digest);
-        let chain = node.keys.chain.iter().map(|der| CertificateDer::from(der.clone())).collect();
+        let chain = node.keys.chain().into_iter().map(CertificateDer::from).collect();
         let key = PrivatePkcs8KeyDer::from(node.keys.tls.expose().clone());
         let identity = Identity::new(node.keys.org, chain, key, now())?;
         let book = SharedBook::new(Book { partners: [(victim, known)].into() });
