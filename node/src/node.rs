@@ -9,6 +9,7 @@ use crate::{
     config::{Config, Gate, Home},
     error::Fault,
     identity::Keys,
+    ingest::child::Program,
     partners::{Book, PartnerState},
     records::gate::Review,
     seal::keyring::Keyring,
@@ -60,6 +61,8 @@ pub struct Node {
     pub keys: Keys,
     /// What it holds.
     pub holdings: Arc<Holdings>,
+    /// Which program reads what people bring: this one, unless the library runs inside another.
+    pub reader: Program,
     /// Replaced as a whole, never changed in place.
     rules: RwLock<Arc<Rules>>,
     /// Rises with every change of the rules.
@@ -119,6 +122,7 @@ impl Node {
             clock,
             keys,
             holdings,
+            reader: Program::own(),
             rules: RwLock::new(rules),
             generation: AtomicU64::new(1),
             health: Mutex::default(),

@@ -2,5 +2,7 @@
 
 mod demo;
 mod federation;
+mod hostile_files;
+mod mishaps;
 mod real_input;
 mod tidy;
