@@ -48,6 +48,19 @@ fn refusal(output: &Output) -> (i32, String) {
     (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
+/// Waits until a process has no more descriptors than before: the last connections are closed a moment after the answer.
+fn settles(pid: u32, descriptors: usize) -> Result<u64, Box<dyn Error>> {
+    let begun = Instant::now();
+    loop {
+        let (resident, open) = usage(pid)?;
+        if open <= descriptors {
+            return Ok(resident);
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "the node had {descriptors} descriptors, and has {open}");
+        std::thread::yield_now();
+    }
+}
+
 /// Resident memory and open descriptors of a process.
 fn usage(pid: u32) -> Result<(u64, usize), Box<dyn Error>> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
@@ -114,9 +127,8 @@ fn files_made_to_harm_are_refused_and_leave_the_node_as_it_was() -> Outcome {
         assert!(code == 2 && said.contains(words), "{defect}: {code}: {said}");
     }
     assert_eq!(count(&home), held);
-    let after = usage(pid)?;
-    assert_eq!(after.1, before.1, "descriptors of the node");
-    assert!(after.0 < before.0 + 48 * 1_024, "the node grew from {} to {} KiB", before.0, after.0);
+    let after = settles(pid, before.1)?;
+    assert!(after < before.0 + 48 * 1_024, "the node grew from {} to {after} KiB", before.0);
     Ok(())
 }
 
@@ -255,7 +267,7 @@ fn pictures_made_to_harm_are_kept_without_a_copy() -> Outcome {
     assert_eq!(files_below(&folder.path().join("a/store"))?, stored, "a trial leaves nothing");
     let before = usage(pid)?;
     let report = home.json(&["import", &home.path("rows.csv"), "--attachments", &home.path("photos")]);
-    let after = usage(pid)?;
+    let after = settles(pid, before.1)?;
     let notes: Vec<&str> = report["notes"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     for (name, _, words) in files.iter().filter(|(_, _, words)| !words.is_empty()) {
         assert!(notes.iter().any(|note| note.contains(name) && note.contains(words)), "{name}: {notes:#?}");
@@ -268,8 +280,7 @@ fn pictures_made_to_harm_are_kept_without_a_copy() -> Outcome {
         assert!(numbers.contains(&format!("A-1/{place:02}").as_str()), "{place}: {numbers:?}");
     }
     assert!(numbers.contains(&"A-1/01-copy") && numbers.contains(&"A-1/01-small"), "{numbers:?}");
-    assert_eq!(after.1, before.1, "descriptors of the node");
-    assert!(after.0 < before.0 + 48 * 1_024, "the node grew from {} to {} KiB", before.0, after.0);
+    assert!(after < before.0 + 48 * 1_024, "the node grew from {} to {after} KiB", before.0);
     Ok(())
 }
 
@@ -317,7 +328,17 @@ fn check_reader(pid: u32, table: &str) -> Outcome {
         .filter_map(|fd| fs::read_link(fd.path()).ok())
         .map(|target| target.display().to_string())
         .collect();
-    let foreign = open.iter().filter(|o| !(o.starts_with("socket:") || *o == "/dev/null" || *o == table)).count();
+    // What this test was started with, a shell's leftovers for one, may have come down all the way; the filter does not
+    // let it be used.
+    let inherited: Vec<String> = fs::read_dir("/proc/self/fd")?
+        .flatten()
+        .filter_map(|fd| fs::read_link(fd.path()).ok())
+        .map(|target| target.display().to_string())
+        .collect();
+    let foreign = open
+        .iter()
+        .filter(|o| !(o.starts_with("socket:") || *o == "/dev/null" || *o == table || inherited.contains(o)))
+        .count();
     assert_eq!(foreign, 0, "{open:?}");
     assert!(open.iter().any(|o| o == table), "{open:?}");
     assert_eq!(read("environ")?, "", "no environment");

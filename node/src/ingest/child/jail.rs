@@ -7,6 +7,9 @@
 //! The filter has two halves. What only an attacker would do ends the process at once, so that it is noticed; what
 //! else is not on the list of a reader's calls is answered with "not permitted", so that a newer C library that
 //! tries something first and falls back does not break every import.
+//!
+//! Descriptors are let through by number: the channel, and the one that the file will get. Whoever started the parent
+//! may have left others open, which nobody here can close (that would be `unsafe` code); so they cannot be used.
 
 use super::{MEMORY_BYTES_MAX, Task};
 use landlock::{ABI, Access, AccessFs, AccessNet, Ruleset, RulesetAttr, RulesetError, RulesetStatus, Scope};
@@ -15,7 +18,7 @@ use seccompiler::{
     BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
     SeccompRule,
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fs::File, io, os::fd::AsRawFd as _};
 
 /// The kernel has no Landlock.
 pub(super) const LANDLOCK_NONE: u8 = 0;
@@ -32,6 +35,9 @@ pub(super) enum JailError {
     /// A resource limit or a flag of the process.
     #[error("the system refuses a limit: {0}")]
     Limit(#[from] rustix::io::Errno),
+    /// No further descriptor.
+    #[error("the system refuses a descriptor: {0}")]
+    Descriptor(#[from] io::Error),
     /// Landlock is there and refuses.
     #[error("Landlock refuses: {0}")]
     Landlock(#[from] RulesetError),
@@ -44,14 +50,16 @@ pub(super) enum JailError {
 }
 
 /// Limits this process for good. Returns what Landlock adds.
-pub(super) fn limit(task: Task) -> Result<u8, JailError> {
+pub(super) fn limit(task: Task, channel: &File) -> Result<u8, JailError> {
     resources(task)?;
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     let landlock = landlock()?;
     // Both halves set "no new privileges" themselves. After the second no other filter can be installed.
     seccompiler::apply_filter_all_threads(&attacker()?)?;
-    seccompiler::apply_filter_all_threads(&reader()?)?;
+    // A new descriptor gets the lowest number that is free; the next one will be the file's.
+    let file = channel.try_clone()?.as_raw_fd();
+    seccompiler::apply_filter_all_threads(&reader(channel.as_raw_fd(), file)?)?;
     Ok(landlock)
 }
 
@@ -97,17 +105,9 @@ fn program(
     Ok(filter.try_into()?)
 }
 
-/// What a reader needs: the descriptors it has, memory that is not code, the time, its own end.
-fn reader() -> Result<BpfProgram, JailError> {
-    const ANY: [i64; 27] = [
-        libc::SYS_read,
-        libc::SYS_readv,
-        libc::SYS_pread64,
-        libc::SYS_write,
-        libc::SYS_writev,
-        libc::SYS_recvmsg,
-        libc::SYS_lseek,
-        libc::SYS_fstat,
+/// What a reader needs: its two descriptors, memory that is no file and no code, the time, its own end.
+fn reader(channel: i32, file: i32) -> Result<BpfProgram, JailError> {
+    const ANY: [i64; 19] = [
         libc::SYS_close,
         libc::SYS_munmap,
         libc::SYS_mremap,
@@ -128,18 +128,31 @@ fn reader() -> Result<BpfProgram, JailError> {
         libc::SYS_exit,
         libc::SYS_exit_group,
     ];
-    let argument = |index, operator, value| {
-        let condition = SeccompCondition::new(index, SeccompCmpArgLen::Dword, operator, value)?;
-        SeccompRule::new(vec![condition]).map(|rule| vec![rule])
+    let equal = |index, value: i32| {
+        // A negative number is compared as the kernel sees it: 32 bits.
+        let value = u64::from(value.cast_unsigned());
+        SeccompCondition::new(index, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value)
+    };
+    let of = |descriptor| SeccompRule::new(vec![equal(0, descriptor)?]);
+    let no_code = || {
+        let code = u64::from(libc::PROT_EXEC.cast_unsigned());
+        SeccompCondition::new(2, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(code), 0)
     };
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = ANY.into_iter().map(|call| (call, Vec::new())).collect();
-    let code = u64::from(libc::PROT_EXEC.unsigned_abs());
-    let no_code = argument(2, SeccompCmpOp::MaskedEq(code), 0)?;
-    rules.insert(libc::SYS_mmap, no_code.clone());
-    rules.insert(libc::SYS_mprotect, no_code);
+    for call in [libc::SYS_read, libc::SYS_readv] {
+        rules.insert(call, vec![of(channel)?, of(file)?]);
+    }
+    for call in [libc::SYS_write, libc::SYS_writev, libc::SYS_recvmsg] {
+        rules.insert(call, vec![of(channel)?]);
+    }
+    for call in [libc::SYS_lseek, libc::SYS_pread64, libc::SYS_fstat] {
+        rules.insert(call, vec![of(file)?]);
+    }
+    rules.insert(libc::SYS_mmap, vec![SeccompRule::new(vec![no_code()?, equal(4, -1)?])?]);
+    rules.insert(libc::SYS_mprotect, vec![SeccompRule::new(vec![no_code()?])?]);
     // Its own abortion, where memory runs out; no signal to anyone else.
-    let own = u64::from(std::process::id());
-    rules.insert(libc::SYS_tgkill, argument(0, SeccompCmpOp::Eq, own)?);
+    let own = rustix::process::getpid().as_raw_nonzero().get();
+    rules.insert(libc::SYS_tgkill, vec![of(own)?]);
     program(rules, SeccompAction::Errno(libc::EPERM.unsigned_abs()), SeccompAction::Allow)
 }
 

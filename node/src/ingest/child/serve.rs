@@ -36,7 +36,7 @@ pub(super) fn serve(task: Task) -> Option<ExitCode> {
 }
 
 fn converse(task: Task, channel: &mut File) -> io::Result<()> {
-    match jail::limit(task) {
+    match jail::limit(task, channel) {
         Ok(landlock) => frame::write(channel, Tag::Ready, &[frame::VERSION, landlock])?,
         Err(error) => return frame::write(channel, Tag::NotLimited, error.to_string().as_bytes()),
     }

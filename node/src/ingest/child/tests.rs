@@ -65,8 +65,10 @@ fn misbehave(how: &str, task: Task, channel: &mut File) {
     }
     // A probe whose name starts with `free` does the same without limits, to show that only they prevent it.
     let probe = how.strip_prefix("free: ");
+    // Stands for whatever else a parent was started with.
+    let inherited = File::open("/etc/passwd").unwrap();
     if probe.is_none() {
-        jail::limit(task).unwrap();
+        jail::limit(task, channel).unwrap();
     }
     frame::write(channel, Tag::Ready, &[frame::VERSION, jail::LANDLOCK_WHOLE]).unwrap();
     let (_, mut file) = serve::receive(channel).unwrap();
@@ -98,6 +100,10 @@ fn misbehave(how: &str, task: Task, channel: &mut File) {
         "starts a thread" => drop(std::thread::Builder::new().spawn(|| {})),
         "signals" => drop(rustix::process::test_kill_process(rustix::process::Pid::INIT)),
         "looks around" => assert!(fs::metadata("/etc/passwd").is_ok() == probe.is_some()),
+        "reads another descriptor" => {
+            let read = rustix::io::read(&inherited, &mut [0; 1]);
+            assert!(read.is_ok() == probe.is_some());
+        }
         "writes its input" => assert!(file.write_all(b"x").is_err(), "it was opened to be read"),
         other => panic!("no such probe: {other}"),
     }
@@ -129,7 +135,7 @@ fn landlock_alone_keeps_files_out_of_reach() {
 
 /// A sound child, but for files that start with three letters: they stand for a hole in a parser.
 fn dies_of_some(task: Task, channel: &mut File) {
-    jail::limit(task).unwrap();
+    jail::limit(task, channel).unwrap();
     frame::write(channel, Tag::Ready, &[frame::VERSION, jail::LANDLOCK_WHOLE]).unwrap();
     let (_, mut file) = serve::receive(channel).unwrap();
     let mut start = [0; 3];
@@ -187,8 +193,10 @@ fn what_an_attacker_would_do_ends_the_child_at_once() {
 
 #[test]
 fn what_is_merely_not_needed_is_refused() {
-    assert!(matches!(outcome(&misbehaving("looks around")), Ok(Tag::End)));
-    assert!(matches!(outcome(&misbehaving("free: looks around")), Ok(Tag::End)));
+    for probe in ["looks around", "reads another descriptor"] {
+        assert!(matches!(outcome(&misbehaving(probe)), Ok(Tag::End)), "{probe}");
+        assert!(matches!(outcome(&misbehaving(&format!("free: {probe}"))), Ok(Tag::End)), "{probe}");
+    }
 }
 
 #[test]
