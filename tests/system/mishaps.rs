@@ -119,6 +119,7 @@ fn a_clock_set_back_a_year_is_told_and_spoils_nothing() -> Outcome {
         advertise: Vec::new(),
         engine: "fjall".to_owned(),
         release_gate: "reviewed".to_owned(),
+        red_lines: None,
         identity_file: None,
     };
     let unlock = Unlock::IdentityFile(home.path("a.key").into());

@@ -10,7 +10,7 @@ use super::{
         ChildFault,
         picture::{Facts, Picture, Pictures},
     },
-    import::{ImportError, ImportReport, ImportedRow, Step},
+    import::{ImportError, ImportReport, Imported, Step},
     photo::{self, Media},
     table,
 };
@@ -152,7 +152,7 @@ fn one(
     // A file that was never here is looked at while it is stored; one that was, only if it is another now.
     let begun = if known.is_none() { Some(begin(pictures, path, &file)?) } else { None };
     let original = store(node, &mut file)?;
-    if known.is_some_and(|k| k.digest == *original.sha256.as_bytes()) {
+    if known.is_some_and(|k| k.digest == original.sha256) {
         report.unchanged += 1;
         files::discard(node, Partition::Own, &original).map_err(ImportError::from)?;
         return Ok(());
@@ -265,15 +265,13 @@ impl Base<'_> {
             .draft(line, role, media, &file, name, from, known)
             .map_err(|fault| KeepError::Draft { which: format!("{} file {}", self.owner.number, self.place), fault })?;
         let record = keep::commit(draft)?;
-        let imported = ImportedRow { line, digest: *file.sha256.as_bytes(), record: record.id() };
         report.files += 1;
         if known.is_some() {
             report.amended += 1;
         } else {
             report.added += 1;
         }
-        step.imported.insert(key, imported);
-        step.records.push(record);
+        step.add(self.node, key, file.sha256, record, known.is_some())?;
         step.files.push(file);
         Ok(line)
     }
@@ -287,7 +285,7 @@ impl Base<'_> {
         file: &FileRow,
         name: &str,
         from: Option<LineId>,
-        known: Option<ImportedRow>,
+        known: Option<Imported>,
     ) -> Result<Draft, DraftError> {
         let ours = |line| Reference { originator: self.node.keys.org, line }.to_value();
         let mut draft = Draft::new(Kind::Attachment, self.node.keys.org, line, self.owner.floor.clone());
