@@ -140,9 +140,7 @@ impl Conversation {
             }
             // Not taken, rather than taken and refused: once sharing goes on, it is served and decided again.
             // Withdrawals alone are taken at any time.
-            Event::Run { feed, message }
-                if !message.carried.is_empty() && !shares(node, self.peer, feed.agreement) =>
-            {
+            Event::Run { feed, message } if !message.carried.is_empty() && !shares(node, self.peer, feed.agreement) => {
                 session.stop(feed.id());
                 self.left.insert(feed);
             }

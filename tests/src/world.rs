@@ -85,7 +85,10 @@ impl Row {
             make: format!("Works {}", chance.word()),
             country_of_make: "Croatia".to_owned(),
             place: format!("Place {}", chance.word()),
-            point: (format!("13.4{:04}", 1_000 + chance.below(8_999)), format!("14.6{:04}", 1_000 + chance.below(8_999))),
+            point: (
+                format!("13.4{:04}", 1_000 + chance.below(8_999)),
+                format!("14.6{:04}", 1_000 + chance.below(8_999)),
+            ),
             date: "2026-02-03".to_owned(),
             collector: format!("Person {}", chance.word()),
             custody: format!("Court {}", chance.word()),
@@ -130,9 +133,9 @@ impl Chance {
     #[must_use]
     pub fn new(seed: u64, name: &str) -> Self {
         // FNV-1a over the name.
-        let mixed = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+        let mixed = name
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
         Self(seed ^ mixed)
     }
 

@@ -49,7 +49,8 @@ fn what_is_typed_wrongly_is_refused_with_a_remedy_and_changes_nothing() -> Outco
     let no_term = a.file("no-term.toml", &no_term);
     let jump = a.agreement_text(&b, Some(&agreed), CLAUSE).replace("version = 2", "version = 7");
     let jump = a.file("jump.toml", &jump);
-    let stranger = a.agreement_text(&b, None, CLAUSE).replace("handle = \"b\"", "handle = \"z\"").replace("[\"b\"]", "[\"z\"]");
+    let stranger =
+        a.agreement_text(&b, None, CLAUSE).replace("handle = \"b\"", "handle = \"z\"").replace("[\"b\"]", "[\"z\"]");
     let stranger = a.file("stranger.toml", &stranger);
     let exists = a.file("exists.jpg", "x");
 
@@ -80,7 +81,9 @@ fn what_is_typed_wrongly_is_refused_with_a_remedy_and_changes_nothing() -> Outco
     for (args, says) in input {
         check(&a, 2, "input", args, says);
     }
-    for usage in [&["reveiw", "--all-drafts"][..], &["release", "--everything"], &["review", "W-00001", "--state", "good"]] {
+    for usage in
+        [&["reveiw", "--all-drafts"][..], &["release", "--everything"], &["review", "W-00001", "--state", "good"]]
+    {
         check(&a, 2, "input", usage, &[]);
     }
     // Nothing at a terminal can be asked here, so consent must be given by a flag.
@@ -128,7 +131,10 @@ fn each_fault_has_the_exit_code_of_whose_it_is() -> Outcome {
     let told = |args: &[&str]| -> Result<(Option<i32>, Value), Box<dyn Error>> {
         let output = run(&[&["--json"], args].concat(), &[]);
         let said = String::from_utf8(output.stderr)?;
-        Ok((output.status.code(), serde_json::from_str::<Value>(said.lines().last().ok_or("silent")?)?["error"].clone()))
+        Ok((
+            output.status.code(),
+            serde_json::from_str::<Value>(said.lines().last().ok_or("silent")?)?["error"].clone(),
+        ))
     };
     let says = |fault: &Value, part: &str| fault["message"].as_str().is_some_and(|m| m.contains(part));
 
@@ -143,7 +149,19 @@ fn each_fault_has_the_exit_code_of_whose_it_is() -> Outcome {
     fs::set_permissions(&open_key, fs::Permissions::from_mode(0o644))?;
     let (code, fault) = told(&["--home", &home, "--identity-file", &open_key, "status"])?;
     assert!(code == Some(3) && says(&fault, "chmod 600"), "{code:?} {fault}");
-    let (code, fault) = told(&["--home", &home, "init", "--name", "A", "--handle", "a", "--listen", "127.0.0.1:0", "--identity-file", &open_key])?;
+    let (code, fault) = told(&[
+        "--home",
+        &home,
+        "init",
+        "--name",
+        "A",
+        "--handle",
+        "a",
+        "--listen",
+        "127.0.0.1:0",
+        "--identity-file",
+        &open_key,
+    ])?;
     assert!(code == Some(2) && says(&fault, "not empty"), "{code:?} {fault}");
     let settings = fs::read_to_string(a.folder().config())?;
     fs::write(a.folder().config(), format!("lisen = \"x\"\n{settings}"))?;

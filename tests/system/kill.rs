@@ -25,7 +25,10 @@ fn count(home: &Home, partner: &Home, key: &str) -> u64 {
 fn own(home: &Home) -> BTreeSet<String> {
     let of = |kind: &str| home.json(&["search", "--own", "--kind", kind, "--limit", "100000"]);
     let both = [of("item"), of("event")];
-    both.iter().flat_map(|f| f.as_array().into_iter().flatten()).filter_map(|r| r["id"].as_str().map(str::to_owned)).collect()
+    both.iter()
+        .flat_map(|f| f.as_array().into_iter().flatten())
+        .filter_map(|r| r["id"].as_str().map(str::to_owned))
+        .collect()
 }
 
 /// Story: thousands of records are on their way when one side loses its power, then the other, again and again.
@@ -55,7 +58,9 @@ fn a_power_cut_on_either_side_loses_nothing_acknowledged() {
         victim.kill();
         victim.start();
         let (sent, received) = (count(&a, &b, "sent"), count(&b, &a, "received"));
-        println!("kill {kill}, `{handle}`: {acknowledged} acknowledged before; after, {received} of {sent} sent are held");
+        println!(
+            "kill {kill}, `{handle}`: {acknowledged} acknowledged before; after, {received} of {sent} sent are held"
+        );
         assert!(received >= acknowledged, "{acknowledged} were acknowledged, {received} are held");
         assert!(count(&a, &b, "acknowledged") >= acknowledged, "the sender forgets an acknowledgement");
         assert_eq!(b.received_ids().difference(&all).count(), 0);

@@ -43,7 +43,15 @@ fn secret(text: &str) -> Secret {
 
 /// Markers of metadata in JPEG and PNG files.
 const MARKERS: [&[u8]; 10] = [
-    b"Exif", b"http://ns.adobe.com", b"Photoshop 3.0", b"GPS", b"ICC_PROFILE", b"tEXt", b"iTXt", b"zTXt", b"eXIf",
+    b"Exif",
+    b"http://ns.adobe.com",
+    b"Photoshop 3.0",
+    b"GPS",
+    b"ICC_PROFILE",
+    b"tEXt",
+    b"iTXt",
+    b"zTXt",
+    b"eXIf",
     b"tIME",
 ];
 

@@ -2,13 +2,13 @@
 //!
 //! What is imported is also shared with a second organisation, counted there, and looked up there.
 
-use entente_tests::{Home, World, search, search::Secret, until};
+use entente_tests::{Home, World, search, search::Secret, within};
 use serde_json::Value;
 use std::{
     error::Error,
     fs,
     path::{Path, PathBuf},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 type Outcome = Result<(), Box<dyn Error>>;
@@ -68,7 +68,10 @@ fn photographs(home: &Home, data: &Path) -> Result<usize, Box<dyn Error>> {
     let report = home.json(&["import", &table, "--attachments", &photos.display().to_string()]);
     assert_eq!((&report["bad_rows"], report["files"].as_u64()), (&0.into(), Some(3 * names.len() as u64)), "{report}");
     let notes = report["notes"].to_string();
-    assert!(notes.contains("nikon_d5000.jpg") && notes.contains("place is unusable"), "the broken place is named: {notes}");
+    assert!(
+        notes.contains("nikon_d5000.jpg") && notes.contains("place is unusable"),
+        "the broken place is named: {notes}"
+    );
     assert_eq!(report["notes"].as_array().map(Vec::len), Some(1), "and nothing else is: {notes}");
     Ok(names.len())
 }
@@ -106,10 +109,17 @@ fn public_lists_are_imported_whole_or_named_row_by_row_and_shared() -> Outcome {
     }
     // 894 well-formed rows, nine of them repeats of others: the same row twice is one record. All other lines are named.
     let broker = check(&a, &data, "eu-export/broker.csv", "broker.toml", [1_089, 195, 9, 885]);
-    let named: Vec<u64> = broker["bad"].as_array().into_iter().flatten().filter_map(|bad| bad["row"].as_u64()).collect();
+    let named: Vec<u64> =
+        broker["bad"].as_array().into_iter().flatten().filter_map(|bad| bad["row"].as_u64()).collect();
     assert_eq!(named.len(), 195);
     assert!(named.is_sorted_by(|a, b| a < b) && named.iter().all(|row| (1..=1_089).contains(row)), "{named:?}");
-    assert!(broker["bad"].as_array().into_iter().flatten().all(|bad| bad["why"].as_str().is_some_and(|why| !why.is_empty())));
+    assert!(
+        broker["bad"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .all(|bad| bad["why"].as_str().is_some_and(|why| !why.is_empty()))
+    );
     check(&a, &data, "eu-export/broker.csv", "broker.toml", [1_089, 195, 894, 0]);
     let photos = photographs(&a, &data)?;
 
@@ -127,7 +137,7 @@ fn public_lists_are_imported_whole_or_named_row_by_row_and_shared() -> Outcome {
     let items = 635 + 37_505 + 1;
     let parties = 955 + 1_737 + 1_437 + 2_374 + amended;
     let expected = items + parties + 885 + photos as u64;
-    until("everything has arrived", || {
+    within(Duration::from_secs(600), "everything has arrived", || {
         let status = b.json(&["status"]);
         status["records_received"].as_u64() >= Some(expected) && status["files_waiting"] == 0
     });
@@ -164,7 +174,8 @@ fn spot_check(a: &Home, b: &Home) -> Outcome {
         let bytes = fs::read(path)?;
         assert!(bytes.starts_with(&[0xff, 0xd8, 0xff]), "a picture");
         // What the originals say in their metadata: cameras, a photographer, a marker.
-        let secrets = ["Exif", "FinePix", "iPhone", "NIKON", "Lumia", "Jolla", "HTC", "OLYMPUS", "DSC-HX5V", "Kyle Davis"];
+        let secrets =
+            ["Exif", "FinePix", "iPhone", "NIKON", "Lumia", "Jolla", "HTC", "OLYMPUS", "DSC-HX5V", "Kyle Davis"];
         assert_eq!(search::leaked(&secrets.map(Secret::text), &[bytes]), None);
         assert_eq!(b.json(&["record", "verify", id])["ok"], true);
     }

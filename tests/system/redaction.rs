@@ -5,7 +5,7 @@
 
 use entente_protocol::{feed::RunMessage, session::Message};
 use entente_tests::{
-    Home, Row, Wire, World,
+    Home, PATIENCE, Row, Wire, World,
     search::{self, Secret},
 };
 use serde_json::Value;
@@ -49,10 +49,13 @@ fn withheld(row: &Row) -> Vec<Secret> {
 }
 
 /// Receives what is due, as `b`'s node does, and gives everything that `b` then has: frames, rows, answers.
-fn receive(a: &Home, b: &Home) -> Result<(Vec<RunMessage>, Vec<Vec<u8>>), Box<dyn Error>> {
+fn receive(a: &Home, b: &Home, expected: u64) -> Result<(Vec<RunMessage>, Vec<Vec<u8>>), Box<dyn Error>> {
     let node = b.open();
     let mut wire = Wire::dial(&node, a)?;
+    wire.talk(&node, true, PATIENCE, |_| search::received(&node) == expected)?;
+    // Whatever else there is to come.
     wire.talk(&node, true, Duration::from_secs(1), |_| false)?;
+    assert_eq!(search::received(&node), expected);
     let mut runs = Vec::new();
     for (lane, content) in &wire.seen {
         if let Message::Run(run) = Message::from_bytes(*lane, content)? {
@@ -92,7 +95,7 @@ fn what_is_not_disclosed_leaves_no_trace() -> Outcome {
     a.import("lone.csv", &Row::table(&lone));
     a.pass(&["FULL-00007", "LONE-00001"]);
     a.start();
-    let (runs, has) = receive(&a, &b)?;
+    let (runs, has) = receive(&a, &b, 2)?;
 
     let held = b.received();
     assert_eq!(held.len(), 2);
@@ -127,7 +130,7 @@ fn a_coarse_release_carries_no_finer_fact() -> Outcome {
     a.import("rows.csv", &Row::table(&rows));
     a.pass_all();
     a.start();
-    let (_, has) = receive(&a, &b)?;
+    let (_, has) = receive(&a, &b, 34)?;
 
     let held = b.received();
     let of = |kind: &str| held.iter().filter(|r| r["kind"] == kind).cloned().collect::<Vec<_>>();
@@ -158,13 +161,19 @@ fn a_clause_that_coarsens_a_fact_may_not_disclose_it_elsewhere() {
         ("place-name", r#"disclose.event = ["number", "eval", "etype", "place-cell", "place-name"]"#),
         ("context", r#"disclose.event = ["number", "eval", "etype", "recovered-month", "context"]"#),
         // Allowed by name, it would still tell what the clause coarsens.
-        ("marks", "carries = [\"serial\", \"maker\"]\ndisclose.item = [\"number\", \"eval\", \"type\", \"serial-prefix\", \"marks\"]"),
+        (
+            "marks",
+            "carries = [\"serial\", \"maker\"]\ndisclose.item = [\"number\", \"eval\", \"type\", \"serial-prefix\", \"marks\"]",
+        ),
         // By another kind of the same clause.
         (
             "note",
             "disclose.item = [\"number\", \"eval\", \"type\", \"note\"]\ndisclose.event = [\"number\", \"eval\", \"place-cell\"]",
         ),
-        ("taken", "files = [\"original\"]\ndisclose.attachment = [\"number\", \"eval\", \"of\", \"role\", \"media\", \"content\", \"place-cell\"]"),
+        (
+            "taken",
+            "files = [\"original\"]\ndisclose.attachment = [\"number\", \"eval\", \"of\", \"role\", \"media\", \"content\", \"place-cell\"]",
+        ),
     ] {
         let file = a.file("draft.toml", &a.agreement_text(&b, None, &clause(rest)));
         for command in [vec!["agreement", "check", &file], vec!["agreement", "sign", &file, "--yes"]] {
@@ -176,5 +185,9 @@ fn a_clause_that_coarsens_a_fact_may_not_disclose_it_elsewhere() {
         }
     }
     assert_eq!(a.json(&["agreement", "list"]), Value::Array(Vec::new()));
-    a.ok(&["agreement", "check", &a.file("draft.toml", &a.agreement_text(&b, None, &clause(r#"disclose.item = ["number", "eval", "type"]"#)))]);
+    a.ok(&[
+        "agreement",
+        "check",
+        &a.file("draft.toml", &a.agreement_text(&b, None, &clause(r#"disclose.item = ["number", "eval", "type"]"#))),
+    ]);
 }

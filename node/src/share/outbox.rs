@@ -385,7 +385,11 @@ pub fn again(node: &Node, feed: &FeedKey, number: u64) -> Result<Option<Prepared
 }
 
 /// Notes that entries go as their hashes alone: their records are decided again, and are not named until then.
-fn close<'a>(node: &Node, feed: &FeedKey, records: impl Iterator<Item = &'a RecordId> + Clone) -> Result<(), ShareError> {
+fn close<'a>(
+    node: &Node,
+    feed: &FeedKey,
+    records: impl Iterator<Item = &'a RecordId> + Clone,
+) -> Result<(), ShareError> {
     let mut txn = node.holdings.begin();
     for record in records.clone() {
         let pending = encode("pending", &Pending::Record(*record))?;

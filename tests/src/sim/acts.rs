@@ -145,9 +145,9 @@ impl World<'_> {
     /// Drafts the next version of an agreement, or the first one of a new agreement, at one of its parties.
     pub(super) fn propose(&mut self, n: usize, deal: usize) -> Checked {
         let Some(known) = self.model.deals.get(deal).cloned() else { return Ok(()) };
-        let waits = self.node(n).is_none_or(|node| {
-            node.rules().agreements.get(known.id).is_some_and(|held| held.proposal.is_some())
-        });
+        let waits = self
+            .node(n)
+            .is_none_or(|node| node.rules().agreements.get(known.id).is_some_and(|held| held.proposal.is_some()));
         if waits || self.ended(&known) {
             return Ok(());
         }
