@@ -250,7 +250,11 @@ impl From<AgreementError> for Fault {
 
 impl From<ImportError> for Fault {
     fn from(error: ImportError) -> Self {
-        if error.is_store() { Self::store(error) } else { Self::input("import", error) }
+        match &error {
+            _ if error.is_store() => Self::store(error),
+            ImportError::Child { fault, .. } if fault.is_setup() => Self::setup("reader", error),
+            _ => Self::input("import", error),
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use crate::{
     config::{Config, Gate, Home},
     error::Fault,
     identity::Keys,
+    ingest::child::Program,
     partners::{Book, PartnerState},
     records::gate::Review,
     redlines,
@@ -67,6 +68,8 @@ pub struct Node {
     pub keys: Keys,
     /// What it holds.
     pub holdings: Arc<Holdings>,
+    /// Which program reads what people bring: this one, unless the library runs inside another.
+    pub reader: Program,
     /// Its own red lines, as they stood when it was opened.
     pub red_lines: Vec<redlines::Held>,
     /// Replaced as a whole, never changed in place.
@@ -138,6 +141,7 @@ impl Node {
             marks: Marks::load(&holdings)?,
             keys,
             holdings,
+            reader: Program::own(),
             red_lines,
             rules: RwLock::new(rules),
             generation: AtomicU64::new(1),

@@ -56,9 +56,15 @@ impl Home {
     /// Makes a home on a port that the system chooses.
     #[must_use]
     pub fn init(folder: &Path, handle: &'static str) -> Self {
-        let home = Self { folder: folder.to_owned(), handle, running: None };
+        let home = Self::at(folder, handle);
         home.ok(&["init", "--name", &handle.to_uppercase(), "--handle", handle, "--listen", "127.0.0.1:0"]);
         home
+    }
+
+    /// A home that is made otherwise.
+    #[must_use]
+    pub fn at(folder: &Path, handle: &'static str) -> Self {
+        Self { folder: folder.to_owned(), handle, running: None }
     }
 
     /// A path in the story's folder.

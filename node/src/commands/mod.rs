@@ -37,8 +37,12 @@ use std::{
 };
 use tracing_subscriber::EnvFilter;
 
-/// Parses, carries out, prints; returns the exit code.
+/// Parses, carries out, prints; returns the exit code. A child that reads a file for an import is no command, and
+/// nothing is done in it before it has limited itself.
 pub fn main(args: Vec<OsString>) -> ExitCode {
+    if let Some(done) = crate::ingest::child::called(&args) {
+        return done;
+    }
     let json = args.iter().any(|arg| arg == "--json");
     let cli = match Cli::parse_from_args(args) {
         Ok(cli) => cli,

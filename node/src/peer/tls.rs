@@ -114,7 +114,9 @@ impl Refusals {
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
     /// No partner would accept it.
-    #[error("our own certificate chain cannot be used: {0}; renew it")]
+    #[error(
+        "our own certificate chain cannot be used: {0}; is this machine's clock right? If it is, renew the certificate"
+    )]
     Chain(#[from] ChainFault),
     /// It names somebody else.
     #[error("our own certificate names `{found}`, this node acts for `{own}`")]
