@@ -20,11 +20,15 @@ use crate::{
 };
 use entente_protocol::{
     cose::SignatureBytes,
-    feed::{FeedKey, Receipt, ReceivedRun, Run, RunFault, RunMessage, VerifiedEntry, VerifiedRelease, VerifiedRun},
+    feed::{
+        FeedKey, Held, REFUSED, Receipt, ReceivedRun, Run, RunFault, RunMessage, VerifiedEntry, VerifiedRelease,
+        VerifiedRun,
+    },
     id::{AgreementId, LineId, OrgId, RecordId},
     identity::Purpose,
-    record::Shape,
+    record::{Body, Shape, Verified},
     time::UnixMillis,
+    value::Value,
 };
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
@@ -113,7 +117,9 @@ pub fn run(node: &Node, feed: &FeedKey, message: &RunMessage) -> Result<Taken, R
         true => node.keys.card.key(Purpose::Records, kid, now),
         false => book.key(org, Purpose::Records, kid, now),
     };
-    match message.verify(feed, state.cursor(), sender, originator)? {
+    let prior = feed.previous().map(|before| feeds::in_row(node, &before).map(|row| row.cursor())).transpose()?;
+    let held = Held { feed: state.cursor(), prior };
+    match message.verify(feed, held, sender, originator)? {
         // Known already: the receipt that we gave then is given again.
         ReceivedRun::Held(_) => Ok(Taken { receipt: state.receipt, length: state.length, ..Taken::default() }),
         ReceivedRun::Fork(run) => {
@@ -146,8 +152,8 @@ fn take(
         .collect();
     let mut txn = node.holdings.begin();
     let reverse = feeds::outgoing(node, feed.sender, feed.agreement).id();
-    let refuse = |txn: &mut Txn<'_>, number: u64, code: u16| -> Result<(), ReceiveError> {
-        let row = encode("pending", &Pending::Refusal { code, number })?;
+    let refuse = |txn: &mut Txn<'_>, number: u64| -> Result<(), ReceiveError> {
+        let row = encode("pending", &Pending::Refusal { code: REFUSED, number })?;
         txn.push(Partition::Own, Table::Pending, reverse.as_bytes(), &row)?;
         Ok(())
     };
@@ -158,6 +164,12 @@ fn take(
                     // A refused record stays in the proof: the joint proof is over all of them.
                     proof.records.push((u32::from(release.position), release.record.id()));
                 }
+                if !amends_its_own(node, feed.agreement, &release.record)? {
+                    taken.refused += 1;
+                    tracing::warn!(partner = %feed.sender, entry = number, "refused: it amends another line");
+                    refuse(&mut txn, number)?;
+                    continue;
+                }
                 match rules.policy.accept(feed.sender, feed.agreement, &release.record, interval(now)) {
                     Ok(acceptance) => {
                         debug_assert_eq!(acceptance.record(), release.record.id());
@@ -167,16 +179,16 @@ fn take(
                     Err(reason) => {
                         taken.refused += 1;
                         tracing::warn!(partner = %feed.sender, entry = number, reason = reason.reason.code(), "refused");
-                        refuse(&mut txn, number, reason.reason.number())?;
+                        refuse(&mut txn, number)?;
                     }
                 }
             }
-            VerifiedEntry::Withdrawal { record, .. } => {
+            VerifiedEntry::Withdrawal { record } => {
                 let row = encode("withdrawal", &WithdrawnRow { at: now, number })?;
                 txn.put(partition, Table::Withdrawn, record.as_bytes(), &row)?;
             }
-            VerifiedEntry::Refusal { number, code } => {
-                tracing::warn!(partner = %feed.sender, entry = number, code, "an entry of ours was refused");
+            VerifiedEntry::Refusal { number } => {
+                tracing::warn!(partner = %feed.sender, entry = number, "an entry of ours was refused");
             }
             VerifiedEntry::Closed => {}
         }
@@ -203,6 +215,17 @@ fn take(
     txn.commit()?;
     taken.receipt = Some(receipt);
     Ok(taken)
+}
+
+/// Whether what a record says that it amends, where we hold that, is of its own line, kind and originator (REC-9).
+fn amends_its_own(node: &Node, agreement: AgreementId, record: &Verified) -> Result<bool, ReceiveError> {
+    let supersedes = record.header().kind.slot("supersedes").and_then(|slot| record.value(slot.number));
+    let Some(earlier) = supersedes.and_then(Value::as_bytes) else { return Ok(true) };
+    let Some(row) = node.holdings.get(Partition::Agreement(agreement), Table::Received, earlier)? else {
+        return Ok(true);
+    };
+    let row: ReceivedRow = decode("received record", &row)?;
+    Ok(Body::from_bytes(&row.body).is_ok_and(|earlier| record.header().may_amend(earlier.header())))
 }
 
 fn keep_one(

@@ -5,7 +5,6 @@
 
 pub use crate::text::SourceError;
 use crate::{
-    attribute::schema_digest,
     check::{self, COUNT_MAX, Checked},
     text::{self, Entry, Table},
 };
