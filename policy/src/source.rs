@@ -11,7 +11,10 @@ use crate::{
 use entente_protocol::{
     agreement::{Agreement, Clause, Disclosure, Duty, LANGUAGE, LegalBasis, Onward, Party, Personal},
     id::{AgreementId, OrgId},
-    record::kind::{Kind, Slot},
+    record::{
+        kind::{Kind, Slot},
+        schema_digest,
+    },
 };
 
 /// What the text may leave to the caller.
