@@ -5,6 +5,7 @@
 //! policy itself; `init`, `run`, `sync` and `demo` call the function of that name.
 
 mod agreement;
+mod clock;
 mod explain;
 mod gate;
 mod identity;
@@ -16,6 +17,8 @@ mod partner;
 mod plain;
 mod reach;
 mod record;
+mod recover;
+mod redline;
 mod serve;
 mod show;
 mod status;
@@ -87,6 +90,9 @@ fn dispatch(cli: Cli) -> Result<Done, Failure> {
         Command::Identity(command) => identity::identity(&reach, command),
         Command::Partner(command) => partner::partner(&reach, command),
         Command::Agreement(command) => agreement::agreement(&reach, command),
+        Command::Redline(command) => redline::redline(&reach, command),
+        Command::Clock(command) => clock::clock(&reach, command),
+        Command::Recover(args) => recover::recover(&reach, args),
         Command::Import(args) => import::import(&reach, args),
         Command::Review(args) => gate::review(&reach, args),
         Command::Release(args) => gate::release(&reach, args),

@@ -3,7 +3,11 @@
 //! `doctor` and the tests call it. It changes nothing and repairs nothing: what is damaged is counted
 //! and named by its row.
 
-use super::{Position, SCAN_ROWS_MAX, StoreError, chain, holdings::Holdings};
+use super::{
+    Position, SCAN_ROWS_MAX, StoreError, chain,
+    holdings::Holdings,
+    layout::{PLACE_BYTES, Table},
+};
 use crate::seal::value;
 
 /// Rows that are named in a report; the others are counted.
@@ -18,6 +22,8 @@ pub struct Report {
     pub rows: u64,
     /// Rows that opened under the keys of some partition.
     pub opened: u64,
+    /// Index rows: they lead to places and hold nothing to open.
+    pub tokens: u64,
     /// Rows that no key opens: damaged, or of a partition whose keys were destroyed.
     pub unopened: u64,
     /// The first of those, in hexadecimal.
@@ -65,6 +71,10 @@ impl Holdings {
             after = Some(last.clone());
             for (row, sealed) in rows {
                 report.rows += 1;
+                if row.first() == Some(&(Table::Index as u8)) && sealed.len() == PLACE_BYTES {
+                    report.tokens += 1;
+                    continue;
+                }
                 // Neighbours are often of one partition: what opened the last row is tried first.
                 match keys.iter().position(|keys| value::open(keys, &row, sealed.clone()).is_ok()) {
                     Some(place) => {
