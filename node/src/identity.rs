@@ -197,6 +197,23 @@ pub fn own_card(home: &Home) -> Result<Card, IdentityError> {
 }
 
 impl Keys {
+    /// Keys that were made elsewhere, in the order records, agreements, runs, user, and no certificate: a node over
+    /// them decides and signs, and has no place on a network.
+    pub fn offline(card: Card, [records, agreements, runs, user]: [SigningKey; 4]) -> Self {
+        Self {
+            org: card.payload().org,
+            records,
+            agreements,
+            runs,
+            user,
+            tls: Secret::new(Vec::new()),
+            chain: RwLock::new(Vec::new()),
+            issuing: None,
+            card,
+            card_trouble: None,
+        }
+    }
+
     /// Opens every key that a running node needs; renews card and certificate where that is due and can be done.
     pub fn open(home: &Home, config: &Config, node: &Identity, now: UnixMillis) -> Result<Self, IdentityError> {
         let key = |name: &str| -> Result<SigningKey, IdentityError> {

@@ -162,7 +162,7 @@ fn journal(home: &Home, staging: &Path, node: &Identity, how: &Recover<'_>, cloc
     let about = vec![("identity".to_owned(), node.recipient().to_string().chars().take(24).collect())];
     let event = Event { at: clock.now(), what: "recover".to_owned(), about };
     let mut txn = holdings.begin();
-    txn.journal(&encode("event", &event).map_err(|e| Fault::store(e))?)?;
+    txn.journal(&encode("event", &event).map_err(Fault::store)?)?;
     txn.commit()?;
     Ok(())
 }

@@ -54,10 +54,18 @@ pub fn run(args: &[&str], environment: &[(&str, &str)]) -> Output {
 ///
 /// # Panics
 /// With `what`, if it does not hold within [`PATIENCE`].
-pub fn until(what: &str, mut holds: impl FnMut() -> bool) -> Duration {
+pub fn until(what: &str, holds: impl FnMut() -> bool) -> Duration {
+    within(PATIENCE, what, holds)
+}
+
+/// As [`until`], for what takes longer.
+///
+/// # Panics
+/// With `what`, if it does not hold within `patience`.
+pub fn within(patience: Duration, what: &str, mut holds: impl FnMut() -> bool) -> Duration {
     let begun = Instant::now();
     while !holds() {
-        assert!(begun.elapsed() < PATIENCE, "this did not come about: {what}");
+        assert!(begun.elapsed() < patience, "this did not come about: {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
     begun.elapsed()

@@ -6,7 +6,7 @@
 use entente_node::{
     node::Node,
     receive::WANTED,
-    records::keep,
+    records::stored::{ReceivedRow, decode},
     seal::keyring::Partition,
     share::feeds,
     store::{StoreError, layout::Table},
@@ -88,11 +88,14 @@ pub fn held(node: &Node) -> Result<Vec<Vec<u8>>, StoreError> {
     let mut rows = all(node, Partition::Node, Table::Journal, b"")?;
     for agreement in node.partitions() {
         let partition = Partition::Agreement(agreement);
-        for id in all(node, partition, Table::RecordList, keep::ALL)? {
-            rows.extend(holdings.get(partition, Table::Received, &id)?);
-            rows.extend(holdings.get(partition, Table::Withdrawn, &id)?);
-            rows.push(id);
+        for row in all(node, partition, Table::Received, b"")? {
+            let id = decode::<ReceivedRow>("received record", &row).ok().and_then(|row| row.id());
+            let id = id.ok_or(StoreError::Broken { at: 0 })?;
+            rows.extend(holdings.get(partition, Table::Withdrawn, id.as_bytes())?);
+            rows.push(id.as_bytes().to_vec());
+            rows.push(row);
         }
+        rows.extend(all(node, partition, Table::Facet, b"")?);
         rows.extend(all(node, partition, Table::Wanted, WANTED)?);
         for (sender, _) in node.book().iter() {
             let Ok(Some(store)) = feeds::known_store(node, *sender, agreement) else { continue };
@@ -101,6 +104,13 @@ pub fn held(node: &Node) -> Result<Vec<Vec<u8>>, StoreError> {
         }
     }
     Ok(rows)
+}
+
+/// How many records a node has received.
+#[must_use]
+pub fn received(node: &Node) -> u64 {
+    let count = |agreement| node.holdings.count(Partition::Agreement(agreement), Table::Received, b"");
+    node.partitions().into_iter().filter_map(|agreement| count(agreement).ok()).sum()
 }
 
 fn all(node: &Node, partition: Partition, table: Table, scope: &[u8]) -> Result<Vec<Vec<u8>>, StoreError> {

@@ -3,7 +3,7 @@
 //! Called by stories about hostile partners and about what a partner receives. The connection, the greeting and the
 //! session are the product's own; what is sent afterwards is the story's.
 
-use crate::Home;
+use crate::{Home, PATIENCE};
 use entente_node::{
     exchange::Conversation,
     node::Node,
@@ -17,6 +17,7 @@ use entente_node::{
 use entente_protocol::{
     codec::frame::{self, FrameReader},
     id::OrgId,
+    identity::Purpose,
     session::{CloseCode, Lane, Message, Role, Session},
 };
 use quinn::{ConnectionError, RecvStream, SendStream};
@@ -61,7 +62,13 @@ impl Wire {
         let (peer, partner) = node.book().find(to.handle).map(|(org, partner)| (org, partner.clone()))?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let root = CertificateDer::from(partner.card.payload().root.clone());
-        let known = Partner { root, state: PartnerState::Active, revoked: BTreeSet::new(), addresses: Vec::new() };
+        let known = Partner {
+            root,
+            state: PartnerState::Active,
+            revoked: BTreeSet::new(),
+            nodes: partner.card.keys(Purpose::Node).map(|entry| (entry.key.id(), entry.clone())).collect(),
+            addresses: Vec::new(),
+        };
         let endpoint = runtime.block_on(async { endpoint(node, peer, known) })?;
         let link = runtime.block_on(endpoint.dial(peer, to.address()))?;
         let connection = link.connection.clone();
@@ -74,7 +81,7 @@ impl Wire {
         let seen = Vec::new();
         let mut wire =
             Self { session, conversation, control, records, frames, connection, seen, _endpoint: endpoint, runtime };
-        wire.talk(node, false, Duration::from_secs(10), Session::is_open)?;
+        wire.talk(node, false, PATIENCE, Session::is_open)?;
         Ok(wire)
     }
 
@@ -152,7 +159,7 @@ impl Wire {
     pub fn closed(&mut self) -> (Vec<Message>, Option<CloseCode>) {
         let mut before = Vec::new();
         loop {
-            match self.next(Duration::from_secs(10)) {
+            match self.next(PATIENCE) {
                 Wired::Frame(lane, content) => before.extend(Message::from_bytes(lane, &content)),
                 Wired::Closed(code) => return (before, code),
                 Wired::Silence => {
@@ -171,7 +178,7 @@ impl Wire {
 }
 
 fn endpoint(node: &Arc<Node>, peer: OrgId, known: Partner) -> Fallible<Endpoint> {
-    let chain = node.keys.chain.iter().map(|der| CertificateDer::from(der.clone())).collect();
+    let chain = node.keys.chain().into_iter().map(CertificateDer::from).collect();
     let key = PrivatePkcs8KeyDer::from(node.keys.tls.expose().clone());
     let identity = Identity::new(node.keys.org, chain, key, node.clock.now())?;
     let clock = Arc::clone(&node.clock);

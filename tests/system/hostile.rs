@@ -5,7 +5,7 @@
 
 use entente_node::secret::keyfile::KeyFile;
 use entente_protocol::{id::OrgId, identity::chain};
-use entente_tests::{Home, Row, World};
+use entente_tests::{Home, PATIENCE, Row, World};
 use quinn::{ConnectionError, Endpoint, crypto::rustls::QuicClientConfig};
 use rcgen::{
     BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ED25519,
@@ -33,11 +33,12 @@ retention-days = 30
 disclose.item = ["number", "eval", "type"]
 "#;
 
-/// An issuer of certificates, and an organisation's id.
+/// An issuer of certificates, an organisation's id, and the key of its node.
 struct Authority {
     org: OrgId,
     certificate: CertificateDer<'static>,
     key: KeyPair,
+    node_key: KeyPair,
 }
 
 fn pair(pkcs8: &[u8]) -> Result<KeyPair, rcgen::Error> {
@@ -49,27 +50,37 @@ impl Authority {
     fn of(home: &Home) -> Result<Self, Box<dyn Error>> {
         let keys = home.folder().keys();
         let identity = home.unlock().open(&keys)?;
-        let key = pair(KeyFile::read(&keys.join("issuing.age"), &identity)?.expose())?;
+        let read = |name: &str| Ok::<_, Box<dyn Error>>(pair(KeyFile::read(&keys.join(name), &identity)?.expose())?);
+        let (key, node_key) = (read("issuing.age")?, read("tls.age")?);
         let certificate = CertificateDer::from(fs::read(keys.join("issuing.der"))?);
         let card = entente_node::identity::own_card(&home.folder())?;
-        Ok(Self { org: card.org(), certificate, key })
+        Ok(Self { org: card.org(), certificate, key, node_key })
     }
 
     /// A root that nobody pinned.
     fn foreign(org: OrgId) -> Result<Self, Box<dyn Error>> {
         let key = KeyPair::generate_for(&PKCS_ED25519)?;
         let mut params = CertificateParams::default();
+        let now = time::OffsetDateTime::now_utc();
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params.use_authority_key_identifier_extension = true;
-        let now = time::OffsetDateTime::now_utc();
         (params.not_before, params.not_after) = (now - time::Duration::hours(1), now + time::Duration::days(9));
         let certificate = params.self_signed(&key)?.der().clone();
-        Ok(Self { org, certificate, key })
+        Ok(Self { org, certificate, key, node_key: KeyPair::generate_for(&PKCS_ED25519)? })
     }
 
-    /// A node certificate as the profile wants it, but for one change; and its key.
+    /// A certificate of the node's key as the profile wants it, but for one change; and the key.
     fn node(&self, change: impl FnOnce(&mut CertificateParams)) -> Result<(Chain, Vec<u8>), Box<dyn Error>> {
+        self.certify(&self.node_key, change)
+    }
+
+    /// The same of any key.
+    fn certify(
+        &self,
+        key: &KeyPair,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Result<(Chain, Vec<u8>), Box<dyn Error>> {
         let mut params = CertificateParams::default();
         let now = time::OffsetDateTime::now_utc();
         (params.not_before, params.not_after) = (now - time::Duration::hours(1), now + time::Duration::days(9));
@@ -79,9 +90,8 @@ impl Authority {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
         params.subject_alt_names = vec![names(self.org)?];
         change(&mut params);
-        let key = KeyPair::generate_for(&PKCS_ED25519)?;
         let issuer = Issuer::from_ca_cert_der(&self.certificate, &self.key)?;
-        let node = params.signed_by(&key, &issuer)?.der().clone();
+        let node = params.signed_by(key, &issuer)?.der().clone();
         Ok((vec![node, self.certificate.clone()], key.serialize_der()))
     }
 }
@@ -107,8 +117,8 @@ impl Stranger {
         Self { shows, group: HYBRID, alpn: b"entente/1", older: false }
     }
 
-    /// Connects, stays for a moment, and says how it ended. `Ok` means that it was let in.
-    fn visit(self, at: SocketAddr) -> Result<Result<(), ConnectionError>, Box<dyn Error>> {
+    /// Connects, stays for a while, and says how it ended. `Ok` means that it was let in.
+    fn visit(self, at: SocketAddr, stay: Duration) -> Result<Result<(), ConnectionError>, Box<dyn Error>> {
         let mut provider = aws_lc_rs::default_provider();
         provider.kx_groups = vec![self.group];
         let config = ClientConfig::builder_with_provider(Arc::new(provider))
@@ -132,7 +142,7 @@ impl Stranger {
                 Err(refused) => return Ok(Err(refused)),
             };
             // TLS 1.3: who dials may have finished before it is refused. Who is let in hears nothing for a while.
-            match tokio::time::timeout(Duration::from_secs(2), connection.closed()).await {
+            match tokio::time::timeout(stay, connection.closed()).await {
                 Ok(ended) => Ok(Err(ended)),
                 Err(_) => Ok(Ok(())),
             }
@@ -159,7 +169,9 @@ fn each_stranger_is_refused_and_named_and_partners_are_served() -> Outcome {
     let honest = || partner.node(|_| {});
 
     // Without this, the refusals could be for a reason of the rig's own.
-    assert!(Stranger::with(honest()?).visit(at)?.is_ok(), "the rig gets in when it behaves: {}", a.log());
+    let let_in = Stranger::with(honest()?).visit(at, Duration::from_secs(2))?;
+    assert!(let_in.is_ok(), "the rig gets in when it behaves: {let_in:?}: {}", a.log());
+    a.logs(0, &["a partner is connected"]);
 
     let root = "does not end in its pinned root";
     let purpose = "an extended key usage other than";
@@ -187,6 +199,11 @@ fn each_stranger_is_refused_and_named_and_partners_are_served() -> Outcome {
             Stranger::with(other.node(|p| p.subject_alt_names = names(partner.org).into_iter().collect())?),
             format!("{}` {root}", partner.org),
         ),
+        (
+            "a key that the card does not list",
+            Stranger::with(partner.certify(&KeyPair::generate_for(&PKCS_ED25519)?, |_| {})?),
+            format!("`{}` uses a node key that its newest card does not list", partner.org),
+        ),
         ("no certificate", Stranger::with((Vec::new(), Vec::new())), "error 116".to_owned()),
         ("another protocol", Stranger { alpn: b"h3", ..Stranger::with(honest()?) }, "error 120".to_owned()),
         (
@@ -199,7 +216,7 @@ fn each_stranger_is_refused_and_named_and_partners_are_served() -> Outcome {
     b.start();
     for ((name, stranger, says), row) in cases.into_iter().zip(&rows) {
         let before = a.log().len();
-        let Err(told) = stranger.visit(at)? else { return Err(format!("{name}: was let in").into()) };
+        let Err(told) = stranger.visit(at, PATIENCE)? else { return Err(format!("{name}: was let in").into()) };
         assert!(
             matches!(&told, ConnectionError::ConnectionClosed(close) if u64::from(close.error_code) >= 0x100),
             "{name}: refused by TLS: {told:?}"
@@ -212,7 +229,7 @@ fn each_stranger_is_refused_and_named_and_partners_are_served() -> Outcome {
         a.sync(&b);
         assert!(b.received().iter().any(|r| r["number"] == row.number.as_str()), "{name}: the partner is not served");
     }
-    assert_eq!(b.received().len(), 11);
+    assert_eq!(b.received().len(), 12);
     Ok(())
 }
 

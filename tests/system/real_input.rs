@@ -2,13 +2,13 @@
 //!
 //! What is imported is also shared with a second organisation, counted there, and looked up there.
 
-use entente_tests::{Home, World, search, search::Secret, until};
+use entente_tests::{Home, World, search, search::Secret, within};
 use serde_json::Value;
 use std::{
     error::Error,
     fs,
     path::{Path, PathBuf},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 type Outcome = Result<(), Box<dyn Error>>;
@@ -137,7 +137,7 @@ fn public_lists_are_imported_whole_or_named_row_by_row_and_shared() -> Outcome {
     let items = 635 + 37_505 + 1;
     let parties = 955 + 1_737 + 1_437 + 2_374 + amended;
     let expected = items + parties + 885 + photos as u64;
-    until("everything has arrived", || {
+    within(Duration::from_secs(600), "everything has arrived", || {
         let status = b.json(&["status"]);
         status["records_received"].as_u64() >= Some(expected) && status["files_waiting"] == 0
     });

@@ -5,7 +5,7 @@
 
 use entente_protocol::{feed::RunMessage, session::Message};
 use entente_tests::{
-    Home, Row, Wire, World,
+    Home, PATIENCE, Row, Wire, World,
     search::{self, Secret},
 };
 use serde_json::Value;
@@ -49,10 +49,13 @@ fn withheld(row: &Row) -> Vec<Secret> {
 }
 
 /// Receives what is due, as `b`'s node does, and gives everything that `b` then has: frames, rows, answers.
-fn receive(a: &Home, b: &Home) -> Result<(Vec<RunMessage>, Vec<Vec<u8>>), Box<dyn Error>> {
+fn receive(a: &Home, b: &Home, expected: u64) -> Result<(Vec<RunMessage>, Vec<Vec<u8>>), Box<dyn Error>> {
     let node = b.open();
     let mut wire = Wire::dial(&node, a)?;
+    wire.talk(&node, true, PATIENCE, |_| search::received(&node) == expected)?;
+    // Whatever else there is to come.
     wire.talk(&node, true, Duration::from_secs(1), |_| false)?;
+    assert_eq!(search::received(&node), expected);
     let mut runs = Vec::new();
     for (lane, content) in &wire.seen {
         if let Message::Run(run) = Message::from_bytes(*lane, content)? {
@@ -92,7 +95,7 @@ fn what_is_not_disclosed_leaves_no_trace() -> Outcome {
     a.import("lone.csv", &Row::table(&lone));
     a.pass(&["FULL-00007", "LONE-00001"]);
     a.start();
-    let (runs, has) = receive(&a, &b)?;
+    let (runs, has) = receive(&a, &b, 2)?;
 
     let held = b.received();
     assert_eq!(held.len(), 2);
@@ -127,7 +130,7 @@ fn a_coarse_release_carries_no_finer_fact() -> Outcome {
     a.import("rows.csv", &Row::table(&rows));
     a.pass_all();
     a.start();
-    let (_, has) = receive(&a, &b)?;
+    let (_, has) = receive(&a, &b, 34)?;
 
     let held = b.received();
     let of = |kind: &str| held.iter().filter(|r| r["kind"] == kind).cloned().collect::<Vec<_>>();

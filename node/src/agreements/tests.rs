@@ -4,10 +4,11 @@ use super::*;
 use crate::{
     call::Call,
     clock::{Clock, ManualClock},
+    records::stored::encode,
     status,
     testkit::{self, ask},
 };
-use entente_protocol::{id::Hash, time::UnixMillis};
+use entente_protocol::{agreement::Agreement, id::Hash, time::UnixMillis};
 use std::sync::Arc;
 
 /// Puts an agreement into force as an older program would have left it in the store.
