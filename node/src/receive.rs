@@ -21,11 +21,15 @@ use crate::{
 };
 use entente_protocol::{
     cose::SignatureBytes,
-    feed::{FeedKey, Receipt, ReceivedRun, Run, RunFault, RunMessage, VerifiedEntry, VerifiedRelease, VerifiedRun},
+    feed::{
+        FeedKey, Held, REFUSED, Receipt, ReceivedRun, Run, RunFault, RunMessage, VerifiedEntry, VerifiedRelease,
+        VerifiedRun,
+    },
     id::{AgreementId, OrgId, RecordId},
     identity::Purpose,
-    record::Shape,
+    record::{Body, Shape, Verified},
     time::UnixMillis,
+    value::Value,
 };
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
@@ -114,7 +118,9 @@ pub fn run(node: &Node, feed: &FeedKey, message: &RunMessage) -> Result<Taken, R
         true => node.keys.card.key(Purpose::Records, kid, now),
         false => book.key(org, Purpose::Records, kid, now),
     };
-    match message.verify(feed, state.cursor(), sender, originator)? {
+    let prior = feed.previous().map(|before| feeds::in_row(node, &before).map(|row| row.cursor())).transpose()?;
+    let held = Held { feed: state.cursor(), prior };
+    match message.verify(feed, held, sender, originator)? {
         // Known already: the receipt that we gave then is given again.
         ReceivedRun::Held(_) => Ok(Taken { receipt: state.receipt, length: state.length, ..Taken::default() }),
         ReceivedRun::Fork(run) => {
@@ -148,8 +154,8 @@ fn take(
     let mut txn = node.holdings.begin();
     let reverse = feeds::outgoing(node, feed.sender, feed.agreement).id();
     let (mut facets, arrival) = (Facets::default(), Arrival { feed, at: now, run: state.runs });
-    let refuse = |txn: &mut Txn<'_>, number: u64, code: u16| -> Result<(), ReceiveError> {
-        let row = encode("pending", &Pending::Refusal { code, number })?;
+    let refuse = |txn: &mut Txn<'_>, number: u64| -> Result<(), ReceiveError> {
+        let row = encode("pending", &Pending::Refusal { code: REFUSED, number })?;
         txn.push(Partition::Own, Table::Pending, reverse.as_bytes(), &row)?;
         Ok(())
     };
@@ -160,6 +166,12 @@ fn take(
                     // A refused record stays in the proof: the joint proof is over all of them.
                     proof.records.push((u32::from(release.position), release.record.id()));
                 }
+                if !amends_its_own(&txn, partition, &release.record)? {
+                    taken.refused += 1;
+                    tracing::warn!(partner = %feed.sender, entry = number, "refused: it amends another line");
+                    refuse(&mut txn, number)?;
+                    continue;
+                }
                 match rules.policy.accept(feed.sender, feed.agreement, &release.record, interval) {
                     Ok(acceptance) => {
                         debug_assert_eq!(acceptance.record(), release.record.id());
@@ -169,16 +181,16 @@ fn take(
                     Err(reason) => {
                         taken.refused += 1;
                         tracing::warn!(partner = %feed.sender, entry = number, reason = reason.reason.code(), "refused");
-                        refuse(&mut txn, number, reason.reason.number())?;
+                        refuse(&mut txn, number)?;
                     }
                 }
             }
-            VerifiedEntry::Withdrawal { record, .. } => {
+            VerifiedEntry::Withdrawal { record } => {
                 let row = encode("withdrawal", &WithdrawnRow { at: now, number })?;
                 txn.put(partition, Table::Withdrawn, record.as_bytes(), &row)?;
             }
-            VerifiedEntry::Refusal { number, code } => {
-                tracing::warn!(partner = %feed.sender, entry = number, code, "an entry of ours was refused");
+            VerifiedEntry::Refusal { number } => {
+                tracing::warn!(partner = %feed.sender, entry = number, "an entry of ours was refused");
             }
             VerifiedEntry::Closed => {}
         }
@@ -207,6 +219,16 @@ fn take(
     txn.commit()?;
     taken.receipt = Some(receipt);
     Ok(taken)
+}
+
+/// Whether what a record says that it amends, where we hold that, is of its own line, kind and originator (REC-9).
+fn amends_its_own(txn: &Txn<'_>, partition: Partition, record: &Verified) -> Result<bool, ReceiveError> {
+    let supersedes = record.header().kind.slot("supersedes").and_then(|slot| record.value(slot.number));
+    let Some(earlier) = supersedes.and_then(Value::as_bytes) else { return Ok(true) };
+    let Some(place) = txn.first(partition, index::ID, earlier)? else { return Ok(true) };
+    let row = txn.item(partition, Table::Received, b"", place)?.ok_or(StoreError::Broken { at: place })?;
+    let row: ReceivedRow = decode("received record", &row)?;
+    Ok(Body::from_bytes(&row.body).is_ok_and(|earlier| record.header().may_amend(earlier.header())))
 }
 
 /// What is the same for every record of a run.

@@ -226,9 +226,10 @@ fn passes_gate(gate: Gate) -> Result<(), Reason> {
 /// Whether one clause permits every field that was shown.
 fn permits_shown(covered: &Covered, verified: &Verified) -> bool {
     let kind = verified.header().kind;
+    let person = disclose::ptype(kind).and_then(|slot| verified.value(slot)).is_some_and(disclose::is_person);
     let role = disclose::role_slot().filter(|_| kind == Kind::Attachment).and_then(|slot| verified.value(slot));
     verified.shown().iter().all(|number| {
-        kind.slot_number(number).is_some_and(|slot| disclose::named(covered, slot).is_ok())
+        kind.slot_number(number).is_some_and(|slot| disclose::named(covered, slot, person).is_ok())
             && (!disclose::is_content(kind, number) || disclose::file_released(covered, role))
     })
 }

@@ -149,6 +149,9 @@ fn record(dice: &mut Dice, kind: Kind) -> Record {
             draft.set_number(slot.number, value).unwrap();
         }
     }
+    if kind == Kind::Party {
+        draft.set("ptype", Value::text(dice.pick(&["company", "person"]))).unwrap();
+    }
     if kind == Kind::Attachment {
         draft.set("role", Value::text(dice.pick(&["original", "stripped", "thumbnail"]))).unwrap();
     }

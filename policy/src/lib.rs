@@ -32,7 +32,7 @@ pub mod source;
 mod stories;
 mod text;
 
-pub use attribute::{SCHEMA, schema_digest, schema_text};
+pub use attribute::{SCHEMA, schema_text};
 pub use compile::Action;
 pub use condition::ConditionFault;
 pub use decide::{Explanation, FieldWithheld};

@@ -22,11 +22,6 @@ macro_rules! reasons {
                 match self { $(Self::$name => $code,)* }
             }
 
-            /// Its place in the table, from 1, for entries of feeds. Rows are only ever added at the end.
-            pub const fn number(self) -> u16 {
-                self as u16 + 1
-            }
-
             /// A sentence for people.
             pub const fn sentence(self) -> &'static str {
                 match self { $(Self::$name => $sentence,)* }
@@ -70,13 +65,6 @@ reasons! {
     SetAside = "set-aside", "The agreement cannot be applied by this version of the program; nothing passes under it until its parties sign one that can.";
 }
 
-impl Reason {
-    /// By its code.
-    pub fn from_code(code: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|reason| reason.code() == code)
-    }
-}
-
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.code())
@@ -112,11 +100,10 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn codes_are_apart_and_found_again() {
+    fn codes_are_apart_and_have_sentences() {
         let codes: BTreeSet<&str> = Reason::ALL.iter().map(|r| r.code()).collect();
         assert_eq!(codes.len(), Reason::ALL.len());
         for reason in Reason::ALL {
-            assert_eq!(Reason::from_code(reason.code()), Some(*reason));
             assert!(reason.sentence().ends_with('.'), "{reason}");
         }
     }

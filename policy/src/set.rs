@@ -5,7 +5,6 @@
 //! costs what concerns it and not what concerns others.
 
 use crate::{
-    attribute::schema_digest,
     check::{self, CheckFault},
     compile::{Action, Engine},
     condition::ConditionFault,
@@ -18,7 +17,7 @@ use entente_protocol::{
     id::{AgreementDigest, AgreementId, Hash, OrgId},
     label::{self, Label},
     primitive::labelled,
-    record::{SlotSet, kind::Kind},
+    record::{SlotSet, kind::Kind, schema_digest},
 };
 use std::collections::{BTreeMap, BTreeSet};
 

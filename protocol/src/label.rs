@@ -71,7 +71,7 @@ table!(LABELS: Label {
     AGREEMENT_DIGEST = "entente/1 agreement digest";
     /// Digest of the signatures that precede the first party's.
     AGREEMENT_PRIOR = "entente/1 agreement prior signatures";
-    /// Digest of the kind table and schema that an agreement pins.
+    /// Digest of the kind table that an agreement pins.
     SCHEMA_DIGEST = "entente/1 schema digest";
     /// Version of everything that decisions depend on: agreements and their states, red lines, partners, schema.
     POLICY_SET = "entente/1 policy set";
