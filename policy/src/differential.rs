@@ -215,7 +215,7 @@ fn acceptance_and_reference_agree() {
     println!("{seen:?}");
     use Reason::{KindNotCovered, OnwardWithoutGrant, OverDisclosed, TlpRed};
     for wanted in [None, Some(OverDisclosed), Some(KindNotCovered), Some(OnwardWithoutGrant), Some(TlpRed)] {
-        assert!(seen.get(&wanted).is_some_and(|n| *n >= 100), "{wanted:?} came up too rarely");
+        assert!(seen.get(&wanted).is_some_and(|n| *n >= 80), "{wanted:?} came up too rarely");
     }
     assert!(seen.get(&Some(Reason::RedLine)).is_some_and(|n| *n >= 20));
 }

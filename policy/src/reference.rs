@@ -4,8 +4,7 @@
 //! used for nothing but the value of a condition's expression.
 
 use crate::{
-    Action, Gate, Governed, Interval, PartnerState, Question, Reason, RedLine, ReviewState,
-    attribute::{schema_digest, type_name},
+    Action, Gate, Governed, Interval, PartnerState, Question, Reason, RedLine, ReviewState, attribute::type_name,
 };
 use cedar_policy::{
     Context, Entities, Entity, EntityUid, EvalResult, Expression, Request, RestrictedExpression, eval_expression,
@@ -13,7 +12,7 @@ use cedar_policy::{
 use entente_protocol::{
     agreement::{Clause, Duty, Standing},
     id::{AgreementId, OrgId},
-    record::{Header, Shape, Tlp, Verified, kind::Kind, ladder::Edtf},
+    record::{Header, Shape, Tlp, Verified, kind::Kind, ladder::Edtf, schema_digest},
     time::UnixMillis,
     value::Value,
 };

@@ -7,6 +7,8 @@ use entente_protocol::record::Shape;
 use entente_protocol::text::misleads;
 use entente_protocol::value::Value;
 
+use std::borrow::Cow;
+
 use super::{Fill, Lookup, TextRule, date};
 use crate::ingest::table::{RowCause, excerpt};
 use crate::ingest::{calibre, country, serial};
@@ -68,6 +70,16 @@ pub(super) fn readable(text: &str) -> Result<(), RowCause> {
     bad.map_or(Ok(()), |c| Err(RowCause::Control(u32::from(c))))
 }
 
+/// A text of several lines as the one line that a name is: lists wrap long names, and the breaks say nothing. Between
+/// lines of a mark stands `|`, as people write marks down.
+pub(super) fn one_line(shape: Shape, text: &str) -> Cow<'_, str> {
+    if shape == Shape::LongText || !text.contains(['\n', '\t']) {
+        return text.into();
+    }
+    let lines: Vec<&str> = text.split(['\n', '\t']).map(str::trim).filter(|line| !line.is_empty()).collect();
+    lines.join(if shape == Shape::Marks { "|" } else { " " }).into()
+}
+
 fn unreadable(text: &str, expected: impl Into<String>) -> RowCause {
     RowCause::Unreadable { text: excerpt(text), expected: expected.into() }
 }
@@ -84,11 +96,12 @@ pub(super) fn from_texts(shape: Shape, rule: &TextRule, texts: &[&str]) -> Resul
             }
         }
     }
-    let mut found: Vec<std::borrow::Cow<'_, str>> = Vec::with_capacity(parts.len());
+    let mut found: Vec<Cow<'_, str>> = Vec::with_capacity(parts.len());
     for part in parts {
-        match look_up(&rule.lookup, part)? {
+        let part = one_line(shape, part);
+        match look_up(&rule.lookup, &part)? {
             Some(text) => found.push(text),
-            None if rule.lookup.is_empty() => found.push(part.into()),
+            None if rule.lookup.is_empty() => found.push(part),
             None => {}
         }
     }
@@ -110,7 +123,7 @@ pub(super) fn from_texts(shape: Shape, rule: &TextRule, texts: &[&str]) -> Resul
 }
 
 /// The first table that holds the text decides. Calibres are many and misspelt: an unknown one is no fault.
-fn look_up<'t>(tables: &'t [Lookup], text: &str) -> Result<Option<std::borrow::Cow<'t, str>>, RowCause> {
+fn look_up<'t>(tables: &'t [Lookup], text: &str) -> Result<Option<Cow<'t, str>>, RowCause> {
     for table in tables {
         let found = match table {
             Lookup::Country => country::country(text),
@@ -129,7 +142,7 @@ fn look_up<'t>(tables: &'t [Lookup], text: &str) -> Result<Option<std::borrow::C
     Err(RowCause::NotInTable { text: excerpt(text), table: table.to_owned() })
 }
 
-fn list(shape: Shape, rule: &TextRule, found: &[std::borrow::Cow<'_, str>]) -> Result<Value, RowCause> {
+fn list(shape: Shape, rule: &TextRule, found: &[Cow<'_, str>]) -> Result<Value, RowCause> {
     let items = found.iter().map(|text| match (shape, &rule.tag, &rule.mark) {
         (Shape::Pairs, Some(tag), _) => Value::Array(vec![Value::text(tag.as_str()), Value::text(text.as_ref())]),
         (Shape::Marks, _, Some(mark)) => Value::map([
