@@ -8,7 +8,7 @@ use crate::{
     node::Node,
     partners::Book,
     records::stored::{RowDamage, decode, encode},
-    seal::keyring::{KeyringError, Partition},
+    seal::keyring::Partition,
     secret::{self, RandomError, durable},
     store::{StoreError, holdings::Holdings, layout::Table},
 };
@@ -143,9 +143,6 @@ pub enum AgreementError {
     /// No randomness.
     #[error(transparent)]
     Random(#[from] RandomError),
-    /// The keyring.
-    #[error(transparent)]
-    Keyring(#[from] KeyringError),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -157,7 +154,7 @@ pub enum AgreementError {
 impl AgreementError {
     /// Whether the store is at fault, and nobody outside.
     pub const fn is_store(&self) -> bool {
-        matches!(self, Self::Keyring(_) | Self::Store(_) | Self::Damage(_))
+        matches!(self, Self::Store(_) | Self::Damage(_))
     }
 }
 
@@ -316,7 +313,7 @@ fn take(node: &Node, mut signed: SignedAgreement, approve: bool) -> Result<Signe
     let bytes = ByteBuf::from(signed.to_bytes()?);
     if complete.is_some() {
         // The partition's keys stand before any row speaks of it.
-        node.holdings.keyring().ensure_partition(Partition::Agreement(agreement.id))?;
+        node.holdings.ensure_partition(Partition::Agreement(agreement.id))?;
         (row.current, row.proposal, row.approved) = (Some(bytes.clone()), None, None);
     } else {
         row.proposal = Some(bytes.clone());

@@ -13,12 +13,7 @@ use crate::{
     records::gate::Review,
     seal::keyring::Keyring,
     secret::{recovery, unlock::Unlock},
-    store::{
-        StoreError,
-        holdings::Holdings,
-        open::{self, Backend},
-        txn::Txn,
-    },
+    store::{StoreError, holdings::Holdings, open, txn::Txn},
 };
 use entente_policy::{PartnerState as InPolicy, PolicySet};
 use entente_protocol::{
@@ -100,7 +95,7 @@ impl Node {
         let keys = Keys::open(&home, &identity).map_err(|e| Fault::setup("identity", e))?;
         let recipient = recovery::recipient(&home.keys()).map_err(|e| Fault::setup("recovery", e))?;
         let keyring = Keyring::open(&home.keys(), &identity, &recipient).map_err(|e| Fault::setup("keyring", e))?;
-        let holdings = open::open(&home.store(), Backend::Fjall, Arc::new(keyring))?;
+        let holdings = open::open(&home.store(), config.engine, Arc::new(keyring))?;
         Self::over(home, config, clock, keys, Arc::new(holdings))
     }
 

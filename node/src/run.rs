@@ -362,6 +362,13 @@ async fn serve<F: Future<Output = R> + Send, R>(
         }
         files_due.notify_one();
     }));
+    // Whatever a caller makes of the error: a node whose store failed says nothing more to anyone.
+    let failing = Arc::downgrade(&peers);
+    node.holdings.on_failure(Box::new(move |cause| {
+        if let Some(peers) = failing.upgrade() {
+            peers.fail(cause);
+        }
+    }));
     tracing::info!(address = %address, organisation = %node.keys.org, "serving");
     let mut tasks = JoinSet::new();
     tasks.spawn(accept::accept(Arc::clone(&peers)));

@@ -2,6 +2,8 @@
 //!
 //! Nothing here stands in for a part: tests drive the real program over real sockets and real files.
 
+pub mod durability;
+
 use serde_json::Value;
 use std::{
     os::unix::net::UnixStream,
@@ -114,6 +116,23 @@ impl Home {
             assert!(begun.elapsed() < Duration::from_secs(60), "`{}` does not come up", self.handle);
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Waits until the node has ended by itself; its exit code.
+    ///
+    /// # Errors
+    /// If it does not run, or still runs after a minute.
+    pub fn ended(&mut self) -> Result<Option<i32>, Box<dyn std::error::Error>> {
+        let mut child = self.running.take().ok_or("the node does not run")?;
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(60) {
+            if let Some(status) = child.try_wait()? {
+                return Ok(status.code());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self.running = Some(child);
+        Err("the node goes on".into())
     }
 
     /// Kills the node as a power switch would end it: no signal that it could handle.

@@ -1,6 +1,7 @@
 //! Settings, checked once: addresses parsed, names bounded.
 
 use super::{Home, RawConfig};
+use crate::store::open::{Backend, ENGINES};
 use std::{fs, io, net::SocketAddr, path::PathBuf};
 
 /// Least review state for release.
@@ -23,6 +24,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Addresses on the card.
     pub advertise: Vec<String>,
+    /// Storage engine.
+    pub engine: Backend,
     /// Release gate.
     pub gate: Gate,
     /// Identity file that unlocks the home.
@@ -86,9 +89,14 @@ impl Config {
         let Ok(listen) = raw.listen.parse::<SocketAddr>() else {
             return refuse("listen", "give an address and port, such as 0.0.0.0:4433");
         };
-        if raw.engine != "fjall" {
-            return refuse("engine", "this build knows the engine `fjall`");
-        }
+        let engine = match Backend::named(&raw.engine) {
+            Some(engine) if engine.is_built() => engine,
+            Some(engine) => {
+                let name = engine.name();
+                return refuse("engine", &format!("this build lacks `{name}`: use one with the feature `{name}`"));
+            }
+            None => return refuse("engine", &format!("one of `{}`", ENGINES.join("`, `"))),
+        };
         let gate = match raw.release_gate.as_str() {
             "reviewed" => Gate::Reviewed,
             "verified" => Gate::Verified,
@@ -99,6 +107,7 @@ impl Config {
             handle: raw.handle,
             listen,
             advertise: raw.advertise,
+            engine,
             gate,
             identity_file: raw.identity_file.map(PathBuf::from),
         })
@@ -124,5 +133,8 @@ mod tests {
         check(&good.replace("\"car\"", "\"Car One\""), "`handle`");
         check(&format!("{good}release-gate = \"none\""), "`release-gate`");
         check(&format!("{good}engine = \"other\""), "`engine`");
+        if !cfg!(feature = "sled") {
+            check(&format!("{good}engine = \"sled\""), "this build lacks `sled`");
+        }
     }
 }

@@ -86,6 +86,10 @@ async fn one<L: Live>(stream: UnixStream, node: Arc<Node>, live: Arc<L>) -> io::
             Ok(answer) => Reply::Ok(answer),
             Err(fault) => Reply::Fault(fault),
         },
+        // A file may be here whose record is about to be written: only whoever holds the whole store may sweep.
+        Ok(Request { call: Call::Check { sweep: true } }) => {
+            Reply::Fault(Fault::input("running", "files are swept only while the node does not run: `entente stop`"))
+        }
         Ok(Request { call }) => {
             let (sender, mut progress) = mpsc::channel::<Progress>(8);
             let work = tokio::task::spawn_blocking(move || {
@@ -100,8 +104,9 @@ async fn one<L: Live>(stream: UnixStream, node: Arc<Node>, live: Arc<L>) -> io::
             while let Some(at) = progress.recv().await {
                 send(&mut write, &Reply::Progress(at)).await?;
             }
+            let done = work.await;
             live.changed();
-            match work.await {
+            match done {
                 Ok(Ok(answer)) => Reply::Ok(answer),
                 Ok(Err(fault)) => Reply::Fault(fault),
                 Err(_) => Reply::Fault(Fault::store("the call failed inside the node: see its log")),

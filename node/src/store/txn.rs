@@ -212,7 +212,8 @@ impl<'a> Txn<'a> {
         if pending.is_empty() {
             return holdings.head();
         }
-        let position = holdings.ledger.submit(seal(pending, expect)?)?;
+        let append = seal(pending, expect)?;
+        let position = holdings.ask(|| holdings.ledger.submit(append))?;
         // Remembered only now: a transaction that failed changed nothing.
         if writer.occurrences.len() + occurrences.len() > OCCURRENCES_MAX {
             writer.occurrences.clear();
@@ -250,8 +251,9 @@ impl<'a> Txn<'a> {
     /// The first occurrence that is not taken: doubling, then halving, so that a value of a million
     /// occurrences costs forty looks. Occurrences are never removed, so there is no gap to fall into.
     fn first_absent(&self, keys: &PartitionKeys, field: &str, value: &[u8]) -> Result<u64, StoreError> {
-        let taken =
-            |n: u64| Ok::<_, StoreError>(self.holdings.ledger.get(&layout::token(keys, field, value, n))?.is_some());
+        let taken = |n: u64| {
+            self.holdings.ask(|| Ok(self.holdings.ledger.get(&layout::token(keys, field, value, n))?.is_some()))
+        };
         if !taken(0)? {
             return Ok(0);
         }
