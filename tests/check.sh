@@ -101,7 +101,7 @@ run_tests() {
 # Conformance and short harnesses of the engine that the default build lacks.
 run_sled() {
     env ENTENTE_KILL_ROUNDS=15 ENTENTE_POWER_IMAGES=60 ENTENTE_FLIPS=60 ENTENTE_TRUNCATIONS=20 \
-        cargo test --workspace --locked --features sled --lib --test system -- store:: durability:: --show-output
+        cargo test --workspace --all-targets --locked --features sled -- store:: durability:: --show-output
 }
 
 run_docs() {
