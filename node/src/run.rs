@@ -374,7 +374,7 @@ async fn serve<F: Future<Output = R> + Send, R>(
     tasks.spawn(accept::accept(Arc::clone(&peers)));
     tasks.spawn(dial::dial(Arc::clone(&peers), jitter()));
     tasks.spawn(bring_files(Arc::clone(&node), Arc::clone(&peers), files));
-    let control = tokio::spawn(server::serve(listener, Arc::clone(&node), Arc::clone(&running)));
+    let control = tokio::spawn(server::serve(listener, Arc::clone(&node), Arc::clone(&running), stop.clone()));
     let mut stopped = stop.clone();
     let result = {
         let ended = until(Arc::new(RunningNode(Arc::clone(&running))));
@@ -386,7 +386,8 @@ async fn serve<F: Future<Output = R> + Send, R>(
     };
     running.stopper.stop();
     while tasks.join_next().await.is_some() {}
-    control.abort();
+    // It ends by itself, within a bounded time.
+    drop(control.await);
     peers.endpoint.close(CloseCode::SHUTDOWN);
     let _ = fs::remove_file(node.home.path().join(Home::SOCKET));
     if let Some(cause) = peers.fatal() {
