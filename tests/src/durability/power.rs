@@ -79,17 +79,18 @@ pub fn workshop() -> Outcome<tempfile::TempDir> {
     Ok(if memory.is_dir() { tempfile::tempdir_in(memory)? } else { tempfile::tempdir()? })
 }
 
-/// Cuts the power of writers so many times; the caller judges the tally.
+/// Cuts the power of writers so many times; the caller judges the tally. `verb` is `write`, or `lie` for a writer that
+/// acknowledges too early.
 ///
 /// # Errors
 /// If something cannot be recorded or followed.
-pub fn images(worker: &Path, backend: Backend, images: u64, seed: u64) -> Outcome<(Tally, String)> {
+pub fn images(worker: &Path, verb: &str, backend: Backend, (images, seed): (u64, u64)) -> Outcome<(Tally, String)> {
     let begun = Instant::now();
     let mut tally = Tally::default();
     let mut run = 0;
     while tally.images < images {
         let due = (images - tally.images).min(IMAGES_OF_ONE);
-        one_run(worker, backend, due, seed.wrapping_add(run), &mut tally)?;
+        one_run(worker, verb, backend, (due, seed.wrapping_add(run)), &mut tally)?;
         run += 1;
     }
     let refused: u64 = tally.refused.values().sum();
@@ -104,12 +105,12 @@ pub fn images(worker: &Path, backend: Backend, images: u64, seed: u64) -> Outcom
     Ok((tally, line))
 }
 
-fn write_args<'a>(folder: &'a OsStr, engine: &'a str, items: &'a str) -> [&'a OsStr; 5] {
-    ["write".as_ref(), folder, engine.as_ref(), "2".as_ref(), items.as_ref()]
+fn write_args<'a>(verb: &'a str, folder: &'a OsStr, engine: &'a str, items: &'a str) -> [&'a OsStr; 5] {
+    [verb.as_ref(), folder, engine.as_ref(), "2".as_ref(), items.as_ref()]
 }
 
 /// Records one writer on a store that has a past already, and cuts it at moments spread over the run.
-fn one_run(worker: &Path, backend: Backend, images: u64, seed: u64, tally: &mut Tally) -> Outcome {
+fn one_run(worker: &Path, verb: &str, backend: Backend, (images, seed): (u64, u64), tally: &mut Tally) -> Outcome {
     let folder = workshop()?;
     let root = fs::canonicalize(folder.path())?.join("site");
     let site = Site::at(&root, backend);
@@ -118,7 +119,7 @@ fn one_run(worker: &Path, backend: Backend, images: u64, seed: u64, tally: &mut 
     // A past of its own length for each run, so that the engine stands elsewhere each time.
     let past = rng.below(60).to_string();
     let status = std::process::Command::new(worker)
-        .args(write_args(root.as_os_str(), backend.name(), &past))
+        .args(write_args("write", root.as_os_str(), backend.name(), &past))
         .stdout(std::process::Stdio::null())
         .status()?;
     if !status.success() {
@@ -126,7 +127,7 @@ fn one_run(worker: &Path, backend: Backend, images: u64, seed: u64, tally: &mut 
     }
     let mut disk = Disk::of(&site.data())?;
     let begin = lasts(&site)?;
-    let events = trace::record(worker, &write_args(root.as_os_str(), backend.name(), &ITEMS.to_string()))?;
+    let events = trace::record(worker, &write_args(verb, root.as_os_str(), backend.name(), &ITEMS.to_string()))?;
     let spread = Moments::new(&events, images, &mut rng);
     let mut place = 0u64;
     for (at, event) in events.iter().enumerate() {

@@ -30,7 +30,12 @@ pub fn main(args: &[String]) -> Outcome {
         ["write", folder, engine, lanes, count] => {
             let holdings = Arc::new(site(folder, engine)?.open()?);
             say(&format!("{READY}\n"))?;
-            write(&holdings, lanes.parse()?, count.parse()?)?;
+            write(&holdings, lanes.parse()?, count.parse()?, true)?;
+        }
+        // Acknowledges what is not durable yet: shows that the harness of power cuts can fail.
+        ["lie", folder, engine, lanes, count] => {
+            let holdings = Arc::new(site(folder, engine)?.open()?);
+            write(&holdings, lanes.parse()?, count.parse()?, false)?;
         }
         ["measure", folder, engine, lanes, count] => measure(&site(folder, engine)?, lanes.parse()?, count.parse()?)?,
         _ => {
@@ -43,7 +48,7 @@ pub fn main(args: &[String]) -> Outcome {
 }
 
 /// Writes one item: its blob first, then everything else in one append.
-fn item(holdings: &Holdings, lane: u64, n: u64) -> Outcome {
+fn item(holdings: &Holdings, lane: u64, n: u64, honest: bool) -> Outcome {
     let (key, scope) = (key(lane, n), lane.to_be_bytes());
     if let Some(blob) = blob(lane, n) {
         holdings.blob_put(OWN, &key, &mut blob.as_slice())?;
@@ -58,7 +63,10 @@ fn item(holdings: &Holdings, lane: u64, n: u64) -> Outcome {
     if let Some(before) = n.checked_sub(1) {
         txn.delete(OWN, Table::Line, &super::key(lane, before))?;
     }
-    txn.commit()?;
+    let position = txn.submit()?;
+    if honest {
+        holdings.wait(position)?;
+    }
     Ok(())
 }
 
@@ -70,7 +78,7 @@ fn say(line: &str) -> Outcome {
     Ok(())
 }
 
-fn write(holdings: &Arc<Holdings>, lanes: u64, count: u64) -> Outcome {
+fn write(holdings: &Arc<Holdings>, lanes: u64, count: u64, honest: bool) -> Outcome {
     let threads: Vec<_> = (0..lanes)
         .map(|lane| {
             let holdings = Arc::clone(holdings);
@@ -79,7 +87,7 @@ fn write(holdings: &Arc<Holdings>, lanes: u64, count: u64) -> Outcome {
                 let first = last.map_or(0, |n| n + 1);
                 let end = if count == 0 { u64::MAX } else { first + count };
                 for n in first..end {
-                    item(&holdings, lane, n).map_err(|e| e.to_string())?;
+                    item(&holdings, lane, n, honest).map_err(|e| e.to_string())?;
                     say(&format!("{lane} {n}\n")).map_err(|e| e.to_string())?;
                 }
                 Ok(())
