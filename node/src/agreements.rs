@@ -5,7 +5,7 @@
 
 use crate::{
     call::read_text,
-    node::Node,
+    node::{Node, Rules},
     partners::Book,
     records::stored::{RowDamage, decode, encode},
     seal::keyring::Partition,
@@ -13,7 +13,7 @@ use crate::{
     store::{StoreError, holdings::Holdings, layout::Table},
 };
 use entente_policy::{
-    CompileError, Governed, PartnerState as InPolicy, PolicySet,
+    CompileError, Governed, Interval, PartnerState as InPolicy, PolicySet, RedLine,
     check::{self, CheckFault, Checked},
     source::{self, Drafting, SourceError},
 };
@@ -24,7 +24,6 @@ use entente_protocol::{
     identity::{Armour, ArmourFault, Purpose},
     limits,
     primitive::PublicKey,
-    time::UnixMillis,
 };
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
@@ -226,12 +225,17 @@ impl Agreements {
         }
     }
     /// The policy set of what is in force.
-    pub fn compile(&self, own: OrgId, partners: BTreeMap<OrgId, InPolicy>) -> Result<PolicySet, AgreementError> {
+    pub fn compile(
+        &self,
+        own: OrgId,
+        partners: BTreeMap<OrgId, InPolicy>,
+        red_lines: &[RedLine],
+    ) -> Result<PolicySet, AgreementError> {
         let governed = self
             .0
             .values()
             .filter_map(|held| Some(Governed { in_force: held.in_force.clone()?, standing: held.standing }));
-        Ok(PolicySet::new(own, governed.collect(), &[], partners, &[])?)
+        Ok(PolicySet::new(own, governed.collect(), red_lines, partners, &[])?)
     }
 }
 
@@ -293,6 +297,13 @@ fn take(node: &Node, mut signed: SignedAgreement, approve: bool) -> Result<Signe
         let before = SignedAgreement::from_bytes(bytes)?;
         if before.digest() == signed.digest() {
             signed.merge(&before)?;
+        } else if !approve
+            && signed.signed_by().count() < agreement.parties.len()
+            && before.agreement()?.version == agreement.version
+            && before.digest() < signed.digest()
+        {
+            // Two drafted the next version at once. Both sides keep the same one, or they would swap for ever.
+            return Ok(before);
         }
     }
     if row.current.as_ref().is_some_and(|c| SignedAgreement::from_bytes(c).is_ok_and(|c| c.digest() == signed.digest()))
@@ -457,8 +468,11 @@ pub struct AgreementView {
     pub title: String,
     /// Version.
     pub version: u64,
-    /// proposed, in-force, suspended, ended, expired or not-yet.
+    /// proposed, in-force, suspended, ended, expired, not-yet or set-aside.
     pub state: String,
+    /// Why it is set aside, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_aside: Option<String>,
     /// Handles of the parties, first-named first.
     pub parties: Vec<String>,
     /// Handles of those who have signed.
@@ -473,18 +487,21 @@ pub struct AgreementView {
     pub waits_for_us: bool,
 }
 
-fn state_of(held: &Held, now: UnixMillis) -> &'static str {
+/// Start and end are measured as decisions measure them, by the stricter end of now.
+fn state_of(rules: &Rules, held: &Held, now: Interval) -> &'static str {
     match (&held.in_force, held.standing) {
         (None, _) => "proposed",
         (_, Standing::Ended) => "ended",
         (_, Standing::Suspended) => "suspended",
-        (Some(f), _) if now < f.agreement.from => "not-yet",
-        (Some(f), _) if now >= f.agreement.until => "expired",
+        _ if rules.policy.aside(held.id).is_some() => "set-aside",
+        (Some(f), _) if now.early < f.agreement.from => "not-yet",
+        (Some(f), _) if now.late >= f.agreement.until => "expired",
         _ => "in-force",
     }
 }
 
 fn view(node: &Node, signed: &SignedAgreement, state: &str) -> Result<AgreementView, AgreementError> {
+    let rules = node.rules();
     let agreement = signed.agreement()?;
     let signers: Vec<OrgId> = signed.signed_by().collect();
     let handle = |id: &OrgId| agreement.party(*id).map(|p| p.handle.clone()).unwrap_or_default();
@@ -493,6 +510,7 @@ fn view(node: &Node, signed: &SignedAgreement, state: &str) -> Result<AgreementV
         title: agreement.title.clone(),
         version: agreement.version,
         state: state.to_owned(),
+        set_aside: rules.policy.aside(agreement.id).filter(|_| state == "set-aside").map(ToString::to_string),
         parties: agreement.parties.iter().map(|p| p.handle.clone()).collect(),
         signed_by: signers.iter().map(handle).collect(),
         from: agreement.from.date(),
@@ -504,11 +522,12 @@ fn view(node: &Node, signed: &SignedAgreement, state: &str) -> Result<AgreementV
 
 /// Every agreement; one with a proposal over a version in force stands twice.
 pub fn list(node: &Node) -> Result<Vec<AgreementView>, AgreementError> {
-    let now = node.clock.now();
+    let now = node.interval();
     let mut out = Vec::new();
-    for held in node.rules().agreements.iter() {
+    let rules = node.rules();
+    for held in rules.agreements.iter() {
         if let Some(signed) = &held.signed {
-            out.push(view(node, signed, state_of(held, now))?);
+            out.push(view(node, signed, state_of(&rules, held, now))?);
         }
         if let Some(proposal) = &held.proposal {
             out.push(view(node, proposal, "proposed")?);
@@ -521,9 +540,9 @@ pub fn list(node: &Node) -> Result<Vec<AgreementView>, AgreementError> {
 pub fn show(node: &Node, given: &str) -> Result<Json, AgreementError> {
     let rules = node.rules();
     let held = rules.agreements.find(given)?;
-    let now = node.clock.now();
+    let now = node.interval();
     let shown = held.proposal.as_ref().map(|p| (p, "proposed"));
-    let current = held.signed.as_ref().map(|s| (s, state_of(held, now)));
+    let current = held.signed.as_ref().map(|s| (s, state_of(&rules, held, now)));
     let both = current.is_some().then_some(shown).flatten();
     let (signed, state) = current.or(shown).ok_or_else(|| AgreementError::Unknown(given.to_owned()))?;
     let mut out = describe(node, signed, state)?;
@@ -543,3 +562,7 @@ fn describe(node: &Node, signed: &SignedAgreement, state: &str) -> Result<Json, 
     }
     Ok(out)
 }
+
+#[cfg(test)]
+#[path = "agreements_tests.rs"]
+mod tests;

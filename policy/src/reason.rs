@@ -14,7 +14,7 @@ macro_rules! reasons {
         }
 
         impl Reason {
-            /// All reasons, in the order in which they are looked for.
+            /// All reasons, in the order in which they are looked for, but for those added later at the end.
             pub const ALL: &'static [Self] = &[$(Self::$name),*];
 
             /// The stable code.
@@ -67,6 +67,7 @@ reasons! {
     SlotPersonal = "slot-personal", "The field is personal data that the clause does not name with purpose and retention.";
     SlotReference = "slot-reference", "The field refers to a record that this partner was not given under this agreement.";
     SlotFile = "slot-file", "The clause does not release files of this role.";
+    SetAside = "set-aside", "The agreement cannot be applied by this version of the program; nothing passes under it until its parties sign one that can.";
 }
 
 impl Reason {

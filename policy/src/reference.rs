@@ -4,7 +4,8 @@
 //! used for nothing but the value of a condition's expression.
 
 use crate::{
-    Action, Gate, Governed, Interval, PartnerState, Question, Reason, RedLine, ReviewState, attribute::type_name,
+    Action, Gate, Governed, Interval, PartnerState, Question, Reason, RedLine, ReviewState,
+    attribute::{schema_digest, type_name},
 };
 use cedar_policy::{
     Context, Entities, Entity, EntityUid, EvalResult, Expression, Request, RestrictedExpression, eval_expression,
@@ -110,6 +111,9 @@ impl World {
             return Err(Reason::NoAgreement);
         };
         let agreement = &governed.in_force.agreement;
+        if agreement.schema != schema_digest() {
+            return Err(Reason::SetAside);
+        }
         let parties: Vec<OrgId> = agreement.parties.iter().map(|p| p.id).collect();
         if partner == self.own || !parties.contains(&partner) || !parties.contains(&self.own) {
             return Err(Reason::NotAParty);

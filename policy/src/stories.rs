@@ -1,8 +1,8 @@
 //! Agreements and red lines as people write them: the examples of AGREEMENTS.md, errors, mutants.
 
 use crate::{
-    Action, CompileError, ConditionFault, Gate, Governed, Interval, PartnerState, PolicySet, Question, Reason, RedLine,
-    ReviewState,
+    Action, AsideFault, CompileError, ConditionFault, Gate, Governed, Interval, PartnerState, PolicySet, Question,
+    Reason, RedLine, ReviewState,
     check::Checked,
     generate::{agreement_id, governed, org},
     render, schema_digest, source,
@@ -141,14 +141,26 @@ fn a_missing_retention_is_an_error_at_its_clause() {
 }
 
 #[test]
-fn an_agreement_of_another_schema_is_refused_by_text_and_by_set() {
+fn an_agreement_of_another_schema_is_refused_by_text_and_set_aside_by_the_set() {
     let other = Hash::from_bytes([1; 32]);
     let text = examples("language")[0].replacen("version = 1", &format!("version = 1\nschema = \"{other}\""), 1);
     assert_eq!(parse(&text).unwrap_err().key, "schema");
-    let agreement = Agreement { schema: other, ..shipped().remove(0) };
-    let refused = PolicySet::new(org(0x11), vec![governed(agreement, Standing::Active)], &[], BTreeMap::new(), &[]);
-    assert!(matches!(refused, Err(CompileError::Agreement { fault, .. }) if fault.key == "schema"));
     assert_ne!(schema_digest(), other);
+    // The other agreement decides as before; everything under this one stays.
+    let mut foreign = Agreement { schema: other, ..shipped().remove(0) };
+    foreign.id = agreement_id(7);
+    let (foreign, good) = (governed(foreign, Standing::Active), first());
+    let set = PolicySet::new(org(0x11), vec![foreign.clone(), good.clone()], &[], partners(), &[]).unwrap();
+    let rifle = weapon("BE", "ok");
+    assert!(ask(&rifle, 0x22, &good, |q| set.decide(q)).is_ok());
+    let under =
+        |id| ask(&rifle, 0x22, &good, |q| set.decide(&Question { agreement: id, ..*q }).err().map(|w| w.reason));
+    assert_eq!(under(agreement_id(7)), Some(Reason::SetAside));
+    assert!(matches!(set.aside(agreement_id(7)), Some(AsideFault::Check(fault)) if fault.key == "schema"));
+    assert_eq!(set.aside(good.in_force.agreement.id), None);
+    let without = PolicySet::new(org(0x11), vec![good], &[], partners(), &[]).unwrap();
+    assert_ne!(set.version(), without.version());
+    assert_eq!(set.local_version(), without.local_version());
 }
 
 /// A record in the hands of its originator, ready to go.

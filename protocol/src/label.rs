@@ -75,6 +75,8 @@ table!(LABELS: Label {
     SCHEMA_DIGEST = "entente/1 schema digest";
     /// Version of everything that decisions depend on: agreements and their states, red lines, partners, schema.
     POLICY_SET = "entente/1 policy set";
+    /// Version of what an organisation decides by itself, within that set.
+    POLICY_LOCAL = "entente/1 policy local";
     /// Key of a remembered decision.
     POLICY_MEMO = "entente/1 policy memo";
     /// Card digest over its payload.

@@ -6,7 +6,7 @@
 use entente_node::{
     agreements,
     call::{self, Call, Selection},
-    clock::SystemClock,
+    clock::{Clock, SystemClock},
     config::{Config, Home, RawConfig},
     identity::Keys,
     ingest::import::ImportOptions,
@@ -14,7 +14,6 @@ use entente_node::{
     node::Node,
     receive,
     records::gate::{RELEASE_LOG, Review},
-    records::keep,
     seal::keyring::{Keyring, Partition},
     secret::{recovery, unlock::Unlock},
     share::{feeds, outbox},
@@ -52,6 +51,7 @@ impl Org {
             advertise: Vec::new(),
             engine: "fjall".to_owned(),
             release_gate: "reviewed".to_owned(),
+            red_lines: None,
             identity_file: None,
         };
         init::init(&home, &Init { config, unlock: &unlock, work_factor: 1 }, &SystemClock)?;
@@ -80,8 +80,9 @@ impl Org {
         let keyring = Arc::new(Keyring::open(&self.home.keys(), &identity, &recipient)?);
         let ledger = FaultyLedger { inner: Arc::clone(&engines.ledger), plan: Arc::clone(plan) };
         let vault = FaultyVault { inner: Arc::clone(&engines.vault), plan: Arc::clone(plan) };
-        let holdings = open::over(Arc::new(ledger), Arc::new(vault), keyring)?;
-        let (config, keys) = (Config::load(&self.home)?, Keys::open(&self.home, &identity)?);
+        let holdings = open::open_over(Arc::new(ledger), Arc::new(vault), keyring)?;
+        let config = Config::load(&self.home)?;
+        let keys = Keys::open(&self.home, &config, &identity, SystemClock.now())?;
         Ok(Node::over(self.home.clone(), config, Arc::new(SystemClock), keys, Arc::new(holdings))?)
     }
 }
@@ -215,9 +216,9 @@ fn exchange(a: &Node, b: &Node, noted: &mut Acknowledged) -> Outcome {
 fn stands(a: &Node, b: &Node) -> Outcome<Acknowledged> {
     let (agreement, digest, _) = feeds::agreements_with(a, b.keys.org).pop().ok_or("an agreement")?;
     let feed = feeds::outgoing(a, b.keys.org, agreement);
-    let records = a.holdings.count(Partition::Own, Table::RecordList, keep::ALL)?;
+    let records = a.holdings.count(Partition::Own, Table::Record, b"")?;
     let log = a.holdings.count(Partition::Own, Table::RecordList, RELEASE_LOG)?;
-    let drafts = entente_node::records::gate::in_state(a, |row| row.review == Review::Draft, None, usize::MAX)?;
+    let drafts = entente_node::records::gate::in_state(a, |row| row.review == Review::Draft)?;
     Ok(Acknowledged {
         records,
         reviewed: records > 0 && drafts.is_empty(),

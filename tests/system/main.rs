@@ -1,9 +1,19 @@
 //! System tests: one binary, because linking the node once is cheaper than linking it for each story.
 
+mod agreements;
+mod bench;
 mod check;
+mod commands;
 mod demo;
 mod durability;
 mod faults;
 mod federation;
+mod forged;
+mod hostile;
+mod kill;
+mod life;
+mod photographs;
 mod real_input;
+mod redaction;
+mod simulation;
 mod tidy;

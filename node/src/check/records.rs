@@ -9,9 +9,9 @@ use crate::{
     node::Node,
     receive::RunInRow,
     records::{
-        gate::{EventRow, GateEvent},
-        keep,
-        stored::{self, BatchRow, LineRow, OwnRow, ReceivedRow, decode},
+        gate::{EventRow, GateEvent, GateRow, RELEASE_LOG},
+        index,
+        stored::{self, BatchRow, OwnRow, ReceivedRow, decode},
     },
     seal::keyring::Partition,
     share::files,
@@ -20,7 +20,7 @@ use crate::{
 use entente_protocol::{
     attachment::Content,
     batch::Batch,
-    id::{AgreementId, BatchId, FeedId, KeyId, OrgId, RecordId},
+    id::{AgreementId, FeedId, KeyId, LineId, OrgId, RecordId},
     identity::Purpose,
     label,
     primitive::PublicKey,
@@ -35,80 +35,72 @@ pub fn listed(node: &Node, org: OrgId, purpose: Purpose, kid: KeyId) -> Option<P
     card.listed(purpose, kid).map(|entry| entry.key.clone())
 }
 
-/// Positions of a batch's records, or why it does not hold.
-type Positions = Result<BTreeMap<RecordId, u32>, String>;
+/// A batch as it was verified: where its records begin, and their positions in its tree; or why it does not hold.
+type Positions = Result<(u64, BTreeMap<RecordId, u32>), String>;
+/// The records that a signed event names, or why it does not hold.
+type Named = Result<Vec<RecordId>, String>;
 
 /// What was verified last: records that arrived together share it.
 #[derive(Default)]
 struct Last {
-    batch: Option<(BatchId, Positions)>,
-    event: Option<(Vec<u8>, Result<Vec<RecordId>, String>)>,
+    batch: Option<(u64, Positions)>,
+    event: Option<(u64, Named)>,
 }
 
-/// Every record of ours, in the order of arrival. `rows` is how many rows of records there are.
-pub fn own(node: &Node, audit: &Audit, report: &mut Report<'_>, rows: u64) -> Result<(), StoreError> {
+/// Every record of ours in the order of arrival, every signed event of the gate, and the release log.
+pub fn own(node: &Node, audit: &Audit, report: &mut Report<'_>) -> Result<(), StoreError> {
     let mut last = Last::default();
-    let list = (Partition::Own, Table::RecordList, keep::ALL);
-    let mut seen = 0u64;
-    each_item(audit, report, list, "own record", &mut |report, n, id| {
+    let records = (Partition::Own, Table::Record, b"".as_slice());
+    each_item(audit, report, records, "own record", &mut |report, place, bytes| {
         report.step(1);
-        seen += 1;
-        match RecordId::from_slice(&id) {
-            Some(id) => one_own(node, audit, report, id, &mut last),
-            None => {
-                report.damaged(format!("own record {n}"), "its place in the list holds no id");
-                Ok(())
-            }
-        }
+        one_own(node, audit, report, (place, &bytes), &mut last)
     })?;
-    unlisted(report, rows, seen);
-    Ok(())
-}
-
-/// A running node adds records meanwhile: more in the list than rows seen before is no finding here.
-fn unlisted(report: &mut Report<'_>, rows: u64, listed: u64) {
-    if rows > listed {
-        report.missing("list", format!("{} records stand in no list of records", rows - listed));
-    }
+    let events = (Partition::Own, Table::Review, b"".as_slice());
+    each_item(audit, report, events, "review or release", &mut |report, n, bytes| {
+        report.step(1);
+        if let Err(why) = event(node, &bytes) {
+            report.damaged(format!("review or release {n}"), why);
+        }
+        Ok(())
+    })?;
+    each_item(audit, report, (Partition::Own, Table::RecordList, RELEASE_LOG), "release", &mut |report, n, id| {
+        let known = RecordId::from_slice(&id).map(|id| audit.find(Partition::Own, index::ID, id.as_bytes(), 1));
+        if known.transpose()?.is_none_or(|places| places.is_empty()) {
+            report.missing(format!("release {n}"), "the record that it names is not found");
+        }
+        Ok(())
+    })
 }
 
 fn one_own(
     node: &Node,
     audit: &Audit,
     report: &mut Report<'_>,
-    id: RecordId,
+    (place, bytes): (u64, &[u8]),
     last: &mut Last,
 ) -> Result<(), StoreError> {
-    let read = audit.get(Partition::Own, Table::Record, id.as_bytes());
-    let Some(found) = report.readable(id, read)? else { return Ok(()) };
-    let Some(bytes) = found else {
-        report.missing(id, "the record's row is gone");
-        return Ok(());
-    };
-    let row = decode::<OwnRow>("record", &bytes);
+    let row = decode::<OwnRow>("record", bytes);
     let Some((row, record)) = row.ok().and_then(|row| row.record().ok().map(|record| (row, record))) else {
-        report.damaged(id, "its fields are not those that it commits to");
+        report.damaged(format!("own record {place}"), "its fields are not those that it commits to");
         return Ok(());
     };
-    if record.id() != id {
-        report.damaged(id, "it is another record than its row's name says");
-    }
+    let id = record.id();
     if last.batch.as_ref().is_none_or(|(known, _)| *known != row.batch) {
         last.batch = Some((row.batch, batch(node, audit, row.batch)?));
     }
     match last.batch.as_ref().map(|(_, positions)| positions) {
-        Some(Ok(positions)) if positions.get(&id) == Some(&row.position) => {}
+        Some(Ok((first, positions))) if positions.get(&id) == Some(&row.position) && *first <= place => {}
         Some(Err(why)) => report.damaged(id, format!("its batch {} does not hold: {why}", row.batch)),
         _ => report.damaged(id, "its batch does not name it at its place"),
     }
-    in_line(audit, report, Partition::Own, id, record.header().line.as_bytes())?;
+    found(audit, report, Partition::Own, (id, place), (record.header().originator, record.header().line))?;
     attached(audit, report, id, &record)?;
     reviews(node, audit, report, id, last)
 }
 
 /// Verifies a batch as a whole: one signature, all its records.
-fn batch(node: &Node, audit: &Audit, id: BatchId) -> Result<Positions, StoreError> {
-    let bytes = match audit.get(Partition::Own, Table::Batch, id.as_bytes()) {
+fn batch(node: &Node, audit: &Audit, number: u64) -> Result<Positions, StoreError> {
+    let bytes = match audit.item(Partition::Own, Table::Batch, b"", number) {
         Ok(Some(bytes)) => bytes,
         Ok(None) => return Ok(Err("its row is gone".to_owned())),
         Err(error @ StoreError::Seal(_)) => return Ok(Err(error.to_string())),
@@ -118,9 +110,6 @@ fn batch(node: &Node, audit: &Audit, id: BatchId) -> Result<Positions, StoreErro
         let row: BatchRow = decode("batch", &bytes).map_err(|e| e.to_string())?;
         let secret: [u8; 32] = row.secret.as_slice().try_into().map_err(|_| "its secret is cut short".to_owned())?;
         let batch = Batch::from_parts(&row.records, &secret, row.head).map_err(|e| e.to_string())?;
-        if batch.id() != id {
-            return Err("it is another batch than its row's name says".to_owned());
-        }
         let positions = batch.positions();
         let mut placed: Vec<(u32, RecordId)> = positions.iter().map(|(id, position)| (*position, *id)).collect();
         placed.sort_unstable();
@@ -129,24 +118,28 @@ fn batch(node: &Node, audit: &Audit, id: BatchId) -> Result<Positions, StoreErro
         let kid = attestation.key().map_err(|e| e.to_string())?;
         let key = listed(node, node.keys.org, Purpose::Records, kid).ok_or("our card lists no such key")?;
         attestation.verify(node.keys.org, &key, &placed).map_err(|e| e.to_string())?;
-        Ok(positions)
+        Ok((row.first, positions))
     };
     Ok(holds())
 }
 
-fn in_line(
+/// A record is found by its id, and in its line.
+fn found(
     audit: &Audit,
     report: &mut Report<'_>,
     partition: Partition,
-    id: RecordId,
-    line: &[u8],
+    (id, place): (RecordId, u64),
+    (originator, line): (OrgId, LineId),
 ) -> Result<(), StoreError> {
-    let read = audit.get(partition, Table::Line, line);
-    match report.readable(id, read)? {
-        Some(Some(bytes)) if decode::<LineRow>("line", &bytes).is_ok_and(|row| row.records.contains(&id)) => {}
-        Some(Some(_)) => report.damaged(id, "its line does not name it"),
-        Some(None) => report.missing(id, "the row of its line is gone"),
-        None => {}
+    let by_id = audit.find(partition, index::ID, id.as_bytes(), 1);
+    match report.readable(id, by_id)? {
+        Some(places) if places != [place] => report.missing(id, "it is not found by its id"),
+        _ => {}
+    }
+    let in_line = audit.find(partition, index::LINE, &index::line(originator, line), usize::MAX);
+    match report.readable(id, in_line)? {
+        Some(places) if !places.contains(&place) => report.missing(id, "it is not found in its line"),
+        _ => {}
     }
     Ok(())
 }
@@ -166,6 +159,7 @@ fn attached(audit: &Audit, report: &mut Report<'_>, id: RecordId, record: &Recor
     Ok(())
 }
 
+/// The events that a record's state is built on name the record.
 fn reviews(
     node: &Node,
     audit: &Audit,
@@ -173,21 +167,29 @@ fn reviews(
     id: RecordId,
     last: &mut Last,
 ) -> Result<(), StoreError> {
-    let what = format!("review of {id}");
-    each_item(audit, report, (Partition::Own, Table::Review, id.as_bytes()), &what, &mut |report, n, bytes| {
-        if last.event.as_ref().is_none_or(|(known, _)| *known != bytes) {
-            last.event = Some((bytes.clone(), event(node, &bytes)));
+    let read = audit.get(Partition::Own, Table::Gate, id.as_bytes());
+    let Some(Some(bytes)) = report.readable(id, read)? else { return Ok(()) };
+    let Ok(row) = decode::<GateRow>("gate", &bytes) else {
+        report.damaged(id, "where it stands at the release gate does not read as written");
+        return Ok(());
+    };
+    for place in row.events {
+        if last.event.as_ref().is_none_or(|(known, _)| *known != place) {
+            let read = audit.item(Partition::Own, Table::Review, b"", place);
+            let bytes = report.readable(format!("review or release {place}"), read)?.flatten();
+            let named = bytes.map_or_else(|| Err("its row is gone".to_owned()), |bytes| event(node, &bytes));
+            last.event = Some((place, named));
         }
-        match last.event.as_ref().map(|(_, records)| records) {
+        match last.event.as_ref().map(|(_, named)| named) {
             Some(Ok(records)) if records.contains(&id) => {}
-            Some(Err(why)) => report.damaged(format!("{what} {n}"), why),
-            _ => report.damaged(format!("{what} {n}"), "what was signed does not name the record"),
+            Some(Err(why)) => report.damaged(id, format!("its review or release {place} does not hold: {why}")),
+            _ => report.damaged(id, format!("review or release {place} does not name it")),
         }
-        Ok(())
-    })
+    }
+    Ok(())
 }
 
-fn event(node: &Node, bytes: &[u8]) -> Result<Vec<RecordId>, String> {
+fn event(node: &Node, bytes: &[u8]) -> Named {
     let row: EventRow = decode("gate event", bytes).map_err(|e| e.to_string())?;
     let context = if row.review.is_some() { label::SIGN_REVIEW } else { label::SIGN_RELEASE_EVENT };
     let key = listed(node, node.keys.org, Purpose::Users, row.user).ok_or("our card lists no such user")?;
@@ -204,24 +206,15 @@ struct LastRun {
 }
 
 /// Every received record, by agreement, in the order of arrival.
-pub fn received(node: &Node, audit: &Audit, report: &mut Report<'_>, rows: u64) -> Result<(), StoreError> {
+pub fn received(node: &Node, audit: &Audit, report: &mut Report<'_>) -> Result<(), StoreError> {
     let mut last = None;
-    let mut seen = 0u64;
     for agreement in node.partitions() {
-        let list = (Partition::Agreement(agreement), Table::RecordList, keep::ALL);
-        each_item(audit, report, list, "received record", &mut |report, n, id| {
+        let list = (Partition::Agreement(agreement), Table::Received, b"".as_slice());
+        each_item(audit, report, list, "received record", &mut |report, place, bytes| {
             report.step(1);
-            seen += 1;
-            match RecordId::from_slice(&id) {
-                Some(id) => one_received(node, audit, report, (agreement, id), &mut last),
-                None => {
-                    report.damaged(format!("received record {n}"), "its place in the list holds no id");
-                    Ok(())
-                }
-            }
+            one_received(node, audit, report, agreement, (place, &bytes), &mut last)
         })?;
     }
-    unlisted(report, rows, seen);
     Ok(())
 }
 
@@ -229,24 +222,17 @@ fn one_received(
     node: &Node,
     audit: &Audit,
     report: &mut Report<'_>,
-    (agreement, id): (AgreementId, RecordId),
+    agreement: AgreementId,
+    (at, bytes): (u64, &[u8]),
     last: &mut Option<LastRun>,
 ) -> Result<(), StoreError> {
     let partition = Partition::Agreement(agreement);
-    let read = audit.get(partition, Table::Received, id.as_bytes());
-    let Some(found) = report.readable(id, read)? else { return Ok(()) };
-    let Some(bytes) = found else {
-        report.missing(id, "the record's row is gone; its sender can send it again under a new feed");
-        return Ok(());
-    };
-    let row = decode::<ReceivedRow>("received record", &bytes);
+    let row = decode::<ReceivedRow>("received record", bytes);
     let Some((row, verified)) = row.ok().and_then(|row| row.verified().ok().map(|verified| (row, verified))) else {
-        report.damaged(id, "its fields are not those that it commits to");
+        report.damaged(format!("received record {at}"), "its fields are not those that it commits to");
         return Ok(());
     };
-    if verified.id() != id {
-        report.damaged(id, "it is another record than its row's name says");
-    }
+    let id = verified.id();
     let place = (row.feed, row.run);
     let known = match last.take() {
         Some(known) if known.place == place => known,
@@ -259,11 +245,10 @@ fn one_received(
     };
     let known = last.insert(known);
     let originator = verified.header().originator;
-    match attested(node, known, id, originator) {
-        Ok(()) => {}
-        Err(why) => report.damaged(id, why),
+    if let Err(why) = attested(node, known, id, originator) {
+        report.damaged(id, why);
     }
-    in_line(audit, report, partition, id, verified.header().line.as_bytes())
+    found(audit, report, partition, (id, at), (originator, verified.header().line))
 }
 
 fn attested(node: &Node, last: &mut LastRun, id: RecordId, originator: OrgId) -> Result<(), String> {

@@ -40,6 +40,7 @@ pub fn init(reach: &Reach, args: cli::Init) -> Result<Done, Failure> {
         advertise: args.advertise,
         engine: args.engine,
         release_gate: "reviewed".to_owned(),
+        red_lines: None,
         identity_file,
     };
     if config.engine == "sled" {

@@ -6,6 +6,7 @@
 
 mod agreement;
 mod check;
+mod clock;
 mod explain;
 mod gate;
 mod identity;
@@ -17,6 +18,8 @@ mod partner;
 mod plain;
 mod reach;
 mod record;
+mod recover;
+mod redline;
 mod serve;
 mod show;
 mod status;
@@ -88,6 +91,9 @@ fn dispatch(cli: Cli) -> Result<Done, Failure> {
         Command::Identity(command) => identity::identity(&reach, command),
         Command::Partner(command) => partner::partner(&reach, command),
         Command::Agreement(command) => agreement::agreement(&reach, command),
+        Command::Redline(command) => redline::redline(&reach, command),
+        Command::Clock(command) => clock::clock(&reach, command),
+        Command::Recover(args) => recover::recover(&reach, args),
         Command::Import(args) => import::import(&reach, args),
         Command::Review(args) => gate::review(&reach, args),
         Command::Release(args) => gate::release(&reach, args),

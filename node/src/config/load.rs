@@ -2,6 +2,7 @@
 
 use super::{Home, RawConfig};
 use crate::store::open::{Backend, ENGINES};
+use entente_protocol::identity::Address;
 use std::{fs, io, net::SocketAddr, path::PathBuf};
 
 /// Least review state for release.
@@ -28,6 +29,8 @@ pub struct Config {
     pub engine: Backend,
     /// Release gate.
     pub gate: Gate,
+    /// File or folder of red lines, from the home.
+    pub red_lines: Option<PathBuf>,
     /// Identity file that unlocks the home.
     pub identity_file: Option<PathBuf>,
 }
@@ -97,6 +100,12 @@ impl Config {
             }
             None => return refuse("engine", &format!("one of `{}`", ENGINES.join("`, `"))),
         };
+        if let Some(wrong) = raw.advertise.iter().find(|text| text.parse::<Address>().is_err()) {
+            return refuse(
+                "advertise",
+                &format!("`{wrong}` is no address: give host:port, such as node.field.example:4433"),
+            );
+        }
         let gate = match raw.release_gate.as_str() {
             "reviewed" => Gate::Reviewed,
             "verified" => Gate::Verified,
@@ -109,6 +118,7 @@ impl Config {
             advertise: raw.advertise,
             engine,
             gate,
+            red_lines: raw.red_lines.map(PathBuf::from),
             identity_file: raw.identity_file.map(PathBuf::from),
         })
     }
@@ -132,6 +142,7 @@ mod tests {
         check(&good.replace("127.0.0.1:0", "here"), "`listen`");
         check(&good.replace("\"car\"", "\"Car One\""), "`handle`");
         check(&format!("{good}release-gate = \"none\""), "`release-gate`");
+        check(&format!("{good}advertise = [\"here\"]"), "`advertise`");
         check(&format!("{good}engine = \"other\""), "`engine`");
         if !cfg!(feature = "sled") {
             check(&format!("{good}engine = \"sled\""), "this build lacks `sled`");

@@ -6,7 +6,7 @@
 
 use super::{
     attach::{Attachments, PhotoRef},
-    import::{ImportError, ImportReport, ImportedRow, Step},
+    import::{ImportError, ImportReport, Imported, Step},
     photo::{self, Media, derive, exif},
 };
 use crate::{
@@ -144,7 +144,7 @@ fn one(
     let key = |role: &str| sha256(&[b"attachment", &owner.key, name.as_bytes(), role.as_bytes()]);
     file.rewind().map_err(CarryError::Read)?;
     let original = store(node, &mut file)?;
-    if step.known(node, &key("original"))?.is_some_and(|k| k.digest == *original.sha256.as_bytes()) {
+    if step.known(node, &key("original"))?.is_some_and(|k| k.digest == original.sha256) {
         report.unchanged += 1;
         files::discard(node, Partition::Own, &original).map_err(ImportError::from)?;
         return Ok(());
@@ -223,15 +223,13 @@ impl Base<'_> {
             .draft(line, role, media, &file, name, from, known)
             .map_err(|fault| KeepError::Draft { which: format!("{} file {}", self.owner.number, self.place), fault })?;
         let record = keep::commit(draft)?;
-        let imported = ImportedRow { line, digest: *file.sha256.as_bytes(), record: record.id() };
         report.files += 1;
         if known.is_some() {
             report.amended += 1;
         } else {
             report.added += 1;
         }
-        step.imported.insert(key, imported);
-        step.records.push(record);
+        step.add(self.node, key, file.sha256, record, known.is_some())?;
         step.files.push(file);
         Ok(line)
     }
@@ -245,7 +243,7 @@ impl Base<'_> {
         file: &FileRow,
         name: &str,
         from: Option<LineId>,
-        known: Option<ImportedRow>,
+        known: Option<Imported>,
     ) -> Result<Draft, DraftError> {
         let ours = |line| Reference { originator: self.node.keys.org, line }.to_value();
         let mut draft = Draft::new(Kind::Attachment, self.node.keys.org, line, self.owner.floor.clone());

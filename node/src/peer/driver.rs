@@ -95,8 +95,8 @@ pub trait Exchange: Send + Sync + 'static {
     /// # Errors
     /// The code that the partner is told; what was never released and what does not exist look alike.
     fn fetch(&self, peer: OrgId, request: Request) -> Result<FetchReply, RefusedCode>;
-    /// The session is over; called once for each that was opened.
-    fn closed(&self, peer: OrgId, ended: &Ended);
+    /// The session is over; called once for each that was opened. Another one with the same partner may have begun.
+    fn closed(&self, peer: OrgId, session: &Session, ended: &Ended);
 }
 
 /// How a session ended.
@@ -337,7 +337,7 @@ impl Core {
                 Input::Look => drop(session.handle_timeout(self.clock.now())),
             }
         };
-        self.exchange.closed(self.peer, &ended);
+        self.exchange.closed(self.peer, &session, &ended);
         ended
     }
 

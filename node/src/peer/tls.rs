@@ -78,6 +78,9 @@ pub enum Refusal {
     /// A key of the chain is revoked.
     #[error("partner `{0}` uses a key that its card revokes")]
     Revoked(OrgId),
+    /// The node key is on no card of the partner that we know.
+    #[error("partner `{0}` uses a node key that its newest card does not list: ask it for its card")]
+    Unlisted(OrgId),
     /// No valid path to the root that we pinned.
     #[error("the chain of `{org}` does not end in its pinned root: {cause}")]
     Path {
@@ -244,6 +247,9 @@ pub(super) fn partner(
         return Err(Refusal::Revoked(org));
     }
     path(certificates, &partner.root, now, usage).map_err(|cause| Refusal::Path { org, cause })?;
+    if !partner.lists(&claimed.keys, now) {
+        return Err(Refusal::Unlisted(org));
+    }
     Ok(claimed)
 }
 

@@ -7,7 +7,7 @@
 use super::{
     BlobName, Position, SCAN_ROWS_MAX, StoreError, chain,
     holdings::{BlobReader, Holdings, open_item},
-    layout::{self, Table},
+    layout::{self, PLACE_BYTES, Table},
 };
 use crate::seal::{
     keyring::{Partition, PartitionKeys},
@@ -27,6 +27,8 @@ pub struct Report {
     pub rows: u64,
     /// Rows that opened under the keys of some partition.
     pub opened: u64,
+    /// Index rows: they lead to places and hold nothing to open.
+    pub tokens: u64,
     /// Rows that no key opens: damaged, or of a partition whose keys were destroyed.
     pub unopened: u64,
     /// Blobs in the vault.
@@ -37,8 +39,10 @@ pub struct Report {
 pub struct Seen<'a> {
     /// Its key.
     pub row: &'a [u8],
-    /// The partition that opens it, and its content; none where no key does.
+    /// The partition that opens it, and its content; none where no key does, and for index rows.
     pub opened: Option<(Partition, Vec<u8>)>,
+    /// Whether it is an index row: it leads to a place, and whoever follows it sees whether it holds.
+    pub token: bool,
 }
 
 impl Holdings {
@@ -50,6 +54,7 @@ impl Holdings {
             report.rows += 1;
             match seen.opened {
                 Some(_) => report.opened += 1,
+                None if seen.token => report.tokens += 1,
                 None => report.unopened += 1,
             }
             Ok(())
@@ -107,8 +112,9 @@ impl Audit {
             let Some((last, _)) = rows.last() else { return Ok(()) };
             after = Some(last.clone());
             for (row, sealed) in rows {
-                let opened = open_under_any(&mut keys, &row, &sealed);
-                visit(Seen { row: &row, opened })?;
+                let token = row.first() == Some(&(Table::Index as u8)) && sealed.len() == PLACE_BYTES;
+                let opened = if token { None } else { open_under_any(&mut keys, &row, &sealed) };
+                visit(Seen { row: &row, opened, token })?;
             }
         }
     }
@@ -143,6 +149,10 @@ impl Audit {
         n: u64,
     ) -> Result<Option<Vec<u8>>, StoreError> {
         self.0.item(partition, table, scope, n)
+    }
+    /// As [`Holdings::find`].
+    pub fn find(&self, partition: Partition, field: &str, value: &[u8], limit: usize) -> Result<Vec<u64>, StoreError> {
+        self.0.find(partition, field, value, None, limit)
     }
     /// As [`Holdings::count`].
     pub fn count(&self, partition: Partition, table: Table, scope: &[u8]) -> Result<u64, StoreError> {

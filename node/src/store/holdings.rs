@@ -9,7 +9,7 @@ use super::{
     BlobName, Ledger, Position, ReadSeek, StoreError, Vault, VaultWriter,
     failure::{Failure, Tell},
     io_error,
-    layout::{self, Table},
+    layout::{self, Table, Token},
     open::FolderLock,
     txn::{Txn, Writer},
 };
@@ -154,7 +154,8 @@ impl Holdings {
         let keys = self.keys(partition)?;
         self.counter(&keys, &layout::counter(&keys, table, scope))
     }
-    /// What `index` stored for a value of a field: occurrences after the `after`-th (counted from 0), at most `limit`.
+    /// Places that `index` remembered for a value of a field: occurrences after the `after`-th (counted from
+    /// 0), at most `limit`.
     pub fn find(
         &self,
         partition: Partition,
@@ -162,17 +163,30 @@ impl Holdings {
         value: &[u8],
         after: Option<u64>,
         limit: usize,
-    ) -> Result<Vec<Vec<u8>>, StoreError> {
+    ) -> Result<Vec<u64>, StoreError> {
         let keys = self.keys(partition)?;
         let first = after.map_or(0, |n| n.saturating_add(1));
         let mut found = Vec::new();
         for n in (first..).take(limit.min(super::SCAN_ROWS_MAX)) {
-            match self.read(&keys, &layout::token(&keys, field, value, n))? {
-                Some(payload) => found.push(payload),
+            match self.place_of(&keys, &Token::new(&keys, field, value, n))? {
+                Some(place) => found.push(place),
                 None => break,
             }
         }
         Ok(found)
+    }
+    /// The place that was remembered first for a value of a field.
+    pub fn first(&self, partition: Partition, field: &str, value: &[u8]) -> Result<Option<u64>, StoreError> {
+        let keys = self.keys(partition)?;
+        self.place_of(&keys, &Token::new(&keys, field, value, 0))
+    }
+    /// The place that was remembered last for a value of a field.
+    pub fn newest(&self, partition: Partition, field: &str, value: &[u8]) -> Result<Option<u64>, StoreError> {
+        let keys = self.keys(partition)?;
+        match self.occurrences(&keys, field, value)?.checked_sub(1) {
+            Some(last) => self.place_of(&keys, &Token::new(&keys, field, value, last)),
+            None => Ok(None),
+        }
     }
     /// Events of the journal with their numbers, strictly after `after`.
     pub fn journal(&self, after: Option<u64>, limit: usize) -> Result<Vec<(u64, JournalEvent)>, StoreError> {
@@ -236,6 +250,36 @@ impl Holdings {
     pub(super) fn ask<T>(&self, question: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
         self.failure.healthy()?;
         self.failure.watch(question())
+    }
+    /// The place that an index token leads to.
+    pub(super) fn place_of(&self, keys: &PartitionKeys, token: &Token) -> Result<Option<u64>, StoreError> {
+        self.ask(|| {
+            let Some(hidden) = self.ledger.get(&token.row)? else { return Ok(None) };
+            let damaged = || value::SealError::Damaged { row: hex::encode(&token.row) };
+            Ok(Some(token.show(keys, &hidden).ok_or_else(damaged)?))
+        })
+    }
+    /// How often a value of a field has occurred: doubling, then halving, so that a value of a million
+    /// occurrences costs forty looks. Occurrences are never removed, so there is no gap to fall into.
+    pub(super) fn occurrences(&self, keys: &PartitionKeys, field: &str, value: &[u8]) -> Result<u64, StoreError> {
+        let taken = |n: u64| self.ask(|| Ok(self.ledger.get(&Token::new(keys, field, value, n).row)?.is_some()));
+        if !taken(0)? {
+            return Ok(0);
+        }
+        let (mut low, mut high) = (0u64, 1u64);
+        while taken(high)? {
+            low = high;
+            high = high.saturating_mul(2);
+        }
+        // INVARIANT: `low` is taken, `high` is not; their distance shrinks each time.
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            match taken(middle)? {
+                true => low = middle,
+                false => high = middle,
+            }
+        }
+        Ok(high)
     }
     pub(super) fn counter(&self, keys: &PartitionKeys, row: &[u8]) -> Result<u64, StoreError> {
         match self.read(keys, row)? {

@@ -78,6 +78,8 @@ const ENGINE: &str = "engine";
 const BLOBS: &str = "blobs";
 /// Key of the store's id in [`Table::Meta`].
 const STORE_ID: &[u8] = b"store id";
+/// Stands for the id until it was read.
+const UNNAMED: StoreId = StoreId::from_bytes([0; 16]);
 
 /// The folder is ours until this is dropped.
 pub struct FolderLock(#[expect(dead_code, reason = "the lock lasts as long as the file is open")] File);
@@ -159,28 +161,34 @@ pub fn open(folder: &Path, backend: Backend, keyring: Arc<Keyring>) -> Result<Ho
         _ => return Err(StoreError::OtherEngine { made: made.to_owned(), asked: backend.name() }),
     }
     let (ledger, vault) = engines(folder, backend)?;
-    named(Holdings::over(ledger, vault, keyring, StoreId::from_bytes([0; 16]), Some(lock)), folder)
-}
-
-/// A store over engines that are open already and hold one: how tests put something between.
-pub fn over(ledger: Arc<dyn Ledger>, vault: Arc<dyn Vault>, keyring: Arc<Keyring>) -> Result<Holdings, StoreError> {
-    named(Holdings::over(ledger, vault, keyring, StoreId::from_bytes([0; 16]), None), Path::new(""))
-}
-
-/// The id is a row of the store, read with a handle that does not know it yet.
-fn named(mut holdings: Holdings, folder: &Path) -> Result<Holdings, StoreError> {
-    let id = holdings.get(Partition::Node, Table::Meta, STORE_ID)?;
-    let id = id.as_deref().and_then(StoreId::from_slice);
-    holdings.name(id.ok_or_else(|| StoreError::Missing(folder.join(LEDGER)))?);
-    Ok(holdings)
+    named(Holdings::over(ledger, vault, keyring, UNNAMED, Some(lock)), &folder.join(LEDGER))
 }
 
 /// A store in memory, for simulated nodes.
 pub fn in_memory(keyring: Arc<Keyring>) -> Result<Holdings, StoreError> {
+    let ledger = Arc::new(MemoryLedger::new(layout::immutable));
+    create_over(ledger, Arc::new(MemoryVault::default()), keyring, draw_id()?)
+}
+
+/// A new store over engines of the caller's, which are empty and his alone: for simulated disks.
+pub fn create_over(
+    ledger: Arc<dyn Ledger>,
+    vault: Arc<dyn Vault>,
+    keyring: Arc<Keyring>,
+    id: StoreId,
+) -> Result<Holdings, StoreError> {
     keyring.ensure_partition(Partition::Node)?;
     keyring.ensure_partition(Partition::Own)?;
-    let ledger = Arc::new(MemoryLedger::new(layout::immutable));
-    first_row(Holdings::over(ledger, Arc::new(MemoryVault::default()), keyring, draw_id()?, None))
+    first_row(Holdings::over(ledger, vault, keyring, id, None))
+}
+
+/// A store that was made with [`create_over`], over the same engines and keyring.
+pub fn open_over(
+    ledger: Arc<dyn Ledger>,
+    vault: Arc<dyn Vault>,
+    keyring: Arc<Keyring>,
+) -> Result<Holdings, StoreError> {
+    named(Holdings::over(ledger, vault, keyring, UNNAMED, None), Path::new(LEDGER))
 }
 
 /// Where the parts of a store stand, for backups.
@@ -213,6 +221,14 @@ fn engines(folder: &Path, backend: Backend) -> Result<Engines, StoreError> {
 
 fn draw_id() -> Result<StoreId, StoreError> {
     Ok(StoreId::from_bytes(secret::random()?))
+}
+
+/// The id is a row of the store, read with a handle that does not know it yet.
+fn named(mut holdings: Holdings, ledger: &Path) -> Result<Holdings, StoreError> {
+    let id = holdings.get(Partition::Node, Table::Meta, STORE_ID)?;
+    let id = id.as_deref().and_then(StoreId::from_slice);
+    holdings.name(id.ok_or_else(|| StoreError::Missing(ledger.to_owned()))?);
+    Ok(holdings)
 }
 
 fn first_row(holdings: Holdings) -> Result<Holdings, StoreError> {

@@ -194,7 +194,7 @@ pub fn verify(holdings: &Holdings, acknowledged: &[Option<u64>]) -> Outcome {
     }
     journal(holdings, acknowledged.len(), events)?;
     let report = holdings.check()?;
-    if report.unopened > 0 || report.opened != report.rows {
+    if report.unopened > 0 || report.opened + report.tokens != report.rows {
         return Err(format!("{} rows do not open", report.unopened).into());
     }
     Ok(())
@@ -210,9 +210,11 @@ fn whole(holdings: &Holdings, lane: u64, n: u64, newest: bool) -> Outcome {
     same("row", holdings.get(OWN, Table::Record, &key)?, &content(lane, n))?;
     same("place in the list", holdings.item(OWN, Table::RecordList, &lane.to_be_bytes(), n)?, &key)?;
     let found = holdings.find(OWN, "lane", &lane.to_be_bytes(), n.checked_sub(1), 1)?;
-    same("index row", found.into_iter().next(), &key)?;
+    if found != [n] {
+        return Err(format!("its index row leads to {found:?}").into());
+    }
     // Written with the item and removed with the next one.
-    let passing = holdings.get(OWN, Table::Line, &key)?;
+    let passing = holdings.get(OWN, Table::Agreement, &key)?;
     if passing.is_some() != newest {
         return Err(format!("its passing row is there: {}, newest: {newest}", passing.is_some()).into());
     }

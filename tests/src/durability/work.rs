@@ -56,12 +56,12 @@ fn item(holdings: &Holdings, lane: u64, n: u64, honest: bool) -> Outcome {
     let mut txn = holdings.begin();
     txn.put_new(OWN, Table::Record, &key, &content(lane, n))?;
     txn.push(OWN, Table::RecordList, &scope, &key)?;
-    txn.index(OWN, "lane", &scope, &key)?;
+    txn.index(OWN, "lane", &scope, n)?;
     txn.journal(&key)?;
     txn.put(OWN, Table::Cursor, &scope, &n.to_be_bytes())?;
-    txn.put(OWN, Table::Line, &key, b"passing")?;
+    txn.put(OWN, Table::Agreement, &key, b"passing")?;
     if let Some(before) = n.checked_sub(1) {
-        txn.delete(OWN, Table::Line, &super::key(lane, before))?;
+        txn.delete(OWN, Table::Agreement, &super::key(lane, before))?;
     }
     let position = txn.submit()?;
     if honest {
