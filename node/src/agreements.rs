@@ -16,7 +16,7 @@ use crate::{
     node::Node,
     partners::Book,
     records::stored::{RowDamage, decode},
-    seal::keyring::{KeyringError, Partition},
+    seal::keyring::Partition,
     secret::RandomError,
     store::{StoreError, holdings::Holdings, layout::Table},
 };
@@ -146,9 +146,6 @@ pub enum AgreementError {
     /// No randomness.
     #[error(transparent)]
     Random(#[from] RandomError),
-    /// The keyring.
-    #[error(transparent)]
-    Keyring(#[from] KeyringError),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -160,7 +157,7 @@ pub enum AgreementError {
 impl AgreementError {
     /// Whether the store is at fault, and nobody outside.
     pub const fn is_store(&self) -> bool {
-        matches!(self, Self::Keyring(_) | Self::Store(_) | Self::Damage(_))
+        matches!(self, Self::Store(_) | Self::Damage(_))
     }
 }
 

@@ -149,6 +149,11 @@ pub enum Call {
     },
     /// Partners, feeds, lag, errors, sizes.
     Status,
+    /// Whether everything that is stored is still what was written.
+    Check {
+        /// Whether to remove files that no record speaks of; only while the node does not run.
+        sweep: bool,
+    },
     /// One round with one partner or all; only while the node runs.
     Sync {
         /// Handle or id; all where absent.
@@ -191,6 +196,7 @@ impl Call {
             Self::Explain { .. } => "explain",
             Self::ExplainAll { .. } => "explain-all",
             Self::Status => "status",
+            Self::Check { .. } => "check",
             Self::Sync { .. } => "sync",
             Self::Stop => "stop",
         }
@@ -293,8 +299,16 @@ fn select(node: &Node, selection: &Selection) -> Result<Vec<RecordId>, Fault> {
     }
 }
 
-/// Carries out a call.
+/// Carries out a call. Where the store failed on the way, nothing is reported as done, whatever became of the error.
 pub fn answer(node: &Node, call: &Call, progress: OnProgress<'_>) -> Result<Json, Fault> {
+    let answer = carry_out(node, call, progress);
+    match node.holdings.failed() {
+        Some(cause) => Err(Fault::store(format!("the store failed, and nothing more is done with it: {cause}"))),
+        None => answer,
+    }
+}
+
+fn carry_out(node: &Node, call: &Call, progress: OnProgress<'_>) -> Result<Json, Fault> {
     match call {
         Call::Identity => Ok(node.identity_view()),
         Call::Card => Ok(json!({ "card": node.keys.card.to_armour(), "words": node.keys.card.words().to_string() })),
@@ -359,6 +373,7 @@ pub fn answer(node: &Node, call: &Call, progress: OnProgress<'_>) -> Result<Json
         Call::Explain { record, partner } => explain::explain(node, record, partner),
         Call::ExplainAll { partner } => explain::summary(node, partner),
         Call::Status => crate::status::status(node),
+        Call::Check { sweep } => crate::check::check(node, *sweep, progress),
         Call::Sync { .. } | Call::Stop => {
             Err(Fault::input("not-running", "the node does not run: start it with `entente run`"))
         }

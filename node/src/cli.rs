@@ -24,6 +24,7 @@ The life of a record:
                 status        partners, feeds, what waits
                 clock         what is known about the time, where nothing is decided for it
                 recover       another passphrase, when it or the keyring is lost
+  keep          check         is everything that is stored still what was written
   find, prove   search        own and received records
                 record        show, verify, write out a file
 
@@ -150,6 +151,13 @@ pub enum Command {
     /// Where the node stands: partners, feeds, what waits, sizes
     #[command(after_help = "Example:\n  entente status")]
     Status,
+    /// Whether everything that is stored is still what was written
+    #[command(
+        after_help = "Reads everything: the order of all appends, every row, every record's proof, every feed, the \
+        journal, every file. Names what is missing or damaged, and what to do. Exit code 5 if anything is.\n\n\
+        Example:\n  entente check\n  entente check --sweep"
+    )]
+    Check(Check),
     /// Ask the running node to stop
     #[command(after_help = "Example:\n  entente stop")]
     Stop,
@@ -183,6 +191,9 @@ pub struct Init {
     /// Where partners reach this node, such as node.field.example:4433; the listening address if absent
     #[arg(long, value_name = "ADDR")]
     pub advertise: Vec<String>,
+    /// Storage engine, for good; `sled` needs a build that has it, and OPERATING.md says why not to take it
+    #[arg(long, value_name = "E", default_value = "fjall", value_parser = crate::store::open::ENGINES)]
+    pub engine: String,
 }
 
 /// `identity`.
@@ -470,6 +481,14 @@ pub struct Explain {
 pub struct Sync {
     /// Handle, id or its beginning; all partners if absent
     pub partner: Option<String>,
+}
+
+/// `check`.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Remove files that no record speaks of; only while the node does not run
+    #[arg(long)]
+    pub sweep: bool,
 }
 
 /// `demo`.

@@ -3,13 +3,15 @@
 //! Code map, in reading order: [`config`] (a home and its settings), [`init`] (making one), [`node`]
 //! (an open node), [`call`] (what commands ask of it), [`ingest`] (files in), [`records`] (kept, gated,
 //! found, shown), [`partners`] and [`agreements`], [`redlines`], [`share`] (the only way out), [`receive`], [`peer`]
-//! (TLS and QUIC), [`run`] (serving), [`recover`] (a lost secret), [`control`] (the socket), [`commands`] (the command line),
-//! [`demo`]. Below all of them: [`store`] (ledger and vault), [`seal`], [`secret`].
+//! (TLS and QUIC), [`run`] (serving), [`recover`] (a lost secret), [`control`] (the socket), [`check`] (is it still
+//! what was written), [`commands`] (the command line), [`demo`]. Below all of them: [`store`] (ledger and vault),
+//! [`seal`], [`secret`].
 //!
 //! What is absent: tokio outside `peer`, `control` and `run`; plaintext below `seal`; a way out beside `share`.
 
 pub mod agreements;
 pub mod call;
+pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod commands;

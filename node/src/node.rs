@@ -15,13 +15,7 @@ use crate::{
     redlines,
     seal::keyring::{Keyring, Partition},
     secret::{recovery, unlock::Unlock},
-    store::{
-        StoreError,
-        holdings::Holdings,
-        layout::Table,
-        open::{self, Backend},
-        txn::Txn,
-    },
+    store::{StoreError, holdings::Holdings, layout::Table, open, txn::Txn},
 };
 use entente_policy::{Interval, PartnerState as InPolicy, PolicySet, RedLine};
 use entente_protocol::{
@@ -119,7 +113,7 @@ impl Node {
         let keys = Keys::open(&home, &config, &identity, clock.now()).map_err(|e| Fault::setup("identity", e))?;
         let recipient = recovery::recipient(&home.keys()).map_err(|e| Fault::setup("recovery", e))?;
         let keyring = Keyring::open(&home.keys(), &identity, &recipient).map_err(|e| Fault::setup("keyring", e))?;
-        let holdings = open::open(&home.store(), Backend::Fjall, Arc::new(keyring))?;
+        let holdings = open::open(&home.store(), config.engine, Arc::new(keyring))?;
         Self::over(home, config, clock, keys, Arc::new(holdings))
     }
 

@@ -26,7 +26,7 @@ use crate::{
         recovery,
         unlock::{NODE_KEY_FILE, Unlock},
     },
-    store::open::{self, Backend},
+    store::open,
 };
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde_json::{Value as Json, json};
@@ -158,7 +158,8 @@ fn stage(staging: &Path, keys: &Path, opened: &[Opened], how: &Recover<'_>) -> R
 /// event of one that a crash cut short.
 fn journal(home: &Home, staging: &Path, node: &Identity, how: &Recover<'_>, clock: &dyn Clock) -> Result<(), Fault> {
     let keyring = Keyring::open(staging, node, &how.recovery.recipient()).map_err(|e| setup(&e))?;
-    let holdings = open::open(&home.store(), Backend::Fjall, Arc::new(keyring))?;
+    let engine = Config::load(home).map_err(|e| Fault::setup("config", e))?.engine;
+    let holdings = open::open(&home.store(), engine, Arc::new(keyring))?;
     let about = vec![("identity".to_owned(), node.recipient().to_string().chars().take(24).collect())];
     let event = Event { at: clock.now(), what: "recover".to_owned(), about };
     let mut txn = holdings.begin();

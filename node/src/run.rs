@@ -457,13 +457,20 @@ async fn serve<F: Future<Output = R> + Send, R>(
         }
         files_due.notify_one();
     }));
+    // Whatever a caller makes of the error: a node whose store failed says nothing more to anyone.
+    let failing = Arc::downgrade(&peers);
+    node.holdings.on_failure(Box::new(move |cause| {
+        if let Some(peers) = failing.upgrade() {
+            peers.fail(cause);
+        }
+    }));
     tracing::info!(address = %address, organisation = %node.keys.org, "serving");
     let mut tasks = JoinSet::new();
     tasks.spawn(accept::accept(Arc::clone(&peers)));
     tasks.spawn(dial::dial(Arc::clone(&peers), jitter()));
     tasks.spawn(upkeep(Arc::clone(&running)));
     tasks.spawn(bring_files(Arc::clone(&node), Arc::clone(&peers), files));
-    let control = tokio::spawn(server::serve(listener, Arc::clone(&node), Arc::clone(&running)));
+    let control = tokio::spawn(server::serve(listener, Arc::clone(&node), Arc::clone(&running), stop.clone()));
     let mut stopped = stop.clone();
     let result = {
         let ended = until(Arc::new(RunningNode(Arc::clone(&running))));
@@ -475,7 +482,8 @@ async fn serve<F: Future<Output = R> + Send, R>(
     };
     running.stopper.stop();
     while tasks.join_next().await.is_some() {}
-    control.abort();
+    // It ends by itself, within a bounded time.
+    drop(control.await);
     peers.endpoint.close(CloseCode::SHUTDOWN);
     let _ = fs::remove_file(node.home.path().join(Home::SOCKET));
     if let Some(cause) = peers.fatal() {

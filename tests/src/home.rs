@@ -165,6 +165,23 @@ impl Home {
         self.running.as_ref().map(Child::id)
     }
 
+    /// Waits until the node has ended by itself; its exit code.
+    ///
+    /// # Errors
+    /// If it does not run, or still runs after a minute.
+    pub fn ended(&mut self) -> Result<Option<i32>, Box<dyn std::error::Error>> {
+        let mut child = self.running.take().ok_or("the node does not run")?;
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(60) {
+            if let Some(status) = child.try_wait()? {
+                return Ok(status.code());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self.running = Some(child);
+        Err("the node goes on".into())
+    }
+
     /// Kills the node as a power switch would end it: no signal that it could handle.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.running.take() {

@@ -4,6 +4,7 @@
 //! wire what a story wants; [`search`] looks for what must not be there. Nothing here stands in for a part: tests
 //! drive the real program over real sockets and real files.
 
+pub mod durability;
 mod home;
 pub mod search;
 pub mod sim;

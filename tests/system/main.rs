@@ -2,8 +2,11 @@
 
 mod agreements;
 mod bench;
+mod check;
 mod commands;
 mod demo;
+mod durability;
+mod faults;
 mod federation;
 mod forged;
 mod hostile;

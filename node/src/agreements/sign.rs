@@ -110,7 +110,7 @@ fn take(node: &Node, mut signed: SignedAgreement, approve: bool) -> Result<Signe
     let bytes = ByteBuf::from(signed.to_bytes()?);
     if complete.is_some() {
         // The partition's keys stand before any row speaks of it.
-        node.holdings.keyring().ensure_partition(Partition::Agreement(agreement.id))?;
+        node.holdings.ensure_partition(Partition::Agreement(agreement.id))?;
         (row.current, row.proposal, row.approved) = (Some(bytes.clone()), None, None);
     } else {
         row.proposal = Some(bytes.clone());

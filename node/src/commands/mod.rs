@@ -5,6 +5,7 @@
 //! policy itself; `init`, `run`, `sync` and `demo` call the function of that name.
 
 mod agreement;
+mod check;
 mod clock;
 mod explain;
 mod gate;
@@ -106,6 +107,7 @@ fn dispatch(cli: Cli) -> Result<Done, Failure> {
         Command::Run => serve::run(&reach),
         Command::Sync(args) => serve::sync(&reach, args),
         Command::Status => status::status(&reach),
+        Command::Check(args) => check::check(&reach, &args),
         Command::Stop => serve::stop(&reach),
         Command::Demo(args) => serve::demo(&reach, args),
         Command::Completions(args) => pages::completions(&reach, &args),

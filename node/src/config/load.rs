@@ -1,6 +1,7 @@
 //! Settings, checked once: addresses parsed, names bounded.
 
 use super::{Home, RawConfig};
+use crate::store::open::{Backend, ENGINES};
 use entente_protocol::identity::Address;
 use std::{fs, io, net::SocketAddr, path::PathBuf};
 
@@ -24,6 +25,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Addresses on the card.
     pub advertise: Vec<String>,
+    /// Storage engine.
+    pub engine: Backend,
     /// Release gate.
     pub gate: Gate,
     /// File or folder of red lines, from the home.
@@ -89,9 +92,14 @@ impl Config {
         let Ok(listen) = raw.listen.parse::<SocketAddr>() else {
             return refuse("listen", "give an address and port, such as 0.0.0.0:4433");
         };
-        if raw.engine != "fjall" {
-            return refuse("engine", "this build knows the engine `fjall`");
-        }
+        let engine = match Backend::named(&raw.engine) {
+            Some(engine) if engine.is_built() => engine,
+            Some(engine) => {
+                let name = engine.name();
+                return refuse("engine", &format!("this build lacks `{name}`: use one with the feature `{name}`"));
+            }
+            None => return refuse("engine", &format!("one of `{}`", ENGINES.join("`, `"))),
+        };
         if let Some(wrong) = raw.advertise.iter().find(|text| text.parse::<Address>().is_err()) {
             return refuse(
                 "advertise",
@@ -108,6 +116,7 @@ impl Config {
             handle: raw.handle,
             listen,
             advertise: raw.advertise,
+            engine,
             gate,
             red_lines: raw.red_lines.map(PathBuf::from),
             identity_file: raw.identity_file.map(PathBuf::from),
@@ -135,5 +144,8 @@ mod tests {
         check(&format!("{good}release-gate = \"none\""), "`release-gate`");
         check(&format!("{good}advertise = [\"here\"]"), "`advertise`");
         check(&format!("{good}engine = \"other\""), "`engine`");
+        if !cfg!(feature = "sled") {
+            check(&format!("{good}engine = \"sled\""), "this build lacks `sled`");
+        }
     }
 }

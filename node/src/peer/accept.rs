@@ -38,6 +38,12 @@ impl Peers {
         self.fatal.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Stops the node because its store failed; the first reason stays.
+    pub fn fail(&self, cause: &str) {
+        self.fatal.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| cause.to_owned());
+        self.stopper.stop();
+    }
+
     /// Holds the live links against the book: call it after every change of it. What would not be
     /// connected again is cut at once.
     pub fn review(&self) {
@@ -58,8 +64,7 @@ impl Peers {
         self.links.ended(&link);
         if let Ended::Fatal(cause) = ended {
             tracing::error!(%cause, "the store failed: the node stops");
-            self.fatal.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(cause);
-            self.stopper.stop();
+            self.fail(&cause);
         }
     }
 

@@ -165,6 +165,16 @@ pub fn every_agreement_with(
         .collect()
 }
 
+/// The key of the row that says where an outgoing feed stands.
+pub fn out_key(feed: &FeedKey) -> Vec<u8> {
+    key(b"out", feed.id())
+}
+
+/// The key of the row that says where an incoming feed stands.
+pub fn in_key(feed: &FeedKey) -> Vec<u8> {
+    key(b"in", feed.id())
+}
+
 fn key(direction: &[u8], feed: FeedId) -> Vec<u8> {
     [direction, feed.as_bytes()].concat()
 }
@@ -215,7 +225,8 @@ pub fn put_in(txn: &mut Txn<'_>, feed: &FeedKey, row: &InRow) -> Result<(), Shar
     Ok(txn.put(partition, Table::Cursor, &store_key(feed.sender), feed.store.as_bytes())?)
 }
 
-fn store_key(sender: OrgId) -> Vec<u8> {
+/// The key of the row that says from which store a partner shares.
+pub fn store_key(sender: OrgId) -> Vec<u8> {
     [b"store".as_slice(), sender.as_bytes()].concat()
 }
 

@@ -150,8 +150,54 @@ fn blobs(holdings: &Holdings) -> Outcome {
     assert_eq!(holdings.check()?.blobs, 2);
     holdings.blob_remove(AGREEMENT, b"digest")?;
     holdings.blob_remove(AGREEMENT, b"digest")?;
-    assert!(matches!(holdings.blob_open(AGREEMENT, b"digest"), Err(StoreError::NoBlob(_))));
+    assert!(!holdings.blob_exists(AGREEMENT, b"digest")?);
     assert!(holdings.blob_exists(OWN, b"digest")?);
+    Ok(())
+}
+
+/// What was promised is gone: nothing is read or written any more, and whoever runs the node is told once.
+#[test]
+fn after_a_failure_everything_is_refused_and_the_node_is_told() -> Outcome {
+    let holdings = memory();
+    let told = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let hears = Arc::clone(&told);
+    holdings.on_failure(Box::new(move |cause| hears.lock().unwrap().push(cause.to_owned())));
+    let mut txn = holdings.begin();
+    txn.put_new(OWN, Table::Record, b"id", b"value")?;
+    txn.commit()?;
+    let mut again = holdings.begin();
+    again.put_new(OWN, Table::Record, b"id", b"value")?;
+    assert!(matches!(again.commit(), Err(StoreError::Conflict { .. })));
+    assert!(holdings.failed().is_none(), "a conflict is no failure");
+    assert!(matches!(holdings.blob_open(OWN, b"gone"), Err(StoreError::NoBlob(_))));
+    assert!(matches!(holdings.get(OWN, Table::Record, b"id"), Err(StoreError::Poisoned)));
+    assert!(matches!(holdings.blob_put(OWN, b"new", &mut b"x".as_slice()), Err(StoreError::Poisoned)));
+    assert!(matches!(holdings.ensure_partition(AGREEMENT), Err(StoreError::Poisoned)));
+    let mut late = holdings.begin();
+    late.put(OWN, Table::Agreement, b"line", b"head")?;
+    assert!(matches!(late.commit(), Err(StoreError::Poisoned)));
+    assert_eq!(told.lock().unwrap().len(), 1);
+    assert!(holdings.failed().is_some_and(|cause| cause.contains("missing")));
+    // Whoever looks for damage reads on.
+    assert_eq!(holdings.audit().get(OWN, Table::Record, b"id")?, Some(b"value".to_vec()));
+    Ok(())
+}
+
+/// A store remembers its engine: another name in the settings is refused, with the right one.
+#[test]
+fn a_store_is_opened_with_the_engine_it_was_made_with() -> Outcome {
+    let home = Home::new();
+    drop(home.create()?);
+    let engine = home.data().join("engine");
+    assert_eq!(fs::read_to_string(&engine)?, "fjall\n");
+    fs::write(&engine, "sled\n")?;
+    let refused = home.open().err().ok_or("it opened")?;
+    match Backend::Sled.is_built() {
+        true => assert!(matches!(refused, StoreError::OtherEngine { .. }), "{refused}"),
+        false => assert!(matches!(refused, StoreError::NoEngine(_)), "{refused}"),
+    }
+    fs::write(&engine, "other\n")?;
+    assert!(matches!(home.open(), Err(StoreError::OtherEngine { .. })));
     Ok(())
 }
 

@@ -243,7 +243,8 @@ impl<'a> Txn<'a> {
         if pending.is_empty() {
             return holdings.head();
         }
-        let position = holdings.ledger.submit(seal(pending, expect)?)?;
+        let append = seal(pending, expect)?;
+        let position = holdings.ask(|| holdings.ledger.submit(append))?;
         // Remembered only now: a transaction that failed changed nothing.
         if writer.occurrences.len() + occurrences.len() > OCCURRENCES_MAX {
             writer.occurrences.clear();

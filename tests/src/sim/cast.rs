@@ -176,6 +176,7 @@ impl Disk {
             handle: organisation.handle.clone(),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             advertise: Vec::new(),
+            engine: entente_node::store::open::Backend::Memory,
             gate: Gate::Reviewed,
             identity_file: None,
             red_lines: None,

@@ -20,7 +20,7 @@ const PROTOCOL: &[&str] =
 const POLICY: &[&str] = &["cedar-policy", "entente-protocol", "thiserror", "toml"];
 /// What only `node` may bring, directly or through others.
 const NODE_ONLY: &[&str] =
-    &["tokio", "quinn", "quinn-proto", "rustls", "age", "fjall", "clap", "anyhow", "hpke", "rcgen"];
+    &["tokio", "quinn", "quinn-proto", "rustls", "age", "fjall", "sled", "clap", "anyhow", "hpke", "rcgen"];
 /// Our crates, each with those of ours that it may name. Nothing names `entente-tests` but the bench.
 const ARROWS: &[(&str, &[&str])] = &[
     ("entente-protocol", &[]),
