@@ -21,11 +21,11 @@ use std::{
 const NAMES_MAX: usize = 1 << 18;
 const CHUNK: u64 = limits::CHUNK_BYTES as u64;
 
+/// Looks at one file: its partition, the name and number of its segments, its row if it is whole, and the row's key.
+type VisitFile<'a> = &'a mut dyn FnMut(Partition, Nonce, u64, Option<FileRow>, &[u8]) -> Result<(), StoreError>;
+
 /// Calls `visit` for each file and each part of one, with its segments.
-fn each_file(
-    audit: &Audit,
-    visit: &mut dyn FnMut(Partition, Nonce, u64, Option<FileRow>, &[u8]) -> Result<(), StoreError>,
-) -> Result<(), StoreError> {
+fn each_file(audit: &Audit, visit: VisitFile<'_>) -> Result<(), StoreError> {
     audit.each_row(Some(Table::Attachment), &mut |seen| {
         // Rows that do not open are findings of another part.
         let Some((partition, content)) = seen.opened else { return Ok(()) };

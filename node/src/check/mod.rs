@@ -146,13 +146,16 @@ fn every_row(audit: &Audit, report: &mut Report<'_>) -> Result<(), StoreError> {
     })
 }
 
+/// Looks at one item: its place and content.
+type VisitItem<'a> = &'a mut dyn FnMut(&mut Report<'_>, u64, Vec<u8>) -> Result<(), StoreError>;
+
 /// Every item of a list from which nothing is ever removed. Gaps, and items after the counter, are findings.
 fn each_item(
     audit: &Audit,
     report: &mut Report<'_>,
     (partition, table, scope): (Partition, Table, &[u8]),
     what: &str,
-    visit: &mut dyn FnMut(&mut Report<'_>, u64, Vec<u8>) -> Result<(), StoreError>,
+    visit: VisitItem<'_>,
 ) -> Result<(), StoreError> {
     // Read first: what a running node adds meanwhile is not looked at.
     let counter = audit.count(partition, table, scope);

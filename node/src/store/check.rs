@@ -45,6 +45,9 @@ pub struct Seen<'a> {
     pub token: bool,
 }
 
+/// An item of a list: its counter, and its content or why it does not open.
+pub type Item = (u64, Result<Vec<u8>, StoreError>);
+
 impl Holdings {
     /// Walks the sequence from its beginning, every row, and the names of the blobs.
     pub fn check(&self) -> Result<Report, StoreError> {
@@ -125,7 +128,7 @@ impl Audit {
         table: Table,
         scope: &[u8],
         after: Option<u64>,
-    ) -> Result<Vec<(u64, Result<Vec<u8>, StoreError>)>, StoreError> {
+    ) -> Result<Vec<Item>, StoreError> {
         let keys = self.0.keys(partition)?;
         let list = layout::list(&keys, table, scope);
         let after = after.map(|counter| layout::item(&list, counter));
