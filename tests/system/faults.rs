@@ -180,8 +180,7 @@ fn work(world: &World, a: &Node, b: &Node, noted: &mut Acknowledged) -> Outcome 
     let path = |name: &str| world.folder.path().join(name);
     let options = ImportOptions { path: path("rows.csv"), map: None, attachments: Some(path("files")), dry_run: false };
     let report = ask(a, &Call::Import(options))?;
-    let count = |key: &str| report[key].as_u64().unwrap_or_default();
-    noted.records = count("added");
+    noted.records = report["added"].as_u64().unwrap_or_default();
     ask(a, &Call::Review { records: Selection::AllDrafts, state: Review::Reviewed })?;
     noted.reviewed = true;
     ask(a, &Call::Release(Selection::AllReviewed))?;

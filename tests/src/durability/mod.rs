@@ -52,7 +52,7 @@ pub struct Rng(pub u64);
 
 impl Rng {
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -61,7 +61,7 @@ impl Rng {
     }
     /// A number below `below`, which is not 0.
     pub fn below(&mut self, below: u64) -> u64 {
-        self.next() % below.max(1)
+        self.draw() % below.max(1)
     }
     /// Whether it hits, one time in `times`.
     pub fn one_in(&mut self, times: u64) -> bool {
@@ -130,7 +130,7 @@ fn random(lane: u64, n: u64, what: u64) -> Rng {
 }
 
 fn bytes(rng: &mut Rng, length: u64) -> Vec<u8> {
-    let words = (0..length.div_ceil(8)).flat_map(|_| rng.next().to_le_bytes());
+    let words = (0..length.div_ceil(8)).flat_map(|_| rng.draw().to_le_bytes());
     words.take(usize::try_from(length).unwrap_or_default()).collect()
 }
 
