@@ -73,8 +73,11 @@ fn count(home: &Home) -> usize {
     home.json(&["search", "--limit", "10000"]).as_array().map_or(0, Vec::len)
 }
 
-/// Files that are refused as a whole: name of the defect, ending, content, words of the message.
-fn refused() -> Result<Vec<(&'static str, &'static str, Vec<u8>, &'static str)>, Box<dyn Error>> {
+/// Name of the defect, ending of the file, its content, words of the message.
+type Case = (&'static str, &'static str, Vec<u8>, &'static str);
+
+/// Files that are refused as a whole.
+fn refused() -> Result<Vec<Case>, Box<dyn Error>> {
     let spaces = vec![b' '; 33 << 20];
     let zeros = vec![b'0'; 97 << 20];
     let noise: Vec<u8> = (0..4_096_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();

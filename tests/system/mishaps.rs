@@ -32,7 +32,7 @@ const HEADER: &str = "number,case,date,type,make,model,calibre,serial,marks,year
 /// A table of items, ten to a case; the first of every hundred has a photograph.
 fn rows(count: u32) -> String {
     let row = |n: u32| {
-        let photo = if n % 100 == 0 { "IMG_0001.jpg" } else { "" };
+        let photo = if n.is_multiple_of(100) { "IMG_0001.jpg" } else { "" };
         format!(
             "A-{n:06},C-{},2026-02-03,pistol,Works,M1,9x19,SN {n:05},,1990,Croatia,Here,Chad,Lac,13.4,14.6,Court,cache,\
              Zebulon Quist,serviceable,,{photo}\n",
