@@ -2,6 +2,8 @@
 //!
 //! Nothing here stands in for a part: tests drive the real program over real sockets and real files.
 
+pub mod sim;
+
 use serde_json::Value;
 use std::{
     os::unix::net::UnixStream,

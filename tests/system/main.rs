@@ -3,4 +3,5 @@
 mod demo;
 mod federation;
 mod real_input;
+mod simulation;
 mod tidy;

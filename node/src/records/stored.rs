@@ -161,7 +161,7 @@ pub struct ProofRow {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReleasedRow {
-    /// Slots disclosed.
+    /// Slots disclosed; none where the entry went as its hash alone and the record is to be decided again.
     pub slots: u64,
     /// Which clause.
     pub clause: u16,
@@ -177,6 +177,10 @@ impl ReleasedRow {
     /// From what was cleared.
     pub fn new(terms: &Terms, number: u64) -> Self {
         Self { clause: terms.clause, number, slots: terms.slots.bits(), version: terms.version, withdrawn: false }
+    }
+    /// Whether the partner sees the record.
+    pub fn shows(&self) -> bool {
+        !self.withdrawn && self.slots != 0
     }
     /// The slots.
     pub fn set(&self) -> SlotSet {

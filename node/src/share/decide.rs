@@ -85,6 +85,21 @@ impl Asked {
         self.value(5).and_then(|v| RecordId::from_slice(v.as_bytes()?))
     }
 
+    /// The amendments of this record that people released.
+    pub fn amendments(&self, node: &Node) -> Result<Vec<Self>, ShareError> {
+        let mut amendments = Vec::new();
+        for record in crate::records::keep::line(node, self.body.header().line)? {
+            if record == self.record {
+                continue;
+            }
+            let other = Self::load(node, record)?;
+            if other.gate.released && other.supersedes() == Some(self.record) {
+                amendments.push(other);
+            }
+        }
+        Ok(amendments)
+    }
+
     /// Reference slots whose every target was released in the feed.
     pub fn referable(&self, node: &Node, feed: FeedId) -> Result<SlotSet, ShareError> {
         let mut set = SlotSet::EMPTY;
@@ -92,7 +107,7 @@ impl Asked {
             let Some(slot) = self.body.header().kind.slot_number(*number) else { continue };
             if *number == 5 {
                 let Some(before) = self.supersedes() else { continue };
-                if released(node, before, feed)?.is_some_and(|r| !r.withdrawn) {
+                if released(node, before, feed)?.is_some_and(|r| r.shows()) {
                     set = set.with(5);
                 }
             } else if slot.shape.refers() {

@@ -10,7 +10,7 @@
 //! The keyring stands elsewhere and is given. What should exist is never created silently.
 
 use super::{
-    StoreError,
+    Ledger, StoreError, Vault,
     files::Files,
     fjall::FjallLedger,
     holdings::Holdings,
@@ -45,6 +45,8 @@ const HEAD: &str = "head";
 const BLOBS: &str = "blobs";
 /// Key of the store's id in [`Table::Meta`].
 const STORE_ID: &[u8] = b"store id";
+/// Stands for the id until it was read.
+const UNNAMED: StoreId = StoreId::from_bytes([0; 16]);
 
 /// The folder is ours until this is dropped.
 pub struct FolderLock(#[expect(dead_code, reason = "the lock lasts as long as the file is open")] File);
@@ -105,21 +107,34 @@ pub fn open(folder: &Path, backend: Backend, keyring: Arc<Keyring>) -> Result<Ho
         }
     }
     let (ledger, vault) = engines(folder)?;
-    // The id is a row of the store, read with a handle that does not know it yet.
-    let unnamed = StoreId::from_bytes([0; 16]);
-    let mut holdings = Holdings::over(Arc::new(ledger), Arc::new(vault), keyring, unnamed, Some(lock));
-    let id = holdings.get(Partition::Node, Table::Meta, STORE_ID)?;
-    let id = id.as_deref().and_then(StoreId::from_slice);
-    holdings.name(id.ok_or_else(|| StoreError::Missing(folder.join(LEDGER)))?);
-    Ok(holdings)
+    named(Holdings::over(Arc::new(ledger), Arc::new(vault), keyring, UNNAMED, Some(lock)), &folder.join(LEDGER))
 }
 
 /// A store in memory, for simulated nodes.
 pub fn in_memory(keyring: Arc<Keyring>) -> Result<Holdings, StoreError> {
+    let ledger = Arc::new(MemoryLedger::new(layout::immutable));
+    create_over(ledger, Arc::new(MemoryVault::default()), keyring, draw_id()?)
+}
+
+/// A new store over engines of the caller's, which are empty and his alone: for simulated disks.
+pub fn create_over(
+    ledger: Arc<dyn Ledger>,
+    vault: Arc<dyn Vault>,
+    keyring: Arc<Keyring>,
+    id: StoreId,
+) -> Result<Holdings, StoreError> {
     keyring.ensure_partition(Partition::Node)?;
     keyring.ensure_partition(Partition::Own)?;
-    let ledger = Arc::new(MemoryLedger::new(layout::immutable));
-    first_row(Holdings::over(ledger, Arc::new(MemoryVault::default()), keyring, draw_id()?, None))
+    first_row(Holdings::over(ledger, vault, keyring, id, None))
+}
+
+/// A store that was made with [`create_over`], over the same engines and keyring.
+pub fn open_over(
+    ledger: Arc<dyn Ledger>,
+    vault: Arc<dyn Vault>,
+    keyring: Arc<Keyring>,
+) -> Result<Holdings, StoreError> {
+    named(Holdings::over(ledger, vault, keyring, UNNAMED, None), Path::new(LEDGER))
 }
 
 /// Where the parts of a store stand, for backups.
@@ -134,6 +149,14 @@ fn engines(folder: &Path) -> Result<(FjallLedger, Files), StoreError> {
 
 fn draw_id() -> Result<StoreId, StoreError> {
     Ok(StoreId::from_bytes(secret::random()?))
+}
+
+/// The id is a row of the store, read with a handle that does not know it yet.
+fn named(mut holdings: Holdings, ledger: &Path) -> Result<Holdings, StoreError> {
+    let id = holdings.get(Partition::Node, Table::Meta, STORE_ID)?;
+    let id = id.as_deref().and_then(StoreId::from_slice);
+    holdings.name(id.ok_or_else(|| StoreError::Missing(ledger.to_owned()))?);
+    Ok(holdings)
 }
 
 fn first_row(holdings: Holdings) -> Result<Holdings, StoreError> {
