@@ -6,11 +6,10 @@
 use crate::{
     call::read_text,
     node::Node,
-    partners::Book,
     records::stored::{RowDamage, decode, encode},
     seal::keyring::{KeyringError, Partition},
     secret::{self, RandomError, durable},
-    store::{StoreError, holdings::Holdings, layout::Table},
+    store::{StoreError, holdings::Holdings, layout::Table, txn::Txn},
 };
 use entente_policy::{
     CompileError, Governed, PartnerState as InPolicy, PolicySet,
@@ -35,6 +34,9 @@ use std::{collections::BTreeMap, path::Path};
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AgreementRow {
+    /// Later versions that every party signed, rising, whose first day has not come.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    next: Vec<ByteBuf>,
     /// The version that every party signed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     current: Option<ByteBuf>,
@@ -66,14 +68,36 @@ pub struct Held {
     pub in_force: Option<InForce>,
     /// The signed form of the version in force.
     pub signed: Option<SignedAgreement>,
+    /// Later versions that every party signed, whose first day has not come.
+    pub next: Vec<SignedAgreement>,
     /// The version on its way.
     pub proposal: Option<SignedAgreement>,
     /// Whether a person of ours approved the proposal.
     pub approved: bool,
     /// The strictest standing of any party.
     pub standing: Standing,
-    /// Each party's newest notice.
+    /// The newest notice of each party of the version in force.
     pub notices: Vec<SignatureBytes>,
+}
+
+impl Held {
+    /// Whether an organisation is party to the version in force.
+    pub fn binds(&self, org: OrgId) -> bool {
+        self.in_force.as_ref().is_some_and(|in_force| in_force.agreement.party(org).is_some())
+    }
+    /// The newest version that every party signed.
+    fn newest(&self) -> Option<&SignedAgreement> {
+        self.next.last().or(self.signed.as_ref())
+    }
+    /// The first time after `now` at which what is in force changes by itself.
+    fn changes(&self, now: UnixMillis) -> Result<Option<UnixMillis>, AgreementFault> {
+        let mut times: Vec<UnixMillis> =
+            self.in_force.iter().flat_map(|f| [f.agreement.from, f.agreement.until]).collect();
+        for next in &self.next {
+            times.push(next.agreement()?.from);
+        }
+        Ok(times.into_iter().filter(|time| *time > now).min())
+    }
 }
 
 /// Every agreement.
@@ -114,6 +138,12 @@ pub enum AgreementError {
     /// A party that we have not been introduced to.
     #[error("party `{0}` is no partner of ours: exchange cards with it first (`entente partner add`)")]
     Stranger(String),
+    /// Somebody who is no party states something.
+    #[error("`{0}` is no party to the agreement: what it states about it does not count")]
+    NoParty(OrgId),
+    /// What is stored could not be read again: the store's fault.
+    #[error("{0}")]
+    Reload(String),
     /// Nothing of that id.
     #[error("there is no agreement `{0}`: see `entente agreement list`")]
     Unknown(String),
@@ -130,6 +160,14 @@ pub enum AgreementError {
         given: u64,
         /// In force.
         known: u64,
+    },
+    /// More at once than people can have meant.
+    #[error("{what}: more than {max} are not taken from one partner; settle those that are open first")]
+    TooMany {
+        /// What.
+        what: &'static str,
+        /// The bound.
+        max: usize,
     },
     /// Ended agreements stay ended.
     #[error("the agreement was ended, which is final: draft a new one")]
@@ -157,7 +195,7 @@ pub enum AgreementError {
 impl AgreementError {
     /// Whether the store is at fault, and nobody outside.
     pub const fn is_store(&self) -> bool {
-        matches!(self, Self::Keyring(_) | Self::Store(_) | Self::Damage(_))
+        matches!(self, Self::Keyring(_) | Self::Store(_) | Self::Damage(_) | Self::Reload(_))
     }
 }
 
@@ -170,37 +208,62 @@ fn party_key(node: &Node, org: OrgId, kid: KeyId) -> Option<PublicKey> {
     node.book().key(org, Purpose::Agreements, kid, now)
 }
 
-/// Reads every agreement from the store. Signatures were verified before they were kept.
-pub fn load(holdings: &Holdings, own: OrgId, _book: &Book) -> Result<Agreements, AgreementError> {
-    let mut held = BTreeMap::new();
-    let rows = holdings.list(Partition::Node, Table::AgreementList, b"", None, 10_000)?;
-    for (n, id) in rows {
-        let id = AgreementId::from_slice(&id).ok_or(StoreError::Broken { at: n })?;
-        let Some(row) = read(holdings, id)? else { continue };
-        held.insert(id, open(id, &row, own)?);
+/// Reads every agreement from the store, as it stands at `now`. Signatures were verified before they were kept.
+pub fn load(holdings: &Holdings, now: UnixMillis) -> Result<Agreements, AgreementError> {
+    let (mut held, mut after) = (BTreeMap::new(), None);
+    loop {
+        let page = holdings.list(Partition::Node, Table::AgreementList, b"", after, 500)?;
+        let Some((last, _)) = page.last() else { return Ok(Agreements(held)) };
+        after = Some(*last);
+        for (n, id) in &page {
+            let id = AgreementId::from_slice(id).ok_or(StoreError::Broken { at: *n })?;
+            let Some(row) = holdings.get(Partition::Node, Table::Agreement, id.as_bytes())? else { continue };
+            held.insert(id, open(id, &decode("agreement", &row)?, now)?);
+        }
     }
-    Ok(Agreements(held))
 }
 
-fn read(holdings: &Holdings, id: AgreementId) -> Result<Option<AgreementRow>, AgreementError> {
-    let row = holdings.get(Partition::Node, Table::Agreement, id.as_bytes())?;
+/// A row, within the transaction that will write it: nothing else changes it meanwhile.
+fn read(txn: &Txn<'_>, id: AgreementId) -> Result<Option<AgreementRow>, AgreementError> {
+    let row = txn.get(Partition::Node, Table::Agreement, id.as_bytes())?;
     row.map(|row| Ok(decode("agreement", &row)?)).transpose()
 }
 
-fn open(id: AgreementId, row: &AgreementRow, _own: OrgId) -> Result<Held, AgreementError> {
+/// What a row means at `now`. A later version replaces the one in force on its first day, and not before.
+fn open(id: AgreementId, row: &AgreementRow, now: UnixMillis) -> Result<Held, AgreementError> {
     let parse = |bytes: &Option<ByteBuf>| bytes.as_ref().map(|b| SignedAgreement::from_bytes(b)).transpose();
-    let signed = parse(&row.current)?;
+    let mut signed = parse(&row.current)?;
+    let mut next = row.next.iter().map(|b| SignedAgreement::from_bytes(b)).collect::<Result<Vec<_>, _>>()?;
+    let mut begun = 0;
+    for (place, version) in (1..).zip(&next) {
+        if version.agreement()?.from <= now {
+            begun = place;
+        }
+    }
+    if let Some(version) = next.drain(..begun).next_back() {
+        signed = Some(version);
+    }
     let proposal = parse(&row.proposal)?;
     let in_force =
         signed.as_ref().map(|s| Ok::<_, AgreementFault>(InForce { agreement: s.agreement()?, digest: s.digest() }));
+    let in_force = in_force.transpose()?;
+    // What a former party stated about what it has left binds nobody.
+    let bound = match (&in_force, &proposal) {
+        (Some(in_force), _) => Some(in_force.agreement.clone()),
+        (None, Some(proposal)) => Some(proposal.agreement()?),
+        (None, None) => None,
+    };
+    let party = |s: &&StandingRow| bound.as_ref().is_some_and(|agreement| agreement.party(s.party).is_some());
+    let standings: Vec<&StandingRow> = row.standings.iter().filter(party).collect();
     Ok(Held {
         id,
-        in_force: in_force.transpose()?,
         approved: proposal.as_ref().is_some_and(|p| row.approved == Some(p.digest())),
+        standing: standings.iter().map(|s| s.standing).max().unwrap_or(Standing::Active),
+        notices: standings.iter().map(|s| s.notice.clone()).collect(),
+        in_force,
         signed,
+        next,
         proposal,
-        standing: row.standings.iter().map(|s| s.standing).max().unwrap_or(Standing::Active),
-        notices: row.standings.iter().map(|s| s.notice.clone()).collect(),
     })
 }
 
@@ -217,8 +280,16 @@ impl Agreements {
     pub fn with(&self, partner: OrgId) -> impl Iterator<Item = &Held> {
         self.0.values().filter(move |held| {
             let party = |signed: &SignedAgreement| signed.agreement().is_ok_and(|a| a.party(partner).is_some());
-            held.signed.iter().chain(&held.proposal).any(party)
+            held.signed.iter().chain(&held.next).chain(&held.proposal).any(party)
         })
+    }
+    /// The first time after `now` at which what is in force changes by itself.
+    pub fn changes(&self, now: UnixMillis) -> Result<Option<UnixMillis>, AgreementError> {
+        let mut first = None;
+        for held in self.0.values() {
+            first = first.into_iter().chain(held.changes(now)?).min();
+        }
+        Ok(first)
     }
     /// By id, its beginning, or title.
     pub fn find(&self, given: &str) -> Result<&Held, AgreementError> {
@@ -270,46 +341,73 @@ fn read_file(node: &Node, path: &Path) -> Result<SignedAgreement, AgreementError
 }
 
 /// Whether a version may follow what we hold.
-fn may_follow(held: Option<&Held>, agreement: &Agreement) -> Result<(), AgreementError> {
-    let Some(current) = held.and_then(|h| h.in_force.as_ref()) else { return Ok(()) };
-    if held.is_some_and(|h| h.standing == Standing::Ended) {
+fn may_follow(held: &Held, agreement: &Agreement) -> Result<(), AgreementError> {
+    let Some(newest) = held.newest() else { return Ok(()) };
+    if held.standing == Standing::Ended {
         return Err(AgreementError::Ended);
     }
-    let follows = agreement.predecessor == Some(current.digest) && agreement.version == current.agreement.version + 1;
-    if follows || agreement.digest()? == current.digest {
+    let known = newest.agreement()?.version;
+    if agreement.predecessor == Some(newest.digest()) && agreement.version == known + 1 {
         Ok(())
     } else {
-        Err(AgreementError::Version { given: agreement.version, known: current.agreement.version })
+        Err(AgreementError::Version { given: agreement.version, known })
     }
+}
+
+/// Whether a proposal that waits here stays, though another one for its place came.
+///
+/// Two may draft the next version at once: both sides then keep the same one, or they would swap for ever. One that a
+/// person of ours approved is not replaced by what the wire brings.
+fn stays(before: &SignedAgreement, row: &AgreementRow, signed: &SignedAgreement) -> Result<bool, AgreementError> {
+    let agreement = signed.agreement()?;
+    let complete = signed.signed_by().count() == agreement.parties.len();
+    let rivals = before.agreement()?.version == agreement.version;
+    let approved = row.approved == Some(before.digest());
+    Ok(!complete && rivals && (approved || before.digest() < signed.digest()))
+}
+
+/// Who brings a version.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Brought {
+    /// A person of ours, who approves it.
+    Approved,
+    /// A person of ours, by file.
+    File,
+    /// This partner's node.
+    By(OrgId),
 }
 
 /// Takes a version with the signatures that it has, signs where a person of ours approved it, and keeps it.
 ///
-/// One append: row, version list, journal. Returns what is held now.
-fn take(node: &Node, mut signed: SignedAgreement, approve: bool) -> Result<SignedAgreement, AgreementError> {
+/// One append: row, version list, journal. What it is held against is read within its transaction. Returns what is
+/// held now.
+fn take(node: &Node, mut signed: SignedAgreement, brought: Brought) -> Result<SignedAgreement, AgreementError> {
     let agreement = signed.agreement()?;
-    let rules = node.rules();
-    may_follow(rules.agreements.get(agreement.id), &agreement)?;
-    let known = read(&node.holdings, agreement.id)?;
+    let now = node.clock.now();
+    let mut txn = node.holdings.begin();
+    let known = read(&txn, agreement.id)?;
     let mut row = known.clone().unwrap_or_default();
-    if let Some(bytes) = &row.proposal {
-        let before = SignedAgreement::from_bytes(bytes)?;
+    let held = open(agreement.id, &row, now)?;
+    if let Some(same) = held.signed.iter().chain(&held.next).find(|version| version.digest() == signed.digest()) {
+        return Ok(same.clone());
+    }
+    may_follow(&held, &agreement)?;
+    if let Brought::By(from) = brought
+        && held.proposal.is_none()
+    {
+        few_open(node, from)?;
+    }
+    if let Some(before) = &held.proposal {
         if before.digest() == signed.digest() {
-            signed.merge(&before)?;
-        } else if !approve
-            && signed.signed_by().count() < agreement.parties.len()
-            && before.agreement()?.version == agreement.version
-            && before.digest() < signed.digest()
-        {
-            // Two drafted the next version at once. Both sides keep the same one, or they would swap for ever.
-            return Ok(before);
+            signed.merge(before)?;
+            if signed == *before && brought != Brought::Approved {
+                return Ok(signed);
+            }
+        } else if matches!(brought, Brought::By(_)) && stays(before, &row, &signed)? {
+            return Ok(before.clone());
         }
     }
-    if row.current.as_ref().is_some_and(|c| SignedAgreement::from_bytes(c).is_ok_and(|c| c.digest() == signed.digest()))
-    {
-        return Ok(signed);
-    }
-    if approve {
+    if brought == Brought::Approved {
         row.approved = Some(signed.digest());
     }
     let own = node.keys.org;
@@ -317,30 +415,51 @@ fn take(node: &Node, mut signed: SignedAgreement, approve: bool) -> Result<Signe
     let others = agreement.parties.len() - 1 == signed.signed_by().filter(|p| *p != own).count();
     let unsigned = !signed.signed_by().any(|p| p == own);
     if row.approved == Some(signed.digest()) && unsigned && (!first || others) {
-        signed.sign(own, &node.keys.agreements, node.clock.now())?;
+        signed.sign(own, &node.keys.agreements, now)?;
     }
-    let complete = signed.complete(|org, kid| party_key(node, org, kid))?;
+    let complete = signed.complete(|org, kid| party_key(node, org, kid))?.is_some();
     let bytes = ByteBuf::from(signed.to_bytes()?);
-    if complete.is_some() {
+    if complete {
         // The partition's keys stand before any row speaks of it.
         node.holdings.keyring().ensure_partition(Partition::Agreement(agreement.id))?;
-        (row.current, row.proposal, row.approved) = (Some(bytes.clone()), None, None);
+        settle(&mut row, &held, bytes.clone(), agreement.from <= now)?;
+        txn.push(Partition::Node, Table::AgreementVersion, agreement.id.as_bytes(), &bytes)?;
     } else {
-        row.proposal = Some(bytes.clone());
+        row.proposal = Some(bytes);
     }
-    let mut txn = node.holdings.begin();
     if known.is_none() {
         txn.push(Partition::Node, Table::AgreementList, b"", agreement.id.as_bytes())?;
     }
     txn.put(Partition::Node, Table::Agreement, agreement.id.as_bytes(), &encode("agreement", &row)?)?;
-    let what = if complete.is_some() { "agreement-in-force" } else { "agreement-proposal" };
-    if complete.is_some() {
-        txn.push(Partition::Node, Table::AgreementVersion, agreement.id.as_bytes(), &bytes)?;
-    }
+    let what = if complete { "agreement-in-force" } else { "agreement-proposal" };
     let about = [("agreement", agreement.id.to_string()), ("version", agreement.version.to_string())];
     node.journal(&mut txn, what, &about)?;
     txn.commit()?;
+    // At once: whatever fails after this, what is stored is in force.
+    reload(node)?;
     Ok(signed)
+}
+
+/// Puts a complete version where it belongs: in force, or behind the one that is until its first day.
+fn settle(row: &mut AgreementRow, held: &Held, bytes: ByteBuf, begun: bool) -> Result<(), AgreementError> {
+    let kept = |signed: &SignedAgreement| signed.to_bytes().map(ByteBuf::from);
+    row.current = held.signed.as_ref().map(kept).transpose()?;
+    row.next = held.next.iter().map(kept).collect::<Result<_, _>>()?;
+    if row.current.is_none() || begun {
+        (row.current, row.next) = (Some(bytes), Vec::new());
+    } else {
+        row.next.push(bytes);
+    }
+    (row.proposal, row.approved) = (None, None);
+    Ok(())
+}
+
+/// A partner may fill neither our store nor our people's list with drafts.
+fn few_open(node: &Node, from: OrgId) -> Result<(), AgreementError> {
+    let rules = node.rules();
+    let max = limits::PROPOSALS_PER_PARTNER_MAX;
+    let open = rules.agreements.with(from).filter(|held| held.proposal.is_some()).count();
+    if open < max { Ok(()) } else { Err(AgreementError::TooMany { what: "proposals that wait", max }) }
 }
 
 /// Checks a file and says what it is, keeping nothing.
@@ -350,23 +469,26 @@ pub fn check_file(node: &Node, path: &Path) -> Result<Json, AgreementError> {
 }
 
 /// Approves a file's version, signs it where it is our turn, and writes the signed file.
+///
+/// Where the node may not write there, the answer carries the file as `unwritten`, for the caller to write: what was
+/// signed is signed.
 pub fn sign_file(node: &Node, path: &Path, output: &Path) -> Result<Json, AgreementError> {
-    let signed = take(node, read_file(node, path)?, true)?;
+    let signed = take(node, read_file(node, path)?, Brought::Approved)?;
     let text = Armour::AGREEMENT.close(&signed.to_bytes()?);
-    durable::write(output, text.as_bytes(), durable::Existing::Replace)
-        .map_err(|e| AgreementError::File(format!("`{}` cannot be written: {e}", output.display())))?;
-    reload(node)?;
     let mut out = describe(node, &signed, "signed")?;
+    let written = durable::write(output, text.as_bytes(), durable::Existing::Replace);
     if let Some(map) = out.as_object_mut() {
         map.insert("file".to_owned(), json!(output.display().to_string()));
+        if written.is_err() {
+            map.insert("unwritten".to_owned(), json!(text));
+        }
     }
     Ok(out)
 }
 
 /// Takes a signed file from another party.
 pub fn add_file(node: &Node, path: &Path) -> Result<Json, AgreementError> {
-    let signed = take(node, read_file(node, path)?, false)?;
-    reload(node)?;
+    let signed = take(node, read_file(node, path)?, Brought::File)?;
     describe(node, &signed, "added")
 }
 
@@ -380,8 +502,7 @@ pub fn accept(node: &Node, given: &str, digest: &str) -> Result<Json, AgreementE
     if proposal.digest().to_string() != digest {
         return Err(AgreementError::Changed(given.to_owned()));
     }
-    let signed = take(node, proposal, true)?;
-    reload(node)?;
+    let signed = take(node, proposal, Brought::Approved)?;
     describe(node, &signed, "signed")
 }
 
@@ -394,19 +515,19 @@ pub fn receive(node: &Node, from: OrgId, bytes: &[u8]) -> Result<(), AgreementEr
         return Err(AgreementError::NotOurs(node.keys.org));
     }
     let rules = node.rules();
-    let same = rules.agreements.get(agreement.id).and_then(|held| held.proposal.as_ref()) == Some(&signed);
-    if !same {
-        take(node, signed, false)?;
-        reload(node)?;
+    let newest = rules.agreements.get(agreement.id).and_then(Held::newest);
+    // What a partner holds who has not heard of the next version yet.
+    if newest.is_some_and(|known| known.agreement().is_ok_and(|known| known.version > agreement.version)) {
+        return Ok(());
     }
-    Ok(())
+    take(node, signed, Brought::By(from)).map(drop)
 }
 
 /// States our standing: a notice, signed and counted, that overtakes everything queued.
 pub fn state(node: &Node, given: &str, standing: Standing) -> Result<Json, AgreementError> {
-    let rules = node.rules();
-    let held = rules.agreements.find(given)?;
-    let mut row = read(&node.holdings, held.id)?.ok_or_else(|| AgreementError::Unknown(given.to_owned()))?;
+    let id = node.rules().agreements.find(given)?.id;
+    let txn = node.holdings.begin();
+    let row = read(&txn, id)?.ok_or_else(|| AgreementError::Unknown(given.to_owned()))?;
     let ours = row.standings.iter().find(|s| s.party == node.keys.org);
     if ours.is_some_and(|s| s.standing == Standing::Ended) {
         return Err(AgreementError::Ended);
@@ -416,27 +537,37 @@ pub fn state(node: &Node, given: &str, standing: Standing) -> Result<Json, Agree
         party: node.keys.org,
         counter: ours.map_or(1, |s| s.counter + 1),
         standing,
-        agreement: held.id,
+        agreement: id,
     };
     let signed = notice.sign(&node.keys.agreements).map_err(AgreementFault::from)?;
-    keep_notice(node, &mut row, &notice, signed)?;
-    Ok(json!({ "id": held.id.to_string(), "standing": standing }))
+    keep_notice(node, txn, row, &notice, signed)?;
+    Ok(json!({ "id": id.to_string(), "standing": standing }))
 }
 
-/// Takes a party's standing notice; an older one changes nothing.
+/// Takes a party's standing notice. An older one changes nothing, nor does one of somebody who is no party; of two
+/// with one counter the stricter stays.
 pub fn receive_standing(node: &Node, from: OrgId, signed: &SignatureBytes) -> Result<(), AgreementError> {
     let notice = StandingNotice::verify(signed, from, |kid| party_key(node, from, kid))?;
-    let Some(mut row) = read(&node.holdings, notice.agreement)? else { return Ok(()) };
-    let before = row.standings.iter().find(|s| s.party == from);
-    if before.is_some_and(|s| s.counter >= notice.counter || s.standing == Standing::Ended) {
+    let txn = node.holdings.begin();
+    let Some(row) = read(&txn, notice.agreement)? else { return Ok(()) };
+    let held = open(notice.agreement, &row, node.clock.now())?;
+    let proposed = held.proposal.iter().chain(&held.next).any(|p| p.agreement().is_ok_and(|a| a.party(from).is_some()));
+    if !held.binds(from) && !proposed {
+        return Err(AgreementError::NoParty(from));
+    }
+    let newer = |known: &StandingRow| {
+        known.standing != Standing::Ended && (notice.counter, notice.standing) > (known.counter, known.standing)
+    };
+    if !row.standings.iter().find(|s| s.party == from).is_none_or(newer) {
         return Ok(());
     }
-    keep_notice(node, &mut row, &notice, signed.clone())
+    keep_notice(node, txn, row, &notice, signed.clone())
 }
 
 fn keep_notice(
     node: &Node,
-    row: &mut AgreementRow,
+    mut txn: Txn<'_>,
+    mut row: AgreementRow,
     notice: &StandingNotice,
     signed: SignatureBytes,
 ) -> Result<(), AgreementError> {
@@ -447,15 +578,15 @@ fn keep_notice(
         counter: notice.counter,
         standing: notice.standing,
     });
-    let mut txn = node.holdings.begin();
-    txn.put(Partition::Node, Table::Agreement, notice.agreement.as_bytes(), &encode("agreement", row)?)?;
-    node.journal(&mut txn, "agreement-standing", &[("agreement", notice.agreement.to_string())])?;
+    txn.put(Partition::Node, Table::Agreement, notice.agreement.as_bytes(), &encode("agreement", &row)?)?;
+    let about = [("agreement", notice.agreement.to_string()), ("party", notice.party.to_string())];
+    node.journal(&mut txn, "agreement-standing", &about)?;
     txn.commit()?;
     reload(node)
 }
 
 fn reload(node: &Node) -> Result<(), AgreementError> {
-    node.reload().map_err(|e| AgreementError::File(e.message))
+    node.reload().map_err(|e| AgreementError::Reload(e.message))
 }
 
 /// A view of an agreement.
@@ -512,13 +643,16 @@ fn view(node: &Node, signed: &SignedAgreement, state: &str) -> Result<AgreementV
     })
 }
 
-/// Every agreement; one with a proposal over a version in force stands twice.
+/// Every agreement; one with a later version or a proposal over a version in force stands more than once.
 pub fn list(node: &Node) -> Result<Vec<AgreementView>, AgreementError> {
     let now = node.clock.now();
     let mut out = Vec::new();
     for held in node.rules().agreements.iter() {
         if let Some(signed) = &held.signed {
             out.push(view(node, signed, state_of(held, now))?);
+        }
+        for next in &held.next {
+            out.push(view(node, next, "not-yet")?);
         }
         if let Some(proposal) = &held.proposal {
             out.push(view(node, proposal, "proposed")?);

@@ -15,6 +15,8 @@ pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod control;
+#[cfg(test)]
+mod core_tests;
 pub mod demo;
 pub mod error;
 pub mod exchange;
@@ -32,3 +34,5 @@ pub mod secret;
 pub mod share;
 pub mod status;
 pub mod store;
+#[cfg(test)]
+mod testkit;

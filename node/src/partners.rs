@@ -4,7 +4,7 @@ use crate::{
     node::Node,
     records::stored::{RowDamage, decode, encode},
     seal::keyring::Partition,
-    store::{StoreError, holdings::Holdings, layout::Table},
+    store::{StoreError, holdings::Holdings, layout::Table, txn::Txn},
 };
 use entente_protocol::{
     id::{CardDigest, KeyId, OrgId},
@@ -88,6 +88,13 @@ pub enum PartnerError {
     /// A row does not read as written.
     #[error(transparent)]
     Damage(#[from] RowDamage),
+}
+
+impl PartnerError {
+    /// Whether the store is at fault, and nobody outside.
+    pub const fn is_store(&self) -> bool {
+        matches!(self, Self::Store(_) | Self::Damage(_))
+    }
 }
 
 impl Book {
@@ -176,6 +183,12 @@ impl PartnerView {
     }
 }
 
+/// A partner's row, within the transaction that will write it: nothing else changes it meanwhile.
+fn read(txn: &Txn<'_>, org: OrgId) -> Result<Option<PartnerRow>, PartnerError> {
+    let row = txn.get(Partition::Node, Table::Partner, org.as_bytes())?;
+    row.map(|row| Ok(decode("partner", &row)?)).transpose()
+}
+
 /// Adds a partner whose words were confirmed, or takes a newer card of a known one.
 pub fn add(node: &Node, card: UnconfirmedCard, words: &str) -> Result<OrgId, PartnerError> {
     if Words::parse(words).ok() != Some(card.words()) {
@@ -187,13 +200,17 @@ pub fn add(node: &Node, card: UnconfirmedCard, words: &str) -> Result<OrgId, Par
     if org == node.keys.org {
         return Err(PartnerError::Own);
     }
-    let known = node.book().get(org).is_some();
-    let row =
-        PartnerRow { card: card.bytes().to_vec(), state: PartnerState::Active, digest, confirmed: node.clock.now() };
     let mut txn = node.holdings.begin();
+    let known = read(&txn, org)?;
+    // Words are about a card. Who was suspended stays so until somebody resumes it; only who was removed begins anew.
+    let state = match &known {
+        Some(PartnerRow { state: PartnerState::Suspended, .. }) => PartnerState::Suspended,
+        _ => PartnerState::Active,
+    };
+    let row = PartnerRow { card: card.bytes().to_vec(), state, digest, confirmed: node.clock.now() };
     txn.put(Partition::Node, Table::Partner, org.as_bytes(), &encode("partner", &row)?)?;
     txn.push(Partition::Node, Table::Card, org.as_bytes(), card.bytes())?;
-    if !known {
+    if known.is_none() {
         txn.push(Partition::Node, Table::PartnerList, b"", org.as_bytes())?;
     }
     node.journal(&mut txn, "partner-add", &[("partner", org.to_string())])?;
@@ -203,20 +220,16 @@ pub fn add(node: &Node, card: UnconfirmedCard, words: &str) -> Result<OrgId, Par
 
 /// Takes a newer card that a partner's node sent: same organisation, same root, higher number.
 pub fn update(node: &Node, org: OrgId, bytes: &[u8]) -> Result<bool, PartnerError> {
-    let book = node.book();
-    let Some(partner) = book.get(org) else { return Err(PartnerError::Unknown(org.to_string())) };
     let newer = UnconfirmedCard::from_bytes(bytes)?;
-    if newer.payload().number <= partner.card.payload().number {
+    let mut txn = node.holdings.begin();
+    let Some(known) = read(&txn, org)? else { return Err(PartnerError::Unknown(org.to_string())) };
+    let before = Card::from_store(&known.card, known.digest)?;
+    if newer.payload().number <= before.payload().number {
         return Ok(false);
     }
-    let card = Card::verify_update(&partner.card, newer)?;
-    let row = PartnerRow {
-        card: card.bytes().to_vec(),
-        state: partner.state,
-        digest: card.digest(),
-        confirmed: partner.confirmed,
-    };
-    let mut txn = node.holdings.begin();
+    let card = Card::verify_update(&before, newer)?;
+    // Where the partner stands is not the card's to say.
+    let row = PartnerRow { card: card.bytes().to_vec(), digest: card.digest(), ..known };
     txn.put(Partition::Node, Table::Partner, org.as_bytes(), &encode("partner", &row)?)?;
     txn.push(Partition::Node, Table::Card, org.as_bytes(), card.bytes())?;
     node.journal(&mut txn, "partner-card", &[("partner", org.to_string())])?;
@@ -226,15 +239,9 @@ pub fn update(node: &Node, org: OrgId, bytes: &[u8]) -> Result<bool, PartnerErro
 
 /// Suspends, resumes or removes a partner. The caller cuts connections after.
 pub fn set_state(node: &Node, org: OrgId, state: PartnerState) -> Result<(), PartnerError> {
-    let book = node.book();
-    let Some(partner) = book.get(org) else { return Err(PartnerError::Unknown(org.to_string())) };
-    let row = PartnerRow {
-        card: partner.card.bytes().to_vec(),
-        state,
-        digest: partner.card.digest(),
-        confirmed: partner.confirmed,
-    };
     let mut txn = node.holdings.begin();
+    let Some(known) = read(&txn, org)? else { return Err(PartnerError::Unknown(org.to_string())) };
+    let row = PartnerRow { state, ..known };
     txn.put(Partition::Node, Table::Partner, org.as_bytes(), &encode("partner", &row)?)?;
     let event = match state {
         PartnerState::Active => "partner-resume",

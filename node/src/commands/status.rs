@@ -21,12 +21,16 @@ fn render(value: &Json, look: Look) -> String {
     let mut out = pairs(keys.map(|key| (key.replace('_', " "), text(value, key))), look);
     let mut partners = Table::new(&["partner", "state", "connected", "last success", "last error"]);
     let mut feeds = Table::new(&["partner", "agreement", "standing", "sent", "acknowledged", "undecided", "received"]);
+    let mut stopped = String::new();
     for partner in list(value, "partners") {
         partners.row(["handle", "state", "connected", "last_success", "last_error"].map(|key| text(partner, key)));
         for feed in list(partner, "feeds") {
             let counts = ["standing", "sent", "acknowledged", "undecided", "received"].map(|key| text(feed, key));
             let names = [text(partner, "handle"), short(&text(feed, "agreement"))];
             feeds.row(names.into_iter().chain(counts));
+            if !text(feed, "stopped").is_empty() {
+                stopped.push_str(&format!("\n{}: {}\n", text(partner, "handle"), text(feed, "stopped")));
+            }
         }
     }
     for table in [partners, feeds] {
@@ -35,6 +39,7 @@ fn render(value: &Json, look: Look) -> String {
             out.push_str(&table.render(look));
         }
     }
+    out.push_str(&stopped);
     out
 }
 

@@ -6,8 +6,9 @@ use crate::{
     config::Home,
     error::Fault,
     node::Node,
+    peer::stop::Stop,
 };
-use std::{fs, io, os::unix::fs::PermissionsExt, sync::Arc};
+use std::{fs, io, os::unix::fs::PermissionsExt, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{UnixListener, UnixStream},
@@ -17,6 +18,8 @@ use tokio::{
 
 /// Calls carried out at one time; more wait.
 const CALLS_MAX: usize = 16;
+/// How long calls under way may take to end when the node stops.
+const ENDING: Duration = Duration::from_secs(60);
 
 /// What only a running node can do.
 pub trait Live: Send + Sync + 'static {
@@ -41,14 +44,22 @@ pub fn bind(home: &Home) -> Result<UnixListener, Fault> {
     Ok(listener)
 }
 
-/// Serves calls until the future is dropped. Dropping it between calls is safe; calls under way go on to their end.
-pub async fn serve<L: Live>(listener: UnixListener, node: Arc<Node>, live: Arc<L>) {
+/// Serves calls until the signal to stop; then takes no more, and waits for the answers of those under way.
+pub async fn serve<L: Live>(listener: UnixListener, node: Arc<Node>, live: Arc<L>, mut stop: Stop) {
     let permits = Arc::new(Semaphore::new(CALLS_MAX));
     let mut calls = JoinSet::new();
     loop {
-        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
+        let accepted = async {
+            let permit = Arc::clone(&permits).acquire_owned().await;
+            (permit, listener.accept().await)
+        };
+        let (permit, accepted) = tokio::select! {
+            biased;
+            () = stop.requested() => break,
+            accepted = accepted => accepted,
+        };
         while calls.try_join_next().is_some() {}
-        match listener.accept().await {
+        match accepted {
             Ok((stream, _)) => {
                 let (node, live) = (Arc::clone(&node), Arc::clone(&live));
                 calls.spawn(async move {
@@ -60,9 +71,14 @@ pub async fn serve<L: Live>(listener: UnixListener, node: Arc<Node>, live: Arc<L
             }
             Err(e) => {
                 tracing::warn!(error = %e, "the control socket failed to accept");
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
+    }
+    drop(listener);
+    let answered = async { while calls.join_next().await.is_some() {} };
+    if tokio::time::timeout(ENDING, answered).await.is_err() {
+        tracing::warn!("calls on the control socket did not end in time: what they have committed stays");
     }
 }
 
@@ -87,6 +103,7 @@ async fn one<L: Live>(stream: UnixStream, node: Arc<Node>, live: Arc<L>) -> io::
             Err(fault) => Reply::Fault(fault),
         },
         Ok(Request { call }) => {
+            tracing::debug!(call = call.name(), "a call on the control socket");
             let (sender, mut progress) = mpsc::channel::<Progress>(8);
             let work = tokio::task::spawn_blocking(move || {
                 let mut last = None;

@@ -9,8 +9,14 @@ use super::{
     links::{Kept, Links},
     stop::Stopper,
 };
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 use tokio::task::JoinSet;
+
+/// A session that was open for so long went well, however it ended.
+const LASTED: Duration = Duration::from_secs(10);
 
 /// What both loops share.
 pub struct Peers {
@@ -46,21 +52,23 @@ impl Peers {
         }
     }
 
-    /// Keeps a link if it is the one to keep, and runs its session to the end.
-    pub(super) async fn run(&self, link: Link) {
+    /// Keeps a link if it is the one to keep, and runs its session to the end. Whether the two are connected well: the
+    /// session was open and lasted, or another one took its place.
+    pub(super) async fn run(&self, link: Link) -> bool {
         if self.links.keep(&link) == Kept::Other {
-            return;
+            return true;
         }
         // The book may have changed between the handshake and now.
         self.review();
         tracing::info!(peer = %link.peer.short(), dialed = link.dialed, "a partner is connected");
-        let ended = self.driver.drive(&link).await;
+        let (ended, open) = self.driver.drive(&link).await;
         self.links.ended(&link);
         if let Ended::Fatal(cause) = ended {
             tracing::error!(%cause, "the store failed: the node stops");
             self.fatal.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(cause);
             self.stopper.stop();
         }
+        open.is_some_and(|open| open >= LASTED) || self.links.connected(link.peer)
     }
 
     async fn admit(&self, arrival: Arrival) {
@@ -70,7 +78,7 @@ impl Peers {
             admitted = arrival.admit() => admitted,
         };
         match admitted {
-            Ok(link) => self.run(link).await,
+            Ok(link) => drop(self.run(link).await),
             Err(error) => tracing::debug!(%error, "an attempt to connect failed"),
         }
     }

@@ -73,7 +73,8 @@ impl World<'_> {
             Recorded { id: record.id(), owner: n, kind, line, present: record.present(), serviceable, event, amends };
         self.act(n, Doing::Commit(Box::new(recorded)), |node| {
             let mut txn = node.holdings.begin();
-            keep::add(node, &mut txn, &[record])?;
+            let new = keep::New { record, amends: amends.is_some(), import: None };
+            keep::add(node, &mut txn, &[new])?;
             txn.commit()?;
             Ok(())
         })?;
@@ -144,9 +145,9 @@ impl World<'_> {
     /// Drafts the next version of an agreement, or the first one of a new agreement, at one of its parties.
     pub(super) fn propose(&mut self, n: usize, deal: usize) -> Checked {
         let Some(known) = self.model.deals.get(deal).cloned() else { return Ok(()) };
-        let waits = self.node(n).is_none_or(|node| {
-            node.rules().agreements.get(known.id).is_some_and(|held| held.proposal.is_some())
-        });
+        let waits = self
+            .node(n)
+            .is_none_or(|node| node.rules().agreements.get(known.id).is_some_and(|held| held.proposal.is_some()));
         if waits || self.ended(&known) {
             return Ok(());
         }

@@ -79,7 +79,8 @@ impl World<'_> {
         seen.lines.insert(record.line);
         seen.shown.insert(id);
         if early {
-            return self.broken(format!("I2: node {from} names in {record:?} a record that the partner was never given"));
+            return self
+                .broken(format!("I2: node {from} names in {record:?} a record that the partner was never given"));
         }
         Ok(())
     }

@@ -10,13 +10,7 @@ use super::{
     model::{Deal, Direction, Estranged, Facts, Model, Recorded, Taken},
     wire::Link,
 };
-use entente_node::{
-    agreements::Held,
-    node::Node,
-    partners::PartnerState,
-    records::gate,
-    share::feeds,
-};
+use entente_node::{agreements::Held, node::Node, partners::PartnerState, records::gate, share::feeds};
 use entente_protocol::{
     agreement::{Standing, StandingNotice},
     codec::{self, Bounds},
