@@ -6,6 +6,7 @@
 
 use crate::{
     agreements::{self, AgreementError},
+    clock::say,
     error::Fault,
     ingest::import::{self, ImportError, ImportOptions},
     node::Node,
@@ -16,10 +17,12 @@ use crate::{
         search::{self, Query, SearchError},
         show,
     },
+    redlines,
     share::explain,
 };
 use entente_protocol::id::RecordId;
 use entente_protocol::identity::UnconfirmedCard;
+use entente_protocol::time::UnixMillis;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use std::path::{Path, PathBuf};
@@ -46,6 +49,8 @@ pub enum Call {
     Identity,
     /// The own card, in its armour.
     Card,
+    /// Renews the node's certificate now.
+    IdentityRenew,
     /// What a card file says, with its words, trusting nothing.
     PartnerRead(PathBuf),
     /// Adds a partner whose words were confirmed.
@@ -94,6 +99,17 @@ pub enum Call {
         agreement: String,
         /// To what.
         standing: entente_protocol::agreement::Standing,
+    },
+    /// Checks a file or folder of red lines; nothing is kept.
+    RedLineCheck(PathBuf),
+    /// The red lines that hold here.
+    RedLineList,
+    /// What is known about the time.
+    ClockShow,
+    /// Lowers the latest time that this machine's clock has shown; to now where no time is given.
+    ClockLower {
+        /// To when.
+        to: Option<UnixMillis>,
     },
     /// Imports a file.
     Import(ImportOptions),
@@ -148,6 +164,7 @@ impl Call {
         match self {
             Self::Identity => "identity",
             Self::Card => "card",
+            Self::IdentityRenew => "identity-renew",
             Self::PartnerRead(_) => "partner-read",
             Self::PartnerAdd { .. } => "partner-add",
             Self::PartnerList => "partner-list",
@@ -160,6 +177,10 @@ impl Call {
             Self::AgreementShow(_) => "agreement-show",
             Self::AgreementAccept { .. } => "agreement-accept",
             Self::AgreementStanding { .. } => "agreement-standing",
+            Self::RedLineCheck(_) => "red-line-check",
+            Self::RedLineList => "red-line-list",
+            Self::ClockShow => "clock-show",
+            Self::ClockLower { .. } => "clock-lower",
             Self::Import(_) => "import",
             Self::Review { .. } => "review",
             Self::Release(_) => "release",
@@ -194,6 +215,7 @@ impl From<PartnerError> for Fault {
             PartnerError::Card(_) => "card-refused",
             PartnerError::Words => "words-differ",
             PartnerError::Own => "own-card",
+            PartnerError::WasRemoved(_) => "was-removed",
             PartnerError::Unknown(_) | PartnerError::Ambiguous(_) => "no-partner",
             PartnerError::Store(_) | PartnerError::Damage(_) => return Self::store(error),
         };
@@ -228,7 +250,11 @@ impl From<AgreementError> for Fault {
 
 impl From<ImportError> for Fault {
     fn from(error: ImportError) -> Self {
-        if error.is_store() { Self::store(error) } else { Self::input("import", error) }
+        match &error {
+            _ if error.is_store() => Self::store(error),
+            ImportError::Child { fault, .. } if fault.is_setup() => Self::setup("reader", error),
+            _ => Self::input("import", error),
+        }
     }
 }
 
@@ -279,6 +305,10 @@ pub fn answer(node: &Node, call: &Call, progress: OnProgress<'_>) -> Result<Json
     match call {
         Call::Identity => Ok(node.identity_view()),
         Call::Card => Ok(json!({ "card": node.keys.card.to_armour(), "words": node.keys.card.words().to_string() })),
+        Call::IdentityRenew => {
+            node.renew(true)?;
+            Ok(node.identity_view())
+        }
         Call::PartnerRead(path) => {
             let card = read_card(path)?;
             let payload = card.payload();
@@ -313,6 +343,13 @@ pub fn answer(node: &Node, call: &Call, progress: OnProgress<'_>) -> Result<Json
         Call::AgreementShow(given) => Ok(agreements::show(node, given)?),
         Call::AgreementAccept { agreement, digest } => Ok(agreements::accept(node, agreement, digest)?),
         Call::AgreementStanding { agreement, standing } => Ok(agreements::state(node, agreement, *standing)?),
+        Call::RedLineCheck(path) => {
+            let lines = redlines::read(path, &node.book()).map_err(|e| Fault::input("red-lines", e))?;
+            Ok(redlines::view(node, &lines))
+        }
+        Call::RedLineList => Ok(redlines::view(node, &node.red_lines)),
+        Call::ClockShow => Ok(say::view(node)),
+        Call::ClockLower { to } => say::lower(node, *to),
         Call::Import(options) => Ok(json!(import::import(node, options, progress)?)),
         Call::Review { records, state } => {
             let ids = select(node, records)?;

@@ -7,16 +7,16 @@ use crate::{
     agreements,
     node::{Node, Rules},
     partners::{self, PartnerState},
-    receive::{self, ReceiveError},
+    receive::{self, ReceiveError, Taken},
     secret,
-    share::{ShareError, decide::interval, feeds, outbox},
+    share::{ShareError, feeds, outbox},
 };
 use entente_protocol::{
     agreement::{AgreementFault, SignedAgreement, Standing, StandingNotice},
     codec::{self, Bounds},
     cose::SignatureBytes,
     error::PeerFault,
-    feed::{Comparison, Cursor, FeedKey},
+    feed::{Carried, Comparison, Cursor, FeedKey},
     id::{AgreementDigest, AgreementId, FeedId, Nonce, OrgId, StoreId},
     session::{
         AgreementLine, CloseCode, Event, Heads, ReceivedHead, Role, SendError, SentHead, Session, SessionConfig,
@@ -36,6 +36,9 @@ pub enum ExchangeFault {
     /// The partner is not, or no longer, known here.
     #[error("the partner is not known here")]
     Unknown,
+    /// We do not know the time, so nothing can be decided; in words for our own people.
+    #[error("{0}")]
+    Clock(String),
     /// Our own store: the node stops.
     #[error(transparent)]
     Fatal(#[from] ShareError),
@@ -50,7 +53,7 @@ impl ExchangeFault {
         match self {
             Self::Peer(fault) => fault.code(),
             Self::Unknown => CloseCode::REMOVED,
-            Self::Fatal(_) | Self::Send(_) => CloseCode::INTERNAL,
+            Self::Fatal(_) | Self::Send(_) | Self::Clock(_) => CloseCode::INTERNAL,
         }
     }
 }
@@ -98,6 +101,7 @@ impl Conversation {
         if book.get(peer).is_none_or(|p| p.state == PartnerState::Removed) {
             return Err(ExchangeFault::Unknown);
         }
+        clock(node)?;
         let nonce = Nonce::from_bytes(secret::random().map_err(ShareError::from)?);
         let config = SessionConfig { role, org: node.keys.org, store: node.holdings.store_id(), peer, nonce };
         let session = Session::new(config, node.clock.now())?;
@@ -140,8 +144,12 @@ impl Conversation {
             Event::Heads(heads) => {
                 self.heads(node, session, &heads)?;
                 self.offer_heads(node, session)?;
+                let (sent, received) = (heads.sent.len(), heads.received.len());
+                tracing::debug!(partner = %self.peer.short(), sent, received, "heads were compared");
             }
             Event::Run { feed, message } => {
+                // Refused now would be refused for good; the partner serves it again when the time is known.
+                clock(node)?;
                 let taken = match receive::run(node, &feed, &message) {
                     Err(ReceiveError::Fork) => return self.stopped(node, session, &feed),
                     taken => taken?,
@@ -152,6 +160,9 @@ impl Conversation {
                     self.left.insert(feed);
                     return Ok(());
                 }
+                let bytes: usize = message.carried.iter().map(|Carried(_, _, _, body)| body.len()).sum();
+                let Taken { length, records, refused, .. } = taken;
+                tracing::debug!(partner = %feed.sender.short(), length, records, refused, bytes, "a run is kept");
                 if let Some(receipt) = taken.receipt {
                     session.send_receipt(receipt)?;
                 }
@@ -161,7 +172,8 @@ impl Conversation {
             Event::Receipt { feed, receipt } => match receive::receipt(node, &feed, &receipt) {
                 Err(ReceiveError::Fork) => self.stopped(node, session, &feed)?,
                 taken => {
-                    taken?;
+                    let length = taken?;
+                    tracing::debug!(partner = %feed.receiver.short(), length, "a run is countersigned");
                     node.note_success(self.peer);
                 }
             },
@@ -232,6 +244,7 @@ impl Conversation {
             session.close(CloseCode::BUSY);
             return Ok(false);
         }
+        clock(node)?;
         let mut more = false;
         for (agreement, version, standing) in feeds::agreements_with(node, self.peer) {
             let feed = feeds::outgoing(node, self.peer, agreement);
@@ -444,7 +457,7 @@ impl Conversation {
 
 /// Whether something may pass under an agreement now.
 fn shares(node: &Node, peer: OrgId, agreement: AgreementId) -> bool {
-    node.rules().policy.passes(peer, agreement, interval(node.clock.now())).is_ok()
+    node.rules().policy.passes(peer, agreement, node.interval()).is_ok()
 }
 
 /// Sends what is due of one feed, as far as its window goes. Whether there is more to do at once.
@@ -469,6 +482,11 @@ fn fill(node: &Node, rules: &Arc<Rules>, session: &mut Session, feed: &FeedKey) 
         }
     }
     Ok(false)
+}
+
+/// Without a known time there is no session: whatever came would be refused, and whatever is due would not go.
+fn clock(node: &Node) -> Result<(), ExchangeFault> {
+    crate::clock::say::trouble(node).map_or(Ok(()), |trouble| Err(ExchangeFault::Clock(trouble)))
 }
 
 /// Who a standing notice says that it is from; verified by whoever takes it.

@@ -78,8 +78,8 @@ fn fill(home: &Home, config: &Config, init: &Init<'_>, clock: &dyn Clock) -> Res
         DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(|e| setup(&e))?;
     }
     let node = init.unlock.create(&home.keys(), init.work_factor).map_err(|e| Fault::setup("unlock", e))?;
-    let org = identity::create(home, config, &node, clock.now()).map_err(|e| Fault::setup("identity", e))?;
     let recovery = recovery(home, init).map_err(|e| Fault::setup("recovery", e))?;
+    let org = identity::create(home, config, &node, &recovery, clock.now()).map_err(|e| Fault::setup("identity", e))?;
     let keyring = Keyring::create(&home.keys(), &node, &recovery).map_err(|e| Fault::setup("keyring", e))?;
     drop(open::create(&home.store(), Backend::Fjall, Arc::new(keyring))?);
     let text = toml::to_string(&init.config).map_err(|e| setup(&e))?;

@@ -5,17 +5,19 @@
 
 use crate::{
     agreements::{self, Agreements},
-    clock::Clock,
+    clock::{Clock, mark::Marks},
     config::{Config, Gate, Home},
     error::Fault,
     identity::Keys,
+    ingest::child::Program,
     partners::{Book, PartnerState},
     records::gate::Review,
-    seal::keyring::Keyring,
+    redlines,
+    seal::keyring::{Keyring, Partition},
     secret::{recovery, unlock::Unlock},
-    store::{StoreError, holdings::Holdings, open, txn::Txn},
+    store::{StoreError, holdings::Holdings, layout::Table, open, txn::Txn},
 };
-use entente_policy::{PartnerState as InPolicy, PolicySet};
+use entente_policy::{Interval, PartnerState as InPolicy, PolicySet, RedLine};
 use entente_protocol::{
     id::{AgreementId, OrgId},
     limits,
@@ -45,6 +47,8 @@ pub struct Rules {
 
 /// An hour, in milliseconds.
 const HOUR_MS: u64 = 3_600_000;
+/// Key of the own rules' version in [`Table::Meta`].
+const OWN_RULES: &[u8] = b"own rules";
 
 /// Called after every commit that may have work for partners.
 pub type Waker = Box<dyn Fn() + Send + Sync>;
@@ -55,12 +59,18 @@ pub struct Node {
     pub home: Home,
     /// Its settings.
     pub config: Config,
-    /// The time.
+    /// The time, as this machine shows it.
     pub clock: Arc<dyn Clock>,
+    /// How far time has certainly come.
+    pub marks: Marks,
     /// Its keys.
     pub keys: Keys,
     /// What it holds.
     pub holdings: Arc<Holdings>,
+    /// Which program reads what people bring: this one, unless the library runs inside another.
+    pub reader: Program,
+    /// Its own red lines, as they stood when it was opened.
+    pub red_lines: Vec<redlines::Held>,
     /// Replaced as a whole, never changed in place.
     rules: RwLock<Arc<Rules>>,
     /// Held from reading the store until what was read is in force: an older reading never replaces a newer one.
@@ -79,8 +89,8 @@ pub struct Node {
 /// How it went with one partner.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Health {
-    /// Whether there is a connection.
-    pub connected: bool,
+    /// Sessions under way: one, and none for a moment between two.
+    pub sessions: u32,
     /// Why it could not be reached when it was last dialled, and when; forgotten once there is a connection.
     pub unreachable: Option<(UnixMillis, String)>,
     /// When a run or receipt last went through.
@@ -102,6 +112,10 @@ pub struct Event {
 }
 
 impl Health {
+    /// Whether there is a connection.
+    pub const fn connected(&self) -> bool {
+        self.sessions > 0
+    }
     /// What is wrong with the partner or the way to it now, and since when: without a connection that comes first.
     pub fn trouble(&self) -> Option<&(UnixMillis, String)> {
         self.unreachable.as_ref().or(self.error.as_ref())
@@ -115,7 +129,7 @@ impl Node {
         // Before any key is read: a process that ends just now may write the keyring until it lets go.
         let lock = open::lock(&home.store())?;
         let identity = unlock.open(&home.keys()).map_err(|e| Fault::setup("unlock", e))?;
-        let keys = Keys::open(&home, &identity).map_err(|e| Fault::setup("identity", e))?;
+        let keys = Keys::open(&home, &config, &identity, clock.now()).map_err(|e| Fault::setup("identity", e))?;
         let recipient = recovery::recipient(&home.keys()).map_err(|e| Fault::setup("recovery", e))?;
         let keyring = Keyring::open(&home.keys(), &identity, &recipient).map_err(|e| Fault::setup("keyring", e))?;
         let holdings = open::open_locked(&home.store(), lock, Arc::new(keyring))?;
@@ -130,13 +144,18 @@ impl Node {
         keys: Keys,
         holdings: Arc<Holdings>,
     ) -> Result<Self, Fault> {
-        let rules = Arc::new(load(&holdings, keys.org, clock.now())?);
-        Ok(Self {
+        let red_lines = redlines::load(&home, &config, &Book::load(&holdings)?);
+        let red_lines = red_lines.map_err(|e| Fault::setup("red-lines", e))?;
+        let rules = Arc::new(load(&holdings, keys.org, &red_lines, clock.now())?);
+        let node = Self {
             home,
             config,
             clock,
+            marks: Marks::load(&holdings)?,
             keys,
             holdings,
+            reader: Program::own(),
+            red_lines,
             rules: RwLock::new(rules),
             loading: Mutex::new(()),
             generation: AtomicU64::new(1),
@@ -144,12 +163,66 @@ impl Node {
             changes: Mutex::default(),
             health: Mutex::default(),
             waker: RwLock::new(None),
-        })
+        };
+        node.marks.observe(&node.holdings, node.clock.now())?;
+        node.note_own_rules()?;
+        Ok(node)
+    }
+
+    /// Now, as decisions take it.
+    pub fn interval(&self) -> Interval {
+        self.marks.interval(self.clock.now(), |org| self.counts(org))
+    }
+
+    /// Whether what an organisation signs about the time counts here.
+    pub fn counts(&self, org: OrgId) -> bool {
+        self.book().get(org).is_some_and(|partner| partner.state != PartnerState::Removed)
+    }
+
+    /// What this organisation decides by itself: red lines and the release gate. When it differs from what a feed was
+    /// filled under, everything ever released in that feed is decided anew.
+    pub fn own_rules(&self) -> Vec<u8> {
+        let local = self.rules().policy.local_version();
+        [local.as_bytes().as_slice(), &[self.required_review() as u8]].concat()
+    }
+
+    /// A change of the own rules is an event of the journal, though it was made in a file.
+    fn note_own_rules(&self) -> Result<(), Fault> {
+        let rules = self.own_rules();
+        if self.holdings.get(Partition::Node, Table::Meta, OWN_RULES)?.as_ref() == Some(&rules) {
+            return Ok(());
+        }
+        let mut txn = self.holdings.begin();
+        txn.put(Partition::Node, Table::Meta, OWN_RULES, &rules)?;
+        let about = [
+            ("version", hex::encode(&rules)),
+            ("red-lines", self.red_lines.len().to_string()),
+            ("release-gate", self.required_review().name().to_owned()),
+        ];
+        self.journal(&mut txn, "own-rules", &about)?;
+        txn.commit()?;
+        Ok(())
+    }
+
+    /// Renews the node's certificate where little is left of it, or where it is `asked` for; journaled.
+    pub fn renew(&self, asked: bool) -> Result<bool, Fault> {
+        if !asked && self.interval().fault().is_some() {
+            // A certificate of a wrong day is of use to nobody.
+            return Ok(false);
+        }
+        let renewed = self.keys.renew(&self.home, self.clock.now(), asked).map_err(|e| Fault::setup("renew", e))?;
+        if renewed {
+            let mut txn = self.holdings.begin();
+            let until = self.keys.certificate_until(self.clock.now()).map(|t| t.to_string()).unwrap_or_default();
+            self.journal(&mut txn, "certificate-renewed", &[("until", until)])?;
+            txn.commit()?;
+        }
+        Ok(renewed)
     }
 
     /// Reads partners and agreements again; called after every change of them.
     pub fn reload(&self) -> Result<(), Fault> {
-        self.replace(|| load(&self.holdings, self.keys.org, self.clock.now()))
+        self.replace(|| load(&self.holdings, self.keys.org, &self.red_lines, self.clock.now()))
     }
 
     fn replace(&self, load: impl FnOnce() -> Result<Rules, Fault>) -> Result<(), Fault> {
@@ -217,12 +290,12 @@ impl Node {
         let now = self.clock.now();
         self.healths().entry(partner).or_default().unreachable = Some((now, why));
     }
-    /// A connection came or went.
-    pub fn note_connected(&self, partner: OrgId, connected: bool) {
+    /// A session began, or ended.
+    pub fn note_session(&self, partner: OrgId, began: bool) {
         let mut healths = self.healths();
         let health = healths.entry(partner).or_default();
-        health.connected = connected;
-        if connected {
+        health.sessions = if began { health.sessions.saturating_add(1) } else { health.sessions.saturating_sub(1) };
+        if began {
             health.unreachable = None;
         }
     }
@@ -270,7 +343,7 @@ impl Node {
         if org == self.keys.org {
             return "own".to_owned();
         }
-        self.book().get(org).map_or_else(|| org.short(), |p| p.card.payload().handle.clone())
+        self.book().get(org).map_or_else(|| org.short(), |p| p.handle.clone())
     }
 
     /// Adds an event to the journal, within a transaction.
@@ -290,6 +363,7 @@ impl Node {
             "handle": payload.handle,
             "card": payload.number,
             "words": self.keys.card.words().to_string(),
+            "certificate_until": self.keys.certificate_until(self.clock.now()).map(|t| t.to_string()),
             "addresses": payload.addresses.iter().map(|a| a.as_str().to_owned()).collect::<Vec<_>>(),
             "store": self.holdings.store_id().to_string(),
             "home": self.home.path().display().to_string(),
@@ -297,7 +371,7 @@ impl Node {
     }
 }
 
-fn load(holdings: &Holdings, own: OrgId, now: UnixMillis) -> Result<Rules, Fault> {
+fn load(holdings: &Holdings, own: OrgId, red_lines: &[redlines::Held], now: UnixMillis) -> Result<Rules, Fault> {
     let book = Book::load(holdings)?;
     let agreements = agreements::load(holdings, now)?;
     let until = agreements.changes(now)?;
@@ -309,7 +383,8 @@ fn load(holdings: &Holdings, own: OrgId, now: UnixMillis) -> Result<Rules, Fault
             PartnerState::Removed => None,
         })
         .collect();
-    let policy = agreements.compile(own, partners)?;
+    let lines: Vec<RedLine> = red_lines.iter().map(|held| held.line.clone()).collect();
+    let policy = agreements.compile(own, partners, &lines)?;
     Ok(Rules { book: Arc::new(book), agreements: Arc::new(agreements), policy: Arc::new(policy), until })
 }
 
@@ -336,7 +411,7 @@ mod tests {
             let a = &a;
             let slow = scope.spawn(move || {
                 a.replace(|| {
-                    let rules = load(&a.holdings, a.keys.org, NOW);
+                    let rules = load(&a.holdings, a.keys.org, &a.red_lines, NOW);
                     read.send(()).map_err(|e| Fault::setup("test", e))?;
                     may_go.recv().map_err(|e| Fault::setup("test", e))?;
                     rules

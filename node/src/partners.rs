@@ -46,6 +46,9 @@ struct PartnerRow {
     card: Vec<u8>,
     state: PartnerState,
     digest: CardDigest,
+    /// Its handle as people confirmed it; a newer card that came over the wire does not change it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    handle: Option<String>,
     confirmed: UnixMillis,
 }
 
@@ -54,6 +57,8 @@ struct PartnerRow {
 pub struct Partner {
     /// Its newest card.
     pub card: Card,
+    /// Its short name, as people confirmed it with its words: no card that comes later by itself takes another's name.
+    pub handle: String,
     /// Where it stands.
     pub state: PartnerState,
     /// When its words were confirmed.
@@ -76,6 +81,9 @@ pub enum PartnerError {
     /// Its own card.
     #[error("this is our own card: add it at the partner's node, and the partner's card here")]
     Own,
+    /// Removing is undone by people who compare words, and by nothing less.
+    #[error("`{0}` was removed: it needs its twelve words again, `entente partner add CARD`")]
+    WasRemoved(String),
     /// Nobody of that name.
     #[error("there is no partner `{0}`: see `entente partner list`")]
     Unknown(String),
@@ -111,7 +119,8 @@ impl Book {
                 let Some(row) = holdings.get(Partition::Node, Table::Partner, id)? else { continue };
                 let row: PartnerRow = decode("partner", &row)?;
                 let card = Card::from_store(&row.card, row.digest)?;
-                book.insert(org, Partner { card, state: row.state, confirmed: row.confirmed });
+                let handle = row.handle.unwrap_or_else(|| card.payload().handle.clone());
+                book.insert(org, Partner { card, handle, state: row.state, confirmed: row.confirmed });
             }
         }
     }
@@ -129,7 +138,7 @@ impl Book {
     /// A partner by handle, id, or beginning of its id.
     pub fn find(&self, given: &str) -> Result<(OrgId, &Partner), PartnerError> {
         let fits = |org: &OrgId, partner: &Partner| {
-            partner.card.payload().handle == given || (given.len() >= 8 && org.to_string().starts_with(given))
+            partner.handle == given || (given.len() >= 8 && org.to_string().starts_with(given))
         };
         let mut found = self.0.iter().filter(|(org, partner)| fits(org, partner));
         match (found.next(), found.next()) {
@@ -172,7 +181,7 @@ impl PartnerView {
         let payload = partner.card.payload();
         Self {
             id: org.to_string(),
-            handle: payload.handle.clone(),
+            handle: partner.handle.clone(),
             name: payload.name.clone(),
             state: partner.state.name().to_owned(),
             addresses: payload.addresses.iter().map(|a| a.as_str().to_owned()).collect(),
@@ -207,7 +216,15 @@ pub fn add(node: &Node, card: UnconfirmedCard, words: &str) -> Result<OrgId, Par
         Some(PartnerRow { state: PartnerState::Suspended, .. }) => PartnerState::Suspended,
         _ => PartnerState::Active,
     };
-    let row = PartnerRow { card: card.bytes().to_vec(), state, digest, confirmed: node.clock.now() };
+    if let Some(known) = &known {
+        // What a newer card revokes stays revoked, also for who was removed.
+        let (given, known) = (card.payload().number, Card::from_store(&known.card, known.digest)?.payload().number);
+        if known > given {
+            return Err(CardFault::NotNewer { given, known }.into());
+        }
+    }
+    let handle = Some(card.payload().handle.clone());
+    let row = PartnerRow { card: card.bytes().to_vec(), state, digest, handle, confirmed: node.clock.now() };
     txn.put(Partition::Node, Table::Partner, org.as_bytes(), &encode("partner", &row)?)?;
     txn.push(Partition::Node, Table::Card, org.as_bytes(), card.bytes())?;
     if known.is_none() {
@@ -229,18 +246,25 @@ pub fn update(node: &Node, org: OrgId, bytes: &[u8]) -> Result<bool, PartnerErro
     }
     let card = Card::verify_update(&before, newer)?;
     // Where the partner stands is not the card's to say.
-    let row = PartnerRow { card: card.bytes().to_vec(), digest: card.digest(), ..known };
+    let handle = known.handle.or_else(|| Some(before.payload().handle.clone()));
+    let row = PartnerRow { card: card.bytes().to_vec(), digest: card.digest(), handle, ..known };
     txn.put(Partition::Node, Table::Partner, org.as_bytes(), &encode("partner", &row)?)?;
     txn.push(Partition::Node, Table::Card, org.as_bytes(), card.bytes())?;
-    node.journal(&mut txn, "partner-card", &[("partner", org.to_string())])?;
+    let number = card.payload().number.to_string();
+    node.journal(&mut txn, "partner-card", &[("partner", org.to_string()), ("number", number)])?;
     txn.commit()?;
     Ok(true)
 }
 
 /// Suspends, resumes or removes a partner. The caller cuts connections after.
+///
+/// A removed partner comes back only through [`add`]: while it was removed nobody heard which keys it revoked.
 pub fn set_state(node: &Node, org: OrgId, state: PartnerState) -> Result<(), PartnerError> {
     let mut txn = node.holdings.begin();
     let Some(known) = read(&txn, org)? else { return Err(PartnerError::Unknown(org.to_string())) };
+    if known.state == PartnerState::Removed && state != PartnerState::Removed {
+        return Err(PartnerError::WasRemoved(node.handle_of(org)));
+    }
     let row = PartnerRow { state, ..known };
     txn.put(Partition::Node, Table::Partner, org.as_bytes(), &encode("partner", &row)?)?;
     let event = match state {

@@ -6,6 +6,7 @@
 //! pass nothing is taken, and nothing refused.
 
 use crate::{
+    clock::mark::{MarkError, Stated},
     node::{Node, Rules},
     records::{
         index::{self, Facets},
@@ -15,19 +16,23 @@ use crate::{
     seal::keyring::Partition,
     share::{
         ShareError,
-        decide::interval,
         feeds::{self, Pending},
     },
     store::{StoreError, layout::Table, txn::Txn},
 };
+use entente_policy::Interval;
 use entente_protocol::{
     clearance::Acceptance,
     cose::SignatureBytes,
-    feed::{FeedKey, Receipt, ReceivedRun, Run, RunFault, RunMessage, VerifiedEntry, VerifiedRelease, VerifiedRun},
+    feed::{
+        FeedKey, Held, REFUSED, Receipt, ReceivedRun, Run, RunFault, RunMessage, VerifiedEntry, VerifiedRelease,
+        VerifiedRun,
+    },
     id::{AgreementDigest, AgreementId, OrgId, RecordId},
     identity::Purpose,
-    record::Shape,
+    record::{Body, Shape, Verified},
     time::UnixMillis,
+    value::Value,
 };
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
@@ -118,7 +123,9 @@ pub fn run(node: &Node, feed: &FeedKey, message: &RunMessage) -> Result<Taken, R
     // The second turn is for a feed or rules that changed under the first one.
     for _ in 0..2 {
         let rules = node.rules();
-        let passes = rules.policy.passes(feed.sender, feed.agreement, interval(now)).is_ok();
+        // Withdrawals alone are taken at any time.
+        let passes =
+            message.carried.is_empty() || rules.policy.passes(feed.sender, feed.agreement, node.interval()).is_ok();
         if !passes || feeds::stopped(node, feed)?.is_some() {
             break;
         }
@@ -128,7 +135,9 @@ pub fn run(node: &Node, feed: &FeedKey, message: &RunMessage) -> Result<Taken, R
             true => node.keys.card.key(Purpose::Records, kid, now),
             false => rules.book.key(org, Purpose::Records, kid, now),
         };
-        let taken = match message.verify(feed, state.cursor(), sender, originator)? {
+        let prior = feed.previous().map(|before| feeds::in_row(node, &before).map(|row| row.cursor())).transpose()?;
+        let held = Held { feed: state.cursor(), prior };
+        let taken = match message.verify(feed, held, sender, originator)? {
             // Known already: the receipt that we gave then is given again.
             ReceivedRun::Held(_) => Some(Taken { receipt: state.receipt, length: state.length, ..Taken::default() }),
             ReceivedRun::Fork(run) => {
@@ -187,26 +196,32 @@ fn fork(
 /// What becomes of one entry, decided before the transaction begins.
 enum Decided<'a> {
     Keep(&'a VerifiedRelease, Acceptance, ReceivedRow),
-    Refuse(u16),
+    Refuse,
     Withdraw(RecordId),
     Nothing,
 }
 
-fn decide<'a>(rules: &Rules, arrival: &Arrival<'_>, number: u64, entry: &'a VerifiedEntry) -> Decided<'a> {
+fn decide<'a>(
+    rules: &Rules,
+    arrival: &Arrival<'_>,
+    now: Interval,
+    number: u64,
+    entry: &'a VerifiedEntry,
+) -> Decided<'a> {
     let feed = arrival.feed;
     match entry {
         VerifiedEntry::Release(release) => {
-            match rules.policy.accept(feed.sender, feed.agreement, &release.record, interval(arrival.at)) {
+            match rules.policy.accept(feed.sender, feed.agreement, &release.record, now) {
                 Ok(acceptance) => Decided::Keep(release, acceptance, received_row(arrival, release, number)),
                 Err(withheld) => {
                     tracing::warn!(partner = %feed.sender, entry = number, reason = withheld.reason.code(), "refused");
-                    Decided::Refuse(withheld.reason.number())
+                    Decided::Refuse
                 }
             }
         }
-        VerifiedEntry::Withdrawal { record, .. } => Decided::Withdraw(*record),
-        VerifiedEntry::Refusal { number, code } => {
-            tracing::warn!(partner = %feed.sender, entry = number, code, "an entry of ours was refused");
+        VerifiedEntry::Withdrawal { record } => Decided::Withdraw(*record),
+        VerifiedEntry::Refusal { number } => {
+            tracing::warn!(partner = %feed.sender, entry = number, "an entry of ours was refused");
             Decided::Nothing
         }
         VerifiedEntry::Closed => Decided::Nothing,
@@ -223,12 +238,12 @@ fn take(
     mut state: feeds::InRow,
 ) -> Result<Option<Taken>, ReceiveError> {
     let partition = Partition::Agreement(feed.agreement);
-    let now = node.clock.now();
+    let (now, interval) = (node.clock.now(), node.interval());
     let run = verified.run();
     let arrival = Arrival { feed, at: now, run: state.runs };
     let numbered = (run.before.length..).zip(verified.entries());
     let decided: Vec<(u64, Decided<'_>)> =
-        numbered.map(|(number, (_, entry))| (number, decide(rules, &arrival, number, entry))).collect();
+        numbered.map(|(number, (_, entry))| (number, decide(rules, &arrival, interval, number, entry))).collect();
     let row = encode("run", &RunInRow { run: message.run.clone(), proofs: proofs(message, verified) })?;
     let receipt = Receipt::of(run, now).sign(&node.keys.runs).map_err(ShareError::from)?;
 
@@ -238,16 +253,25 @@ fn take(
     }
     let mut taken = Taken { length: run.end().length, ..Taken::default() };
     let reverse = feeds::outgoing(node, feed.sender, feed.agreement).id();
+    let refuse = |txn: &mut Txn<'_>, number: u64| -> Result<(), ReceiveError> {
+        let row = encode("pending", &Pending::Refusal { code: REFUSED, number })?;
+        txn.push(Partition::Own, Table::Pending, reverse.as_bytes(), &row)?;
+        Ok(())
+    };
     let mut facets = Facets::default();
     for (number, decided) in decided {
         match decided {
+            Decided::Keep(release, ..) if !amends_its_own(&txn, partition, &release.record)? => {
+                tracing::warn!(partner = %feed.sender, entry = number, "refused: it amends another line");
+                refuse(&mut txn, number)?;
+                taken.refused += 1;
+            }
             Decided::Keep(release, acceptance, row) => {
                 keep_one(&mut txn, &mut facets, feed, release, &acceptance, &row)?;
                 taken.records += 1;
             }
-            Decided::Refuse(code) => {
-                let row = encode("pending", &Pending::Refusal { code, number })?;
-                txn.push(Partition::Own, Table::Pending, reverse.as_bytes(), &row)?;
+            Decided::Refuse => {
+                refuse(&mut txn, number)?;
                 taken.refused += 1;
             }
             Decided::Withdraw(record) => {
@@ -269,6 +293,7 @@ fn take(
         ("entries", run.count.to_string()),
         ("run", hex::encode(run.root.as_bytes())),
     ];
+    stated(node, &mut txn, feed.sender, run.time)?;
     node.journal(&mut txn, "run-received", &about)?;
     // The commit point: only now is the run held, and only now does the receipt leave this function.
     txn.commit()?;
@@ -295,6 +320,31 @@ fn proofs(message: &RunMessage, verified: &VerifiedRun) -> Vec<ProofRow> {
         proof.records.dedup();
     }
     proofs
+}
+
+/// Whether what a record says that it amends, where we hold that, is of its own line, kind and originator (REC-9).
+fn amends_its_own(txn: &Txn<'_>, partition: Partition, record: &Verified) -> Result<bool, ReceiveError> {
+    let supersedes = record.header().kind.slot("supersedes").and_then(|slot| record.value(slot.number));
+    let Some(earlier) = supersedes.and_then(Value::as_bytes) else { return Ok(true) };
+    let Some(place) = txn.first(partition, index::ID, earlier)? else { return Ok(true) };
+    let row = txn.item(partition, Table::Received, b"", place)?.ok_or(StoreError::Broken { at: place })?;
+    let row: ReceivedRow = decode("received record", &row)?;
+    Ok(Body::from_bytes(&row.body).is_ok_and(|earlier| record.header().may_amend(earlier.header())))
+}
+
+/// Notes the time that a partner signed. One too far ahead of our clock counts for nothing, and people are told.
+fn stated(node: &Node, txn: &mut Txn<'_>, partner: OrgId, at: UnixMillis) -> Result<(), ReceiveError> {
+    match node.marks.confirm(txn, partner, at, node.clock.now()) {
+        Ok(Stated::Taken) => {}
+        Ok(Stated::TooFarAhead) => {
+            node.note_error(partner, format!("the partner signed the time {at}, which is too far ahead to count"));
+        }
+        Err(MarkError::Damage(error)) => return Err(error.into()),
+        Err(MarkError::Store(error)) => return Err(error.into()),
+        // Only lowering refuses.
+        Err(MarkError::Confirmed { .. } | MarkError::NotLower { .. }) => {}
+    }
+    Ok(())
 }
 
 /// What is the same for every record of a run.
@@ -422,6 +472,7 @@ pub fn receipt(node: &Node, feed: &FeedKey, signed: &SignatureBytes) -> Result<u
         row.countersigned = Some(receipt.held);
         row.at = Some(now);
         txn.push(Partition::Own, Table::Receipt, feed.id().as_bytes(), &signed.0)?;
+        stated(node, &mut txn, feed.receiver, receipt.time)?;
         feeds::put_out(&mut txn, feed, &row)?;
         let about = [
             ("agreement", feed.agreement.to_string()),

@@ -6,7 +6,7 @@
 mod bringing;
 
 use crate::{
-    clock::SystemClock,
+    clock::{SystemClock, say},
     config::Home,
     control::server::{self, Live},
     error::{Blame, Fault},
@@ -17,6 +17,7 @@ use crate::{
         Clock,
         accept::{self, Peers},
         book::{self, SharedBook},
+        budget::{self, Budgets},
         dial::{self, Jitter},
         driver::{Driver, Ended, Exchange, ExchangeError, Turns, Wakes},
         endpoint::{Endpoint, Settings},
@@ -28,7 +29,6 @@ use crate::{
     seal::keyring::Partition,
     secret::{self, unlock::Unlock},
     share::{
-        decide::interval,
         feeds,
         fetching::{self, Resting},
         files::{self, Given},
@@ -36,7 +36,10 @@ use crate::{
     store::layout::Table,
 };
 use entente_protocol::{
+    error::PeerFault,
     id::OrgId,
+    identity::Purpose,
+    limits,
     session::{
         CloseCode, Event, Role, Session,
         fetch::{RefusedCode, Request},
@@ -59,19 +62,23 @@ const ROUND: Duration = Duration::from_secs(120);
 const CONNECT: Duration = Duration::from_secs(15);
 /// How often it is looked at what the time of day changes: agreements that begin and end, records that become due.
 const TICK: Duration = Duration::from_secs(30);
+/// How often a running node looks after its clock and its certificate.
+const UPKEEP: Duration = Duration::from_secs(10 * 60);
 /// A round is over when nothing moved for so long.
 const QUIET: Duration = Duration::from_millis(400);
 
-/// The synchronous core behind the driver: one conversation for each session.
+/// The synchronous core behind the driver: one conversation for each session, of which a partner has one at a time.
 struct Core {
     node: Arc<Node>,
     talks: Mutex<BTreeMap<OrgId, Arc<Mutex<Conversation>>>>,
+    budgets: Budgets,
 }
 
 impl Core {
     fn talk(&self, peer: OrgId) -> Result<Arc<Mutex<Conversation>>, ExchangeError> {
         let talks = self.talks.lock().unwrap_or_else(PoisonError::into_inner);
-        talks.get(&peer).cloned().ok_or_else(|| ExchangeError::Internal("no session with this partner".to_owned()))
+        let talk = talks.get(&peer).cloned();
+        talk.ok_or_else(|| ExchangeError::Internal("no such session".to_owned()))
     }
 }
 
@@ -82,20 +89,30 @@ impl From<ExchangeFault> for ExchangeError {
             ExchangeFault::Unknown => Self::Removed,
             ExchangeFault::Fatal(error) => Self::Fatal(error.to_string()),
             ExchangeFault::Send(error) => Self::Internal(error.to_string()),
+            ExchangeFault::Clock(trouble) => Self::Internal(trouble),
         }
     }
 }
 
 impl Exchange for Core {
     fn open(&self, peer: OrgId, role: Role) -> Result<Session, ExchangeError> {
+        if !self.budgets.spend(peer, budget::SESSION, self.node.clock.now()) {
+            self.node.note_error(peer, "too many sessions and requests: it is let in again as time passes".to_owned());
+            return Err(ExchangeError::Busy);
+        }
         let (conversation, session) = Conversation::open(&self.node, peer, role)?;
         let mut talks = self.talks.lock().unwrap_or_else(PoisonError::into_inner);
         talks.insert(peer, Arc::new(Mutex::new(conversation)));
-        self.node.note_connected(peer, true);
+        self.node.note_session(peer, true);
         Ok(session)
     }
 
     fn event(&self, peer: OrgId, session: &mut Session, event: Event) -> Result<(), ExchangeError> {
+        // Runs and receipts have their windows; everything else is counted.
+        let counted = !matches!(event, Event::Run { .. } | Event::Receipt { .. } | Event::Fork { .. });
+        if counted && !self.budgets.spend(peer, budget::REQUEST, self.node.clock.now()) {
+            return Err(PeerFault::TooMany { what: "requests", max: limits::PARTNER_REQUESTS_BURST as usize }.into());
+        }
         let talk = self.talk(peer)?;
         let mut talk = talk.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(talk.event(&self.node, session, event)?)
@@ -108,8 +125,38 @@ impl Exchange for Core {
     }
 
     fn fetch(&self, peer: OrgId, request: Request) -> Result<FetchReply, RefusedCode> {
+        let given = self.give(peer, request);
+        // What is given is bounded by what the partner reads. What is not given costs it something too.
+        let refused = given.is_err();
+        if refused && !self.budgets.spend(peer, budget::REQUEST, self.node.clock.now()) {
+            return Err(RefusedCode::Busy);
+        }
+        given
+    }
+
+    fn closed(&self, peer: OrgId, ended: &Ended) {
+        self.talks.lock().unwrap_or_else(PoisonError::into_inner).remove(&peer);
+        self.node.note_session(peer, false);
+        if let Ended::Closed { code, by_peer } = ended
+            && !matches!(*code, CloseCode::DONE | CloseCode::SHUTDOWN | CloseCode::REPLACED)
+            // To begin again is our own wish, and no error.
+            && (*by_peer || *code != CloseCode::BUSY)
+        {
+            let side = if *by_peer { "the partner ended the session" } else { "the session was ended here" };
+            let meaning = CloseCode::ALL.iter().find(|row| row.0 == *code).map_or("", |row| row.2);
+            self.node.note_error(peer, format!("{side}: {} ({meaning})", code.name()));
+        }
+    }
+
+    fn unreachable(&self, peer: OrgId, why: String) {
+        self.node.note_unreachable(peer, why);
+    }
+}
+
+impl Core {
+    fn give(&self, peer: OrgId, request: Request) -> Result<FetchReply, RefusedCode> {
         let node = Arc::clone(&self.node);
-        // A fault of ours is no reason for the partner to give the file up.
+        // A fault of ours, or a clock that is not known, is no reason for the partner to give the file up.
         let refuse = |error: &dyn std::fmt::Display| {
             tracing::warn!(partner = %peer.short(), %error, "a file could not be given");
             RefusedCode::Busy
@@ -130,23 +177,6 @@ impl Exchange for Core {
         let still = move || matches!(files::given(&node, &feed, request.entry, request.slot), Ok(Given::File(..)));
         Ok(FetchReply { size, chunks, content: Box::new(content), still: Box::new(still) })
     }
-
-    fn closed(&self, peer: OrgId, ended: &Ended) {
-        self.node.note_connected(peer, false);
-        if let Ended::Closed { code, by_peer } = ended
-            && !matches!(*code, CloseCode::DONE | CloseCode::SHUTDOWN | CloseCode::REPLACED)
-            // To begin again is our own wish, and no error.
-            && (*by_peer || *code != CloseCode::BUSY)
-        {
-            let side = if *by_peer { "the partner ended the session" } else { "the session was ended here" };
-            let meaning = CloseCode::ALL.iter().find(|row| row.0 == *code).map_or("", |row| row.2);
-            self.node.note_error(peer, format!("{side}: {} ({meaning})", code.name()));
-        }
-    }
-
-    fn unreachable(&self, peer: OrgId, why: String) {
-        self.node.note_unreachable(peer, why);
-    }
 }
 
 /// The partners as handshakes see them.
@@ -160,6 +190,7 @@ fn book_of(node: &Node) -> book::Book {
             PartnerState::Removed => book::PartnerState::Removed,
         },
         revoked: partner.card.withdrawn().collect(),
+        nodes: partner.card.keys(Purpose::Node).map(|entry| (entry.key.id(), entry.clone())).collect(),
         addresses: partner.card.payload().addresses.iter().map(|a| a.as_str().to_owned()).collect(),
     };
     book::Book { partners: partners.iter().map(|(org, partner)| (*org, entry(partner))).collect() }
@@ -175,9 +206,23 @@ struct Running {
     resting: Arc<Resting>,
     /// Held from reading the partners until handshakes see them: an older book never replaces a newer one.
     refreshing: Mutex<()>,
+    /// The chain that the endpoint shows.
+    shown: Mutex<Vec<Vec<u8>>>,
 }
 
 impl Running {
+    /// New connections show the certificate that the node has now.
+    fn show_certificate(&self) -> Result<(), Fault> {
+        let chain = self.node.keys.chain();
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        if *shown != chain {
+            let identity = tls_identity(&self.node).map_err(|e| Fault::setup("identity", e))?;
+            self.peers.endpoint.renew(identity).map_err(|e| Fault::setup("network", e))?;
+            *shown = chain;
+        }
+        Ok(())
+    }
+
     /// Partners and agreements changed: handshakes see it, links are held against it, sessions are woken.
     fn refresh(&self) {
         {
@@ -209,8 +254,11 @@ impl Running {
         if self.node.book().get(partner).is_none_or(|p| p.state == PartnerState::Removed) {
             return Err(Fault::partner("removed", format!("`{handle}` was removed: no connection is made to it")));
         }
+        if let Some(trouble) = say::trouble(&self.node) {
+            return Err(Fault::setup("clock", trouble));
+        }
         let started = Instant::now();
-        while !self.node.health(partner).connected {
+        while !self.node.health(partner).connected() {
             self.goes_on()?;
             if started.elapsed() > CONNECT {
                 let health = self.node.health(partner);
@@ -252,8 +300,8 @@ impl Running {
 /// What moves while a round with a partner is under way.
 fn picture(node: &Node, resting: &Resting, partner: OrgId) -> Result<Picture, Fault> {
     let log = node.holdings.count(Partition::Own, Table::RecordList, RELEASE_LOG)?;
-    let now = interval(node.clock.now());
-    let rules = node.rules();
+    let now = node.interval();
+    let (rules, own_rules) = (node.rules(), node.own_rules());
     let mut picture = Picture::default();
     for (agreement, digest, _) in feeds::agreements_with(node, partner) {
         let out = feeds::outgoing(node, partner, agreement);
@@ -263,7 +311,7 @@ fn picture(node: &Node, resting: &Resting, partner: OrgId) -> Result<Picture, Fa
         picture.stopped = picture.stopped.or(stopped.as_ref().map(|row| row.why(&out, node.keys.org)));
         // Where nothing may pass, nothing is waited for.
         let paused = stopped.is_some() || rules.policy.passes(partner, agreement, now).is_err();
-        let given = acknowledged == row.length && row.filled == log && row.version == digest;
+        let given = acknowledged == row.length && row.filled == log && row.is_under(digest, &own_rules);
         picture.settled &= paused || given;
         picture.sent += row.length;
         picture.acknowledged += acknowledged;
@@ -329,7 +377,32 @@ impl Live for Running {
     }
 
     fn changed(&self) {
+        if let Err(fault) = self.show_certificate() {
+            tracing::error!(%fault, "the certificate cannot be shown");
+        }
         self.refresh();
+    }
+}
+
+/// What a node does by itself while it runs, now and then: writes down how far its clock has come, and renews its
+/// certificate in time. New connections show the new one; live ones end when theirs does, and are made again.
+async fn upkeep(running: Arc<Running>) {
+    let mut stop = running.peers.driver.stop.clone();
+    loop {
+        tokio::select! {
+            () = stop.requested() => return,
+            () = tokio::time::sleep(UPKEEP) => {}
+        }
+        let asked = Arc::clone(&running);
+        let done = tokio::task::spawn_blocking(move || {
+            let node = &asked.node;
+            node.marks.observe(&node.holdings, node.clock.now())?;
+            node.renew(false)?;
+            asked.show_certificate()
+        });
+        if let Ok(Err(fault)) = done.await {
+            tracing::error!(%fault, "the node's upkeep failed: see `entente status`");
+        }
     }
 }
 
@@ -353,11 +426,16 @@ fn jitter() -> Jitter {
     Arc::new(|below| secret::random::<8>().map_or(0, |bytes| u64::from_be_bytes(bytes) % below.max(1)))
 }
 
+/// What this node shows of itself now.
+fn tls_identity(node: &Node) -> Result<tls::Identity, tls::IdentityError> {
+    let chain = node.keys.chain().into_iter().map(CertificateDer::from).collect();
+    let key = PrivatePkcs8KeyDer::from(node.keys.tls.expose().clone());
+    tls::Identity::new(node.keys.org, chain, key, node.clock.now())
+}
+
 fn endpoint(node: &Arc<Node>, book: SharedBook) -> Result<Endpoint, Fault> {
     let setup = |e: &dyn std::fmt::Display| Fault::setup("network", e);
-    let chain = node.keys.chain.iter().map(|der| CertificateDer::from(der.clone())).collect();
-    let key = PrivatePkcs8KeyDer::from(node.keys.tls.expose().clone());
-    let identity = tls::Identity::new(node.keys.org, chain, key, node.clock.now()).map_err(|e| setup(&e))?;
+    let identity = tls_identity(node).map_err(|e| setup(&e))?;
     let clock = Arc::clone(&node.clock);
     let clock = Clock::new(move || clock.now());
     Endpoint::bind(node.config.listen, identity, book, clock, Settings::default()).map_err(|e| setup(&e))
@@ -374,7 +452,7 @@ async fn serve<F: Future<Output = R> + Send, R>(
     let address = endpoint.local_addr().map_err(|e| Fault::setup("network", e))?;
     let (stopper, stop) = stop::signal();
     let wakes = Wakes::default();
-    let core = Arc::new(Core { node: Arc::clone(&node), talks: Mutex::default() });
+    let core = Arc::new(Core { node: Arc::clone(&node), talks: Mutex::default(), budgets: Budgets::default() });
     let clock = Arc::clone(&node.clock);
     let driver = Driver {
         exchange: core,
@@ -394,6 +472,7 @@ async fn serve<F: Future<Output = R> + Send, R>(
         stopper,
         resting: Arc::clone(&resting),
         refreshing: Mutex::new(()),
+        shown: Mutex::new(node.keys.chain()),
     });
     let (woken, files_due) = (Arc::downgrade(&running), Arc::clone(&files));
     let seen = Mutex::new(node.generation());
@@ -412,6 +491,7 @@ async fn serve<F: Future<Output = R> + Send, R>(
     let mut tasks = JoinSet::new();
     tasks.spawn(accept::accept(Arc::clone(&peers)));
     tasks.spawn(dial::dial(Arc::clone(&peers), jitter()));
+    tasks.spawn(upkeep(Arc::clone(&running)));
     tasks.spawn(bringing::bring(Arc::clone(&node), Arc::clone(&peers), resting, files));
     tasks.spawn(tick(Arc::clone(&node), wakes, stop.clone()));
     let control = tokio::spawn(server::serve(listener, Arc::clone(&node), Arc::clone(&running), stop.clone()));

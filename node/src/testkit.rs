@@ -26,6 +26,7 @@ pub fn settings(handle: &str) -> RawConfig {
         advertise: Vec::new(),
         engine: "fjall".to_owned(),
         release_gate: "reviewed".to_owned(),
+        red_lines: None,
         identity_file: None,
     }
 }

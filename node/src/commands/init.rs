@@ -36,6 +36,7 @@ pub fn init(reach: &Reach, args: cli::Init) -> Result<Done, Failure> {
         advertise: args.advertise,
         engine: "fjall".to_owned(),
         release_gate: "reviewed".to_owned(),
+        red_lines: None,
         identity_file,
     };
     let (name, handle) = (config.name.clone(), config.handle.clone());

@@ -1,6 +1,7 @@
 //! Settings, checked once: addresses parsed, names bounded.
 
 use super::{Home, RawConfig};
+use entente_protocol::identity::Address;
 use std::{fs, io, net::SocketAddr, path::PathBuf};
 
 /// Least review state for release.
@@ -25,6 +26,8 @@ pub struct Config {
     pub advertise: Vec<String>,
     /// Release gate.
     pub gate: Gate,
+    /// File or folder of red lines, from the home.
+    pub red_lines: Option<PathBuf>,
     /// Identity file that unlocks the home.
     pub identity_file: Option<PathBuf>,
 }
@@ -89,6 +92,12 @@ impl Config {
         if raw.engine != "fjall" {
             return refuse("engine", "this build knows the engine `fjall`");
         }
+        if let Some(wrong) = raw.advertise.iter().find(|text| text.parse::<Address>().is_err()) {
+            return refuse(
+                "advertise",
+                &format!("`{wrong}` is no address: give host:port, such as node.field.example:4433"),
+            );
+        }
         let gate = match raw.release_gate.as_str() {
             "reviewed" => Gate::Reviewed,
             "verified" => Gate::Verified,
@@ -100,6 +109,7 @@ impl Config {
             listen,
             advertise: raw.advertise,
             gate,
+            red_lines: raw.red_lines.map(PathBuf::from),
             identity_file: raw.identity_file.map(PathBuf::from),
         })
     }
@@ -123,6 +133,7 @@ mod tests {
         check(&good.replace("127.0.0.1:0", "here"), "`listen`");
         check(&good.replace("\"car\"", "\"Car One\""), "`handle`");
         check(&format!("{good}release-gate = \"none\""), "`release-gate`");
+        check(&format!("{good}advertise = [\"here\"]"), "`advertise`");
         check(&format!("{good}engine = \"other\""), "`engine`");
     }
 }

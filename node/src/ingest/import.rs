@@ -6,8 +6,12 @@
 use super::{
     attach::{AttachError, Attachments},
     carry::{self, Carrier},
+    child::{
+        ChildFault,
+        table::{self, OpenFault},
+    },
     mapping::{MappedRecord, MappedRow, Mapping, MappingError},
-    table::{self, TableError},
+    table::TableError,
 };
 use crate::{
     call::{OnProgress, Progress},
@@ -105,6 +109,14 @@ pub enum ImportError {
         path: String,
         /// What is wrong.
         fault: TableError,
+    },
+    /// The process in which a file is read: it could not be started, or did not come to the file's end.
+    #[error("`{path}`: {fault}")]
+    Child {
+        /// The file.
+        path: String,
+        /// What happened.
+        fault: ChildFault,
     },
     /// The mapping.
     #[error("`{path}`: {fault}")]
@@ -219,7 +231,14 @@ impl Step {
 
     fn commit(&mut self, node: &Node) -> Result<(), ImportError> {
         let step = std::mem::replace(self, Self { dry_run: self.dry_run, ..Self::default() });
-        if step.dry_run || step.records.is_empty() {
+        if step.dry_run {
+            // The files were stored to be looked at; no row speaks of them.
+            for file in &step.files {
+                crate::share::files::discard(node, Partition::Own, file)?;
+            }
+            return Ok(());
+        }
+        if step.records.is_empty() {
             return Ok(());
         }
         let mut txn = node.holdings.begin();
@@ -256,16 +275,26 @@ fn load_mapping(options: &ImportOptions) -> Result<Mapping, ImportError> {
 /// Imports a file.
 pub fn import(node: &Node, options: &ImportOptions, progress: OnProgress<'_>) -> Result<ImportReport, ImportError> {
     let mapping = load_mapping(options)?;
-    let table_fault = |fault| ImportError::Table { path: shown(&options.path), fault };
-    let rows = table::open(&options.path, mapping.source()).map_err(table_fault)?;
+    let rows = table::open(&node.reader, &options.path, mapping.source()).map_err(|fault| match fault {
+        OpenFault::Table(fault) => ImportError::Table { path: shown(&options.path), fault },
+        OpenFault::Child(fault) => ImportError::Child { path: shown(&options.path), fault },
+    })?;
     let map_shown = options.map.as_deref().map_or_else(|| "the sample's mapping".to_owned(), shown);
     mapping.check_columns(rows.columns()).map_err(|fault| ImportError::Mapping { path: map_shown, fault })?;
     let attachments = options.attachments.as_deref().map(Attachments::open).transpose()?;
     let mut report = ImportReport { has_keys: mapping.has_keys(), dry_run: options.dry_run, ..ImportReport::default() };
-    let mut carrier = Carrier::new(attachments);
+    let mut carrier = Carrier::new(attachments, node);
     let mut step = Step { dry_run: options.dry_run, ..Step::default() };
     let mut seen = Seen::default();
     for row in rows {
+        let row = match row {
+            Ok(row) => row,
+            Err(fault) => {
+                // What was read well is kept: the same file, mended, adds only the rest.
+                step.commit(node)?;
+                return Err(ImportError::Child { path: shown(&options.path), fault });
+            }
+        };
         report.rows += 1;
         let mapped = row.and_then(|row| mapping.map(&row));
         match mapped {

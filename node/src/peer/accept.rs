@@ -73,13 +73,15 @@ impl Peers {
 
     async fn admit(&self, arrival: Arrival) {
         let mut stop = self.driver.stop.clone();
+        let from = arrival.remote_address();
         let admitted = tokio::select! {
             () = stop.requested() => return,
             admitted = arrival.admit() => admitted,
         };
         match admitted {
             Ok(link) => drop(self.run(link).await),
-            Err(error) => tracing::debug!(%error, "an attempt to connect failed"),
+            // At the usual level: whoever tries the door is seen, also where TLS refused before any certificate came.
+            Err(error) => tracing::info!(%from, %error, "an attempt to connect failed"),
         }
     }
 }

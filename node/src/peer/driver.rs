@@ -195,8 +195,14 @@ impl Driver {
         let lanes = match timeout(LANES, Lanes::open(link)).await {
             Ok(Ok(lanes)) => lanes,
             Ok(Err(LaneFault::Read(_) | LaneFault::Write(_))) => return (lost(&link.connection), None),
-            Ok(Err(fault)) => return refused(fault.code()),
-            Err(_) => return refused(CloseCode::TIMEOUT),
+            Ok(Err(fault)) => {
+                tracing::warn!(peer = %link.peer.short(), %fault, "a partner's lanes did not open");
+                return refused(fault.code());
+            }
+            Err(_) => {
+                tracing::warn!(peer = %link.peer.short(), "a partner's lanes did not open in time");
+                return refused(CloseCode::TIMEOUT);
+            }
         };
         let (control_to_core, control_in) = mpsc::channel(WAITING_MAX);
         let (records_to_core, records_in) = mpsc::channel(WAITING_MAX);
@@ -234,6 +240,9 @@ impl Driver {
             fault = fetch::serve_all(link, &self.exchange) => {
                 // Without its readers the core ends.
                 inward.abort_all();
+                if let Some(fault) = &fault {
+                    tracing::warn!(peer = %link.peer.short(), %fault, "a partner misused a stream");
+                }
                 let (ended, open) = core.await.unwrap_or(broken.clone());
                 (fault.map_or(ended, |fault| Ended::Closed { code: fault.code(), by_peer: false }), open)
             }
@@ -386,7 +395,11 @@ impl Core {
                     session.close(fault.code());
                 }
                 Input::Stop => session.close(CloseCode::SHUTDOWN),
-                Input::Look => drop(session.handle_timeout(self.clock.now())),
+                Input::Look => {
+                    if let Err(fault) = session.handle_timeout(self.clock.now()) {
+                        tracing::warn!(peer = %self.peer.short(), %fault, "a partner broke the protocol");
+                    }
+                }
             }
         };
         (opened.ended.clone(), self.opened.map(|opened| opened.elapsed()))
@@ -395,9 +408,11 @@ impl Core {
     /// Events to the core, due work into the windows, frames to the lanes.
     fn settle(&mut self, session: &mut Session) -> Result<bool, Ended> {
         let worked = self.work(session);
-        if let Err(error) = &worked {
+        // Told here, whatever becomes of the session: the log is the only place that names the fault.
+        let failed = worked.as_ref().err().map(|error| {
             session.close(error.code());
-        }
+            self.failed(error)
+        });
         let mut ended = None;
         while let Some(event) = session.poll_event() {
             // Only what `work` left because it failed, and the end itself.
@@ -411,19 +426,19 @@ impl Core {
                 drop(self.control.outward.try_send(content));
             }
         }
-        match worked {
-            Err(ExchangeError::Fatal(cause)) => return Err(Ended::Fatal(cause)),
-            Err(error) => return Err(ended.unwrap_or_else(|| self.failed(&error))),
-            Ok(_) if session.is_closed() => {
+        match failed {
+            Some(fatal @ Ended::Fatal(_)) => return Err(fatal),
+            Some(failed) => return Err(ended.unwrap_or(failed)),
+            None if session.is_closed() => {
                 return Err(ended.unwrap_or(Ended::Closed { code: CloseCode::DONE, by_peer: false }));
             }
-            Ok(_) => {}
+            None => {}
         }
         let open = flush(session, Lane::Control, &mut self.control) && flush(session, Lane::Records, &mut self.records);
         if !open {
             return Err(self.lost());
         }
-        worked.map_err(|error| self.failed(&error))
+        Ok(worked.unwrap_or(false))
     }
 
     fn work(&self, session: &mut Session) -> Result<bool, ExchangeError> {
@@ -464,7 +479,12 @@ impl Core {
     }
 
     fn failed(&self, error: &ExchangeError) -> Ended {
-        tracing::error!(peer = %self.peer.short(), %error, "a session cannot go on");
+        match error {
+            ExchangeError::Peer(fault) => {
+                tracing::warn!(peer = %self.peer.short(), %fault, "a partner broke the protocol");
+            }
+            error => tracing::error!(peer = %self.peer.short(), %error, "a session cannot go on"),
+        }
         match error {
             ExchangeError::Fatal(cause) => Ended::Fatal(cause.clone()),
             other => Ended::Closed { code: other.code(), by_peer: false },

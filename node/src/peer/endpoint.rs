@@ -257,6 +257,11 @@ pub struct Arrival {
 }
 
 impl Arrival {
+    /// Where it comes from; proved only once it is admitted.
+    pub fn remote_address(&self) -> SocketAddr {
+        self.incoming.remote_address()
+    }
+
     /// Completes the handshake. Dropping the future gives it up.
     ///
     /// # Errors
@@ -314,7 +319,8 @@ fn link(connection: Connection, trust: &Trust, expected: Option<OrgId>) -> Resul
     }
 }
 
-fn transport(settings: Settings) -> TransportConfig {
+/// Every window and timeout of a connection, set by hand. Also for whoever measures what QUIC alone gives under them.
+pub fn transport(settings: Settings) -> TransportConfig {
     let mut config = TransportConfig::default();
     config
         .max_concurrent_bidi_streams(VarInt::from_u32(settings.bidi_streams_max))

@@ -82,6 +82,23 @@ pub fn find_own(node: &Node, record: RecordId) -> Result<Option<OwnRow>, KeepErr
     place.map(|place| row_at(node, place)).transpose()
 }
 
+/// The other records of a record's line, oldest first.
+pub fn siblings(node: &Node, record: RecordId, line: LineId) -> Result<Vec<RecordId>, KeepError> {
+    let key = index::line(node.keys.org, line);
+    let places = node.holdings.find(Partition::Own, index::LINE, &key, None, usize::MAX)?;
+    // Most lines have one record, which is this one.
+    if places.len() <= 1 {
+        return Ok(Vec::new());
+    }
+    let mut ids = Vec::with_capacity(places.len());
+    for place in places {
+        // A place that cannot be read is damage, and `row_at` says so.
+        ids.push(row_at(node, place)?.header()?.id());
+    }
+    ids.retain(|id| *id != record);
+    Ok(ids)
+}
+
 /// The newest record of a line of ours.
 pub fn newest(node: &Node, line: LineId) -> Result<Option<RecordId>, KeepError> {
     let place = node.holdings.newest(Partition::Own, index::LINE, &index::line(node.keys.org, line))?;

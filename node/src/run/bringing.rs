@@ -80,9 +80,12 @@ async fn bring_one(node: &Arc<Node>, connection: &Connection, wanted: fetching::
     let sender = wanted.file.feed.sender;
     match fetch::fetch(connection, wanted.request(), wanted.content, sink).await {
         Ok((sink, list)) => {
+            let bytes = list.content().size;
             let finished = tokio::task::spawn_blocking(move || sink.finish(&list)).await;
-            if let Ok(Err(error)) = &finished {
-                tracing::error!(%error, "a fetched file could not be kept");
+            match &finished {
+                Ok(Ok(())) => tracing::debug!(partner = %sender.short(), bytes, "a file is kept"),
+                Ok(Err(error)) => tracing::error!(%error, "a fetched file could not be kept"),
+                Err(error) => tracing::error!(%error, "a fetched file could not be kept"),
             }
             matches!(finished, Ok(Ok(())))
         }

@@ -10,19 +10,13 @@ use crate::{
     seal::keyring::Partition,
     store::layout::Table,
 };
-use entente_policy::{Gate, Interval, Question, ReviewState};
+use entente_policy::{Gate, Question, ReviewState};
 use entente_protocol::{
     feed::FeedKey,
     id::{FeedId, LineId, RecordId},
     record::{Body, Shape, SlotSet},
-    time::UnixMillis,
     value::Value,
 };
-
-/// Now as decisions take it. Both ends are the machine's clock until partners' signed times bound it.
-pub fn interval(now: UnixMillis) -> Interval {
-    Interval { early: now, late: now, confirmed: true }
-}
 
 fn review_state(review: Review) -> ReviewState {
     match review {
@@ -88,10 +82,7 @@ impl Asked {
     /// The amendments of this record that people released.
     pub fn amendments(&self, node: &Node) -> Result<Vec<Self>, ShareError> {
         let mut amendments = Vec::new();
-        for record in crate::records::keep::line(node, self.body.header().line)? {
-            if record == self.record {
-                continue;
-            }
+        for record in crate::records::keep::siblings(node, self.record, self.body.header().line)? {
             let other = Self::load(node, record)?;
             if other.gate.released && other.supersedes() == Some(self.record) {
                 amendments.push(other);
@@ -142,7 +133,7 @@ impl Asked {
             referable,
             partner: feed.receiver,
             agreement: feed.agreement,
-            now: interval(node.clock.now()),
+            now: node.interval(),
         })
     }
 }

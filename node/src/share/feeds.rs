@@ -28,6 +28,9 @@ pub struct OutRow {
     pub due: u64,
     /// Signed runs.
     pub runs: u64,
+    /// The own rules under which the log was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules: Option<ByteBuf>,
     /// Running digest after the last run.
     pub digest: FeedDigest,
     /// Entries of the release log that were decided.
@@ -47,6 +50,10 @@ impl OutRow {
     /// Length and digest.
     pub fn cursor(&self) -> Cursor {
         Cursor { digest: self.digest, length: self.length }
+    }
+    /// Whether the log was read under this version and the own rules of now.
+    pub fn is_under(&self, version: AgreementDigest, rules: &[u8]) -> bool {
+        self.version == version && self.rules.as_ref().is_some_and(|known| known == rules)
     }
 }
 
@@ -180,8 +187,20 @@ pub fn incoming(node: &Node, partner: OrgId, store: StoreId, agreement: entente_
     FeedKey { epoch: 0, store, sender: partner, receiver: node.keys.org, agreement }
 }
 
-/// Agreements in force to which a partner is party.
+/// Agreements under which something may pass between us and a partner: in force, and not set aside.
 pub fn agreements_with(
+    node: &Node,
+    partner: OrgId,
+) -> Vec<(entente_protocol::id::AgreementId, AgreementDigest, Standing)> {
+    let rules = node.rules();
+    let mut all = every_agreement_with(node, partner);
+    // No head of its feeds is shown, so nothing goes and nothing comes: what waits is not decided, and not lost.
+    all.retain(|(id, _, _)| rules.policy.aside(*id).is_none());
+    all
+}
+
+/// Agreements in force to which a partner is party, those set aside among them.
+pub fn every_agreement_with(
     node: &Node,
     partner: OrgId,
 ) -> Vec<(entente_protocol::id::AgreementId, AgreementDigest, Standing)> {
@@ -220,6 +239,7 @@ fn out_of(id: FeedId, version: AgreementDigest, row: Option<Vec<u8>>) -> Result<
                 at: None,
                 due: 0,
                 runs: 0,
+                rules: None,
                 digest: start.digest,
                 filled: 0,
                 length: 0,

@@ -83,7 +83,7 @@ struct Draft<'a> {
 pub fn step(node: &Node, feed: &FeedKey) -> Result<Step, ShareError> {
     let txn = node.holdings.begin();
     let rules = node.rules();
-    let now = decide::interval(node.clock.now());
+    let now = node.interval();
     // While nothing may pass nothing is decided: what is taken from the log as withheld is never looked at again.
     if rules.policy.passes(feed.receiver, feed.agreement, now).is_err() || feeds::stopped(node, feed)?.is_some() {
         return Ok(Step::default());
@@ -95,9 +95,10 @@ pub fn step(node: &Node, feed: &FeedKey) -> Result<Step, ShareError> {
     if row.due == 0 {
         row.due = now.early.days();
     }
-    if row.version != in_force.digest {
-        // A new version: everything ever released is decided anew, from the beginning of the log.
-        (row.version, row.filled) = (in_force.digest, 0);
+    let own_rules = node.own_rules();
+    if !row.is_under(in_force.digest, &own_rules) {
+        // A new version, another red line or gate: everything ever released is decided anew, from the beginning of the log.
+        (row.version, row.rules, row.filled) = (in_force.digest, Some(ByteBuf::from(own_rules)), 0);
     }
     let mut draft = Draft {
         node,
@@ -428,7 +429,7 @@ fn commit(mut txn: Txn<'_>, draft: Draft<'_>, mut row: OutRow, more: bool) -> Re
 /// An entry that is no longer cleared goes as its hash alone, and the record is decided again.
 pub fn again(node: &Node, feed: &FeedKey, number: u64) -> Result<Option<Prepared>, ShareError> {
     let rules = node.rules();
-    let now = decide::interval(node.clock.now());
+    let now = node.interval();
     // It waits, whole: an entry that went as its hash for a reason that passes would be sent twice.
     if rules.policy.passes(feed.receiver, feed.agreement, now).is_err() || feeds::stopped(node, feed)?.is_some() {
         return Ok(None);
@@ -505,8 +506,8 @@ fn forget_lines<'a>(
     for record in closed {
         let line = keep::own(node, *record)?.header()?.header().line;
         let mut shown = false;
-        for record in keep::line(node, line)? {
-            let row = txn.get(Partition::Own, Table::Release, &record_in_feed(record, feed.id()))?;
+        for record in keep::siblings(node, *record, line)?.iter().chain([record]) {
+            let row = txn.get(Partition::Own, Table::Release, &record_in_feed(*record, feed.id()))?;
             shown |= match row {
                 Some(row) => decode::<ReleasedRow>("release", &row)?.slots != 0,
                 None => false,

@@ -29,7 +29,7 @@ fn options() -> Result<(Plan, Range<u64>, usize, bool), String> {
                 plan.planted = Some(found.ok_or_else(|| format!("`{name}` is nothing to plant"))?);
             }
             other => {
-                return Err(format!("`{other}` is no option: --seeds, --threads, --steps, --all, --log, --planted"));
+                return Err(format!("`{other}` is no option"));
             }
         }
     }

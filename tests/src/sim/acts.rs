@@ -6,7 +6,7 @@
 use super::{
     Broken, Checked,
     model::{Deal, Estranged, Recorded, SUPERSEDES, Version},
-    terms::{self, VARIANTS},
+    terms::{self, Both, VARIANTS},
     world::{Doing, World},
 };
 use entente_node::{
@@ -56,7 +56,7 @@ impl World<'_> {
     }
 
     /// A new record, or an amendment of one.
-    pub(super) fn commit(&mut self, n: usize, amends: Option<RecordId>) -> Checked {
+    pub(super) fn commit(&mut self, n: usize, amends: Option<RecordId>) -> Checked<RecordId> {
         let before = amends.and_then(|id| self.model.records.get(&id).cloned());
         let kind =
             before.as_ref().map_or_else(|| if self.chance.one_in(3) { Kind::Event } else { Kind::Item }, |b| b.kind);
@@ -71,14 +71,32 @@ impl World<'_> {
         let record = self.draft(n, kind, line, event, serviceable, amends)?;
         let recorded =
             Recorded { id: record.id(), owner: n, kind, line, present: record.present(), serviceable, event, amends };
+        self.keep(n, record, recorded)
+    }
+
+    /// An event, and an item that names it.
+    pub(super) fn event_and_item(&mut self, n: usize) -> Checked<(RecordId, RecordId)> {
+        let lines = [LineId::from_bytes(self.chance.bytes()), LineId::from_bytes(self.chance.bytes())];
+        let mut kept = Vec::new();
+        for (kind, line, event) in [(Kind::Event, lines[0], None), (Kind::Item, lines[1], Some(lines[0]))] {
+            let record = self.draft(n, kind, line, event, true, None)?;
+            let (id, present) = (record.id(), record.present());
+            let recorded = Recorded { id, owner: n, kind, line, present, serviceable: true, event, amends: None };
+            kept.push(self.keep(n, record, recorded)?);
+        }
+        Ok((kept[0], kept[1]))
+    }
+
+    fn keep(&mut self, n: usize, record: Record, recorded: Recorded) -> Checked<RecordId> {
+        let (id, amends) = (recorded.id, recorded.amends.is_some());
         self.act(n, Doing::Commit(Box::new(recorded)), |node| {
             let mut txn = node.holdings.begin();
-            let new = keep::New { record, amends: amends.is_some(), import: None };
+            let new = keep::New { record, amends, import: None };
             keep::add(node, &mut txn, &[new])?;
             txn.commit()?;
             Ok(())
         })?;
-        Ok(())
+        Ok(id)
     }
 
     fn draft(
@@ -144,6 +162,12 @@ impl World<'_> {
 
     /// Drafts the next version of an agreement, or the first one of a new agreement, at one of its parties.
     pub(super) fn propose(&mut self, n: usize, deal: usize) -> Checked {
+        let both = [self.chance.below(VARIANTS.len()), self.chance.below(VARIANTS.len())];
+        self.propose_as(n, deal, both)
+    }
+
+    /// The same, with what it says.
+    pub(super) fn propose_as(&mut self, n: usize, deal: usize, both: Both) -> Checked {
         let Some(known) = self.model.deals.get(deal).cloned() else { return Ok(()) };
         let waits = self
             .node(n)
@@ -153,7 +177,6 @@ impl World<'_> {
         }
         let current = self.in_force(n, &known)?;
         let number = current.and_then(|digest| known.version(digest)).map_or(1, |version| version.number + 1);
-        let both = [self.chance.below(VARIANTS.len()), self.chance.below(VARIANTS.len())];
         let parties = known.parties.map(|party| (self.organisation(party).handle.as_str(), self.org(party)));
         let text = terms::text(known.id, number, current, parties, both, self.plan.leaks());
         let digest = terms::digest(&text, known.id)?;

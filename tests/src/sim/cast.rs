@@ -11,7 +11,6 @@ use entente_node::{
     node::Node,
     peer::issue,
     seal::keyring::Keyring,
-    secret::Secret,
     store::{Ledger, Vault, memory::MemoryVault, open},
 };
 use entente_protocol::{
@@ -101,16 +100,13 @@ impl Organisation {
     }
 
     fn keys(&self) -> Fallible<Keys> {
-        Ok(Keys {
-            org: self.org,
-            records: key(self.number, Purpose::Records)?,
-            agreements: key(self.number, Purpose::Agreements)?,
-            runs: key(self.number, Purpose::Runs)?,
-            user: key(self.number, Purpose::Users)?,
-            tls: Secret::new(Vec::new()),
-            chain: Vec::new(),
-            card: self.card.clone(),
-        })
+        let keys = [
+            key(self.number, Purpose::Records)?,
+            key(self.number, Purpose::Agreements)?,
+            key(self.number, Purpose::Runs)?,
+            key(self.number, Purpose::Users)?,
+        ];
+        Ok(Keys::offline(self.card.clone(), keys))
     }
 }
 
@@ -182,6 +178,7 @@ impl Disk {
             advertise: Vec::new(),
             gate: Gate::Reviewed,
             identity_file: None,
+            red_lines: None,
         };
         let home = Home::at(cast.path(&organisation.handle));
         let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;

@@ -14,6 +14,7 @@ pub mod check;
 pub mod ledger;
 pub mod model;
 pub mod steps;
+pub mod stories;
 pub mod terms;
 pub mod wire;
 pub mod world;

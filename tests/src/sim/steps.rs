@@ -61,7 +61,7 @@ impl World<'_> {
     }
 
     /// Delivers up to so many frames, as they come.
-    fn flow(&mut self, frames: usize) -> Checked {
+    pub(super) fn flow(&mut self, frames: usize) -> Checked {
         for _ in 0..frames {
             let Some((id, wire)) = self.some_frame() else { return Ok(()) };
             self.deliver(id, wire, Fate::Arrives)?;
@@ -86,7 +86,7 @@ impl World<'_> {
                 let frames = 1 + self.chance.below(8);
                 self.flow(frames)
             }
-            30..42 => self.commit(n, None),
+            30..42 => self.commit(n, None).map(drop),
             42..54 => self.gate(n),
             54..58 => self.amend(n),
             58..61 => self.refute(n),
@@ -121,7 +121,7 @@ impl World<'_> {
                 self.review(n, record, to)
             }
             Some(record) => self.release(n, record),
-            None => self.commit(n, None),
+            None => self.commit(n, None).map(drop),
         }
     }
 
@@ -130,7 +130,7 @@ impl World<'_> {
         let plain: Vec<RecordId> =
             self.model.records.values().filter(|r| r.owner == n && r.amends.is_none()).map(|r| r.id).collect();
         match self.chance.pick(&plain).copied() {
-            Some(record) => self.commit(n, Some(record)),
+            Some(record) => self.commit(n, Some(record)).map(drop),
             None => Ok(()),
         }
     }
@@ -230,7 +230,7 @@ impl World<'_> {
         Ok(())
     }
 
-    fn cut(&mut self, pair: (usize, usize)) {
+    pub(super) fn cut(&mut self, pair: (usize, usize)) {
         self.say(|| format!("{pair:?}: cut"));
         self.links.retain(|_, link| link.ends != [pair.0, pair.1] && link.ends != [pair.1, pair.0]);
     }
@@ -273,7 +273,7 @@ impl World<'_> {
     }
 
     /// Ends every fault: disks, clocks, partitions, estrangements and suspensions. What was ended stays ended.
-    fn heal(&mut self) -> Checked {
+    pub(super) fn heal(&mut self) -> Checked {
         self.say(|| "healing".to_owned());
         self.apart.clear();
         let latest = (0..self.machines.len()).map(|n| self.now(n)).max().unwrap_or(super::cast::BEGIN);
@@ -302,7 +302,7 @@ impl World<'_> {
     }
 
     /// Connects everybody and delivers until nothing moves.
-    fn settle_all(&mut self) -> Checked {
+    pub(super) fn settle_all(&mut self) -> Checked {
         let begun = self.stats.frames;
         for _ in 0..SETTLE_ROUNDS_MAX {
             let mut moved = false;

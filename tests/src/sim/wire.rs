@@ -233,6 +233,30 @@ impl World<'_> {
         Ok(true)
     }
 
+    /// A frame that waits on a control lane.
+    pub(super) fn control_frame(&self) -> Option<(u64, usize)> {
+        self.frame_of(Lane::Control)
+    }
+    /// A frame that waits on a records lane.
+    pub(super) fn records_frame(&self) -> Option<(u64, usize)> {
+        self.frame_of(Lane::Records)
+    }
+    fn frame_of(&self, wanted: Lane) -> Option<(u64, usize)> {
+        let waits = |link: &Link| (0..4).find(|wire| lane(*wire) == wanted && !link.wires[*wire].is_empty());
+        self.links.iter().find_map(|(id, link)| waits(link).map(|wire| (*id, wire)))
+    }
+    /// Fills the records lanes of a node, or empties them again.
+    pub(super) fn stall(&mut self, n: usize) -> Checked {
+        let mut ends = Vec::new();
+        for (id, link) in &mut self.links {
+            for end in (0..2).filter(|end| link.ends[*end] == n) {
+                link.stalled[end] = !link.stalled[end];
+                ends.push((*id, end));
+            }
+        }
+        ends.into_iter().try_for_each(|(id, end)| self.settle(id, end))
+    }
+
     /// Moves one frame of a wire.
     pub(super) fn deliver(&mut self, id: u64, wire: usize, fate: Fate) -> Checked {
         let Some(link) = self.links.get_mut(&id) else { return Ok(()) };

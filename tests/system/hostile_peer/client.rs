@@ -17,22 +17,18 @@ use entente_node::{
     share::{feeds, outbox},
 };
 use entente_protocol::{
+    agreement::{Standing, StandingNotice},
     codec::frame::{self, FrameReader},
+    cose::SignatureBytes,
     feed::{Cursor, FeedKey, Receipt, Run, RunMessage},
     id::{AgreementDigest, AgreementId, Nonce, OrgId, StoreId},
+    identity::Purpose,
     limits,
     session::{AgreementLine, Heads, Hello, Lane, Message, ReceivedHead, SentHead},
     time::UnixMillis,
 };
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
-use std::{
-    collections::BTreeSet,
-    error::Error,
-    net::SocketAddr,
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, error::Error, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 pub type Done<T = ()> = Result<T, Box<dyn Error>>;
 
@@ -60,6 +56,10 @@ pub struct Hostile {
     /// Our feed to the victim, and its feed to us.
     pub ours: FeedKey,
     pub theirs: FeedKey,
+    /// A run that we made as honest partners do. It is sent only where it is refused.
+    pub honest: RunMessage,
+    /// A run for somebody else, under an agreement that lets more go.
+    pub broad: Option<RunMessage>,
     endpoint: Endpoint,
     address: SocketAddr,
 }
@@ -82,29 +82,37 @@ fn now() -> UnixMillis {
 
 impl Hostile {
     /// Over the home of an organisation that was introduced to the victim. Within a runtime.
-    pub fn new(home: &str, key: &str, store: StoreId) -> Done<Self> {
+    pub fn new(home: &str, key: &str, victim: &str, store: StoreId) -> Done<Self> {
         let unlock = Unlock::IdentityFile(Path::new(key).to_owned());
         let node = Node::open(Folder::at(home), &unlock, Arc::new(SystemClock))?;
         let rules = node.rules();
-        let (victim, partner) = rules.book.iter().next().ok_or("nobody to trouble")?;
-        let victim = *victim;
+        let (victim, partner) = rules.book.find(victim)?;
         let address = partner.card.payload().addresses.first().ok_or("no address")?.as_str().parse()?;
         let known = Partner {
             root: CertificateDer::from(partner.card.payload().root.clone()),
             state: PartnerState::Active,
             revoked: BTreeSet::new(),
             addresses: Vec::new(),
+            nodes: partner.card.keys(Purpose::Node).map(|entry| (entry.key.id(), entry.clone())).collect(),
         };
         let held = rules.agreements.with(victim).next().ok_or("no agreement")?;
         let (agreement, version) = (held.id, held.in_force.as_ref().ok_or("not in force")?.digest);
-        let chain = node.keys.chain.iter().map(|der| CertificateDer::from(der.clone())).collect();
+        let chain = node.keys.chain().into_iter().map(CertificateDer::from).collect();
         let key = PrivatePkcs8KeyDer::from(node.keys.tls.expose().clone());
         let identity = Identity::new(node.keys.org, chain, key, now())?;
         let book = SharedBook::new(Book { partners: [(victim, known)].into() });
         let endpoint = Endpoint::bind("127.0.0.1:0".parse()?, identity, book, Clock::new(now), Settings::default())?;
         let (ours, theirs) =
             (feeds::outgoing(&node, victim, agreement), feeds::incoming(&node, victim, store, agreement));
-        Ok(Self { victim, agreement, version, ours, theirs, endpoint, address, node })
+        let honest = outbox::step(&node, &ours)?.run.ok_or("nothing to send")?.message;
+        let other = rules.book.iter().find(|(org, _)| **org != victim).map(|(org, _)| *org);
+        let broad = match other.and_then(|other| Some((other, rules.agreements.with(other).next()?.id))) {
+            Some((other, agreement)) => {
+                outbox::step(&node, &feeds::outgoing(&node, other, agreement))?.run.map(|run| run.message)
+            }
+            None => None,
+        };
+        Ok(Self { honest, broad, victim, agreement, version, ours, theirs, endpoint, address, node })
     }
 
     /// A session in a state, reached as honest partners reach it.
@@ -161,20 +169,26 @@ impl Hostile {
         }
     }
 
-    /// The next run of our feed, honestly made: everything that was released since.
-    pub fn run(&self) -> Done<RunMessage> {
-        let step = outbox::step(&self.node, &self.ours)?;
-        Ok(step.run.ok_or("nothing to send")?.message)
-    }
-
-    /// The same run over other entries, signed by us.
-    pub fn resign(&self, message: &mut RunMessage, change: impl FnOnce(&mut Run)) -> Done {
-        let old = Run::danger_unverified(&message.run)?;
+    /// The same run over other entries, signed by us, where the victim expects it.
+    pub fn resign(&self, message: &mut RunMessage, held: Option<Cursor>, change: impl FnOnce(&mut Run)) -> Done {
+        let held = held.ok_or("the victim showed no head")?;
         let hashes: Vec<_> = message.entries.iter().map(entente_protocol::feed::RunEntry::hash).collect();
-        let mut run = Run::over(old.feed, old.before, &hashes, old.version, now(), None)?;
+        let mut run = Run::over(self.ours.id(), held, &hashes, self.version, now(), None)?;
         change(&mut run);
         message.run = run.sign(&self.node.keys.runs)?;
         Ok(())
+    }
+
+    /// A standing of the victim that the victim never stated.
+    pub fn forged_standing(&self) -> Done<SignatureBytes> {
+        let notice = StandingNotice {
+            time: now(),
+            party: self.victim,
+            counter: 99,
+            standing: Standing::Ended,
+            agreement: self.agreement,
+        };
+        Ok(notice.sign(&self.node.keys.agreements)?)
     }
 
     /// A receipt of ours for a run of the victim, with one thing changed.

@@ -15,7 +15,7 @@ use std::{
 
 /// What `protocol` may name: formats and pure computation.
 const PROTOCOL: &[&str] =
-    &["base64", "bip39", "cbor4ii", "ring", "serde", "serde_bytes", "subtle", "thiserror", "x509-parser", "zeroize"];
+    &["base64", "bip39", "cbor4ii", "ring", "serde", "serde_bytes", "thiserror", "x509-parser", "zeroize"];
 /// What `policy` may name.
 const POLICY: &[&str] = &["cedar-policy", "entente-protocol", "thiserror", "toml"];
 /// What only `node` may bring, directly or through others.

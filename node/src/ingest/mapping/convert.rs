@@ -4,6 +4,7 @@
 //! and terminals are refused wherever they stand.
 
 use entente_protocol::record::Shape;
+use entente_protocol::text::misleads;
 use entente_protocol::value::Value;
 
 use super::{Fill, Lookup, TextRule, date};
@@ -20,6 +21,7 @@ pub(super) fn can_fill(shape: Shape, from: &Fill) -> bool {
         Fill::Listing { .. } => shape == Shape::Listings,
         Fill::Text(rule) => match shape {
             Shape::Name | Shape::LongText | Shape::Code(_) | Shape::Country | Shape::Edtf => true,
+            Shape::Month | Shape::Year | Shape::Prefix => true,
             Shape::Uint | Shape::Bool | Shape::Texts | Shape::Serial => true,
             Shape::Pairs => rule.tag.is_some(),
             Shape::Quantity => rule.unit.is_some(),
@@ -60,11 +62,9 @@ pub(super) fn text_keyed(mut members: Vec<(String, Value)>) -> Value {
     Value::Map(members)
 }
 
-/// Refuses control characters and those that turn the reading order round.
+/// Refuses control characters, invisible ones and those that turn the reading order round.
 pub(super) fn readable(text: &str) -> Result<(), RowCause> {
-    let bad = text.chars().find(|c| {
-        (c.is_control() && !matches!(c, '\n' | '\t')) || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    });
+    let bad = text.chars().find(|c| misleads(*c) && !matches!(c, '\n' | '\t'));
     bad.map_or(Ok(()), |c| Err(RowCause::Control(u32::from(c))))
 }
 
@@ -144,7 +144,7 @@ fn list(shape: Shape, rule: &TextRule, found: &[std::borrow::Cow<'_, str>]) -> R
 
 fn single(shape: Shape, rule: &TextRule, text: &str) -> Result<Value, RowCause> {
     let value = match shape {
-        Shape::Edtf => Value::Text(date::edtf(text, &rule.parse).ok_or_else(|| {
+        Shape::Edtf | Shape::Month | Shape::Year => Value::Text(date::edtf(text, &rule.parse).ok_or_else(|| {
             let as_what = if rule.parse.is_empty() { "EDTF or ISO 8601".to_owned() } else { rule.parse.join(" or ") };
             unreadable(text, format!("a date as {as_what}"))
         })?),

@@ -1,0 +1,77 @@
+//! Standing: what a party says of an agreement in force, counted, so that the newest word of each party stands.
+
+use super::{AgreementError, AgreementRow, StandingRow, open, party_key, read, reload};
+use crate::{
+    node::Node,
+    records::stored::encode,
+    seal::keyring::Partition,
+    store::{layout::Table, txn::Txn},
+};
+use entente_protocol::{
+    agreement::{AgreementFault, Standing, StandingNotice},
+    cose::SignatureBytes,
+    id::OrgId,
+};
+use serde_json::{Value as Json, json};
+
+/// States our standing: a notice, signed and counted, that overtakes everything queued.
+pub fn state(node: &Node, given: &str, standing: Standing) -> Result<Json, AgreementError> {
+    let id = node.rules().agreements.find(given)?.id;
+    let txn = node.holdings.begin();
+    let row = read(&txn, id)?.ok_or_else(|| AgreementError::Unknown(given.to_owned()))?;
+    let ours = row.standings.iter().find(|s| s.party == node.keys.org);
+    if ours.is_some_and(|s| s.standing == Standing::Ended) {
+        return Err(AgreementError::Ended);
+    }
+    let notice = StandingNotice {
+        time: node.clock.now(),
+        party: node.keys.org,
+        counter: ours.map_or(1, |s| s.counter + 1),
+        standing,
+        agreement: id,
+    };
+    let signed = notice.sign(&node.keys.agreements).map_err(AgreementFault::from)?;
+    keep_notice(node, txn, row, &notice, signed)?;
+    Ok(json!({ "id": id.to_string(), "standing": standing }))
+}
+
+/// Takes a party's standing notice. An older one changes nothing, nor does one of somebody who is no party; of two
+/// with one counter the stricter stays.
+pub fn receive_standing(node: &Node, from: OrgId, signed: &SignatureBytes) -> Result<(), AgreementError> {
+    let notice = StandingNotice::verify(signed, from, |kid| party_key(node, from, kid))?;
+    let txn = node.holdings.begin();
+    let Some(row) = read(&txn, notice.agreement)? else { return Ok(()) };
+    let held = open(notice.agreement, &row, node.clock.now())?;
+    let proposed = held.proposal.iter().chain(&held.next).any(|p| p.agreement().is_ok_and(|a| a.party(from).is_some()));
+    if !held.binds(from) && !proposed {
+        return Err(AgreementError::NoParty(from));
+    }
+    let newer = |known: &StandingRow| {
+        known.standing != Standing::Ended && (notice.counter, notice.standing) > (known.counter, known.standing)
+    };
+    if !row.standings.iter().find(|s| s.party == from).is_none_or(newer) {
+        return Ok(());
+    }
+    keep_notice(node, txn, row, &notice, signed.clone())
+}
+
+fn keep_notice(
+    node: &Node,
+    mut txn: Txn<'_>,
+    mut row: AgreementRow,
+    notice: &StandingNotice,
+    signed: SignatureBytes,
+) -> Result<(), AgreementError> {
+    row.standings.retain(|s| s.party != notice.party);
+    row.standings.push(StandingRow {
+        party: notice.party,
+        notice: signed,
+        counter: notice.counter,
+        standing: notice.standing,
+    });
+    txn.put(Partition::Node, Table::Agreement, notice.agreement.as_bytes(), &encode("agreement", &row)?)?;
+    let about = [("agreement", notice.agreement.to_string()), ("party", notice.party.to_string())];
+    node.journal(&mut txn, "agreement-standing", &about)?;
+    txn.commit()?;
+    reload(node)
+}

@@ -1,0 +1,177 @@
+//! `step-...`: parts of the program called as a library, one thread, for each record. They show where time goes;
+//! none of them is what a user waits for.
+
+use super::Group;
+use crate::{bench::Bench, input::Format, measure::Figure, parts};
+use anyhow::{Context, Result};
+use entente_node::{
+    clock::SystemClock,
+    config::Home,
+    ingest::{mapping::Mapping, table},
+    node::Node,
+    seal::{keyring::PartitionKeys, value},
+    secret::unlock::Unlock,
+};
+use entente_policy::{Gate, Interval, Question, ReviewState};
+use entente_protocol::{
+    batch::Batch,
+    clearance::Clearance,
+    feed::Release,
+    id::RecordId,
+    record::{Record, Redacted, SlotSet, Verified},
+};
+use std::{fs, hint::black_box, sync::Arc, time::Instant};
+
+/// The group.
+pub const GROUP: Group = Group {
+    name: "steps",
+    figures: &[
+        "step-parse",
+        "step-map",
+        "step-commit",
+        "step-attest",
+        "step-seal",
+        "step-open",
+        "step-decide",
+        "step-redact",
+        "step-verify",
+        "step-verify-batch",
+    ],
+    about: "parts of the program as a library calls, microseconds a record: where time goes, not what anybody waits for",
+    measure,
+};
+
+/// Records of one import step, and of one batch.
+const RECORDS: u64 = 5_000;
+/// Records of a run, whose batch proof is one.
+const RUN: usize = 1_000;
+
+/// Microseconds for each of `count`, over all runs.
+fn timed(bench: &Bench, name: &'static str, count: usize, mut all: impl FnMut() -> Result<()>) -> Result<Figure> {
+    let runs = bench.repeat(|| {
+        let begun = Instant::now();
+        all()?;
+        Ok(begun.elapsed().as_secs_f64() * 1e6 / count.max(1) as f64)
+    })?;
+    Ok(Figure::new(name, "us/record", runs))
+}
+
+fn measure(bench: &Bench) -> Result<Vec<Figure>> {
+    let world = bench.folder("steps")?;
+    let pair = bench.pair(world.path())?;
+    let clock = Arc::new(SystemClock);
+    let node = Node::open(Home::at(pair.a.path()), &Unlock::IdentityFile(pair.a.key()), clock)
+        .map_err(|fault| anyhow::anyhow!("{fault}"))?;
+    let count = RECORDS.min(bench.sizes.records.max(10));
+    let drafts = parts::drafts(bench, count, node.keys.org)?;
+    let records = drafts.iter().cloned().map(parts::commit).collect::<Result<Vec<Record>>>()?;
+    let all = records.len();
+    let mut figures = reading(bench, count)?;
+    figures.push(timed(bench, "step-commit", all, || {
+        drafts.iter().cloned().try_for_each(|draft| parts::commit(draft).map(|record| drop(black_box(record))))
+    })?);
+
+    let ids: Vec<RecordId> = records.iter().map(Record::id).collect();
+    let key = &node.keys.records;
+    let attest = || Batch::attest(&ids, &[3; 32], node.keys.org, node.clock.now(), None, key);
+    figures.push(timed(bench, "step-attest", all, || {
+        black_box(attest()?);
+        Ok(())
+    })?);
+    figures.extend(sealing(bench, all)?);
+
+    let clearances = records.iter().map(|record| decide(&node, record)).collect::<Result<Vec<Clearance>>>()?;
+    figures.push(timed(bench, "step-decide", all, || {
+        records.iter().try_for_each(|record| decide(&node, record).map(|cleared| drop(black_box(cleared))))
+    })?);
+    let redact = |record: &Record, clearance: &Clearance| -> Result<Vec<u8>> {
+        Ok(Release::new(Redacted::new(record, clearance)?, clearance)?.to_bytes()?)
+    };
+    let both = || records.iter().zip(&clearances);
+    let releases = both().map(|(record, cleared)| redact(record, cleared)).collect::<Result<Vec<_>>>()?;
+    figures.push(timed(bench, "step-redact", all, || {
+        both().try_for_each(|(record, cleared)| redact(record, cleared).map(|bytes| drop(black_box(bytes))))
+    })?);
+    figures.push(timed(bench, "step-verify", all, || {
+        releases.iter().try_for_each(|bytes| {
+            black_box(Verified::new(Release::from_bytes(bytes)?.into_redacted())?);
+            Ok(())
+        })
+    })?);
+
+    let batch = attest()?;
+    let places = batch.positions();
+    let mut shown: Vec<(u32, RecordId)> = ids.iter().take(RUN).filter_map(|id| Some((*places.get(id)?, *id))).collect();
+    shown.sort_unstable();
+    let proof = batch.prove(&shown.iter().map(|(place, _)| *place).collect::<Vec<_>>());
+    figures.push(
+        timed(bench, "step-verify-batch", shown.len(), || {
+            black_box(proof.verify(node.keys.org, key.public(), &shown)?);
+            Ok(())
+        })?
+        .note(format!("one joint proof over {} records of a batch of {all}", shown.len())),
+    );
+    Ok(figures)
+}
+
+fn reading(bench: &Bench, rows: u64) -> Result<Vec<Figure>> {
+    let folder = bench.folder("rows")?;
+    let (file, map, _) = bench.table(folder.path(), Format::Csv, rows)?;
+    let mapping = Mapping::parse(&fs::read_to_string(map)?)?;
+    let read = || table::open(&file, mapping.source());
+    let count = usize::try_from(rows)?;
+    let parse = timed(bench, "step-parse", count, || {
+        for row in read()? {
+            black_box(row?);
+        }
+        Ok(())
+    })?;
+    let rows = read()?.collect::<std::result::Result<Vec<_>, _>>()?;
+    let map = timed(bench, "step-map", count, || {
+        for row in &rows {
+            black_box(mapping.map(row)?);
+        }
+        Ok(())
+    })?;
+    Ok(vec![parse.note("a row of CSV, read"), map.note("a row, to the fields of its record")])
+}
+
+fn sealing(bench: &Bench, count: usize) -> Result<[Figure; 2]> {
+    let keys = PartitionKeys::generate()?;
+    let content = vec![5; 1_024];
+    let sealed = value::seal(&keys, b"row", &content, &[1; value::RANDOM_BYTES])?;
+    let seal = timed(bench, "step-seal", count, || {
+        (0..count).try_for_each(|_| {
+            black_box(value::seal(&keys, b"row", &content, &[1; value::RANDOM_BYTES])?);
+            Ok(())
+        })
+    })?;
+    let open = timed(bench, "step-open", count, || {
+        (0..count).try_for_each(|_| {
+            black_box(value::open(&keys, b"row", sealed.clone())?);
+            Ok(())
+        })
+    })?;
+    Ok([seal.note("one value of 1 KB"), open.note("one value of 1 KB")])
+}
+
+/// Asks the policy of an open node, as its outbox does.
+fn decide(node: &Node, record: &Record) -> Result<Clearance> {
+    let rules = node.rules();
+    let (partner, _) = rules.book.iter().next().context("no partner")?;
+    let agreement = rules.agreements.iter().next().context("no agreement")?.id;
+    let now = node.clock.now();
+    let values = |slot| record.value(slot);
+    let question = Question {
+        record: record.id(),
+        header: record.header(),
+        values: &values,
+        present: record.present(),
+        gate: Gate { review: ReviewState::Reviewed, required: ReviewState::Reviewed, released: true },
+        referable: SlotSet::EMPTY,
+        partner: *partner,
+        agreement,
+        now: Interval { early: now, late: now, confirmed: true },
+    };
+    rules.policy.decide(&question).map_err(|withheld| anyhow::anyhow!("withheld: {withheld:?}"))
+}

@@ -1,0 +1,47 @@
+//! The program's parts, called as a library: for what a figure needs to know of one record, and for the `step-` figures.
+
+use crate::{bench::Bench, input::Format};
+use anyhow::Result;
+use entente_node::ingest::{mapping::Mapping, table};
+use entente_protocol::{
+    id::{LineId, Nonce, OrgId},
+    record::{Draft, Record},
+};
+use std::fs;
+use zeroize::Zeroizing;
+
+/// Drafts of the first rows, as an import would make them for an organisation.
+pub fn drafts(bench: &Bench, rows: u64, org: OrgId) -> Result<Vec<Draft>> {
+    let folder = bench.folder("drafts")?;
+    let (file, map, _) = bench.table(folder.path(), Format::Csv, rows)?;
+    let mapping = Mapping::parse(&fs::read_to_string(map)?)?;
+    let mut drafts = Vec::new();
+    for (n, row) in (0u64..).zip(table::open(&file, mapping.source())?) {
+        for record in mapping.map(&row?)?.records {
+            let mut line = [0; 16];
+            line[..8].copy_from_slice(&n.to_be_bytes());
+            let mut draft = Draft::new(record.kind, org, LineId::from_bytes(line), mapping.floor().clone());
+            for (slot, value) in record.fields {
+                draft.set_number(slot, value)?;
+            }
+            drafts.push(draft);
+        }
+    }
+    Ok(drafts)
+}
+
+/// Commits a draft. Nonce and seed are the same each time: nothing here is evidence.
+pub fn commit(draft: Draft) -> Result<Record> {
+    Ok(draft.commit(Nonce::from_bytes([1; 16]), Zeroizing::new([2; 32]))?)
+}
+
+/// Bytes of a record's plaintext at the median: its header and root, and the canonical values of its fields.
+pub fn plaintext_bytes(bench: &Bench) -> Result<f64> {
+    let mut sizes = Vec::new();
+    for draft in drafts(bench, 1_000, OrgId::from_bytes([7; 32]))? {
+        let record = commit(draft)?;
+        let values: usize = record.values().iter().map(|(_, value)| value.len()).sum();
+        sizes.push((record.body().bytes().len() + values) as f64);
+    }
+    Ok(crate::measure::median(&sizes))
+}
