@@ -258,6 +258,9 @@ impl Running {
             return Err(Fault::setup("clock", trouble));
         }
         let started = Instant::now();
+        if !self.node.health(partner).connected() {
+            self.peers.ask_for(partner);
+        }
         while !self.node.health(partner).connected() {
             self.goes_on()?;
             if started.elapsed() > CONNECT {

@@ -9,7 +9,9 @@ use super::{
     links::{Kept, Links},
     stop::Stopper,
 };
+use entente_protocol::id::OrgId;
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -30,13 +32,25 @@ pub struct Peers {
     pub stopper: Stopper,
     /// Why the store failed; the first reason stays.
     fatal: Mutex<Option<String>>,
+    /// Partners that a person asked for: they are dialled at once, however often it failed before. Bounded by the book.
+    asked: Mutex<BTreeSet<OrgId>>,
 }
 
 impl Peers {
     /// Over an endpoint that is bound.
     pub fn new(endpoint: Endpoint, driver: Driver, stopper: Stopper) -> Arc<Self> {
         let links = Links::new(endpoint.own());
-        Arc::new(Self { endpoint, links, driver, stopper, fatal: Mutex::new(None) })
+        Arc::new(Self { endpoint, links, driver, stopper, fatal: Mutex::new(None), asked: Mutex::default() })
+    }
+
+    /// Has a partner dialled at the next tick.
+    pub fn ask_for(&self, peer: OrgId) {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(peer);
+    }
+
+    /// Who was asked for since.
+    pub(super) fn asked_for(&self) -> BTreeSet<OrgId> {
+        std::mem::take(&mut *self.asked.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Why the node had to stop by itself; `None` if it had not.

@@ -66,6 +66,12 @@ pub async fn dial(peers: Arc<Peers>, jitter: Jitter) {
                 peers.review();
                 let book = peers.endpoint.book().snapshot();
                 attempts.retain(|peer, _| book.partners.contains_key(peer));
+                for peer in peers.asked_for() {
+                    // One that is under way is left alone.
+                    if attempts.get(&peer).is_some_and(|attempt| attempt.due.is_some()) {
+                        attempts.remove(&peer);
+                    }
+                }
                 for (peer, addresses) in due(&book, &attempts) {
                     if peers.links.connected(peer) {
                         continue;
