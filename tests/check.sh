@@ -73,6 +73,8 @@ prepare() {
     need cc build-essential
     if ! command -v cargo >/dev/null && [ -x "$HOME/.cargo/bin/cargo" ]; then export PATH="$HOME/.cargo/bin:$PATH"; fi
     need cargo rustup ca-certificates
+    # Records what a process writes, for the power cuts.
+    need strace strace
     # rust-toolchain.toml names the compiler; rustup may have been told not to fetch it by itself.
     if ! cargo --version 2>/dev/null || ! cargo fmt --version >/dev/null 2>&1 || ! cargo clippy --version >/dev/null 2>&1; then
         local channel
@@ -96,6 +98,12 @@ run_tests() {
     cargo test --workspace --locked -- --show-output 2>&1 | tee "$log"
 }
 
+# Conformance and short harnesses of the engine that the default build lacks.
+run_sled() {
+    env ENTENTE_KILL_ROUNDS=15 ENTENTE_POWER_IMAGES=60 ENTENTE_FLIPS=60 ENTENTE_TRUNCATIONS=20 \
+        cargo test --workspace --all-targets --locked --features sled -- store:: durability:: --show-output
+}
+
 run_docs() {
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 }
@@ -107,6 +115,7 @@ step "build" cargo build --workspace --all-targets --locked
 step "lints, zero warnings" cargo clippy --workspace --all-targets --locked -- -D warnings
 step "tests" run_tests
 while IFS= read -r line; do skipped+=("$line"); done < <(grep -h '^skipped:' "$log" | sort -u)
+step "the engine sled" run_sled
 step "documentation, zero warnings" run_docs
 if cargo deny --version >/dev/null 2>&1; then
     step "dependencies: bans, licences, sources" cargo deny --locked check bans licenses sources

@@ -2,34 +2,37 @@
 //!
 //! Approving is an act of a person, once for each version. The first-named party signs last: when it
 //! approved before the others signed, its node signs as soon as their signatures are there.
+//! Here: what is held. Signing, standing and what people see have a file each.
+
+mod sign;
+mod standing;
+mod view;
+
+pub use sign::{accept, add_file, check_file, receive, sign_file};
+pub use standing::{receive_standing, state};
+pub use view::{AgreementView, list, show};
 
 use crate::{
-    call::read_text,
     node::Node,
     partners::Book,
-    records::stored::{RowDamage, decode, encode},
-    seal::keyring::{KeyringError, Partition},
-    secret::{self, RandomError, durable},
+    records::stored::{RowDamage, decode},
+    seal::keyring::Partition,
+    secret::RandomError,
     store::{StoreError, holdings::Holdings, layout::Table},
 };
 use entente_policy::{
-    CompileError, Governed, PartnerState as InPolicy, PolicySet,
-    check::{self, CheckFault, Checked},
-    source::{self, Drafting, SourceError},
+    CompileError, Governed, PartnerState as InPolicy, PolicySet, RedLine, check::CheckFault, source::SourceError,
 };
 use entente_protocol::{
-    agreement::{Agreement, AgreementFault, InForce, SignedAgreement, Standing, StandingNotice},
+    agreement::{AgreementFault, InForce, SignedAgreement, Standing},
     cose::{SignatureBytes, SignatureFault},
     id::{AgreementDigest, AgreementId, KeyId, OrgId},
-    identity::{Armour, ArmourFault, Purpose},
-    limits,
+    identity::{ArmourFault, Purpose},
     primitive::PublicKey,
-    time::UnixMillis,
 };
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
-use serde_json::{Value as Json, json};
-use std::{collections::BTreeMap, path::Path};
+use std::collections::BTreeMap;
 
 /// An agreement as it lies in the store.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -143,9 +146,6 @@ pub enum AgreementError {
     /// No randomness.
     #[error(transparent)]
     Random(#[from] RandomError),
-    /// The keyring.
-    #[error(transparent)]
-    Keyring(#[from] KeyringError),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -157,7 +157,7 @@ pub enum AgreementError {
 impl AgreementError {
     /// Whether the store is at fault, and nobody outside.
     pub const fn is_store(&self) -> bool {
-        matches!(self, Self::Keyring(_) | Self::Store(_) | Self::Damage(_))
+        matches!(self, Self::Store(_) | Self::Damage(_))
     }
 }
 
@@ -229,320 +229,23 @@ impl Agreements {
         }
     }
     /// The policy set of what is in force.
-    pub fn compile(&self, own: OrgId, partners: BTreeMap<OrgId, InPolicy>) -> Result<PolicySet, AgreementError> {
+    pub fn compile(
+        &self,
+        own: OrgId,
+        partners: BTreeMap<OrgId, InPolicy>,
+        red_lines: &[RedLine],
+    ) -> Result<PolicySet, AgreementError> {
         let governed = self
             .0
             .values()
             .filter_map(|held| Some(Governed { in_force: held.in_force.clone()?, standing: held.standing }));
-        Ok(PolicySet::new(own, governed.collect(), &[], partners, &[])?)
+        Ok(PolicySet::new(own, governed.collect(), red_lines, partners, &[])?)
     }
-}
-
-/// What a file holds: a text to sign, or an agreement signed so far.
-fn read_file(node: &Node, path: &Path) -> Result<SignedAgreement, AgreementError> {
-    let shown = path.display().to_string();
-    let text = read_text(path, 2 * limits::AGREEMENT_BYTES_MAX as u64).map_err(|e| AgreementError::File(e.message))?;
-    let signed = if text.trim_start().starts_with("-----BEGIN") {
-        let bytes = Armour::AGREEMENT.open(&text).map_err(|fault| AgreementError::Armour { path: shown, fault })?;
-        SignedAgreement::from_bytes(&bytes)?
-    } else {
-        let fresh = AgreementId::from_bytes(secret::random()?);
-        let party = |handle: &str| match handle == node.config.handle {
-            true => Some(node.keys.org),
-            false => node.book().find(handle).ok().map(|(org, _)| org),
-        };
-        let drafted = source::parse(&text, &Drafting { id: fresh, party: &party });
-        let checked = drafted.map_err(|fault| AgreementError::Source { path: shown, fault })?;
-        SignedAgreement::unsigned(&checked.agreement)?
-    };
-    let agreement = signed.agreement()?;
-    let Checked { agreement, .. } = check::check(agreement)?;
-    if agreement.party(node.keys.org).is_none() {
-        return Err(AgreementError::NotOurs(node.keys.org));
-    }
-    for party in agreement.parties.iter().filter(|p| p.id != node.keys.org) {
-        if node.book().get(party.id).is_none() {
-            return Err(AgreementError::Stranger(party.handle.clone()));
-        }
-    }
-    signed.verify(|org, kid| party_key(node, org, kid))?;
-    Ok(signed)
-}
-
-/// Whether a version may follow what we hold.
-fn may_follow(held: Option<&Held>, agreement: &Agreement) -> Result<(), AgreementError> {
-    let Some(current) = held.and_then(|h| h.in_force.as_ref()) else { return Ok(()) };
-    if held.is_some_and(|h| h.standing == Standing::Ended) {
-        return Err(AgreementError::Ended);
-    }
-    let follows = agreement.predecessor == Some(current.digest) && agreement.version == current.agreement.version + 1;
-    if follows || agreement.digest()? == current.digest {
-        Ok(())
-    } else {
-        Err(AgreementError::Version { given: agreement.version, known: current.agreement.version })
-    }
-}
-
-/// Takes a version with the signatures that it has, signs where a person of ours approved it, and keeps it.
-///
-/// One append: row, version list, journal. Returns what is held now.
-fn take(node: &Node, mut signed: SignedAgreement, approve: bool) -> Result<SignedAgreement, AgreementError> {
-    let agreement = signed.agreement()?;
-    let rules = node.rules();
-    may_follow(rules.agreements.get(agreement.id), &agreement)?;
-    let known = read(&node.holdings, agreement.id)?;
-    let mut row = known.clone().unwrap_or_default();
-    if let Some(bytes) = &row.proposal {
-        let before = SignedAgreement::from_bytes(bytes)?;
-        if before.digest() == signed.digest() {
-            signed.merge(&before)?;
-        }
-    }
-    if row.current.as_ref().is_some_and(|c| SignedAgreement::from_bytes(c).is_ok_and(|c| c.digest() == signed.digest()))
-    {
-        return Ok(signed);
-    }
-    if approve {
-        row.approved = Some(signed.digest());
-    }
-    let own = node.keys.org;
-    let first = agreement.parties.first().is_some_and(|p| p.id == own);
-    let others = agreement.parties.len() - 1 == signed.signed_by().filter(|p| *p != own).count();
-    let unsigned = !signed.signed_by().any(|p| p == own);
-    if row.approved == Some(signed.digest()) && unsigned && (!first || others) {
-        signed.sign(own, &node.keys.agreements, node.clock.now())?;
-    }
-    let complete = signed.complete(|org, kid| party_key(node, org, kid))?;
-    let bytes = ByteBuf::from(signed.to_bytes()?);
-    if complete.is_some() {
-        // The partition's keys stand before any row speaks of it.
-        node.holdings.keyring().ensure_partition(Partition::Agreement(agreement.id))?;
-        (row.current, row.proposal, row.approved) = (Some(bytes.clone()), None, None);
-    } else {
-        row.proposal = Some(bytes.clone());
-    }
-    let mut txn = node.holdings.begin();
-    if known.is_none() {
-        txn.push(Partition::Node, Table::AgreementList, b"", agreement.id.as_bytes())?;
-    }
-    txn.put(Partition::Node, Table::Agreement, agreement.id.as_bytes(), &encode("agreement", &row)?)?;
-    let what = if complete.is_some() { "agreement-in-force" } else { "agreement-proposal" };
-    if complete.is_some() {
-        txn.push(Partition::Node, Table::AgreementVersion, agreement.id.as_bytes(), &bytes)?;
-    }
-    let about = [("agreement", agreement.id.to_string()), ("version", agreement.version.to_string())];
-    node.journal(&mut txn, what, &about)?;
-    txn.commit()?;
-    Ok(signed)
-}
-
-/// Checks a file and says what it is, keeping nothing.
-pub fn check_file(node: &Node, path: &Path) -> Result<Json, AgreementError> {
-    let signed = read_file(node, path)?;
-    describe(node, &signed, "checked")
-}
-
-/// Approves a file's version, signs it where it is our turn, and writes the signed file.
-pub fn sign_file(node: &Node, path: &Path, output: &Path) -> Result<Json, AgreementError> {
-    let signed = take(node, read_file(node, path)?, true)?;
-    let text = Armour::AGREEMENT.close(&signed.to_bytes()?);
-    durable::write(output, text.as_bytes(), durable::Existing::Replace)
-        .map_err(|e| AgreementError::File(format!("`{}` cannot be written: {e}", output.display())))?;
-    reload(node)?;
-    let mut out = describe(node, &signed, "signed")?;
-    if let Some(map) = out.as_object_mut() {
-        map.insert("file".to_owned(), json!(output.display().to_string()));
-    }
-    Ok(out)
-}
-
-/// Takes a signed file from another party.
-pub fn add_file(node: &Node, path: &Path) -> Result<Json, AgreementError> {
-    let signed = take(node, read_file(node, path)?, false)?;
-    reload(node)?;
-    describe(node, &signed, "added")
-}
-
-/// Approves and signs a proposal that is here already.
-///
-/// `digest` is that of the version which the person has read: a partner may have proposed another since.
-pub fn accept(node: &Node, given: &str, digest: &str) -> Result<Json, AgreementError> {
-    let rules = node.rules();
-    let held = rules.agreements.find(given)?;
-    let proposal = held.proposal.clone().ok_or_else(|| AgreementError::NothingToSign(given.to_owned()))?;
-    if proposal.digest().to_string() != digest {
-        return Err(AgreementError::Changed(given.to_owned()));
-    }
-    let signed = take(node, proposal, true)?;
-    reload(node)?;
-    describe(node, &signed, "signed")
-}
-
-/// Takes a proposal, or a completed version, that a partner's node sent.
-pub fn receive(node: &Node, from: OrgId, bytes: &[u8]) -> Result<(), AgreementError> {
-    let signed = SignedAgreement::from_bytes(bytes)?;
-    let agreement = signed.verify(|org, kid| party_key(node, org, kid))?;
-    let Checked { agreement, .. } = check::check(agreement)?;
-    if agreement.party(node.keys.org).is_none() || agreement.party(from).is_none() {
-        return Err(AgreementError::NotOurs(node.keys.org));
-    }
-    let rules = node.rules();
-    let same = rules.agreements.get(agreement.id).and_then(|held| held.proposal.as_ref()) == Some(&signed);
-    if !same {
-        take(node, signed, false)?;
-        reload(node)?;
-    }
-    Ok(())
-}
-
-/// States our standing: a notice, signed and counted, that overtakes everything queued.
-pub fn state(node: &Node, given: &str, standing: Standing) -> Result<Json, AgreementError> {
-    let rules = node.rules();
-    let held = rules.agreements.find(given)?;
-    let mut row = read(&node.holdings, held.id)?.ok_or_else(|| AgreementError::Unknown(given.to_owned()))?;
-    let ours = row.standings.iter().find(|s| s.party == node.keys.org);
-    if ours.is_some_and(|s| s.standing == Standing::Ended) {
-        return Err(AgreementError::Ended);
-    }
-    let notice = StandingNotice {
-        time: node.clock.now(),
-        party: node.keys.org,
-        counter: ours.map_or(1, |s| s.counter + 1),
-        standing,
-        agreement: held.id,
-    };
-    let signed = notice.sign(&node.keys.agreements).map_err(AgreementFault::from)?;
-    keep_notice(node, &mut row, &notice, signed)?;
-    Ok(json!({ "id": held.id.to_string(), "standing": standing }))
-}
-
-/// Takes a party's standing notice; an older one changes nothing.
-pub fn receive_standing(node: &Node, from: OrgId, signed: &SignatureBytes) -> Result<(), AgreementError> {
-    let notice = StandingNotice::verify(signed, from, |kid| party_key(node, from, kid))?;
-    let Some(mut row) = read(&node.holdings, notice.agreement)? else { return Ok(()) };
-    let before = row.standings.iter().find(|s| s.party == from);
-    if before.is_some_and(|s| s.counter >= notice.counter || s.standing == Standing::Ended) {
-        return Ok(());
-    }
-    keep_notice(node, &mut row, &notice, signed.clone())
-}
-
-fn keep_notice(
-    node: &Node,
-    row: &mut AgreementRow,
-    notice: &StandingNotice,
-    signed: SignatureBytes,
-) -> Result<(), AgreementError> {
-    row.standings.retain(|s| s.party != notice.party);
-    row.standings.push(StandingRow {
-        party: notice.party,
-        notice: signed,
-        counter: notice.counter,
-        standing: notice.standing,
-    });
-    let mut txn = node.holdings.begin();
-    txn.put(Partition::Node, Table::Agreement, notice.agreement.as_bytes(), &encode("agreement", row)?)?;
-    node.journal(&mut txn, "agreement-standing", &[("agreement", notice.agreement.to_string())])?;
-    txn.commit()?;
-    reload(node)
 }
 
 fn reload(node: &Node) -> Result<(), AgreementError> {
     node.reload().map_err(|e| AgreementError::File(e.message))
 }
 
-/// A view of an agreement.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AgreementView {
-    /// Id over all versions.
-    pub id: String,
-    /// Title.
-    pub title: String,
-    /// Version.
-    pub version: u64,
-    /// proposed, in-force, suspended, ended, expired or not-yet.
-    pub state: String,
-    /// Handles of the parties, first-named first.
-    pub parties: Vec<String>,
-    /// Handles of those who have signed.
-    pub signed_by: Vec<String>,
-    /// First day.
-    pub from: String,
-    /// Last day.
-    pub until: String,
-    /// Digest of the version.
-    pub digest: String,
-    /// Whether our own signature is missing.
-    pub waits_for_us: bool,
-}
-
-fn state_of(held: &Held, now: UnixMillis) -> &'static str {
-    match (&held.in_force, held.standing) {
-        (None, _) => "proposed",
-        (_, Standing::Ended) => "ended",
-        (_, Standing::Suspended) => "suspended",
-        (Some(f), _) if now < f.agreement.from => "not-yet",
-        (Some(f), _) if now >= f.agreement.until => "expired",
-        _ => "in-force",
-    }
-}
-
-fn view(node: &Node, signed: &SignedAgreement, state: &str) -> Result<AgreementView, AgreementError> {
-    let agreement = signed.agreement()?;
-    let signers: Vec<OrgId> = signed.signed_by().collect();
-    let handle = |id: &OrgId| agreement.party(*id).map(|p| p.handle.clone()).unwrap_or_default();
-    Ok(AgreementView {
-        id: agreement.id.to_string(),
-        title: agreement.title.clone(),
-        version: agreement.version,
-        state: state.to_owned(),
-        parties: agreement.parties.iter().map(|p| p.handle.clone()).collect(),
-        signed_by: signers.iter().map(handle).collect(),
-        from: agreement.from.date(),
-        until: agreement.until.date(),
-        digest: signed.digest().to_string(),
-        waits_for_us: state == "proposed" && !signers.contains(&node.keys.org),
-    })
-}
-
-/// Every agreement; one with a proposal over a version in force stands twice.
-pub fn list(node: &Node) -> Result<Vec<AgreementView>, AgreementError> {
-    let now = node.clock.now();
-    let mut out = Vec::new();
-    for held in node.rules().agreements.iter() {
-        if let Some(signed) = &held.signed {
-            out.push(view(node, signed, state_of(held, now))?);
-        }
-        if let Some(proposal) = &held.proposal {
-            out.push(view(node, proposal, "proposed")?);
-        }
-    }
-    Ok(out)
-}
-
-/// One agreement with the text that people sign; a proposal over a version in force stands below it as `proposal`.
-pub fn show(node: &Node, given: &str) -> Result<Json, AgreementError> {
-    let rules = node.rules();
-    let held = rules.agreements.find(given)?;
-    let now = node.clock.now();
-    let shown = held.proposal.as_ref().map(|p| (p, "proposed"));
-    let current = held.signed.as_ref().map(|s| (s, state_of(held, now)));
-    let both = current.is_some().then_some(shown).flatten();
-    let (signed, state) = current.or(shown).ok_or_else(|| AgreementError::Unknown(given.to_owned()))?;
-    let mut out = describe(node, signed, state)?;
-    if let (Some((proposal, state)), Some(map)) = (both, out.as_object_mut()) {
-        map.insert("proposal".to_owned(), describe(node, proposal, state)?);
-    }
-    Ok(out)
-}
-
-fn describe(node: &Node, signed: &SignedAgreement, state: &str) -> Result<Json, AgreementError> {
-    let agreement = signed.agreement()?;
-    let complete = signed.signed_by().count() == agreement.parties.len();
-    let mut out = serde_json::to_value(view(node, signed, state)?).unwrap_or_default();
-    if let Some(map) = out.as_object_mut() {
-        map.insert("complete".to_owned(), json!(complete));
-        map.insert("text".to_owned(), json!(entente_policy::render(&agreement)));
-    }
-    Ok(out)
-}
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@
 
 use crate::{
     agreements::{self, AgreementError},
+    clock::say,
     error::Fault,
     ingest::import::{self, ImportError, ImportOptions},
     node::Node,
@@ -16,10 +17,12 @@ use crate::{
         search::{self, Query, SearchError},
         show,
     },
+    redlines,
     share::explain,
 };
 use entente_protocol::id::RecordId;
 use entente_protocol::identity::UnconfirmedCard;
+use entente_protocol::time::UnixMillis;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use std::path::{Path, PathBuf};
@@ -46,6 +49,8 @@ pub enum Call {
     Identity,
     /// The own card, in its armour.
     Card,
+    /// Renews the node's certificate now.
+    IdentityRenew,
     /// What a card file says, with its words, trusting nothing.
     PartnerRead(PathBuf),
     /// Adds a partner whose words were confirmed.
@@ -95,6 +100,17 @@ pub enum Call {
         /// To what.
         standing: entente_protocol::agreement::Standing,
     },
+    /// Checks a file or folder of red lines; nothing is kept.
+    RedLineCheck(PathBuf),
+    /// The red lines that hold here.
+    RedLineList,
+    /// What is known about the time.
+    ClockShow,
+    /// Lowers the latest time that this machine's clock has shown; to now where no time is given.
+    ClockLower {
+        /// To when.
+        to: Option<UnixMillis>,
+    },
     /// Imports a file.
     Import(ImportOptions),
     /// Sets the review state.
@@ -133,6 +149,11 @@ pub enum Call {
     },
     /// Partners, feeds, lag, errors, sizes.
     Status,
+    /// Whether everything that is stored is still what was written.
+    Check {
+        /// Whether to remove files that no record speaks of; only while the node does not run.
+        sweep: bool,
+    },
     /// One round with one partner or all; only while the node runs.
     Sync {
         /// Handle or id; all where absent.
@@ -148,6 +169,7 @@ impl Call {
         match self {
             Self::Identity => "identity",
             Self::Card => "card",
+            Self::IdentityRenew => "identity-renew",
             Self::PartnerRead(_) => "partner-read",
             Self::PartnerAdd { .. } => "partner-add",
             Self::PartnerList => "partner-list",
@@ -160,6 +182,10 @@ impl Call {
             Self::AgreementShow(_) => "agreement-show",
             Self::AgreementAccept { .. } => "agreement-accept",
             Self::AgreementStanding { .. } => "agreement-standing",
+            Self::RedLineCheck(_) => "red-line-check",
+            Self::RedLineList => "red-line-list",
+            Self::ClockShow => "clock-show",
+            Self::ClockLower { .. } => "clock-lower",
             Self::Import(_) => "import",
             Self::Review { .. } => "review",
             Self::Release(_) => "release",
@@ -170,6 +196,7 @@ impl Call {
             Self::Explain { .. } => "explain",
             Self::ExplainAll { .. } => "explain-all",
             Self::Status => "status",
+            Self::Check { .. } => "check",
             Self::Sync { .. } => "sync",
             Self::Stop => "stop",
         }
@@ -194,6 +221,7 @@ impl From<PartnerError> for Fault {
             PartnerError::Card(_) => "card-refused",
             PartnerError::Words => "words-differ",
             PartnerError::Own => "own-card",
+            PartnerError::WasRemoved(_) => "was-removed",
             PartnerError::Unknown(_) | PartnerError::Ambiguous(_) => "no-partner",
             PartnerError::Store(_) | PartnerError::Damage(_) => return Self::store(error),
         };
@@ -228,7 +256,11 @@ impl From<AgreementError> for Fault {
 
 impl From<ImportError> for Fault {
     fn from(error: ImportError) -> Self {
-        if error.is_store() { Self::store(error) } else { Self::input("import", error) }
+        match &error {
+            _ if error.is_store() => Self::store(error),
+            ImportError::Child { fault, .. } if fault.is_setup() => Self::setup("reader", error),
+            _ => Self::input("import", error),
+        }
     }
 }
 
@@ -251,15 +283,14 @@ fn read_card(path: &Path) -> Result<UnconfirmedCard, Fault> {
 
 /// The records that a selection names.
 fn select(node: &Node, selection: &Selection) -> Result<Vec<RecordId>, Fault> {
-    let some = |rows: Vec<(u64, RecordId)>| rows.into_iter().map(|(_, id)| id).collect();
     match selection {
         Selection::Ids(given) => given.iter().map(|id| show::resolve_own(node, id)).collect(),
         Selection::AllReviewed => {
             let least = node.required_review();
-            let due = |row: gate::GateRow| !row.released && row.review >= least && row.review != Review::Refuted;
-            Ok(some(gate::in_state(node, due, None, usize::MAX)?))
+            let due = |row: &gate::GateRow| !row.released && row.review >= least && row.review != Review::Refuted;
+            Ok(gate::in_state(node, due)?)
         }
-        Selection::AllDrafts => Ok(some(gate::in_state(node, |row| row.review == Review::Draft, None, usize::MAX)?)),
+        Selection::AllDrafts => Ok(gate::in_state(node, |row| row.review == Review::Draft)?),
         Selection::Found(query) => {
             let query = Query { own: Some(true), limit: Some(100_000), ..query.clone() };
             let found = search::search(node, &query)?;
@@ -268,11 +299,23 @@ fn select(node: &Node, selection: &Selection) -> Result<Vec<RecordId>, Fault> {
     }
 }
 
-/// Carries out a call.
+/// Carries out a call. Where the store failed on the way, nothing is reported as done, whatever became of the error.
 pub fn answer(node: &Node, call: &Call, progress: OnProgress<'_>) -> Result<Json, Fault> {
+    let answer = carry_out(node, call, progress);
+    match node.holdings.failed() {
+        Some(cause) => Err(Fault::store(format!("the store failed, and nothing more is done with it: {cause}"))),
+        None => answer,
+    }
+}
+
+fn carry_out(node: &Node, call: &Call, progress: OnProgress<'_>) -> Result<Json, Fault> {
     match call {
         Call::Identity => Ok(node.identity_view()),
         Call::Card => Ok(json!({ "card": node.keys.card.to_armour(), "words": node.keys.card.words().to_string() })),
+        Call::IdentityRenew => {
+            node.renew(true)?;
+            Ok(node.identity_view())
+        }
         Call::PartnerRead(path) => {
             let card = read_card(path)?;
             let payload = card.payload();
@@ -307,6 +350,13 @@ pub fn answer(node: &Node, call: &Call, progress: OnProgress<'_>) -> Result<Json
         Call::AgreementShow(given) => Ok(agreements::show(node, given)?),
         Call::AgreementAccept { agreement, digest } => Ok(agreements::accept(node, agreement, digest)?),
         Call::AgreementStanding { agreement, standing } => Ok(agreements::state(node, agreement, *standing)?),
+        Call::RedLineCheck(path) => {
+            let lines = redlines::read(path, &node.book()).map_err(|e| Fault::input("red-lines", e))?;
+            Ok(redlines::view(node, &lines))
+        }
+        Call::RedLineList => Ok(redlines::view(node, &node.red_lines)),
+        Call::ClockShow => Ok(say::view(node)),
+        Call::ClockLower { to } => say::lower(node, *to),
         Call::Import(options) => Ok(json!(import::import(node, options, progress)?)),
         Call::Review { records, state } => {
             let ids = select(node, records)?;
@@ -323,6 +373,7 @@ pub fn answer(node: &Node, call: &Call, progress: OnProgress<'_>) -> Result<Json
         Call::Explain { record, partner } => explain::explain(node, record, partner),
         Call::ExplainAll { partner } => explain::summary(node, partner),
         Call::Status => crate::status::status(node),
+        Call::Check { sweep } => crate::check::check(node, *sweep, progress),
         Call::Sync { .. } | Call::Stop => {
             Err(Fault::input("not-running", "the node does not run: start it with `entente run`"))
         }

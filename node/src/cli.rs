@@ -17,10 +17,14 @@ The life of a record:
                 release       a person lets it go; only then may an agreement send it
   agree         partner       exchange cards, compare twelve words by voice
                 agreement     draft, check, sign: what may go to whom
+                redline       what never leaves, whatever was signed
                 explain       which fields of a record would leave to a partner, and why
   exchange      run           serve partners until stopped
                 sync          one round now
                 status        partners, feeds, what waits
+                clock         what is known about the time, where nothing is decided for it
+                recover       another passphrase, when it or the keyring is lost
+  keep          check         is everything that is stored still what was written
   find, prove   search        own and received records
                 record        show, verify, write out a file
 
@@ -92,6 +96,9 @@ pub enum Command {
         after_help = "Example:\n  entente agreement check panel.toml\n  entente agreement sign panel.toml -o panel.signed"
     )]
     Agreement(Agreement),
+    /// Own red lines: what this organisation never does, whatever it signed
+    #[command(subcommand, after_help = "Example:\n  entente redline check redlines/persons.toml")]
+    Redline(Redline),
     /// Bring in a table of evidence with its photographs, as drafts
     #[command(
         after_help = "Rows that are refused are named with line and column; the others are kept. What is here already \
@@ -120,18 +127,37 @@ pub enum Command {
     /// Say which fields of a record would leave to a partner, under which clause, and why others stay
     #[command(after_help = "Example:\n  entente explain CAR-2026-0001 --to panel")]
     Explain(Explain),
+    /// The time: what is known about it, and what to do where it is in doubt
+    #[command(subcommand, after_help = "Example:\n  entente clock show")]
+    Clock(Clock),
     /// Serve partners until stopped
     #[command(
         after_help = "Commands reach a running node by themselves: nothing else is needed than the same --home.\n\n\
         Example:\n  ENTENTE_PASSPHRASE_FILE=/etc/entente/passphrase entente run --home /var/lib/entente"
     )]
     Run,
+    /// Give a home another passphrase or identity file, with its recovery file
+    #[command(
+        after_help = "For the day on which the passphrase, the identity file or keys/keyring.age is lost. The new secret is \
+        asked for twice, or named with --passphrase-file or --identity-file (a new file). Organisation, keys, agreements \
+        and records stay what they are. Stop the node first; nothing is changed before everything could be opened.\n\n\
+        Example:\n  entente recover --recovery-file /media/safe/recovery.age --dry-run\n  \
+        entente recover --recovery-file /media/safe/recovery.age"
+    )]
+    Recover(Recover),
     /// Exchange with one partner or all, once, now
     #[command(after_help = "Example:\n  entente sync panel")]
     Sync(Sync),
     /// Where the node stands: partners, feeds, what waits, sizes
     #[command(after_help = "Example:\n  entente status")]
     Status,
+    /// Whether everything that is stored is still what was written
+    #[command(
+        after_help = "Reads everything: the order of all appends, every row, every record's proof, every feed, the \
+        journal, every file. Names what is missing or damaged, and what to do. Exit code 5 if anything is.\n\n\
+        Example:\n  entente check\n  entente check --sweep"
+    )]
+    Check(Check),
     /// Ask the running node to stop
     #[command(after_help = "Example:\n  entente stop")]
     Stop,
@@ -165,6 +191,9 @@ pub struct Init {
     /// Where partners reach this node, such as node.field.example:4433; the listening address if absent
     #[arg(long, value_name = "ADDR")]
     pub advertise: Vec<String>,
+    /// Storage engine, for good; `sled` needs a build that has it, and OPERATING.md says why not to take it
+    #[arg(long, value_name = "E", default_value = "fjall", value_parser = crate::store::open::ENGINES)]
+    pub engine: String,
 }
 
 /// `identity`.
@@ -176,13 +205,20 @@ pub enum Identity {
     /// The own card, to be sent to partners
     #[command(
         after_help = "The words are read out to the partner over the phone; they prove that the card was not changed on \
-        its way.\n\nExample:\n  entente identity card -o field.card"
+        its way. A card whose addresses or names the settings no longer say is made anew, with a higher number and other \
+        words; partners who are connected get it by themselves.\n\nExample:\n  entente identity card -o field.card"
     )]
     Card {
         /// Write it to this file
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
+    /// Renew the node's certificate now
+    #[command(
+        after_help = "A node does it by itself when less than 30 of its 90 days are left. Its key stays the same: partners \
+        need no new card.\n\nExample:\n  entente identity renew"
+    )]
+    Renew,
 }
 
 /// `partner`.
@@ -216,8 +252,9 @@ pub enum Partner {
         /// Handle, id or its beginning
         partner: String,
     },
-    /// Take up sharing again
-    #[command(after_help = "Example:\n  entente partner resume panel")]
+    /// Take up sharing again with a partner that was suspended
+    #[command(after_help = "A partner that was removed needs its twelve words again: `entente partner add CARD`.\n\n\
+        Example:\n  entente partner resume panel")]
     Resume {
         /// Handle, id or its beginning
         partner: String,
@@ -446,6 +483,14 @@ pub struct Sync {
     pub partner: Option<String>,
 }
 
+/// `check`.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Remove files that no record speaks of; only while the node does not run
+    #[arg(long)]
+    pub sweep: bool,
+}
+
 /// `demo`.
 #[derive(Debug, Args)]
 pub struct Demo {
@@ -491,6 +536,9 @@ pub fn no_colour() -> bool {
 pub fn temporary_folder() -> PathBuf {
     std::env::temp_dir()
 }
+
+mod upkeep;
+pub use upkeep::{Clock, Recover, Redline};
 
 #[cfg(test)]
 mod tests;

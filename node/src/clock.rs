@@ -1,4 +1,9 @@
 //! The clock, as a trait: the only place that reads the time of day. Everything else is given `now`.
+//!
+//! [`mark`] knows how far time has certainly come, whatever the clock shows; [`say`] tells people.
+
+pub mod mark;
+pub mod say;
 
 use entente_protocol::time::UnixMillis;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -17,7 +17,7 @@ use entente_protocol::{
     cose::SignatureBytes,
     error::PeerFault,
     feed::{Carried, Comparison, FeedKey},
-    id::{AgreementId, FeedId, Nonce, OrgId, StoreId},
+    id::{AgreementDigest, AgreementId, FeedId, Nonce, OrgId, StoreId},
     session::{
         AgreementLine, CloseCode, Event, Heads, ReceivedHead, Role, SendError, SentHead, Session, SessionConfig,
     },
@@ -33,6 +33,9 @@ pub enum ExchangeFault {
     /// The partner is not, or no longer, known here.
     #[error("the partner is not known here")]
     Unknown,
+    /// We do not know the time, so nothing can be decided; in words for our own people.
+    #[error("{0}")]
+    Clock(String),
     /// Our own store: the node stops.
     #[error(transparent)]
     Fatal(#[from] ShareError),
@@ -47,7 +50,7 @@ impl ExchangeFault {
         match self {
             Self::Peer(fault) => fault.code(),
             Self::Unknown => CloseCode::REMOVED,
-            Self::Fatal(_) | Self::Send(_) => CloseCode::INTERNAL,
+            Self::Fatal(_) | Self::Send(_) | Self::Clock(_) => CloseCode::INTERNAL,
         }
     }
 }
@@ -72,7 +75,14 @@ pub struct Conversation {
     opened: bool,
     /// The rules that the partner was last told of.
     told: u64,
-    proposals: BTreeMap<AgreementId, Vec<u8>>,
+    /// The agreements that it was last told of: no head of another may be shown.
+    named: BTreeSet<AgreementId>,
+    /// The versions that the partner holds in force.
+    theirs: BTreeMap<AgreementId, AgreementDigest>,
+    /// Feeds of which a run came when nothing was taken: it waits at the partner.
+    left: BTreeSet<FeedKey>,
+    /// Versions told, by agreement: those in force, and those on their way.
+    proposals: BTreeMap<(AgreementId, bool), Vec<u8>>,
     standings: BTreeSet<SignatureBytes>,
     card_told: bool,
 }
@@ -84,6 +94,7 @@ impl Conversation {
         if book.get(peer).is_none_or(|p| p.state == PartnerState::Removed) {
             return Err(ExchangeFault::Unknown);
         }
+        clock(node)?;
         let nonce = Nonce::from_bytes(secret::random().map_err(ShareError::from)?);
         let config = SessionConfig { role, org: node.keys.org, store: node.holdings.store_id(), peer, nonce };
         let session = Session::new(config, node.clock.now())?;
@@ -93,6 +104,9 @@ impl Conversation {
             offered: BTreeSet::new(),
             opened: false,
             told: 0,
+            named: BTreeSet::new(),
+            theirs: BTreeMap::new(),
+            left: BTreeSet::new(),
             proposals: BTreeMap::new(),
             standings: BTreeSet::new(),
             card_told: false,
@@ -105,10 +119,11 @@ impl Conversation {
         match event {
             Event::Ready(hello) => {
                 self.peer_store = Some(hello.store);
-                session.offer_agreements(self.lines(node))?;
                 self.told = node.generation();
+                self.name_agreements(node, session)?;
             }
             Event::Agreements(lines) => {
+                self.theirs = lines.iter().map(|line| (line.id, line.version)).collect();
                 for line in &lines {
                     for signed in &line.standings {
                         self.standing(node, session, signed)?;
@@ -123,7 +138,15 @@ impl Conversation {
                 let (sent, received) = (heads.sent.len(), heads.received.len());
                 tracing::debug!(partner = %self.peer.short(), sent, received, "heads were compared");
             }
+            // Not taken, rather than taken and refused: once sharing goes on, it is served and decided again.
+            // Withdrawals alone are taken at any time.
+            Event::Run { feed, message } if !message.carried.is_empty() && !shares(node, self.peer, feed.agreement) => {
+                session.stop(feed.id());
+                self.left.insert(feed);
+            }
             Event::Run { feed, message } => {
+                // Refused now would be refused for good; the partner serves it again when the time is known.
+                clock(node)?;
                 let taken = receive::run(node, &feed, &message)?;
                 let bytes: usize = message.carried.iter().map(|Carried(_, _, _, body)| body.len()).sum();
                 let Taken { length, records, refused, .. } = taken;
@@ -179,19 +202,32 @@ impl Conversation {
             return Ok(false);
         }
         self.tell(node, session)?;
-        if partner.state == PartnerState::Suspended {
+        if self.left.iter().any(|feed| shares(node, self.peer, feed.agreement)) {
+            // A session shows each head once: what was left is served in the next one.
+            session.close(CloseCode::BUSY);
             return Ok(false);
         }
+        clock(node)?;
         let mut more = false;
-        for (agreement, _, standing) in feeds::agreements_with(node, self.peer) {
+        for (agreement, version, standing) in feeds::agreements_with(node, self.peer) {
             let feed = feeds::outgoing(node, self.peer, agreement);
-            if standing != Standing::Active {
+            if partner.state == PartnerState::Suspended || standing != Standing::Active {
                 session.withdraw_queued(agreement);
                 continue;
             }
-            more |= fill(node, session, &feed)?;
+            // A partner that does not hold our version yet would judge the run by another.
+            if self.theirs.get(&agreement) == Some(&version) {
+                more |= fill(node, session, &feed)?;
+            }
         }
         Ok(more)
+    }
+
+    /// Names the agreements that the partner shares with us.
+    fn name_agreements(&mut self, node: &Node, session: &mut Session) -> Result<(), ExchangeFault> {
+        let lines = self.lines(node);
+        self.named = lines.iter().map(|line| line.id).collect();
+        Ok(session.offer_agreements(lines)?)
     }
 
     fn lines(&self, node: &Node) -> Vec<AgreementLine> {
@@ -224,17 +260,22 @@ impl Conversation {
                     session.send_standing(notice.clone())?;
                 }
             }
-            // The version on its way, or the complete one: a partner that has it already takes no notice.
-            if let Some(signed) = held.proposal.as_ref().or(held.signed.as_ref()) {
+            // The complete version, then the one on its way, which follows it: a partner that has them takes no notice.
+            for (complete, signed) in [(true, &held.signed), (false, &held.proposal)] {
+                let Some(signed) = signed else { continue };
                 let bytes = signed.to_bytes().map_err(|e| fatal(&e.to_string()))?;
-                if self.proposals.get(&held.id) != Some(&bytes) {
+                if self.proposals.get(&(held.id, complete)) != Some(&bytes) {
                     session.send_proposal(bytes.clone())?;
-                    self.proposals.insert(held.id, bytes);
+                    self.proposals.insert((held.id, complete), bytes);
                 }
             }
         }
         if self.told != generation {
-            session.offer_agreements(self.lines(node))?;
+            // What waits was decided under the rules before: it is decided again when it is served.
+            for (agreement, _, _) in feeds::agreements_with(node, self.peer) {
+                session.withdraw_queued(agreement);
+            }
+            self.name_agreements(node, session)?;
             self.offer_heads(node, session)?;
             self.told = generation;
         }
@@ -263,6 +304,10 @@ impl Conversation {
         let Some(peer_store) = self.peer_store else { return Ok(()) };
         let mut heads = Heads::default();
         for (agreement, digest, _) in feeds::agreements_with(node, self.peer) {
+            // One that came into force since is named first, by `tell`.
+            if !self.named.contains(&agreement) {
+                continue;
+            }
             let out = feeds::outgoing(node, self.peer, agreement);
             if self.offered.insert(out.id()) {
                 let row = feeds::out_row(node, &out, digest)?;
@@ -275,7 +320,7 @@ impl Conversation {
                 heads.sent.push(SentHead { run, feed: out, head: row.cursor(), acknowledged });
             }
             let incoming = feeds::incoming(node, self.peer, peer_store, agreement);
-            if self.offered.insert(incoming.id()) {
+            if shares(node, self.peer, agreement) && self.offered.insert(incoming.id()) {
                 let row = feeds::in_row(node, &incoming)?;
                 heads.received.push(ReceivedHead { feed: incoming, head: row.cursor(), receipt: row.receipt });
             }
@@ -293,7 +338,7 @@ impl Conversation {
     fn heads(&self, node: &Node, session: &mut Session, heads: &Heads) -> Result<(), ExchangeFault> {
         for shown in &heads.received {
             let feed = shown.feed;
-            let zero = entente_protocol::id::AgreementDigest::from_bytes([0; 32]);
+            let zero = AgreementDigest::from_bytes([0; 32]);
             let row = feeds::out_row(node, &feed, zero)?;
             let mut failed = None;
             let comparison = row.cursor().compare(shown.head, |length| {
@@ -326,12 +371,19 @@ impl Conversation {
     }
 }
 
+/// Whether something may flow under an agreement now, as far as standings and the partner go.
+fn shares(node: &Node, peer: OrgId, agreement: AgreementId) -> bool {
+    let rules = node.rules();
+    let active = rules.book.get(peer).is_some_and(|partner| partner.state == PartnerState::Active);
+    active && rules.agreements.get(agreement).is_some_and(|held| held.standing == Standing::Active)
+}
+
 /// Sends what is due of one feed, as far as its window goes.
 fn fill(node: &Node, session: &mut Session, feed: &FeedKey) -> Result<bool, ExchangeFault> {
     let id = feed.id();
     while session.window(id) > 0 {
         let Some(next) = session.next(id) else { return Ok(false) };
-        let zero = entente_protocol::id::AgreementDigest::from_bytes([0; 32]);
+        let zero = AgreementDigest::from_bytes([0; 32]);
         let row = feeds::out_row(node, feed, zero)?;
         let step = if next.length < row.length {
             outbox::Step { run: outbox::again(node, feed, next.length)?, more: true }
@@ -344,6 +396,11 @@ fn fill(node: &Node, session: &mut Session, feed: &FeedKey) -> Result<bool, Exch
         }
     }
     Ok(false)
+}
+
+/// Without a known time there is no session: whatever came would be refused, and whatever is due would not go.
+fn clock(node: &Node) -> Result<(), ExchangeFault> {
+    crate::clock::say::trouble(node).map_or(Ok(()), |trouble| Err(ExchangeFault::Clock(trouble)))
 }
 
 /// Who a standing notice says that it is from; verified by whoever takes it.

@@ -1,12 +1,14 @@
 //! The organisation's own identity: its key files, certificates and card.
 //!
-//! Every private key lies in an age file of its own in `keys/`, sealed to the node's identity. The
-//! root and issuing keys are read only to make certificates and cards; the rest while the node is open.
+//! Every private key lies in an age file of its own in `keys/`, sealed to the node's identity and to the recovery
+//! identity: an organisation that lost its passphrase stays the organisation that signed its agreements. The
+//! root key is read only to make cards ([`renew`]); the rest stays open with the node, the issuing key among them, so
+//! that a certificate is renewed without anybody's help.
 
 use crate::{
     config::{Config, Home},
     peer::issue,
-    seal::hybrid::Identity,
+    seal::hybrid::{Identity, Recipient},
     secret::{
         self, RandomError, Secret,
         durable::{self, Existing},
@@ -20,7 +22,13 @@ use entente_protocol::{
     time::UnixMillis,
 };
 use rustls_pki_types::PrivatePkcs8KeyDer;
-use std::{fs, io, path::PathBuf};
+use std::{
+    fs, io,
+    path::PathBuf,
+    sync::{PoisonError, RwLock},
+};
+
+pub mod renew;
 
 /// The organisation's identity could not be made or read.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +59,9 @@ pub enum IdentityError {
     /// A certificate could not be made.
     #[error("a certificate could not be made: {0}")]
     Issue(#[from] issue::IssueError),
+    /// Nothing to renew with.
+    #[error("`{0}`, which issues certificates, is not here: bring it, and try again")]
+    NoIssuingKey(PathBuf),
     /// No randomness.
     #[error(transparent)]
     Random(#[from] RandomError),
@@ -70,10 +81,14 @@ pub struct Keys {
     pub user: SigningKey,
     /// TLS: PKCS #8 of the node key.
     pub tls: Secret<Vec<u8>>,
-    /// TLS: node certificate, then the issuing one.
-    pub chain: Vec<Vec<u8>>,
+    /// TLS: node certificate, then the issuing one. Replaced as a whole by renewal.
+    chain: RwLock<Vec<Vec<u8>>>,
+    /// PKCS #8 of the issuing key, unless it is kept elsewhere.
+    issuing: Option<Secret<Vec<u8>>>,
     /// The own card.
     pub card: Card,
+    /// Why the card is not as the settings say, if it is not.
+    card_trouble: Option<renew::Trouble>,
 }
 
 const PURPOSES: [(&str, Purpose); 4] = [
@@ -96,8 +111,15 @@ fn read(path: PathBuf) -> Result<Vec<u8>, IdentityError> {
 }
 
 /// Makes root, issuing, node and signing keys, certificates and the first card of a new home.
-pub fn create(home: &Home, config: &Config, node: &Identity, now: UnixMillis) -> Result<OrgId, IdentityError> {
+pub fn create(
+    home: &Home,
+    config: &Config,
+    node: &Identity,
+    recovery: &Recipient,
+    now: UnixMillis,
+) -> Result<OrgId, IdentityError> {
     let recipient = node.recipient();
+    let recipients = [&recipient, recovery];
     let (root_key, issuing_key, node_key) = (issue::generate()?, issue::generate()?, issue::generate()?);
     let (root_pkcs8, issuing_pkcs8) = (pkcs8(&root_key), pkcs8(&issuing_key));
     let root = issue::root(&config.name, &root_pkcs8, &secret::random()?, now)?;
@@ -113,7 +135,7 @@ pub fn create(home: &Home, config: &Config, node: &Identity, now: UnixMillis) ->
         ("issuing", Purpose::Issuing, &issuing_key, &issuing),
         ("tls", Purpose::Node, &node_key, &leaf),
     ] {
-        KeyFile::write(&file(home, &format!("{name}.age")), &[&recipient], key.expose(), Existing::Refuse)?;
+        KeyFile::write(&file(home, &format!("{name}.age")), &recipients, key.expose(), Existing::Refuse)?;
         write(file(home, &format!("{name}.der")), certificate, Existing::Refuse)?;
         let spki = issue::public_key(&pkcs8(key))?;
         keys.push(CardKey::new(purpose, PublicKey::from_spki(&spki)?, now));
@@ -121,7 +143,7 @@ pub fn create(home: &Home, config: &Config, node: &Identity, now: UnixMillis) ->
     for (name, purpose) in PURPOSES {
         let seed = secret::random_secret::<32>()?;
         let key = SigningKey::from_seed(seed.expose())?;
-        KeyFile::write(&file(home, &format!("{name}.age")), &[&recipient], seed.expose(), Existing::Refuse)?;
+        KeyFile::write(&file(home, &format!("{name}.age")), &recipients, seed.expose(), Existing::Refuse)?;
         keys.push(CardKey::new(purpose, key.public().clone(), now));
     }
     let payload = CardPayload {
@@ -151,8 +173,8 @@ fn addresses(config: &Config) -> Result<Vec<Address>, IdentityError> {
     // An address of every interface is none that a partner could dial: then only `advertise` tells one.
     let listed = match (config.advertise.is_empty(), config.listen.ip().is_unspecified()) {
         (false, _) => config.advertise.clone(),
-        (true, false) => vec![config.listen.to_string()],
-        (true, true) => Vec::new(),
+        (true, false) if config.listen.port() != 0 => vec![config.listen.to_string()],
+        (true, _) => Vec::new(),
     };
     listed.into_iter().map(|text| text.parse::<Address>().map_err(|_| IdentityError::Address(text))).collect()
 }
@@ -175,23 +197,57 @@ pub fn own_card(home: &Home) -> Result<Card, IdentityError> {
 }
 
 impl Keys {
-    /// Opens every key that a running node needs.
-    pub fn open(home: &Home, node: &Identity) -> Result<Self, IdentityError> {
+    /// Keys that were made elsewhere, in the order records, agreements, runs, user, and no certificate: a node over
+    /// them decides and signs, and has no place on a network.
+    pub fn offline(card: Card, [records, agreements, runs, user]: [SigningKey; 4]) -> Self {
+        Self {
+            org: card.payload().org,
+            records,
+            agreements,
+            runs,
+            user,
+            tls: Secret::new(Vec::new()),
+            chain: RwLock::new(Vec::new()),
+            issuing: None,
+            card,
+            card_trouble: None,
+        }
+    }
+
+    /// Opens every key that a running node needs; renews card and certificate where that is due and can be done.
+    pub fn open(home: &Home, config: &Config, node: &Identity, now: UnixMillis) -> Result<Self, IdentityError> {
         let key = |name: &str| -> Result<SigningKey, IdentityError> {
             let seed = KeyFile::read(&file(home, &format!("{name}.age")), node)?;
             let seed: &[u8; 32] = seed.expose().as_slice().try_into().map_err(|_| SigningKeyError)?;
             Ok(SigningKey::from_seed(seed)?)
         };
-        let card = own_card(home)?;
-        Ok(Self {
+        let issuing = match KeyFile::read(&file(home, "issuing.age"), node) {
+            Ok(key) => Some(key),
+            Err(KeyFileError::Missing(_)) => None,
+            Err(error) => return Err(error.into()),
+        };
+        let (card, card_trouble) = renew::card(home, config, node, now)?;
+        let keys = Self {
             org: card.org(),
             records: key("records")?,
             agreements: key("agreements")?,
             runs: key("runs")?,
             user: key("user")?,
             tls: KeyFile::read(&file(home, "tls.age"), node)?,
-            chain: vec![read(file(home, "tls.der"))?, read(file(home, "issuing.der"))?],
+            chain: RwLock::new(vec![read(file(home, "tls.der"))?, read(file(home, "issuing.der"))?]),
+            issuing,
             card,
-        })
+            card_trouble,
+        };
+        if let Err(error) = keys.renew(home, now, false) {
+            // The old certificate may still count, and `status` says when it does not.
+            tracing::warn!(%error, "the node's certificate could not be renewed");
+        }
+        Ok(keys)
+    }
+
+    /// The certificates that partners are shown: the node's, then the issuing one.
+    pub fn chain(&self) -> Vec<Vec<u8>> {
+        self.chain.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -11,7 +11,7 @@ use crate::{
         recovery::{self, Protect},
         unlock::{self, Unlock, UnlockError},
     },
-    store::open::{self, Backend},
+    store::open,
 };
 use entente_protocol::id::OrgId;
 use std::{
@@ -78,10 +78,10 @@ fn fill(home: &Home, config: &Config, init: &Init<'_>, clock: &dyn Clock) -> Res
         DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(|e| setup(&e))?;
     }
     let node = init.unlock.create(&home.keys(), init.work_factor).map_err(|e| Fault::setup("unlock", e))?;
-    let org = identity::create(home, config, &node, clock.now()).map_err(|e| Fault::setup("identity", e))?;
     let recovery = recovery(home, init).map_err(|e| Fault::setup("recovery", e))?;
+    let org = identity::create(home, config, &node, &recovery, clock.now()).map_err(|e| Fault::setup("identity", e))?;
     let keyring = Keyring::create(&home.keys(), &node, &recovery).map_err(|e| Fault::setup("keyring", e))?;
-    drop(open::create(&home.store(), Backend::Fjall, Arc::new(keyring))?);
+    drop(open::create(&home.store(), config.engine, Arc::new(keyring))?);
     let text = toml::to_string(&init.config).map_err(|e| setup(&e))?;
     // Last: a home without settings is no home, so a crash before this leaves one that `init` refuses with a reason.
     durable::write(&home.config(), text.as_bytes(), Existing::Refuse).map_err(|e| setup(&e))?;

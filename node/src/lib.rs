@@ -2,14 +2,16 @@
 //!
 //! Code map, in reading order: [`config`] (a home and its settings), [`init`] (making one), [`node`]
 //! (an open node), [`call`] (what commands ask of it), [`ingest`] (files in), [`records`] (kept, gated,
-//! found, shown), [`partners`] and [`agreements`], [`share`] (the only way out), [`receive`], [`peer`]
-//! (TLS and QUIC), [`run`] (serving), [`control`] (the socket), [`commands`] (the command line),
-//! [`demo`]. Below all of them: [`store`] (ledger and vault), [`seal`], [`secret`].
+//! found, shown), [`partners`] and [`agreements`], [`redlines`], [`share`] (the only way out), [`receive`], [`peer`]
+//! (TLS and QUIC), [`run`] (serving), [`recover`] (a lost secret), [`control`] (the socket), [`check`] (is it still
+//! what was written), [`commands`] (the command line), [`demo`]. Below all of them: [`store`] (ledger and vault),
+//! [`seal`], [`secret`].
 //!
 //! What is absent: tokio outside `peer`, `control` and `run`; plaintext below `seal`; a way out beside `share`.
 
 pub mod agreements;
 pub mod call;
+pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod commands;
@@ -26,9 +28,16 @@ pub mod partners;
 pub mod peer;
 pub mod receive;
 pub mod records;
+pub mod recover;
+pub mod redlines;
 pub mod run;
 pub mod seal;
 pub mod secret;
 pub mod share;
 pub mod status;
 pub mod store;
+
+#[cfg(test)]
+mod life_tests;
+#[cfg(test)]
+mod testkit;

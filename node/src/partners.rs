@@ -46,6 +46,9 @@ struct PartnerRow {
     card: Vec<u8>,
     state: PartnerState,
     digest: CardDigest,
+    /// Its handle as people confirmed it; a newer card that came over the wire does not change it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    handle: Option<String>,
     confirmed: UnixMillis,
 }
 
@@ -54,6 +57,8 @@ struct PartnerRow {
 pub struct Partner {
     /// Its newest card.
     pub card: Card,
+    /// Its short name, as people confirmed it with its words: no card that comes later by itself takes another's name.
+    pub handle: String,
     /// Where it stands.
     pub state: PartnerState,
     /// When its words were confirmed.
@@ -76,6 +81,9 @@ pub enum PartnerError {
     /// Its own card.
     #[error("this is our own card: add it at the partner's node, and the partner's card here")]
     Own,
+    /// Removing is undone by people who compare words, and by nothing less.
+    #[error("`{0}` was removed: it needs its twelve words again, `entente partner add CARD`")]
+    WasRemoved(String),
     /// Nobody of that name.
     #[error("there is no partner `{0}`: see `entente partner list`")]
     Unknown(String),
@@ -104,7 +112,8 @@ impl Book {
                 let Some(row) = holdings.get(Partition::Node, Table::Partner, id)? else { continue };
                 let row: PartnerRow = decode("partner", &row)?;
                 let card = Card::from_store(&row.card, row.digest)?;
-                book.insert(org, Partner { card, state: row.state, confirmed: row.confirmed });
+                let handle = row.handle.unwrap_or_else(|| card.payload().handle.clone());
+                book.insert(org, Partner { card, handle, state: row.state, confirmed: row.confirmed });
             }
         }
     }
@@ -122,7 +131,7 @@ impl Book {
     /// A partner by handle, id, or beginning of its id.
     pub fn find(&self, given: &str) -> Result<(OrgId, &Partner), PartnerError> {
         let fits = |org: &OrgId, partner: &Partner| {
-            partner.card.payload().handle == given || (given.len() >= 8 && org.to_string().starts_with(given))
+            partner.handle == given || (given.len() >= 8 && org.to_string().starts_with(given))
         };
         let mut found = self.0.iter().filter(|(org, partner)| fits(org, partner));
         match (found.next(), found.next()) {
@@ -165,7 +174,7 @@ impl PartnerView {
         let payload = partner.card.payload();
         Self {
             id: org.to_string(),
-            handle: payload.handle.clone(),
+            handle: partner.handle.clone(),
             name: payload.name.clone(),
             state: partner.state.name().to_owned(),
             addresses: payload.addresses.iter().map(|a| a.as_str().to_owned()).collect(),
@@ -187,13 +196,23 @@ pub fn add(node: &Node, card: UnconfirmedCard, words: &str) -> Result<OrgId, Par
     if org == node.keys.org {
         return Err(PartnerError::Own);
     }
-    let known = node.book().get(org).is_some();
-    let row =
-        PartnerRow { card: card.bytes().to_vec(), state: PartnerState::Active, digest, confirmed: node.clock.now() };
+    let book = node.book();
+    let known = book.get(org);
+    // What a newer card revokes stays revoked, also for who was removed.
+    if let Some(newer) = known.map(|k| k.card.payload().number).filter(|number| *number > card.payload().number) {
+        return Err(CardFault::NotNewer { given: card.payload().number, known: newer }.into());
+    }
+    let row = PartnerRow {
+        card: card.bytes().to_vec(),
+        state: PartnerState::Active,
+        digest,
+        handle: Some(card.payload().handle.clone()),
+        confirmed: node.clock.now(),
+    };
     let mut txn = node.holdings.begin();
     txn.put(Partition::Node, Table::Partner, org.as_bytes(), &encode("partner", &row)?)?;
     txn.push(Partition::Node, Table::Card, org.as_bytes(), card.bytes())?;
-    if !known {
+    if known.is_none() {
         txn.push(Partition::Node, Table::PartnerList, b"", org.as_bytes())?;
     }
     node.journal(&mut txn, "partner-add", &[("partner", org.to_string())])?;
@@ -214,24 +233,32 @@ pub fn update(node: &Node, org: OrgId, bytes: &[u8]) -> Result<bool, PartnerErro
         card: card.bytes().to_vec(),
         state: partner.state,
         digest: card.digest(),
+        handle: Some(partner.handle.clone()),
         confirmed: partner.confirmed,
     };
     let mut txn = node.holdings.begin();
     txn.put(Partition::Node, Table::Partner, org.as_bytes(), &encode("partner", &row)?)?;
     txn.push(Partition::Node, Table::Card, org.as_bytes(), card.bytes())?;
-    node.journal(&mut txn, "partner-card", &[("partner", org.to_string())])?;
+    let number = card.payload().number.to_string();
+    node.journal(&mut txn, "partner-card", &[("partner", org.to_string()), ("number", number)])?;
     txn.commit()?;
     Ok(true)
 }
 
 /// Suspends, resumes or removes a partner. The caller cuts connections after.
+///
+/// A removed partner comes back only through [`add`]: while it was removed nobody heard which keys it revoked.
 pub fn set_state(node: &Node, org: OrgId, state: PartnerState) -> Result<(), PartnerError> {
     let book = node.book();
     let Some(partner) = book.get(org) else { return Err(PartnerError::Unknown(org.to_string())) };
+    if partner.state == PartnerState::Removed && state != PartnerState::Removed {
+        return Err(PartnerError::WasRemoved(partner.handle.clone()));
+    }
     let row = PartnerRow {
         card: partner.card.bytes().to_vec(),
         state,
         digest: partner.card.digest(),
+        handle: Some(partner.handle.clone()),
         confirmed: partner.confirmed,
     };
     let mut txn = node.holdings.begin();

@@ -5,26 +5,31 @@
 //! the refusal goes back as an entry of our own feed; the rest of the run is unharmed.
 
 use crate::{
+    clock::mark::{MarkError, Stated},
     node::Node,
     records::{
+        index::{self, Facets},
         keep,
-        stored::{LineRow, ProofRow, ReceivedRow, decode, encode},
+        stored::{ProofRow, ReceivedRow, decode, encode},
     },
     seal::keyring::Partition,
     share::{
         ShareError,
-        decide::interval,
         feeds::{self, Pending},
     },
-    store::{layout::Table, txn::Txn},
+    store::{StoreError, layout::Table, txn::Txn},
 };
 use entente_protocol::{
     cose::SignatureBytes,
-    feed::{FeedKey, Receipt, ReceivedRun, Run, RunFault, RunMessage, VerifiedEntry, VerifiedRelease, VerifiedRun},
-    id::{AgreementId, LineId, OrgId, RecordId},
+    feed::{
+        FeedKey, Held, REFUSED, Receipt, ReceivedRun, Run, RunFault, RunMessage, VerifiedEntry, VerifiedRelease,
+        VerifiedRun,
+    },
+    id::{AgreementId, OrgId, RecordId},
     identity::Purpose,
-    record::Shape,
+    record::{Body, Shape, Verified},
     time::UnixMillis,
+    value::Value,
 };
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
@@ -43,8 +48,8 @@ pub enum ReceiveError {
     Share(#[from] ShareError),
 }
 
-impl From<crate::store::StoreError> for ReceiveError {
-    fn from(error: crate::store::StoreError) -> Self {
+impl From<StoreError> for ReceiveError {
+    fn from(error: StoreError) -> Self {
         Self::Share(error.into())
     }
 }
@@ -113,7 +118,9 @@ pub fn run(node: &Node, feed: &FeedKey, message: &RunMessage) -> Result<Taken, R
         true => node.keys.card.key(Purpose::Records, kid, now),
         false => book.key(org, Purpose::Records, kid, now),
     };
-    match message.verify(feed, state.cursor(), sender, originator)? {
+    let prior = feed.previous().map(|before| feeds::in_row(node, &before).map(|row| row.cursor())).transpose()?;
+    let held = Held { feed: state.cursor(), prior };
+    match message.verify(feed, held, sender, originator)? {
         // Known already: the receipt that we gave then is given again.
         ReceivedRun::Held(_) => Ok(Taken { receipt: state.receipt, length: state.length, ..Taken::default() }),
         ReceivedRun::Fork(run) => {
@@ -136,7 +143,7 @@ fn take(
 ) -> Result<Taken, ReceiveError> {
     let partition = Partition::Agreement(feed.agreement);
     let rules = node.rules();
-    let now = node.clock.now();
+    let (now, interval) = (node.clock.now(), node.interval());
     let run: Run = verified.run().clone();
     let mut taken = Taken { length: run.end().length, ..Taken::default() };
     let mut proofs: Vec<ProofRow> = message
@@ -146,8 +153,9 @@ fn take(
         .collect();
     let mut txn = node.holdings.begin();
     let reverse = feeds::outgoing(node, feed.sender, feed.agreement).id();
-    let refuse = |txn: &mut Txn<'_>, number: u64, code: u16| -> Result<(), ReceiveError> {
-        let row = encode("pending", &Pending::Refusal { code, number })?;
+    let (mut facets, arrival) = (Facets::default(), Arrival { feed, at: now, run: state.runs });
+    let refuse = |txn: &mut Txn<'_>, number: u64| -> Result<(), ReceiveError> {
+        let row = encode("pending", &Pending::Refusal { code: REFUSED, number })?;
         txn.push(Partition::Own, Table::Pending, reverse.as_bytes(), &row)?;
         Ok(())
     };
@@ -158,29 +166,36 @@ fn take(
                     // A refused record stays in the proof: the joint proof is over all of them.
                     proof.records.push((u32::from(release.position), release.record.id()));
                 }
-                match rules.policy.accept(feed.sender, feed.agreement, &release.record, interval(now)) {
+                if !amends_its_own(&txn, partition, &release.record)? {
+                    taken.refused += 1;
+                    tracing::warn!(partner = %feed.sender, entry = number, "refused: it amends another line");
+                    refuse(&mut txn, number)?;
+                    continue;
+                }
+                match rules.policy.accept(feed.sender, feed.agreement, &release.record, interval) {
                     Ok(acceptance) => {
                         debug_assert_eq!(acceptance.record(), release.record.id());
-                        keep_one(node, &mut txn, feed, release, number, state.runs)?;
+                        keep_one(&mut txn, &mut facets, &arrival, release, number)?;
                         taken.records += 1;
                     }
                     Err(reason) => {
                         taken.refused += 1;
                         tracing::warn!(partner = %feed.sender, entry = number, reason = reason.reason.code(), "refused");
-                        refuse(&mut txn, number, reason.reason.number())?;
+                        refuse(&mut txn, number)?;
                     }
                 }
             }
-            VerifiedEntry::Withdrawal { record, .. } => {
+            VerifiedEntry::Withdrawal { record } => {
                 let row = encode("withdrawal", &WithdrawnRow { at: now, number })?;
                 txn.put(partition, Table::Withdrawn, record.as_bytes(), &row)?;
             }
-            VerifiedEntry::Refusal { number, code } => {
-                tracing::warn!(partner = %feed.sender, entry = number, code, "an entry of ours was refused");
+            VerifiedEntry::Refusal { number } => {
+                tracing::warn!(partner = %feed.sender, entry = number, "an entry of ours was refused");
             }
             VerifiedEntry::Closed => {}
         }
     }
+    facets.write(&mut txn, partition).map_err(ShareError::from)?;
     for proof in &mut proofs {
         proof.records.sort_unstable();
         proof.records.dedup();
@@ -199,29 +214,66 @@ fn take(
         ("run", hex::encode(run.root.as_bytes())),
     ];
     node.journal(&mut txn, "run-received", &about)?;
+    stated(node, &mut txn, feed.sender, run.time)?;
     // The commit point: only now is the run held, and only now does the receipt leave this function.
     txn.commit()?;
     taken.receipt = Some(receipt);
     Ok(taken)
 }
 
+/// Whether what a record says that it amends, where we hold that, is of its own line, kind and originator (REC-9).
+fn amends_its_own(txn: &Txn<'_>, partition: Partition, record: &Verified) -> Result<bool, ReceiveError> {
+    let supersedes = record.header().kind.slot("supersedes").and_then(|slot| record.value(slot.number));
+    let Some(earlier) = supersedes.and_then(Value::as_bytes) else { return Ok(true) };
+    let Some(place) = txn.first(partition, index::ID, earlier)? else { return Ok(true) };
+    let row = txn.item(partition, Table::Received, b"", place)?.ok_or(StoreError::Broken { at: place })?;
+    let row: ReceivedRow = decode("received record", &row)?;
+    Ok(Body::from_bytes(&row.body).is_ok_and(|earlier| record.header().may_amend(earlier.header())))
+}
+
+/// What is the same for every record of a run.
+struct Arrival<'a> {
+    feed: &'a FeedKey,
+    at: UnixMillis,
+    /// The run's place in the list of runs.
+    run: u64,
+}
+
+/// Notes the time that a partner signed. One too far ahead of our clock counts for nothing, and people are told.
+fn stated(node: &Node, txn: &mut Txn<'_>, partner: OrgId, at: UnixMillis) -> Result<(), ReceiveError> {
+    match node.marks.confirm(txn, partner, at, node.clock.now()) {
+        Ok(Stated::Taken) => {}
+        Ok(Stated::TooFarAhead) => {
+            node.note_error(partner, format!("the partner signed the time {at}, which is too far ahead to count"));
+        }
+        Err(MarkError::Damage(error)) => return Err(error.into()),
+        Err(MarkError::Store(error)) => return Err(error.into()),
+        // Only lowering refuses.
+        Err(MarkError::Confirmed { .. } | MarkError::NotLower { .. }) => {}
+    }
+    Ok(())
+}
+
 fn keep_one(
-    node: &Node,
     txn: &mut Txn<'_>,
-    feed: &FeedKey,
+    facets: &mut Facets,
+    arrival: &Arrival<'_>,
     release: &VerifiedRelease,
     number: u64,
-    run: u64,
 ) -> Result<(), ReceiveError> {
+    let Arrival { feed, at, run } = *arrival;
     let partition = Partition::Agreement(feed.agreement);
     let record = &release.record;
     let (id, kind) = (record.id(), record.header().kind);
-    let before: Option<ReceivedRow> = match txn.get(partition, Table::Received, id.as_bytes())? {
-        Some(row) => Some(decode("received record", &row)?),
+    let before: Option<(u64, ReceivedRow)> = match txn.first(partition, index::ID, id.as_bytes())? {
+        Some(place) => {
+            let row = txn.item(partition, Table::Received, b"", place)?;
+            Some((place, decode("received record", &row.ok_or(StoreError::Broken { at: place })?)?))
+        }
         None => None,
     };
     let row = ReceivedRow {
-        at: node.clock.now(),
+        at,
         body: record.body().bytes().to_vec(),
         feed: feed.id(),
         nodes: record.nodes().to_vec(),
@@ -237,25 +289,31 @@ fn keep_one(
             .collect(),
         run,
     };
-    txn.put(partition, Table::Received, id.as_bytes(), &encode("received record", &row)?)?;
-    txn.delete(partition, Table::Withdrawn, id.as_bytes())?;
-    let known = |slot: u8| before.as_ref().is_some_and(|b| b.openings.iter().any(|(s, _, _)| *s == slot));
-    if before.is_none() {
-        txn.push(partition, Table::RecordList, keep::ALL, id.as_bytes())?;
-        txn.index(partition, "kind", kind.name().as_bytes(), id.as_bytes())?;
-        let line_key = record.header().line;
-        let mut line: LineRow = match txn.get(partition, Table::Line, line_key.as_bytes())? {
-            Some(row) => decode("line", &row)?,
-            None => LineRow::default(),
-        };
-        line.records.push(id);
-        txn.put(partition, Table::Line, line_key.as_bytes(), &encode("line", &line)?)?;
+    if txn.get(partition, Table::Withdrawn, id.as_bytes())?.is_some() {
+        txn.delete(partition, Table::Withdrawn, id.as_bytes())?;
     }
-    for slot in record.slots().iter().filter(|s| !known(s.opening.slot)) {
-        for (field, key) in keep::index_terms(kind, slot.opening.slot, &slot.value) {
-            txn.index(partition, field, &key, id.as_bytes())?;
+    let bytes = encode("received record", &row)?;
+    let place = match &before {
+        Some((place, _)) => {
+            txn.replace_item(partition, Table::Received, b"", *place, &bytes)?;
+            *place
         }
-        if kind.slot_number(slot.opening.slot).is_some_and(|s| matches!(s.shape, Shape::Content)) {
+        None => {
+            let place = txn.push(partition, Table::Received, b"", &bytes)?;
+            txn.index_once(partition, index::ID, id.as_bytes(), place)?;
+            let line = index::line(record.header().originator, record.header().line);
+            txn.index(partition, index::LINE, &line, place)?;
+            facets.kind(kind, place);
+            place
+        }
+    };
+    let known = |slot: u8| before.as_ref().is_some_and(|(_, b)| b.openings.iter().any(|(s, _, _)| *s == slot));
+    for slot in record.slots().iter().filter(|s| !known(s.opening.slot)) {
+        let Some(row) = kind.slot_number(slot.opening.slot) else { continue };
+        for term in index::terms(kind, row, &slot.value) {
+            facets.term(txn, partition, term, place)?;
+        }
+        if matches!(row.shape, Shape::Content) {
             let wanted = WantedFile { feed: *feed, number, record: id };
             txn.push(partition, Table::Wanted, WANTED, &encode("wanted file", &wanted)?)?;
         }
@@ -273,14 +331,6 @@ pub fn withdrawn(
     row.map(|row| Ok(decode("withdrawal", &row)?)).transpose()
 }
 
-/// The records of a line received under an agreement, in order of arrival.
-pub fn line(node: &Node, agreement: AgreementId, line: LineId) -> Result<LineRow, keep::KeepError> {
-    match node.holdings.get(Partition::Agreement(agreement), Table::Line, line.as_bytes())? {
-        Some(row) => Ok(decode("line", &row)?),
-        None => Ok(LineRow::default()),
-    }
-}
-
 /// Takes a partner's countersignature of a run of ours.
 pub fn receipt(node: &Node, feed: &FeedKey, signed: &SignatureBytes) -> Result<u64, ReceiveError> {
     let book = node.book();
@@ -296,6 +346,7 @@ pub fn receipt(node: &Node, feed: &FeedKey, signed: &SignatureBytes) -> Result<u
         row.at = Some(now);
         let mut txn = node.holdings.begin();
         txn.push(Partition::Own, Table::Receipt, feed.id().as_bytes(), &signed.0)?;
+        stated(node, &mut txn, feed.receiver, receipt.time)?;
         feeds::put_out(&mut txn, feed, &row)?;
         txn.commit()?;
     }

@@ -4,7 +4,7 @@
 //! the end: the signal, then the loops, then the sessions, then the socket is removed.
 
 use crate::{
-    clock::SystemClock,
+    clock::{SystemClock, say},
     config::Home,
     control::server::{self, Live},
     error::Fault,
@@ -15,6 +15,7 @@ use crate::{
         Clock, Connection,
         accept::{self, Peers},
         book::{self, SharedBook},
+        budget::{self, Budgets},
         dial::{self, Jitter},
         driver::{Driver, Ended, Exchange, ExchangeError, Wakes},
         endpoint::{Endpoint, Settings},
@@ -33,7 +34,10 @@ use crate::{
 };
 use entente_protocol::{
     agreement::Standing,
-    id::OrgId,
+    error::PeerFault,
+    id::{Nonce, OrgId},
+    identity::Purpose,
+    limits,
     session::{
         CloseCode, Event, Role, Session,
         fetch::{RefusedCode, Request},
@@ -54,19 +58,24 @@ use tokio::{sync::Notify, task::JoinSet};
 const ROUND: Duration = Duration::from_secs(120);
 /// How long a partner has to answer before a round gives it up.
 const CONNECT: Duration = Duration::from_secs(15);
+/// How often a running node looks after its clock and its certificate.
+const UPKEEP: Duration = Duration::from_secs(10 * 60);
 /// A round is over when nothing moved for so long.
 const QUIET: Duration = Duration::from_millis(400);
 
-/// The synchronous core behind the driver: one conversation for each session.
+/// The synchronous core behind the driver: one conversation for each session, by the nonce that names it. A
+/// partner has two for a moment when both sides dialled at once.
 struct Core {
     node: Arc<Node>,
-    talks: Mutex<BTreeMap<OrgId, Arc<Mutex<Conversation>>>>,
+    talks: Mutex<BTreeMap<Nonce, Arc<Mutex<Conversation>>>>,
+    budgets: Budgets,
 }
 
 impl Core {
-    fn talk(&self, peer: OrgId) -> Result<Arc<Mutex<Conversation>>, ExchangeError> {
+    fn talk(&self, session: &Session) -> Result<Arc<Mutex<Conversation>>, ExchangeError> {
         let talks = self.talks.lock().unwrap_or_else(PoisonError::into_inner);
-        talks.get(&peer).cloned().ok_or_else(|| ExchangeError::Internal("no session with this partner".to_owned()))
+        let talk = talks.get(&session.config().nonce).cloned();
+        talk.ok_or_else(|| ExchangeError::Internal("no such session".to_owned()))
     }
 }
 
@@ -77,33 +86,73 @@ impl From<ExchangeFault> for ExchangeError {
             ExchangeFault::Unknown => Self::Removed,
             ExchangeFault::Fatal(error) => Self::Fatal(error.to_string()),
             ExchangeFault::Send(error) => Self::Internal(error.to_string()),
+            ExchangeFault::Clock(trouble) => Self::Internal(trouble),
         }
     }
 }
 
 impl Exchange for Core {
     fn open(&self, peer: OrgId, role: Role) -> Result<Session, ExchangeError> {
+        if !self.budgets.spend(peer, budget::SESSION, self.node.clock.now()) {
+            self.node.note_error(peer, "too many sessions and requests: it is let in again as time passes".to_owned());
+            return Err(ExchangeError::Busy);
+        }
         let (conversation, session) = Conversation::open(&self.node, peer, role)?;
         let mut talks = self.talks.lock().unwrap_or_else(PoisonError::into_inner);
-        talks.insert(peer, Arc::new(Mutex::new(conversation)));
-        self.node.note_connected(peer, true);
+        talks.insert(session.config().nonce, Arc::new(Mutex::new(conversation)));
+        self.node.note_session(peer, true);
         Ok(session)
     }
 
     fn event(&self, peer: OrgId, session: &mut Session, event: Event) -> Result<(), ExchangeError> {
-        let talk = self.talk(peer)?;
+        // Runs and receipts have their windows; everything else is counted.
+        let counted = !matches!(event, Event::Run { .. } | Event::Receipt { .. } | Event::Fork { .. });
+        if counted && !self.budgets.spend(peer, budget::REQUEST, self.node.clock.now()) {
+            return Err(PeerFault::TooMany { what: "requests", max: limits::PARTNER_REQUESTS_BURST as usize }.into());
+        }
+        let talk = self.talk(session)?;
         let mut talk = talk.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(talk.event(&self.node, session, event)?)
     }
 
-    fn pump(&self, peer: OrgId, session: &mut Session) -> Result<bool, ExchangeError> {
-        let talk = self.talk(peer)?;
+    fn pump(&self, _peer: OrgId, session: &mut Session) -> Result<bool, ExchangeError> {
+        let talk = self.talk(session)?;
         let mut talk = talk.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(talk.pump(&self.node, session)?)
     }
 
     fn fetch(&self, peer: OrgId, request: Request) -> Result<FetchReply, RefusedCode> {
+        let given = self.give(peer, request);
+        // What is given is bounded by what the partner reads. What is not given costs it something too.
+        let refused = matches!(given, Err(RefusedCode::NotGiven));
+        if refused && !self.budgets.spend(peer, budget::REQUEST, self.node.clock.now()) {
+            return Err(RefusedCode::Busy);
+        }
+        given
+    }
+
+    fn closed(&self, peer: OrgId, session: &Session, ended: &Ended) {
+        self.talks.lock().unwrap_or_else(PoisonError::into_inner).remove(&session.config().nonce);
+        self.node.note_session(peer, false);
+        // To begin again is our own wish, and no error.
+        let begins_again = Ended::Closed { code: CloseCode::BUSY, by_peer: false };
+        if let Ended::Closed { code, by_peer } = ended
+            && !matches!(*code, CloseCode::DONE | CloseCode::SHUTDOWN | CloseCode::REPLACED)
+            && *ended != begins_again
+        {
+            let side = if *by_peer { "the partner ended the session" } else { "the session was ended here" };
+            self.node.note_error(peer, format!("{side}: {}", code.name()));
+        }
+    }
+}
+
+impl Core {
+    fn give(&self, peer: OrgId, request: Request) -> Result<FetchReply, RefusedCode> {
         let node = &self.node;
+        if node.interval().fault().is_some() {
+            // The receiver asks again; a file that is not given is given up.
+            return Err(RefusedCode::Busy);
+        }
         let refuse = |error: &dyn std::fmt::Display| {
             tracing::warn!(partner = %peer.short(), %error, "a file could not be given");
             RefusedCode::NotGiven
@@ -119,16 +168,6 @@ impl Exchange for Core {
             files::open_at(node, Partition::Own, &row, u64::from(request.from_chunk)).map_err(|e| refuse(&e))?;
         Ok(FetchReply { size: row.size, chunks: row.chunks, content: Box::new(content) })
     }
-
-    fn closed(&self, peer: OrgId, ended: &Ended) {
-        self.node.note_connected(peer, false);
-        if let Ended::Closed { code, by_peer } = ended
-            && !matches!(*code, CloseCode::DONE | CloseCode::SHUTDOWN | CloseCode::REPLACED)
-        {
-            let side = if *by_peer { "the partner ended the session" } else { "the session was ended here" };
-            self.node.note_error(peer, format!("{side}: {}", code.name()));
-        }
-    }
 }
 
 /// The partners as handshakes see them.
@@ -142,6 +181,7 @@ fn book_of(node: &Node) -> book::Book {
             PartnerState::Removed => book::PartnerState::Removed,
         },
         revoked: partner.card.withdrawn().collect(),
+        nodes: partner.card.keys(Purpose::Node).map(|entry| (entry.key.id(), entry.clone())).collect(),
         addresses: partner.card.payload().addresses.iter().map(|a| a.as_str().to_owned()).collect(),
     };
     book::Book { partners: partners.iter().map(|(org, partner)| (*org, entry(partner))).collect() }
@@ -154,9 +194,23 @@ struct Running {
     book: SharedBook,
     wakes: Wakes,
     stopper: Stopper,
+    /// The chain that the endpoint shows.
+    shown: Mutex<Vec<Vec<u8>>>,
 }
 
 impl Running {
+    /// New connections show the certificate that the node has now.
+    fn show_certificate(&self) -> Result<(), Fault> {
+        let chain = self.node.keys.chain();
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        if *shown != chain {
+            let identity = tls_identity(&self.node).map_err(|e| Fault::setup("identity", e))?;
+            self.peers.endpoint.renew(identity).map_err(|e| Fault::setup("network", e))?;
+            *shown = chain;
+        }
+        Ok(())
+    }
+
     /// Partners and agreements changed: handshakes see it, links are held against it, sessions are woken.
     fn refresh(&self) {
         self.book.replace(book_of(&self.node));
@@ -168,13 +222,17 @@ impl Running {
     fn picture(&self, partner: OrgId) -> Result<Picture, Fault> {
         let node = &self.node;
         let log = node.holdings.count(Partition::Own, Table::RecordList, RELEASE_LOG)?;
+        let rules = node.own_rules();
         let mut picture = Picture::default();
+        let suspended = node.book().get(partner).is_some_and(|p| p.state == PartnerState::Suspended);
         for (agreement, digest, standing) in feeds::agreements_with(node, partner) {
             let out = feeds::outgoing(node, partner, agreement);
             let row = feeds::out_row(node, &out, digest).map_err(Fault::store)?;
             let acknowledged = row.countersigned.map_or(0, |c| c.length);
-            let given = standing != Standing::Active || (row.filled == log && row.version == digest);
-            picture.settled &= acknowledged == row.length && given;
+            // Where nothing may be given, nothing is waited for.
+            let paused = suspended || standing != Standing::Active;
+            let given = row.filled == log && row.is_under(digest, &rules);
+            picture.settled &= paused || (acknowledged == row.length && given);
             picture.sent += row.length;
             picture.acknowledged += acknowledged;
             if let Some(store) = feeds::known_store(node, partner, agreement).map_err(Fault::store)? {
@@ -193,8 +251,11 @@ impl Running {
         if self.node.book().get(partner).is_none_or(|p| p.state == PartnerState::Removed) {
             return Err(Fault::partner("removed", format!("`{handle}` was removed: no connection is made to it")));
         }
+        if let Some(trouble) = say::trouble(&self.node) {
+            return Err(Fault::setup("clock", trouble));
+        }
         let started = Instant::now();
-        while !self.node.health(partner).connected {
+        while !self.node.health(partner).connected() {
             if started.elapsed() > CONNECT {
                 let why = self.node.health(partner).error.unwrap_or_else(|| "no answer".to_owned());
                 return Err(Fault::partner("unreachable", format!("`{handle}` cannot be reached: {why}")));
@@ -261,7 +322,32 @@ impl Live for Running {
     }
 
     fn changed(&self) {
+        if let Err(fault) = self.show_certificate() {
+            tracing::error!(%fault, "the certificate cannot be shown");
+        }
         self.refresh();
+    }
+}
+
+/// What a node does by itself while it runs, now and then: writes down how far its clock has come, and renews its
+/// certificate in time. New connections show the new one; live ones end when theirs does, and are made again.
+async fn upkeep(running: Arc<Running>) {
+    let mut stop = running.peers.driver.stop.clone();
+    loop {
+        tokio::select! {
+            () = stop.requested() => return,
+            () = tokio::time::sleep(UPKEEP) => {}
+        }
+        let asked = Arc::clone(&running);
+        let done = tokio::task::spawn_blocking(move || {
+            let node = &asked.node;
+            node.marks.observe(&node.holdings, node.clock.now())?;
+            node.renew(false)?;
+            asked.show_certificate()
+        });
+        if let Ok(Err(fault)) = done.await {
+            tracing::error!(%fault, "the node's upkeep failed: see `entente status`");
+        }
     }
 }
 
@@ -324,11 +410,16 @@ fn jitter() -> Jitter {
     Arc::new(|below| secret::random::<8>().map_or(0, |bytes| u64::from_be_bytes(bytes) % below.max(1)))
 }
 
+/// What this node shows of itself now.
+fn tls_identity(node: &Node) -> Result<tls::Identity, tls::IdentityError> {
+    let chain = node.keys.chain().into_iter().map(CertificateDer::from).collect();
+    let key = PrivatePkcs8KeyDer::from(node.keys.tls.expose().clone());
+    tls::Identity::new(node.keys.org, chain, key, node.clock.now())
+}
+
 fn endpoint(node: &Arc<Node>, book: SharedBook) -> Result<Endpoint, Fault> {
     let setup = |e: &dyn std::fmt::Display| Fault::setup("network", e);
-    let chain = node.keys.chain.iter().map(|der| CertificateDer::from(der.clone())).collect();
-    let key = PrivatePkcs8KeyDer::from(node.keys.tls.expose().clone());
-    let identity = tls::Identity::new(node.keys.org, chain, key, node.clock.now()).map_err(|e| setup(&e))?;
+    let identity = tls_identity(node).map_err(|e| setup(&e))?;
     let clock = Arc::clone(&node.clock);
     let clock = Clock::new(move || clock.now());
     Endpoint::bind(node.config.listen, identity, book, clock, Settings::default()).map_err(|e| setup(&e))
@@ -345,13 +436,14 @@ async fn serve<F: Future<Output = R> + Send, R>(
     let address = endpoint.local_addr().map_err(|e| Fault::setup("network", e))?;
     let (stopper, stop) = stop::signal();
     let wakes = Wakes::default();
-    let core = Arc::new(Core { node: Arc::clone(&node), talks: Mutex::default() });
+    let core = Arc::new(Core { node: Arc::clone(&node), talks: Mutex::default(), budgets: Budgets::default() });
     let clock = Arc::clone(&node.clock);
     let driver =
         Driver { exchange: core, wakes: wakes.clone(), clock: Clock::new(move || clock.now()), stop: stop.clone() };
     let peers = Peers::new(endpoint, driver, stopper.clone());
     let files = Arc::new(Notify::new());
-    let running = Arc::new(Running { node: Arc::clone(&node), peers: Arc::clone(&peers), book, wakes, stopper });
+    let shown = Mutex::new(node.keys.chain());
+    let running = Arc::new(Running { node: Arc::clone(&node), peers: Arc::clone(&peers), book, wakes, stopper, shown });
     let (woken, files_due) = (Arc::downgrade(&running), Arc::clone(&files));
     let seen = Mutex::new(node.generation());
     node.on_commit(Box::new(move || {
@@ -365,12 +457,20 @@ async fn serve<F: Future<Output = R> + Send, R>(
         }
         files_due.notify_one();
     }));
+    // Whatever a caller makes of the error: a node whose store failed says nothing more to anyone.
+    let failing = Arc::downgrade(&peers);
+    node.holdings.on_failure(Box::new(move |cause| {
+        if let Some(peers) = failing.upgrade() {
+            peers.fail(cause);
+        }
+    }));
     tracing::info!(address = %address, organisation = %node.keys.org, "serving");
     let mut tasks = JoinSet::new();
     tasks.spawn(accept::accept(Arc::clone(&peers)));
     tasks.spawn(dial::dial(Arc::clone(&peers), jitter()));
+    tasks.spawn(upkeep(Arc::clone(&running)));
     tasks.spawn(bring_files(Arc::clone(&node), Arc::clone(&peers), files));
-    let control = tokio::spawn(server::serve(listener, Arc::clone(&node), Arc::clone(&running)));
+    let control = tokio::spawn(server::serve(listener, Arc::clone(&node), Arc::clone(&running), stop.clone()));
     let mut stopped = stop.clone();
     let result = {
         let ended = until(Arc::new(RunningNode(Arc::clone(&running))));
@@ -382,7 +482,8 @@ async fn serve<F: Future<Output = R> + Send, R>(
     };
     running.stopper.stop();
     while tasks.join_next().await.is_some() {}
-    control.abort();
+    // It ends by itself, within a bounded time.
+    drop(control.await);
     peers.endpoint.close(CloseCode::SHUTDOWN);
     let _ = fs::remove_file(node.home.path().join(Home::SOCKET));
     if let Some(cause) = peers.fatal() {

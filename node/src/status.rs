@@ -1,6 +1,7 @@
 //! Where the node stands: partners, feeds, lag, last success and last error, sizes.
 
 use crate::{
+    clock::say,
     error::Fault,
     node::Node,
     partners::PartnerState,
@@ -43,8 +44,9 @@ fn standing(standing: Standing) -> &'static str {
 }
 
 fn partner(node: &Node, org: OrgId) -> Result<Json, ShareError> {
+    let rules = node.rules();
     let mut feeds_out = Vec::new();
-    for (agreement, digest, state) in feeds::agreements_with(node, org) {
+    for (agreement, digest, state) in feeds::every_agreement_with(node, org) {
         let key = feeds::outgoing(node, org, agreement);
         let out = feeds::out_row(node, &key, digest)?;
         let acknowledged = out.countersigned.map_or(0, |c| c.length);
@@ -57,6 +59,7 @@ fn partner(node: &Node, org: OrgId) -> Result<Json, ShareError> {
             "id": agreement.to_string(),
             "agreement": agreement.to_string(),
             "standing": standing(state),
+            "set_aside": rules.policy.aside(agreement).map(ToString::to_string),
             "sent": out.length,
             "acknowledged": acknowledged,
             "undecided": log.saturating_sub(out.filled),
@@ -71,21 +74,36 @@ fn partner(node: &Node, org: OrgId) -> Result<Json, ShareError> {
         "id": org.to_string(),
         "handle": node.handle_of(org),
         "state": book.get(org).map_or(PartnerState::Removed.name(), |p| p.state.name()),
-        "connected": health.connected,
+        "connected": health.connected(),
         "last_success": health.success.map(|t| t.to_string()),
         "last_error": health.error,
         "feeds": feeds_out,
     }))
 }
 
+/// What people should look at, in sentences.
+fn warnings(node: &Node) -> Vec<String> {
+    let rules = node.rules();
+    let aside = rules.agreements.iter().filter_map(|held| {
+        let (fault, title) = (rules.policy.aside(held.id)?, &held.in_force.as_ref()?.agreement.title);
+        let id = held.id.to_string();
+        Some(format!(
+            "agreement `{title}` ({}) is set aside, and nothing passes under it: {fault}; agree on a version that this \
+             program can apply, or run the version of the program that it was signed for",
+            id.get(..8).unwrap_or_default()
+        ))
+    });
+    say::trouble(node).into_iter().chain(node.keys.trouble(node.clock.now())).chain(aside).collect()
+}
+
 /// The whole status.
 pub fn status(node: &Node) -> Result<Json, Fault> {
     let book = node.book();
     let partners = book.iter().map(|(org, _)| partner(node, *org)).collect::<Result<Vec<_>, _>>();
-    let own = node.holdings.count(Partition::Own, Table::RecordList, keep::ALL)?;
+    let own = keep::count(node).map_err(Fault::store)?;
     let mut received = 0;
     for agreement in node.partitions() {
-        received += node.holdings.count(Partition::Agreement(agreement), Table::RecordList, keep::ALL)?;
+        received += node.holdings.count(Partition::Agreement(agreement), Table::Received, b"")?;
     }
     let head = node.holdings.head()?;
     let mut waiting = 0;
@@ -96,6 +114,8 @@ pub fn status(node: &Node) -> Result<Json, Fault> {
     Ok(json!({
         "id": node.keys.org.to_string(),
         "handle": node.config.handle,
+        "warnings": warnings(node),
+        "certificate_until": node.keys.certificate_until(node.clock.now()).map(|t| t.to_string()),
         "records_own": own,
         "records_received": received,
         "files_waiting": waiting,

@@ -6,9 +6,7 @@
 
 use cedar_policy::{EntityId, EntityTypeName, EntityUid, RestrictedExpression, Schema};
 use entente_protocol::{
-    id::{Hash, OrgId},
-    label,
-    primitive::labelled,
+    id::OrgId,
     record::{
         Header, Shape,
         kind::{Kind, Slot},
@@ -201,24 +199,27 @@ fn of_slot(slot: &Slot) -> Vec<Attribute> {
     let name = slot.name.replace('-', "_");
     let one = |reading| vec![Attribute { name: name.clone(), origin: Origin::Slot(slot.number, reading) }];
     match slot.shape {
-        Shape::Name | Shape::Code(_) | Shape::Country => one(Reading::Text),
+        Shape::Name | Shape::Prefix | Shape::Code(_) | Shape::Country => one(Reading::Text),
         Shape::Time | Shape::Uint => one(Reading::Long),
         Shape::Bool => one(Reading::Bool),
         Shape::Texts => one(Reading::Texts),
         Shape::Uints => one(Reading::Longs),
         Shape::Finding(_) => one(Reading::Finding),
-        Shape::Edtf => [("", Reading::Text), ("_first", Reading::FirstDay), ("_last", Reading::LastDay)]
-            .into_iter()
-            .map(|(end, reading)| Attribute {
-                name: format!("{name}{end}"),
-                origin: Origin::Slot(slot.number, reading),
-            })
-            .collect(),
+        Shape::Edtf | Shape::Month | Shape::Year => {
+            [("", Reading::Text), ("_first", Reading::FirstDay), ("_last", Reading::LastDay)]
+                .into_iter()
+                .map(|(end, reading)| Attribute {
+                    name: format!("{name}{end}"),
+                    origin: Origin::Slot(slot.number, reading),
+                })
+                .collect()
+        }
         _ => Vec::new(),
     }
 }
 
-/// The Cedar schema as the kind table gives it. Every attribute is optional: policies ask for what they read.
+/// The Cedar schema as the kind table gives it. How a shape is read belongs to the agreement language: who changes
+/// that raises its version, and the table's digest, which agreements pin, stays. Every attribute is optional: policies ask for what they read.
 pub fn schema_text() -> String {
     let mut out = String::from(
         "// Printed from the kind table. Conditions of agreements and red lines are validated against it, strictly.\n\
@@ -244,25 +245,6 @@ pub(crate) fn schema() -> Option<&'static Schema> {
     static PARSED: LazyLock<Option<Schema>> =
         LazyLock::new(|| Schema::from_cedarschema_str(SCHEMA).ok().map(|(schema, _warnings)| schema));
     PARSED.as_ref()
-}
-
-/// Digest over the schema and every row of the kind table, which agreements pin.
-pub fn schema_digest() -> Hash {
-    static DIGEST: LazyLock<Hash> = LazyLock::new(|| {
-        let mut rows = String::new();
-        for kind in Kind::ALL {
-            for slot in kind.slots() {
-                let carries: Vec<&str> = slot.carries.iter().map(|fact| fact.name()).collect();
-                let _ = writeln!(
-                    rows,
-                    "{kind} {} {} {:?} {:?} {carries:?} {} {}",
-                    slot.number, slot.name, slot.shape, slot.rung, slot.personal, slot.required
-                );
-            }
-        }
-        Hash::from_bytes(labelled(label::SCHEMA_DIGEST, &[SCHEMA.as_bytes(), rows.as_bytes()]))
-    });
-    *DIGEST
 }
 
 #[cfg(test)]

@@ -6,17 +6,19 @@
 //! another field than the one that was coarsened, conditions that do not fit the schema.
 
 use crate::{
-    attribute::schema_digest,
     compile::{Action, permit},
     condition::validate,
 };
+use cedar_policy::Policy;
 use entente_protocol::{
     agreement::{Agreement, Clause, Duty, Onward},
     limits,
     record::{
         Shape, SlotSet,
         kind::{Fact, Kind, Slot},
+        schema_digest,
     },
+    text,
 };
 use std::{collections::BTreeSet, fmt};
 
@@ -49,14 +51,14 @@ impl fmt::Display for CheckFault {
 
 impl std::error::Error for CheckFault {}
 
-/// A withheld field that a condition reveals: a release says that the record meets the condition.
+/// A withheld field that a release reveals: the record meets the clause's condition, and none of a clause before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reveal {
     /// The clause's name.
     pub clause: String,
     /// The kind.
     pub kind: Kind,
-    /// The field that the condition reads and the clause does not disclose.
+    /// The field that a condition reads and the clause does not disclose.
     pub field: &'static str,
 }
 
@@ -88,26 +90,26 @@ pub fn check(agreement: Agreement) -> Result<Checked, CheckFault> {
         personal(clause).map_err(within)?;
         carried_facts(clause).map_err(within)?;
         files(clause).map_err(within)?;
-        reveals.extend(condition(place, clause).map_err(within)?);
+        condition(place, clause).map_err(within)?;
+        reveals.extend(revealed(&agreement, place, clause).map_err(within)?);
     }
     agreement.to_bytes().map_err(|e| at(None)(fault("", e.to_string(), "correct it")))?;
     Ok(Checked { agreement, reveals })
 }
 
-/// Text that people sign shows what it says: no control characters, no direction overrides.
+/// Text that people sign shows what it says: nothing invisible, nothing that changes direction.
 fn readable(text: &str, max: usize) -> bool {
-    let misleads = |c: char| {
-        (c.is_control() && c != '\n' && c != '\t')
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    !text.trim().is_empty() && text.len() <= max && !text.chars().any(misleads)
+    !text.trim().is_empty() && text.len() <= max && text::is_prose(text)
 }
 
 fn name(key: &str, text: &str) -> Result<(), Fault> {
-    if readable(text, limits::NAME_BYTES_MAX) && !text.contains(['\n', '\t']) {
+    if !text.trim().is_empty() && text::is_line(text) {
         return Ok(());
     }
-    let fix = format!("write one line of 1 to {} bytes without control or direction signs", limits::NAME_BYTES_MAX);
+    let fix = format!(
+        "write one line of 1 to {} bytes without control, direction or invisible signs",
+        limits::NAME_BYTES_MAX
+    );
     Err(fault(key, "the text is empty, too long or not readable", fix))
 }
 
@@ -218,6 +220,10 @@ fn disclosed(clause: &Clause) -> impl Iterator<Item = (Kind, &'static Slot)> {
     clause.disclose.iter().flat_map(|d| d.slots.iter().filter_map(|n| Some((d.kind, d.kind.slot_number(*n)?))))
 }
 
+fn may_be_personal(slot: &Slot) -> bool {
+    slot.personal || slot.personal_of_persons
+}
+
 fn personal(clause: &Clause) -> Result<(), Fault> {
     let mut named = BTreeSet::new();
     for entry in &clause.personal {
@@ -226,7 +232,7 @@ fn personal(clause: &Clause) -> Result<(), Fault> {
             let fix = format!("write 1 to {}, the clause's own", clause.retention_days);
             return Err(fault("personal", "retention-days out of range", fix));
         }
-        let slot = entry.kind.slot_number(entry.slot).filter(|slot| slot.personal);
+        let slot = entry.kind.slot_number(entry.slot).filter(|slot| may_be_personal(slot));
         let Some(slot) = slot else {
             let what = format!("slot {} of `{}` is not personal data", entry.slot, entry.kind);
             return Err(fault("personal", what, "leave it out"));
@@ -321,29 +327,60 @@ fn files(clause: &Clause) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Validates the condition for every kind of the clause, and finds what it reveals.
-fn condition(place: usize, clause: &Clause) -> Result<Vec<Reveal>, Fault> {
-    let Some(when) = &clause.when else { return Ok(Vec::new()) };
-    let refuse = |what: String| fault("when", what, "correct the condition; AGREEMENTS.md lists what it may read");
-    if !readable(when, limits::CONDITION_BYTES_MAX) {
-        return Err(refuse("the condition is empty, too long or holds signs that mislead readers".to_owned()));
-    }
-    let mut reveals = Vec::new();
+fn bad_condition(what: String) -> Fault {
+    fault("when", what, "correct the condition; AGREEMENTS.md lists what it may read")
+}
+
+/// A clause's policy for one kind, and the slots that its condition reads.
+fn compiled(place: usize, clause: &Clause, kind: Kind) -> Result<(Policy, Vec<&'static Slot>), Fault> {
     let to = clause.to.first().copied().ok_or_else(|| fault("to", "nobody", "name a receiver"))?;
-    let place = u16::try_from(place).map_err(|_| refuse("too many clauses".to_owned()))?;
+    let place = u16::try_from(place).map_err(|_| bad_condition("too many clauses".to_owned()))?;
+    let permitted = permit(place, clause, Action::Release, to, kind);
+    let (policy, reads, _) = permitted.map_err(|e| bad_condition(e.to_string()))?;
+    Ok((policy, reads.into_iter().filter_map(|a| kind.slot_number(a.slot()?)).collect()))
+}
+
+/// Validates the condition for every kind of the clause.
+fn condition(place: usize, clause: &Clause) -> Result<(), Fault> {
+    let Some(when) = &clause.when else { return Ok(()) };
+    if !readable(when, limits::CONDITION_BYTES_MAX) {
+        return Err(bad_condition("the condition is empty, too long or holds signs that mislead readers".to_owned()));
+    }
+    for disclosure in &clause.disclose {
+        let (policy, _) = compiled(place, clause, disclosure.kind)?;
+        validate(disclosure.kind, &policy).map_err(|e| bad_condition(e.to_string()))?;
+    }
+    Ok(())
+}
+
+/// What a release under the clause tells of fields that it withholds. The first clause that applies decides, so a
+/// release tells what this condition reads, and what those before it read that could have applied to the same record.
+fn revealed(agreement: &Agreement, place: usize, clause: &Clause) -> Result<Vec<Reveal>, Fault> {
+    let mut reveals = Vec::new();
+    let before = |other: &Clause, kind: Kind| {
+        other.duty == clause.duty
+            && other.from == clause.from
+            && other.to.iter().any(|org| clause.to.contains(org))
+            && other.disclose.iter().any(|d| d.kind == kind)
+    };
     for disclosure in &clause.disclose {
         let kind = disclosure.kind;
-        let (policy, reads, _) = permit(place, clause, Action::Release, to, kind).map_err(|e| refuse(e.to_string()))?;
-        validate(kind, &policy).map_err(|e| refuse(e.to_string()))?;
-        for slot in reads.into_iter().filter_map(|a| kind.slot_number(a.slot()?)) {
-            let withheld = !disclosure.set().contains(slot.number);
-            if slot.personal && withheld {
-                let what = format!("the condition would reveal `{}`, which is personal data", slot.name);
-                return Err(refuse(what));
+        for (at, other) in agreement.clauses.iter().enumerate().take(place + 1) {
+            if at != place && !before(other, kind) {
+                continue;
             }
-            let reveal = Reveal { clause: clause.name.clone(), kind, field: slot.name };
-            if withheld && !reveals.contains(&reveal) {
-                reveals.push(reveal);
+            let (_, reads) = compiled(at, other, kind)?;
+            for slot in reads.into_iter().filter(|slot| !disclosure.set().contains(slot.number)) {
+                if may_be_personal(slot) {
+                    let name = other.name.escape_debug();
+                    let what =
+                        format!("the condition of `{name}` would reveal `{}`, which is personal data", slot.name);
+                    return Err(bad_condition(what));
+                }
+                let reveal = Reveal { clause: clause.name.clone(), kind, field: slot.name };
+                if !reveals.contains(&reveal) {
+                    reveals.push(reveal);
+                }
             }
         }
     }

@@ -20,9 +20,6 @@ use entente_protocol::{
     value::Value,
 };
 
-/// Now may not be known more roughly than this: one hour, in milliseconds.
-pub(crate) const NOW_WIDTH_MS_MAX: u64 = 3_600_000;
-
 /// A field that stays although the record goes, or would.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldWithheld {
@@ -151,6 +148,9 @@ impl PolicySet {
 
     /// The agreement, if it governs sharing between us and this partner now.
     fn governing(&self, partner: OrgId, agreement: AgreementId, now: Interval) -> Result<&Governed, Reason> {
+        if self.aside.contains_key(&agreement) {
+            return Err(Reason::SetAside);
+        }
         let governed = self.agreements.get(&agreement).ok_or(Reason::NoAgreement)?;
         let body = &governed.in_force.agreement;
         if partner == self.own || body.party(partner).is_none() || body.party(self.own).is_none() {
@@ -166,11 +166,8 @@ impl PolicySet {
             Standing::Suspended => return Err(Reason::Suspended),
             Standing::Active => {}
         }
-        if !now.confirmed {
-            return Err(Reason::ClockUncertain);
-        }
-        if now.late.0.checked_sub(now.early.0).is_none_or(|width| width > NOW_WIDTH_MS_MAX) {
-            return Err(Reason::ClockTooWide);
+        if let Some(fault) = now.fault() {
+            return Err(fault);
         }
         // The stricter end of now on either side.
         if now.early < body.from {
@@ -229,9 +226,10 @@ fn passes_gate(gate: Gate) -> Result<(), Reason> {
 /// Whether one clause permits every field that was shown.
 fn permits_shown(covered: &Covered, verified: &Verified) -> bool {
     let kind = verified.header().kind;
+    let person = disclose::ptype(kind).and_then(|slot| verified.value(slot)).is_some_and(disclose::is_person);
     let role = disclose::role_slot().filter(|_| kind == Kind::Attachment).and_then(|slot| verified.value(slot));
     verified.shown().iter().all(|number| {
-        kind.slot_number(number).is_some_and(|slot| disclose::named(covered, slot).is_ok())
+        kind.slot_number(number).is_some_and(|slot| disclose::named(covered, slot, person).is_ok())
             && (!disclose::is_content(kind, number) || disclose::file_released(covered, role))
     })
 }

@@ -94,8 +94,13 @@ fn compare(seed: u64, sets: usize, questions: usize) {
     let mut dice = Dice(seed);
     let mut seen: BTreeMap<Reason, usize> = BTreeMap::new();
     let mut permits = 0;
-    for _ in 0..sets {
-        let world = generate::world(&mut dice);
+    for number in 0..sets {
+        let mut world = generate::world(&mut dice);
+        if number % 4 == 3
+            && let Some(governed) = world.agreements.last_mut()
+        {
+            governed.in_force.agreement.schema = entente_protocol::id::Hash::from_bytes([1; 32]);
+        }
         let mut set = set_of(&world);
         let cases: Vec<Case> = (0..questions).map(|_| case(&mut dice, &world)).collect();
         set.memo = None;
@@ -143,6 +148,9 @@ fn record(dice: &mut Dice, kind: Kind) -> Record {
         if !derived && slot.shape.fits(&value) && (slot.required || dice.per_mille(600)) {
             draft.set_number(slot.number, value).unwrap();
         }
+    }
+    if kind == Kind::Party {
+        draft.set("ptype", Value::text(dice.pick(&["company", "person"]))).unwrap();
     }
     if kind == Kind::Attachment {
         draft.set("role", Value::text(dice.pick(&["original", "stripped", "thumbnail"]))).unwrap();
@@ -207,7 +215,7 @@ fn acceptance_and_reference_agree() {
     println!("{seen:?}");
     use Reason::{KindNotCovered, OnwardWithoutGrant, OverDisclosed, TlpRed};
     for wanted in [None, Some(OverDisclosed), Some(KindNotCovered), Some(OnwardWithoutGrant), Some(TlpRed)] {
-        assert!(seen.get(&wanted).is_some_and(|n| *n >= 100), "{wanted:?} came up too rarely");
+        assert!(seen.get(&wanted).is_some_and(|n| *n >= 80), "{wanted:?} came up too rarely");
     }
     assert!(seen.get(&Some(Reason::RedLine)).is_some_and(|n| *n >= 20));
 }

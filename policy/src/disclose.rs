@@ -25,10 +25,12 @@ pub(crate) struct Disclosed {
 pub(crate) fn disclose(covered: &Covered, question: &Question<'_>) -> Disclosed {
     let kind = question.header.kind;
     let mut disclosed = Disclosed { slots: SlotSet::EMPTY, file: false, withheld: Vec::new() };
+    // A party that does not say what it is counts as a person.
+    let person = ptype(kind).is_some_and(|slot| (question.values)(slot).as_ref().is_none_or(is_person));
     for number in question.present.iter() {
         let fate = match kind.slot_number(number) {
             None => Err(Reason::SlotNotNamed),
-            Some(slot) => named(covered, slot).and_then(|()| released(covered, question, slot)),
+            Some(slot) => named(covered, slot, person).and_then(|()| released(covered, question, slot)),
         };
         match fate {
             Ok(()) => disclosed.slots = disclosed.slots.with(number),
@@ -39,12 +41,24 @@ pub(crate) fn disclose(covered: &Covered, question: &Question<'_>) -> Disclosed 
     disclosed
 }
 
-/// Whether the clause names a slot, and personal data in the way that personal data asks for.
-pub(crate) fn named(covered: &Covered, slot: &Slot) -> Result<(), Reason> {
-    if slot.personal && !covered.personal.contains(slot.number) {
+/// Whether the clause names a slot, and personal data in the way that personal data asks for. `person` says that the
+/// record is about a natural person.
+pub(crate) fn named(covered: &Covered, slot: &Slot, person: bool) -> Result<(), Reason> {
+    let personal = slot.personal || (slot.personal_of_persons && person);
+    if personal && !covered.personal.contains(slot.number) {
         return Err(Reason::SlotPersonal);
     }
     if covered.slots.contains(slot.number) { Ok(()) } else { Err(Reason::SlotNotNamed) }
+}
+
+/// The slot that says what a party is, in the kind that has it.
+pub(crate) fn ptype(kind: Kind) -> Option<u8> {
+    kind.slot("ptype").map(|slot| slot.number)
+}
+
+/// Whether a value of [`ptype`] is a natural person.
+pub(crate) fn is_person(ptype: &Value) -> bool {
+    ptype.as_text() == Some("person")
 }
 
 /// Whether the clause releases files of a role.
@@ -67,12 +81,9 @@ fn released(covered: &Covered, question: &Question<'_>, slot: &Slot) -> Result<(
     if slot.shape == Shape::Content && !file_released(covered, role_slot().and_then(value).as_ref()) {
         return Err(Reason::SlotFile);
     }
-    let refers = match slot.shape {
-        // A contested flag may name the record that answers it.
-        Shape::Contest => value(slot.number).is_none_or(|v| v.member("reply").is_some()),
-        Shape::Digest => slot.name == "supersedes",
-        shape => shape.refers(),
-    };
+    // A contested flag may name the record that answers it, or none; a value that cannot be read counts as a reference.
+    let refers = slot.name == "supersedes"
+        || (slot.shape.refers() && value(slot.number).is_none_or(|v| !slot.shape.targets(&v).is_empty()));
     if refers && !question.referable.contains(slot.number) {
         return Err(Reason::SlotReference);
     }

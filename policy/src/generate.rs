@@ -4,7 +4,7 @@
 
 use crate::{
     Action, Gate, Governed, Interval, PartnerState, RedLine, ReviewState,
-    attribute::{Attribute, Origin, Reading, attributes, schema_digest},
+    attribute::{Attribute, Origin, Reading, attributes},
     check::check,
     reference::World,
 };
@@ -14,7 +14,7 @@ use entente_protocol::{
     },
     id::{AgreementId, LineId, Nonce, OrgId},
     limits,
-    record::{HandlingFloor, Header, Shape, Tlp, kind::Kind},
+    record::{HandlingFloor, Header, Shape, Tlp, kind::Kind, schema_digest},
     time::UnixMillis,
     value::Value,
 };
@@ -22,8 +22,8 @@ use std::collections::BTreeMap;
 
 pub(crate) const DAY: u64 = 86_400_000;
 /// The kinds that the generator writes clauses for; one of them is rarely covered.
-pub(crate) const KINDS: [Kind; 6] =
-    [Kind::Item, Kind::Event, Kind::Attachment, Kind::DiversionCase, Kind::RedFlag, Kind::Transfer];
+pub(crate) const KINDS: [Kind; 7] =
+    [Kind::Item, Kind::Event, Kind::Attachment, Kind::DiversionCase, Kind::RedFlag, Kind::Party, Kind::Transfer];
 
 /// Splitmix64 (Steele, Lea, Flood, 2014).
 pub(crate) struct Dice(pub(crate) u64);
@@ -61,7 +61,11 @@ pub(crate) fn value(dice: &mut Dice, shape: Shape) -> Value {
     let text = |dice: &mut Dice| Value::text(dice.pick(&["A", "B"]));
     let reference = || Value::Array(vec![Value::Bytes(vec![1; 32]), Value::Bytes(vec![2; 16])]);
     match shape {
-        Shape::Name | Shape::LongText => text(dice),
+        Shape::Name | Shape::Prefix | Shape::LongText => text(dice),
+        Shape::Month => Value::text(dice.pick(&["2020-05", "2021-01?"])),
+        Shape::Year => Value::text(dice.pick(&["2020", "2021~"])),
+        Shape::Pairs => Value::Array(vec![Value::Array(vec![text(dice), text(dice)])]),
+        Shape::Replies => Value::Array(vec![Value::map([("asked", reference()), ("sent", Value::Int(1))])]),
         Shape::Code(codes) => Value::text(dice.pick(&codes[..2])),
         Shape::Country => Value::text(dice.pick(&["BE", "RU"])),
         Shape::Edtf => Value::text(dice.pick(&["2020-05-01", "2021", "201X", "2020-05-01/2021"])),
@@ -146,7 +150,7 @@ pub(crate) fn condition(dice: &mut Dice, kinds: &[Kind]) -> String {
 fn clause(dice: &mut Dice, n: usize) -> Clause {
     let mut kinds = vec![dice.pick(&KINDS)];
     if dice.per_mille(300) {
-        kinds.push(dice.pick(&KINDS[..5]));
+        kinds.push(dice.pick(&KINDS[..6]));
     }
     kinds.sort_unstable();
     kinds.dedup();
@@ -159,7 +163,7 @@ fn clause(dice: &mut Dice, n: usize) -> Clause {
             if !wanted || slot.carries.iter().next().is_some() || slot.shape == Shape::Content || slot.name == "role" {
                 continue;
             }
-            if slot.personal {
+            if slot.personal || (slot.personal_of_persons && dice.per_mille(500)) {
                 let purpose = "tracing".to_owned();
                 personal.push(Personal { kind: *kind, slot: slot.number, purpose, retention_days: 10 });
             }
@@ -332,6 +336,9 @@ pub(crate) fn values(dice: &mut Dice, kind: Kind) -> BTreeMap<u8, Value> {
         if dice.per_mille(if slot.required { 990 } else { 700 }) {
             values.insert(slot.number, value(dice, slot.shape));
         }
+    }
+    if kind == Kind::Party && dice.per_mille(900) {
+        values.insert(8, Value::text(dice.pick(&["company", "person"])));
     }
     if kind == Kind::Attachment {
         values.insert(9, Value::text(dice.pick(&["original", "stripped", "thumbnail"])));

@@ -106,7 +106,7 @@ mod tests {
         };
         assert_eq!(from("2030-02").as_deref(), Some("2030-02-01"));
         assert_eq!(from("2030").as_deref(), Some("2030-01-01"));
-        assert_eq!(from("203X").as_deref(), Some("1970-01-01"));
+        assert_eq!(from("203X").as_deref(), Some("2030-01-01"));
         assert_eq!(from("2030-05-06/2031").as_deref(), Some("2030-05-06"));
         assert_eq!(destroyed_from(&HandlingFloor::default()), None);
     }

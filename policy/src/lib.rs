@@ -32,12 +32,13 @@ pub mod source;
 mod stories;
 mod text;
 
-pub use attribute::{SCHEMA, schema_digest, schema_text};
+pub use attribute::{SCHEMA, schema_text};
 pub use compile::Action;
 pub use condition::ConditionFault;
 pub use decide::{Explanation, FieldWithheld};
-pub use question::{Gate, Interval, Question, ReviewState};
+pub use question::{Gate, Interval, NOW_WIDTH_MS_MAX, Question, ReviewState};
 pub use reason::{Reason, Withheld};
 pub use redline::RedLine;
 pub use render::render;
-pub use set::{CompileError, Governed, PartnerState, PolicySet};
+pub use set::{AsideFault, CompileError, Governed, PartnerState, PolicySet};
+pub use text::SourceError;

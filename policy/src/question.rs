@@ -2,6 +2,7 @@
 //!
 //! The node fills it in from its ledger; nothing here reads a clock or a store.
 
+use crate::reason::Reason;
 use entente_protocol::{
     id::{AgreementId, OrgId, RecordId},
     record::{Header, SlotSet},
@@ -42,6 +43,20 @@ pub struct Interval {
     pub late: UnixMillis,
     /// Whether a partner's signed time, or a named user, confirms it.
     pub confirmed: bool,
+}
+
+/// Now may not be known more roughly than this: one hour, in milliseconds.
+pub const NOW_WIDTH_MS_MAX: u64 = 3_600_000;
+
+impl Interval {
+    /// Why nothing can be decided at such a time, if nothing can.
+    pub fn fault(&self) -> Option<Reason> {
+        if !self.confirmed {
+            return Some(Reason::ClockUncertain);
+        }
+        let width = self.late.0.checked_sub(self.early.0);
+        width.is_none_or(|width| width > NOW_WIDTH_MS_MAX).then_some(Reason::ClockTooWide)
+    }
 }
 
 /// May this record go to this partner under this agreement, and which fields of it?

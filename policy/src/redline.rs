@@ -67,6 +67,26 @@ impl RedLine {
         &self.name
     }
 
+    /// What it forbids.
+    pub fn action(&self) -> Action {
+        self.action
+    }
+
+    /// The kinds of record that it covers.
+    pub fn kinds(&self) -> &[Kind] {
+        &self.kinds
+    }
+
+    /// The partners that it is about; none means all.
+    pub fn to(&self) -> &[OrgId] {
+        &self.to
+    }
+
+    /// Its condition; without one it always holds.
+    pub fn when(&self) -> Option<&str> {
+        self.when.as_deref()
+    }
+
     /// Whether it concerns this action, kind and partner.
     pub(crate) fn concerns(&self, action: Action, kind: Kind, partner: OrgId) -> bool {
         self.action == action && self.kinds.contains(&kind) && (self.to.is_empty() || self.to.contains(&partner))

@@ -12,7 +12,7 @@ use cedar_policy::{
 use entente_protocol::{
     agreement::{Clause, Duty, Standing},
     id::{AgreementId, OrgId},
-    record::{Header, Shape, Tlp, Verified, kind::Kind, ladder::Edtf},
+    record::{Header, Shape, Tlp, Verified, kind::Kind, ladder::Edtf, schema_digest},
     time::UnixMillis,
     value::Value,
 };
@@ -96,8 +96,16 @@ impl World {
         let role = verified.value(9).and_then(Value::as_text);
         let permitted = |clause: &Clause| {
             let named = &clause.disclose.iter().find(|d| d.kind == header.kind).unwrap().slots;
+            let person = header.kind == Kind::Party && verified.value(8).and_then(Value::as_text) == Some("person");
             verified.slots().iter().all(|shown| {
                 let slot = shown.opening.slot;
+                let name = header.kind.slot_number(slot).unwrap().name;
+                if person
+                    && ["name", "names", "aliases", "addresses", "website"].contains(&name)
+                    && !clause.personal.iter().any(|p| p.kind == header.kind && p.slot == slot)
+                {
+                    return false;
+                }
                 let file = header.kind == Kind::Attachment && slot == 11;
                 named.contains(&slot) && (!file || clause.files.iter().any(|f| Some(f.as_str()) == role))
             })
@@ -110,6 +118,9 @@ impl World {
             return Err(Reason::NoAgreement);
         };
         let agreement = &governed.in_force.agreement;
+        if agreement.schema != schema_digest() {
+            return Err(Reason::SetAside);
+        }
         let parties: Vec<OrgId> = agreement.parties.iter().map(|p| p.id).collect();
         if partner == self.own || !parties.contains(&partner) || !parties.contains(&self.own) {
             return Err(Reason::NotAParty);
@@ -208,11 +219,15 @@ fn fields(clause: &Clause, q: &Question<'_>) -> (BTreeSet<u8>, BTreeMap<u8, Reas
     for slot in q.present.iter() {
         let row = kind.slot_number(slot).unwrap();
         let refers = row.name == "supersedes"
-            || matches!(row.shape, Shape::Ref | Shape::Refs | Shape::RoleRefs)
+            || matches!(row.shape, Shape::Ref | Shape::Refs | Shape::RoleRefs | Shape::Replies)
             || (row.shape == Shape::Contest && (q.values)(slot).unwrap().member("reply").is_some());
         let role = (q.values)(9);
         let file = kind == Kind::Attachment && row.name == "content";
-        if row.personal && !clause.personal.iter().any(|p| p.kind == kind && p.slot == slot) {
+        let ptype = (q.values)(8).and_then(|v| v.as_text().map(str::to_owned));
+        let of_a_person = kind == Kind::Party
+            && ["name", "names", "aliases", "addresses", "website"].contains(&row.name)
+            && ptype.is_none_or(|ptype| ptype == "person");
+        if (row.personal || of_a_person) && !clause.personal.iter().any(|p| p.kind == kind && p.slot == slot) {
             stays.insert(slot, Reason::SlotPersonal);
         } else if !named.contains(&slot) {
             stays.insert(slot, Reason::SlotNotNamed);
@@ -277,13 +292,13 @@ fn given(header: &Header, values: Values<'_>) -> HashMap<String, RestrictedExpre
         let name = slot.name.replace('-', "_");
         let items = || value.as_array().unwrap().to_vec();
         let expression = match slot.shape {
-            Shape::Name | Shape::Code(_) | Shape::Country => text(value.as_text().unwrap()),
+            Shape::Name | Shape::Prefix | Shape::Code(_) | Shape::Country => text(value.as_text().unwrap()),
             Shape::Time | Shape::Uint => long(value.as_int().unwrap()),
             Shape::Bool => RestrictedExpression::new_bool(value == Value::Bool(true)),
             Shape::Texts => RestrictedExpression::new_set(items().iter().map(|v| text(v.as_text().unwrap()))),
             Shape::Uints => RestrictedExpression::new_set(items().iter().map(|v| long(v.as_int().unwrap()))),
             Shape::Finding(_) => text(value.member("finding").unwrap().as_text().unwrap()),
-            Shape::Edtf => {
+            Shape::Edtf | Shape::Month | Shape::Year => {
                 let (first, last) = Edtf::parse(value.as_text().unwrap()).unwrap().span();
                 all.insert(format!("{name}_first"), long(first.into()));
                 all.insert(format!("{name}_last"), long(last.into()));

@@ -5,7 +5,6 @@
 //! costs what concerns it and not what concerns others.
 
 use crate::{
-    attribute::schema_digest,
     check::{self, CheckFault},
     compile::{Action, Engine},
     condition::ConditionFault,
@@ -16,9 +15,9 @@ use crate::{
 use entente_protocol::{
     agreement::{Agreement, Clause, InForce, Standing},
     id::{AgreementDigest, AgreementId, Hash, OrgId},
-    label,
+    label::{self, Label},
     primitive::labelled,
-    record::{SlotSet, kind::Kind},
+    record::{SlotSet, kind::Kind, schema_digest},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -40,26 +39,26 @@ pub struct Governed {
     pub standing: Standing,
 }
 
+/// Why an agreement in force cannot be applied here. It is set aside: nothing passes under it, and the others stand.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AsideFault {
+    /// It breaks a rule of this version of the language, or pins another schema.
+    #[error(transparent)]
+    Check(#[from] CheckFault),
+    /// A policy that the engine refuses although it was checked.
+    #[error(transparent)]
+    Condition(#[from] ConditionFault),
+}
+
 /// A set that cannot be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CompileError {
-    /// An agreement breaks a rule or pins another schema.
-    #[error("agreement `{agreement}` is refused: {fault}")]
-    Agreement {
-        /// Which.
-        agreement: AgreementId,
-        /// Why.
-        fault: CheckFault,
-    },
     /// Two versions of one agreement.
     #[error("two versions of agreement `{agreement}` are given; give the one in force")]
     TwoVersions {
         /// Which.
         agreement: AgreementId,
     },
-    /// A policy that the engine refuses although it was checked.
-    #[error(transparent)]
-    Condition(#[from] ConditionFault),
 }
 
 /// What the decider needs to know of a clause beside its policy.
@@ -89,6 +88,8 @@ type Slices = BTreeMap<(Action, OrgId, AgreementId, Kind), Slice>;
 pub struct PolicySet {
     pub(crate) own: OrgId,
     pub(crate) agreements: BTreeMap<AgreementId, Governed>,
+    /// INVARIANT: none of these is among `agreements`.
+    pub(crate) aside: BTreeMap<AgreementId, (AgreementDigest, AsideFault)>,
     pub(crate) red_lines: Vec<RedLine>,
     pub(crate) partners: BTreeMap<OrgId, PartnerState>,
     pub(crate) accredited: BTreeSet<String>,
@@ -96,10 +97,14 @@ pub struct PolicySet {
     /// None only where a test compares decisions with and without memory.
     pub(crate) memo: Option<Memo>,
     version: Hash,
+    local: Hash,
 }
 
 impl PolicySet {
     /// Checks and compiles. `accredited` lists classifications that this node may hold.
+    ///
+    /// An agreement that cannot be applied is set aside ([`PolicySet::aside`]), for one that was signed for another
+    /// version of this program must not stop sharing under the others.
     pub fn new(
         own: OrgId,
         agreements: Vec<Governed>,
@@ -108,40 +113,58 @@ impl PolicySet {
         accredited: &[String],
     ) -> Result<Self, CompileError> {
         let mut by_id: BTreeMap<AgreementId, Governed> = BTreeMap::new();
+        let mut aside = BTreeMap::new();
         for governed in agreements {
             let agreement = governed.in_force.agreement.id;
-            check::check(governed.in_force.agreement.clone())
-                .map_err(|fault| CompileError::Agreement { agreement, fault })?;
-            if by_id.insert(agreement, governed).is_some() {
+            if by_id.contains_key(&agreement) || aside.contains_key(&agreement) {
                 return Err(CompileError::TwoVersions { agreement });
+            }
+            match check::check(governed.in_force.agreement.clone()) {
+                Ok(_) => drop(by_id.insert(agreement, governed)),
+                Err(fault) => drop(aside.insert(agreement, (governed.in_force.digest, fault.into()))),
             }
         }
         let mut set = Self {
             own,
             agreements: by_id,
+            aside,
             red_lines: red_lines.to_vec(),
             partners,
             accredited: accredited.iter().map(|class| handling::class_spelling(class)).collect(),
             slices: BTreeMap::new(),
             memo: Some(Memo::default()),
             version: Hash::from_bytes([0; 32]),
+            local: Hash::from_bytes([0; 32]),
         };
-        set.slices = set.slice()?;
+        let mut slices = BTreeMap::new();
+        let mut refused = BTreeMap::new();
+        for governed in set.agreements.values() {
+            let first = u32::try_from(slices.len()).unwrap_or(u32::MAX);
+            match set.slice(first, &governed.in_force.agreement) {
+                Ok(its) => slices.extend(its),
+                Err(fault) => {
+                    let InForce { agreement, digest } = &governed.in_force;
+                    refused.insert(agreement.id, (*digest, AsideFault::from(fault)));
+                }
+            }
+        }
+        set.agreements.retain(|id, _| !refused.contains_key(id));
+        set.aside.extend(refused);
+        set.slices = slices;
+        set.local = digest_of(label::POLICY_LOCAL, set.local_parts());
         set.version = set.digest();
         Ok(set)
     }
 
-    fn slice(&self) -> Result<Slices, CompileError> {
+    /// The slices of one agreement, numbered from `first`.
+    fn slice(&self, first: u32, agreement: &Agreement) -> Result<Slices, ConditionFault> {
         let mut slices = BTreeMap::new();
-        for (id, governed) in &self.agreements {
-            let agreement = &governed.in_force.agreement;
-            for partner in agreement.parties.iter().map(|p| p.id).filter(|p| self.partners.contains_key(p)) {
-                for (action, from, to) in [(Action::Release, self.own, partner), (Action::Accept, partner, self.own)] {
-                    for (kind, clauses) in covering(agreement, from, to) {
-                        let number = u32::try_from(slices.len()).unwrap_or(u32::MAX);
-                        let slice = self.one(number, action, partner, kind, &clauses)?;
-                        slices.insert((action, partner, *id, kind), slice);
-                    }
+        for partner in agreement.parties.iter().map(|p| p.id).filter(|p| self.partners.contains_key(p)) {
+            for (action, from, to) in [(Action::Release, self.own, partner), (Action::Accept, partner, self.own)] {
+                for (kind, clauses) in covering(agreement, from, to) {
+                    let number = first.saturating_add(u32::try_from(slices.len()).unwrap_or(u32::MAX));
+                    let slice = self.one(number, action, partner, kind, &clauses)?;
+                    slices.insert((action, partner, agreement.id, kind), slice);
                 }
             }
         }
@@ -155,7 +178,7 @@ impl PolicySet {
         partner: OrgId,
         kind: Kind,
         clauses: &[(u16, &Clause)],
-    ) -> Result<Slice, CompileError> {
+    ) -> Result<Slice, ConditionFault> {
         let concerning = self.red_lines.iter().enumerate().filter(|(_, line)| line.concerns(action, kind, partner));
         let red_lines: Vec<(usize, &RedLine)> = concerning.collect();
         let covered = clauses.iter().map(|(place, clause)| Covered {
@@ -175,6 +198,22 @@ impl PolicySet {
     /// Digest of everything that decisions depend on. Equal digests decide alike.
     pub fn version(&self) -> Hash {
         self.version
+    }
+
+    /// Digest of what this organisation decides by itself: red lines, accreditation, schema. When it changes, what
+    /// was released before is decided anew.
+    pub fn local_version(&self) -> Hash {
+        self.local
+    }
+
+    /// The organisation's own red lines.
+    pub fn red_lines(&self) -> &[RedLine] {
+        &self.red_lines
+    }
+
+    /// Why an agreement in force is set aside, if it is: nothing passes under it.
+    pub fn aside(&self, agreement: AgreementId) -> Option<&AsideFault> {
+        self.aside.get(&agreement).map(|(_, fault)| fault)
     }
 
     /// Whose set it is.
@@ -199,13 +238,25 @@ impl PolicySet {
     }
 
     fn digest(&self) -> Hash {
-        let mut parts: Vec<Vec<u8>> = vec![self.own.as_bytes().to_vec(), schema_digest().as_bytes().to_vec()];
+        let mut parts: Vec<Vec<u8>> = vec![self.own.as_bytes().to_vec()];
         for governed in self.agreements.values() {
             let standing = governed.standing as u8;
             parts.push([governed.in_force.digest.as_bytes().as_slice(), &[standing]].concat());
         }
         // Each group ends in an empty part, so that no two sets read alike.
         parts.push(Vec::new());
+        parts.extend(self.aside.values().map(|(digest, _)| digest.as_bytes().to_vec()));
+        parts.push(Vec::new());
+        for (partner, state) in &self.partners {
+            parts.push([partner.as_bytes().as_slice(), &[*state as u8]].concat());
+        }
+        parts.push(Vec::new());
+        parts.extend(self.local_parts());
+        digest_of(label::POLICY_SET, parts)
+    }
+
+    fn local_parts(&self) -> Vec<Vec<u8>> {
+        let mut parts: Vec<Vec<u8>> = vec![schema_digest().as_bytes().to_vec()];
         for line in &self.red_lines {
             parts.push(line.name.clone().into_bytes());
             parts.push(line.action.name().as_bytes().to_vec());
@@ -215,16 +266,16 @@ impl PolicySet {
                 .push([&[u8::from(line.when.is_some())], line.when.as_deref().unwrap_or_default().as_bytes()].concat());
         }
         parts.push(Vec::new());
-        for (partner, state) in &self.partners {
-            parts.push([partner.as_bytes().as_slice(), &[*state as u8]].concat());
-        }
-        parts.push(Vec::new());
         parts.extend(self.accredited.iter().map(|class| class.clone().into_bytes()));
-        let prefixed: Vec<Vec<u8>> =
-            parts.into_iter().map(|p| [&(p.len() as u64).to_be_bytes(), p.as_slice()].concat()).collect();
-        let slices: Vec<&[u8]> = prefixed.iter().map(Vec::as_slice).collect();
-        Hash::from_bytes(labelled(label::POLICY_SET, &slices))
+        parts
     }
+}
+
+fn digest_of(label: Label, parts: Vec<Vec<u8>>) -> Hash {
+    let prefixed: Vec<Vec<u8>> =
+        parts.into_iter().map(|p| [&(p.len() as u64).to_be_bytes(), p.as_slice()].concat()).collect();
+    let slices: Vec<&[u8]> = prefixed.iter().map(Vec::as_slice).collect();
+    Hash::from_bytes(labelled(label, &slices))
 }
 
 /// Clauses under which one party releases to another, by kind, in the agreement's order.

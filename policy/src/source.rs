@@ -5,14 +5,16 @@
 
 pub use crate::text::SourceError;
 use crate::{
-    attribute::schema_digest,
     check::{self, COUNT_MAX, Checked},
     text::{self, Entry, Table},
 };
 use entente_protocol::{
     agreement::{Agreement, Clause, Disclosure, Duty, LANGUAGE, LegalBasis, Onward, Party, Personal},
     id::{AgreementId, OrgId},
-    record::kind::{Kind, Slot},
+    record::{
+        kind::{Kind, Slot},
+        schema_digest,
+    },
 };
 
 /// What the text may leave to the caller.

@@ -1,16 +1,16 @@
 //! Agreements and red lines as people write them: the examples of AGREEMENTS.md, errors, mutants.
 
 use crate::{
-    Action, CompileError, ConditionFault, Gate, Governed, Interval, PartnerState, PolicySet, Question, Reason, RedLine,
-    ReviewState,
+    Action, AsideFault, CompileError, ConditionFault, Gate, Governed, Interval, PartnerState, PolicySet, Question,
+    Reason, RedLine, ReviewState,
     check::Checked,
     generate::{agreement_id, governed, org},
-    render, schema_digest, source,
+    render, source,
 };
 use entente_protocol::{
     agreement::{Agreement, Standing},
     id::{Hash, LineId, Nonce, OrgId, RecordId},
-    record::{HandlingFloor, Header, SlotSet, kind::Kind},
+    record::{HandlingFloor, Header, SlotSet, kind::Kind, schema_digest},
     time::UnixMillis,
     value::Value,
 };
@@ -72,6 +72,119 @@ fn what_a_condition_reveals_is_named() {
     let checked = parse(examples("language")[0]).unwrap();
     let named: Vec<(&str, &str)> = checked.reveals.iter().map(|r| (r.clause.as_str(), r.field)).collect();
     assert_eq!(named, [("made-in-the-state", "serial-state")]);
+}
+
+#[test]
+fn a_later_clause_reveals_what_those_before_it_read() {
+    let second = "[[clause]]\nname = \"other-weapons\"\nfrom = \"car\"\nto = [\"state\"]\nonward = \"never\"\n\
+                  retention-days = 365\ndisclose.item = [\"number\", \"make-country\"]\n\n[[clause]]\nname = \"traces\"";
+    let text = examples("language")[0].replacen("[[clause]]\nname = \"traces\"", second, 1);
+    let named = |text: &str| {
+        let checked = parse(text).unwrap();
+        checked.reveals.iter().map(|r| (r.clause.clone(), r.field)).collect::<Vec<_>>()
+    };
+    let own = ("made-in-the-state".to_owned(), "serial-state");
+    assert_eq!(named(&text), [own.clone(), ("other-weapons".to_owned(), "serial-state")]);
+    // To another receiver, or of another kind, it says nothing.
+    let elsewhere = text.replacen(
+        "from = \"car\"\nto = [\"state\"]\nonward = \"never\"",
+        "from = \"car\"\nto = [\"panel\"]\nonward = \"never\"",
+        1,
+    );
+    assert_ne!(elsewhere, text);
+    assert_eq!(named(&elsewhere), [own]);
+    // Personal data that the first discloses and reads, the second would give away unnamed.
+    let personal = text
+        .replacen("resource.serial_state == \"ok\"", "resource.made_by == \"A\"", 1)
+        .replacen(
+            "disclose.item = [\"number\", \"eval\", \"type\", \"make\", \"make-country\", \"model\", \"serial\", \"serial-prefix\"]",
+            "disclose.item = [\"number\", \"made-by\", \"make-country\"]\n\
+             personal = [{ kind = \"item\", slot = \"made-by\", purpose = \"tracing\", retention-days = 30 }]",
+            1,
+        );
+    let refused = parse(&personal).unwrap_err();
+    assert!(refused.to_string().contains("would reveal `made-by`, which is personal data"), "{refused}");
+    let alone = personal.replacen(second, "[[clause]]\nname = \"traces\"", 1);
+    assert!(parse(&alone).is_ok());
+}
+
+#[test]
+fn nothing_invisible_is_signed() {
+    for hidden in ["\\u200b", "\\u2028", "\\ufeff", "\\U000e0041", "\\u2066", "\\u200e"] {
+        let name = format!("title = \"Field{hidden}");
+        refused("title = \"Field", &name, "title", "not readable");
+        refused("\"tracing\"", &format!("\"trac{hidden}ing\""), "purposes", "not readable");
+    }
+    // Within the quotes of a condition, as the sign itself.
+    let when = "clause[3].when";
+    refused("== \"BE\"", "== \"B\u{200b}E\"", when, "signs that mislead readers");
+    refused("== \"BE\"", "== \"B\u{e0041}E\"", when, "signs that mislead readers");
+}
+
+/// The first example's parties, with one clause for parties.
+fn about_parties(fields: &str, personal: &str) -> Governed {
+    let text = examples("language")[0];
+    let head = text.split("[[clause]]").next().unwrap().split("\n# Weapons").next().unwrap();
+    let clause = format!(
+        "[[clause]]\nname = \"parties\"\nfrom = \"car\"\nto = [\"panel\"]\nonward = \"never\"\nretention-days = 30\n\
+         carries = [\"place\"]\ndisclose.party = [{fields}]\npersonal = [{personal}]\n"
+    );
+    governed(parse(&format!("{head}\n{clause}")).unwrap().agreement, Standing::Active)
+}
+
+#[test]
+fn a_persons_name_is_personal_data_and_a_companys_is_not() {
+    let party = |ptype: &str| {
+        let pairs = |t: &str| Value::Array(vec![Value::Array(vec![Value::text("en"), Value::text(t)])]);
+        held(
+            0x11,
+            Kind::Party,
+            &[
+                ("ptype", Value::text(ptype)),
+                ("name", Value::text("N")),
+                ("country", Value::text("BE")),
+                ("names", pairs("N")),
+                ("aliases", pairs("A")),
+                ("addresses", Value::Array(vec![Value::text("street")])),
+                ("website", Value::text("n.example")),
+            ],
+        )
+    };
+    let fields = "\"ptype\", \"name\", \"country\", \"names\", \"aliases\", \"addresses\", \"website\"";
+    let plain = about_parties(fields, "");
+    let goes = |agreement: &Governed, party: &Held| ask(party, 0x22, agreement, |q| set(agreement, &[]).explain(q));
+    let company = goes(&plain, &party("company"));
+    assert_eq!(company.disclosed.len(), 7);
+    let person = goes(&plain, &party("person"));
+    assert_eq!(person.disclosed, ["ptype", "country"]);
+    assert!(person.fields_withheld.iter().all(|f| f.reason == Reason::SlotPersonal));
+    // Named with purpose and retention, it goes.
+    let entry = "{ kind = \"party\", slot = \"name\", purpose = \"sanctions\", retention-days = 30 }";
+    assert_eq!(goes(&about_parties(fields, entry), &party("person")).disclosed, ["ptype", "name", "country"]);
+    // A party that does not say what it is counts as a person.
+    let mut unsaid = party("company");
+    unsaid.values.remove(&Kind::Party.slot("ptype").unwrap().number);
+    assert_eq!(goes(&plain, &unsaid).disclosed, ["country"]);
+}
+
+#[test]
+fn a_reply_to_a_contested_flag_goes_with_its_target() {
+    let text = examples("language")[0];
+    let head = text.split("\n# Weapons").next().unwrap();
+    let clause = "[[clause]]\nname = \"flags\"\nfrom = \"car\"\nto = [\"panel\"]\nonward = \"never\"\nretention-days = 30\n\
+                  disclose.red-flag = [\"code\", \"contested\"]\n";
+    let agreement = governed(parse(&format!("{head}\n{clause}")).unwrap().agreement, Standing::Active);
+    let reply = Value::Array(vec![Value::Bytes(vec![0x11; 32]), Value::Bytes(vec![2; 16])]);
+    let contested = Value::map([("contested", Value::Bool(true)), ("reply", reply)]);
+    let mut flag = held(0x11, Kind::RedFlag, &[("code", Value::text("P1")), ("contested", contested)]);
+    let goes = |flag: &Held| ask(flag, 0x22, &agreement, |q| set(&agreement, &[]).explain(q)).disclosed;
+    assert_eq!(goes(&flag), ["code"]);
+    let slot = Kind::RedFlag.slot("contested").unwrap();
+    flag.referable = SlotSet::EMPTY.with(slot.number);
+    assert_eq!(goes(&flag), ["code", "contested"]);
+    flag.referable = SlotSet::EMPTY;
+    flag.values.insert(slot.number, Value::map([("contested", Value::Bool(true))]));
+    assert_eq!(goes(&flag), ["code", "contested"], "a value without a reference waits for nothing");
 }
 
 /// The first example with one change must be refused with these words, at the line where the change stands.
@@ -141,14 +254,26 @@ fn a_missing_retention_is_an_error_at_its_clause() {
 }
 
 #[test]
-fn an_agreement_of_another_schema_is_refused_by_text_and_by_set() {
+fn an_agreement_of_another_schema_is_refused_by_text_and_set_aside_by_the_set() {
     let other = Hash::from_bytes([1; 32]);
     let text = examples("language")[0].replacen("version = 1", &format!("version = 1\nschema = \"{other}\""), 1);
     assert_eq!(parse(&text).unwrap_err().key, "schema");
-    let agreement = Agreement { schema: other, ..shipped().remove(0) };
-    let refused = PolicySet::new(org(0x11), vec![governed(agreement, Standing::Active)], &[], BTreeMap::new(), &[]);
-    assert!(matches!(refused, Err(CompileError::Agreement { fault, .. }) if fault.key == "schema"));
     assert_ne!(schema_digest(), other);
+    // The other agreement decides as before; everything under this one stays.
+    let mut foreign = Agreement { schema: other, ..shipped().remove(0) };
+    foreign.id = agreement_id(7);
+    let (foreign, good) = (governed(foreign, Standing::Active), first());
+    let set = PolicySet::new(org(0x11), vec![foreign.clone(), good.clone()], &[], partners(), &[]).unwrap();
+    let rifle = weapon("BE", "ok");
+    assert!(ask(&rifle, 0x22, &good, |q| set.decide(q)).is_ok());
+    let under =
+        |id| ask(&rifle, 0x22, &good, |q| set.decide(&Question { agreement: id, ..*q }).err().map(|w| w.reason));
+    assert_eq!(under(agreement_id(7)), Some(Reason::SetAside));
+    assert!(matches!(set.aside(agreement_id(7)), Some(AsideFault::Check(fault)) if fault.key == "schema"));
+    assert_eq!(set.aside(good.in_force.agreement.id), None);
+    let without = PolicySet::new(org(0x11), vec![good], &[], partners(), &[]).unwrap();
+    assert_ne!(set.version(), without.version());
+    assert_eq!(set.local_version(), without.local_version());
 }
 
 /// A record in the hands of its originator, ready to go.

@@ -75,21 +75,30 @@ impl Content {
         Some(Self { size, sha256: hash(sha256)?, chunk_root: hash(chunk_root)? })
     }
 
-    /// Chunks of the file. An empty file has one, of no bytes.
+    /// Chunks of the file.
     pub fn chunk_count(&self) -> usize {
-        let chunks = self.size.div_ceil(u64::from(limits::CHUNK_BYTES)).max(1);
-        usize::try_from(chunks).unwrap_or(usize::MAX)
+        chunk_count(self.size)
     }
 
-    /// Bytes of a chunk: all are full but the last.
+    /// Bytes of a chunk; `None` past the end of the file.
     pub fn chunk_len(&self, index: u32) -> Option<u32> {
-        let full = u64::from(limits::CHUNK_BYTES);
-        let start = u64::from(index) * full;
-        if usize::try_from(index).ok()? >= self.chunk_count() {
-            return None;
-        }
-        u32::try_from(self.size.saturating_sub(start).min(full)).ok()
+        chunk_len(self.size, index)
     }
+}
+
+/// Chunks of a file of `size` bytes. An empty file has one, of no bytes.
+pub fn chunk_count(size: u64) -> usize {
+    let chunks = size.div_ceil(u64::from(limits::CHUNK_BYTES)).max(1);
+    usize::try_from(chunks).unwrap_or(usize::MAX)
+}
+
+/// Bytes of chunk `index` of a file of `size` bytes: all are full but the last. `None` past its end.
+pub fn chunk_len(size: u64, index: u32) -> Option<u32> {
+    let full = u64::from(limits::CHUNK_BYTES);
+    if usize::try_from(index).ok()? >= chunk_count(size) {
+        return None;
+    }
+    u32::try_from(size.saturating_sub(u64::from(index) * full).min(full)).ok()
 }
 
 /// Everything about a file that was streamed by.

@@ -11,7 +11,7 @@ use crate::{
     limits,
     primitive::{Algorithm, PublicKey, SigningKey},
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A signature that was refused: the signer's or the sender's fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -185,12 +185,38 @@ impl<'a> Sign1<'a> {
     }
 }
 
-/// One COSE_Sign1 inside a structure: carried as the bytes that were signed.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct SignatureBytes(#[serde(with = "serde_bytes")] pub Vec<u8>);
+/// The signatures of one signer over one payload, wherever they stand in a structure: an array of COSE_Sign1, each as
+/// the bytes that were signed.
+///
+/// INVARIANT: this version writes and reads arrays of exactly one. A second algorithm stands beside the first in a
+/// later version, without a new place for it in any structure.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SignatureBytes(pub Vec<u8>);
+
+impl Serialize for SignatureBytes {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        (serde_bytes::Bytes::new(&self.0),).serialize(s)
+    }
+}
+
+impl<'de> Deserialize<'de> for SignatureBytes {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let (only,) = <(serde_bytes::ByteBuf,)>::deserialize(d)?;
+        Ok(Self(only.into_vec()))
+    }
+}
 
 impl SignatureBytes {
+    /// The array alone, as a file or message holds it.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, CodecError> {
+        codec::to_vec(self, Bounds::bytes(limits::CONTROL_FRAME_BYTES_MAX))
+    }
+
+    /// Reads the array alone, of at most `bytes_max` bytes.
+    pub fn from_bytes(bytes: &[u8], bytes_max: usize) -> Result<Self, CodecError> {
+        codec::from_slice(bytes, Bounds::bytes(bytes_max))
+    }
+
     /// Reads it.
     pub fn parse(&self) -> Result<Sign1<'_>, SignatureFault> {
         Sign1::parse(&self.0, limits::CONTROL_FRAME_BYTES_MAX)
@@ -223,5 +249,19 @@ mod tests {
         for len in 0..signed.len() {
             assert!(Sign1::parse(&signed[..len], 4_096).is_err());
         }
+    }
+
+    #[test]
+    fn a_signature_stands_in_an_array_of_exactly_one() {
+        let key = SigningKey::from_seed(&[3; 32]).unwrap();
+        let one = SignatureBytes(sign(label::SIGN_BATCH, &key, b"payload"));
+        let bytes = one.to_bytes().unwrap();
+        assert_eq!((bytes[0], &bytes[3..]), (0x81, one.0.as_slice()));
+        assert_eq!(SignatureBytes::from_bytes(&bytes, 4_096), Ok(one));
+        let item = &bytes[1..];
+        let refused = |bytes: &[u8]| assert_eq!(SignatureBytes::from_bytes(bytes, 4_096), Err(CodecError::Shape));
+        refused(&[0x80]);
+        refused(&[&[0x82], item, item].concat());
+        refused(item);
     }
 }

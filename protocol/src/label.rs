@@ -71,10 +71,12 @@ table!(LABELS: Label {
     AGREEMENT_DIGEST = "entente/1 agreement digest";
     /// Digest of the signatures that precede the first party's.
     AGREEMENT_PRIOR = "entente/1 agreement prior signatures";
-    /// Digest of the kind table and schema that an agreement pins.
+    /// Digest of the kind table that an agreement pins.
     SCHEMA_DIGEST = "entente/1 schema digest";
     /// Version of everything that decisions depend on: agreements and their states, red lines, partners, schema.
     POLICY_SET = "entente/1 policy set";
+    /// Version of what an organisation decides by itself, within that set: red lines, accreditation, schema.
+    POLICY_LOCAL = "entente/1 policy local";
     /// Key of a remembered decision.
     POLICY_MEMO = "entente/1 policy memo";
     /// Card digest over its payload.

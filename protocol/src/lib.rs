@@ -27,8 +27,13 @@ pub mod session;
 mod spec;
 #[cfg(test)]
 mod suites;
+pub mod text;
 pub mod time;
 pub mod tree;
 pub mod value;
 #[cfg(test)]
 mod vectors;
+#[cfg(test)]
+mod vectors_values;
+#[cfg(test)]
+mod vectors_wire;

@@ -5,8 +5,12 @@
 
 /// Nesting depth of any CBOR item (arrays, maps and tags count one each).
 pub const CBOR_DEPTH_MAX: usize = 16;
-/// CBOR items in one small structure (record body, card, agreement, message without bodies).
+/// CBOR items in one small structure (record body, slot value, card, signed payload, list of chunks).
 pub const CBOR_ITEMS_MAX: usize = 10_000;
+/// CBOR items in an agreement, with or without its signatures.
+pub const AGREEMENT_ITEMS_MAX: usize = 40_000;
+/// CBOR items in a message on the control lane.
+pub const CONTROL_ITEMS_MAX: usize = 20_000;
 /// CBOR items in a run message: entries, attestations and bodies (bodies are byte strings).
 pub const RUN_ITEMS_MAX: usize = 200_000;
 
@@ -29,6 +33,12 @@ pub const RECORD_BODY_BYTES_MAX: usize = 4 << 10;
 pub const RELEASE_BYTES_MAX: usize = RECORD_BYTES_MAX + RECORD_BODY_BYTES_MAX + (8 << 10);
 /// Text in one field that is an identifier, name or code.
 pub const NAME_BYTES_MAX: usize = 512;
+/// Items of a list in a slot.
+pub const LIST_ITEMS_MAX: usize = 1_024;
+/// Members of a text map in a slot.
+pub const TEXT_MAP_MEMBERS_MAX: usize = 256;
+/// Key of a text map in a slot.
+pub const TEXT_MAP_KEY_BYTES_MAX: usize = 128;
 
 /// Depth of the batch tree.
 pub const BATCH_TREE_DEPTH: u8 = 16;
@@ -55,6 +65,11 @@ pub const RUN_QUEUE_BYTES_MAX: usize = 16 << 20;
 /// Time that each opening message of a session may take, in milliseconds.
 pub const OPENING_TIMEOUT_MS: u64 = 10_000;
 
+/// Messages without a window, sessions (each counts several) and refused files that one partner may ask for at once.
+pub const PARTNER_REQUESTS_BURST: u64 = 4_096;
+/// How many of them it earns again in a second.
+pub const PARTNER_REQUESTS_PER_S: u64 = 64;
+
 /// A card with its signature.
 pub const CARD_BYTES_MAX: usize = 32 << 10;
 /// Keys listed by one card, past ones included.
@@ -69,6 +84,8 @@ pub const CARD_ROOTS_MAX: usize = 8;
 pub const CERTIFICATE_BYTES_MAX: usize = 8 << 10;
 /// Certificates of one chain.
 pub const CHAIN_CERTIFICATES_MAX: usize = 4;
+/// Names in one certificate's subject alternative name.
+pub const CERTIFICATE_NAMES_MAX: usize = 16;
 
 /// An agreement with all signatures.
 pub const AGREEMENT_BYTES_MAX: usize = 256 << 10;
@@ -96,6 +113,23 @@ const _: () = assert!(BATCH_RECORDS_MAX == 1 << BATCH_TREE_DEPTH, "the batch tre
 const _: () = assert!(RUN_ENTRIES_MAX == 1 << RUN_TREE_DEPTH, "the run tree has one leaf for each entry");
 const _: () = assert!(RUN_QUEUE_BYTES_MAX >= FRAME_BYTES_MAX, "any run can wait");
 const _: () = assert!(FEEDS_PER_PARTNER_MAX >= 2 * AGREEMENTS_PER_PARTNER_MAX, "every agreement has its feeds");
+const _: () = assert!(
+    PARTNER_REQUESTS_BURST as usize > 2 * AGREEMENTS_PER_PARTNER_MAX * (AGREEMENT_PARTIES_MAX + 2),
+    "an honest partner may tell all its agreements and standings twice in a row"
+);
+const _: () = assert!(
+    // A head of a sent feed has 24 items at most, one of a received feed 22.
+    FEEDS_PER_PARTNER_MAX * (24 + 22) + 16 <= CONTROL_ITEMS_MAX,
+    "the longest two lists of heads fit one message"
+);
+const _: () = assert!(
+    AGREEMENTS_PER_PARTNER_MAX * (7 + 2 * AGREEMENT_PARTIES_MAX) + 8 <= CONTROL_ITEMS_MAX,
+    "the longest list of agreements fits one message"
+);
+const _: () = assert!(
+    RUN_ENTRIES_MAX * (3 + 5 + 5 + 17) + 16 <= RUN_ITEMS_MAX,
+    "a run of which every release is of another batch fits one message"
+);
 const _: () = assert!(RELEASE_BYTES_MAX < RUN_BODY_BYTES_MAX, "any single release fits a run");
 const _: () = assert!(RUN_BODY_BYTES_MAX + (512 << 10) <= FRAME_BYTES_MAX, "a run with its proofs fits a frame");
 const _: () = assert!(

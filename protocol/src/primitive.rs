@@ -86,12 +86,6 @@ impl Prf {
     }
 }
 
-/// Equality without a data-dependent early exit.
-pub fn constant_time_eq(a: &[u8], b: &[u8]) -> bool {
-    use subtle::ConstantTimeEq;
-    a.ct_eq(b).into()
-}
-
 /// A signature algorithm, by its COSE number (IANA COSE registry).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Algorithm {

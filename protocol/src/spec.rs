@@ -4,13 +4,15 @@
 //! the difference before it is committed.
 
 use crate::{
+    identity::Purpose,
     label,
     record::{
         Shape,
-        kind::{Fact, Kind, Rung, Slot},
+        kind::{Fact, Kind, Rule, Rung, Slot},
     },
+    session::CloseCode,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const SPEC: &str = include_str!("../SPEC.md");
 
@@ -39,18 +41,20 @@ fn shape(shape: Shape) -> String {
     match shape {
         Shape::Code(codes) => format!("Code: {}", codes.join(", ")),
         Shape::Finding(codes) => format!("Finding: {}", codes.join(", ")),
-        other => format!("{other:?}"),
+        other => other.name().to_owned(),
     }
 }
 
 fn row(slot: &Slot) -> String {
     let rung = slot.rung.map_or(String::new(), |Rung { fact, ladder, level, derived }| {
-        let derived = derived.map_or(String::new(), |d| format!(", {:?} of {}", d.rule, d.from));
+        let derived = derived.map_or(String::new(), |d| format!(", {} of {}", d.rule.name(), d.from));
         format!("{}/{ladder} {level}{derived}", fact.name())
     });
     let carries: Vec<&str> = slot.carries.iter().map(Fact::name).collect();
     let carries = if carries.len() == Fact::ALL.len() { "anything".to_owned() } else { carries.join(", ") };
-    let marks = format!("{}{}", if slot.required { "R" } else { "" }, if slot.personal { "P" } else { "" });
+    let personal = if slot.personal { "P" } else { "" };
+    let personal = if slot.personal_of_persons { "p" } else { personal };
+    let marks = format!("{}{personal}", if slot.required { "R" } else { "" });
     format!("| {} | {} | {} | {rung} | {carries} | {marks} |\n", slot.number, slot.name, shape(slot.shape))
 }
 
@@ -126,10 +130,21 @@ fn limits() -> String {
     text
 }
 
+fn schema() -> String {
+    format!("The digest of this version's table is `{}`.\n", crate::record::schema_digest())
+}
+
+fn closes() -> String {
+    let row = |(code, name, meaning): &(CloseCode, &str, &str)| format!("| {} | {name} | {meaning} |\n", code.0);
+    format!("| code | name | meaning |\n| --- | --- | --- |\n{}", CloseCode::ALL.iter().map(row).collect::<String>())
+}
+
 #[test]
 fn the_tables_of_the_specification_are_those_of_the_code() {
     let mut spec = SPEC.to_owned();
-    for (name, table) in [("labels", labels()), ("kinds", kinds()), ("limits", limits())] {
+    let tables =
+        [("labels", labels()), ("schema", schema()), ("kinds", kinds()), ("closes", closes()), ("limits", limits())];
+    for (name, table) in tables {
         let (before, stands, after) = between(name, &spec);
         if blessing() {
             spec = format!("{before}{table}{after}");
@@ -139,6 +154,49 @@ fn the_tables_of_the_specification_are_those_of_the_code() {
     }
     if blessing() {
         write("SPEC.md", &spec);
+    }
+}
+
+#[test]
+fn every_shape_and_rule_of_the_table_is_explained() {
+    let (_, shapes, _) = between("shapes", SPEC);
+    let explained: BTreeSet<&str> = shapes
+        .lines()
+        .filter_map(|line| line.split('|').nth(1))
+        .flat_map(|cell| cell.split(',').map(str::trim))
+        .collect();
+    let used: BTreeSet<&str> =
+        Kind::ALL.into_iter().flat_map(Kind::slots).map(|slot| slot.shape.name()).chain(["shape", "---"]).collect();
+    assert_eq!(used, explained);
+    for rule in [Rule::Cell, Rule::Month, Rule::Year, Rule::SerialPrefix, Rule::SerialState] {
+        assert!(SPEC.contains(&format!("\n| {} | ", rule.name())), "{rule:?}");
+    }
+}
+
+#[test]
+fn every_context_has_its_payload_and_every_purpose_its_name() {
+    for context in label::CONTEXTS {
+        let row = format!("\n| `{}` | `", context.text());
+        assert!(SPEC.contains(&row), "{}", context.text());
+    }
+    let purposes: Vec<String> = Purpose::ALL.iter().map(|purpose| format!("\"{}\"", purpose.name())).collect();
+    assert!(SPEC.contains(&format!("\npurpose = {}\n", purposes.join(" / "))), "{purposes:?}");
+}
+
+#[test]
+fn tests_named_in_the_specification_exist() {
+    const SOURCES: [&str; 5] = [
+        include_str!("feed/tests.rs"),
+        include_str!("codec/frame.rs"),
+        include_str!("session/tests/order.rs"),
+        include_str!("session/tests/refusals.rs"),
+        include_str!("session/tests/stories.rs"),
+    ];
+    let ends = SPEC.lines().filter(|l| l.starts_with("- **")).filter_map(|l| l.strip_suffix(']')?.rsplit_once('['));
+    let named: Vec<&str> = ends.flat_map(|(_, names)| names.split(", ")).collect();
+    assert!(named.len() > 20, "{}", named.len());
+    for name in named {
+        assert!(SOURCES.iter().any(|source| source.contains(&format!("fn {name}()"))), "{name}");
     }
 }
 

@@ -22,22 +22,22 @@ use serde::Serialize;
 use serde_json::{Value as Json, json};
 use zeroize::Zeroizing;
 
-const ACCEPTED: &str = "accepted";
+pub(crate) const ACCEPTED: &str = "accepted";
 const ORIGINATOR: OrgId = OrgId::from_bytes([0x11; 32]);
 
 /// Name, input, and a part of the answer that must come.
-type Vector = (&'static str, Json, &'static str);
+pub(crate) type Vector = (&'static str, Json, &'static str);
 
-fn answer<T, E: ToString>(result: Result<T, E>) -> String {
+pub(crate) fn answer<T, E: ToString>(result: Result<T, E>) -> String {
     result.map_or_else(|fault| fault.to_string(), |_| ACCEPTED.to_owned())
 }
 
-fn unhex(json: &Json) -> Vec<u8> {
+pub(crate) fn unhex(json: &Json) -> Vec<u8> {
     hex::decode(json.as_str().unwrap()).unwrap()
 }
 
 /// Compares a file with what its vectors give today, and judges what stands in the file.
-fn check(file: &str, on_disk: &str, about: &str, vectors: Vec<Vector>, judge: fn(&Json) -> String) {
+pub(crate) fn check(file: &str, on_disk: &str, about: &str, vectors: Vec<Vector>, judge: fn(&Json) -> String) {
     let made: Vec<Json> = vectors
         .iter()
         .map(|(name, input, expected)| {
@@ -248,6 +248,10 @@ fn attestations() {
     check("batch.json", include_str!("../../tests/vectors/batch.json"), about, vectors, judge);
 }
 
+fn card_json(signature: Vec<u8>) -> Json {
+    json!(hex::encode(SignatureBytes(signature).to_bytes().unwrap()))
+}
+
 #[test]
 fn cards() {
     // Signed without the checks that our own signer makes.
@@ -255,11 +259,14 @@ fn cards() {
         let mut payload = samples::payload(1);
         change(&mut payload);
         let bytes = codec::to_vec(&payload, Bounds::bytes(limits::CARD_BYTES_MAX)).unwrap();
-        json!(hex::encode(cose::sign(label::SIGN_CARD, &samples::key(1), &bytes)))
+        card_json(cose::sign(label::SIGN_CARD, &samples::key(1), &bytes))
     };
     let bytes = samples::payload(1).to_bytes().unwrap();
-    let other_context = json!(hex::encode(cose::sign(label::SIGN_AGREEMENT, &samples::key(1), &bytes)));
-    let other_key = json!(hex::encode(cose::sign(label::SIGN_CARD, &samples::key(2), &bytes)));
+    let other_context = card_json(cose::sign(label::SIGN_AGREEMENT, &samples::key(1), &bytes));
+    let other_key = card_json(cose::sign(label::SIGN_CARD, &samples::key(2), &bytes));
+    let alone = cose::sign(label::SIGN_CARD, &samples::key(1), &bytes);
+    let item = SignatureBytes(alone.clone()).to_bytes().unwrap().split_off(1);
+    let twice = [&[0x82], item.as_slice(), &item].concat();
     let vectors = vec![
         ("card_valid", signed(|_| ()), ACCEPTED),
         (
@@ -277,9 +284,11 @@ fn cards() {
         ("card_recipient_not_post_quantum", signed(|p| "age1qqq".clone_into(&mut p.age)), "age recipient"),
         ("card_signed_in_another_context", other_context, "does not verify"),
         ("card_signed_by_another_key", other_key, "another key"),
+        ("card_signature_not_in_an_array", json!(hex::encode(&alone)), "canonical, but"),
+        ("card_with_two_signatures", json!(hex::encode(twice)), "canonical, but"),
     ];
     let judge = |input: &Json| answer(UnconfirmedCard::from_bytes(&unhex(input)));
-    let about = "Cards (SPEC 9) as hexadecimal COSE_Sign1. The root is Ed25519 with a seed of 32 bytes of 01.";
+    let about = "Cards (SPEC 9) as hexadecimal CBOR: an array of one COSE_Sign1. The root is Ed25519 with a seed of 32 bytes of 01.";
     check("card.json", include_str!("../../tests/vectors/card.json"), about, vectors, judge);
 }
 

@@ -1,14 +1,28 @@
 //! The harness of the system tests: the program under test, and worlds of nodes made with it.
 //!
-//! Nothing here stands in for a part: tests drive the real program over real sockets and real files.
+//! [`World`] makes a folder and its homes; [`Home`] has the verbs of a story; [`Wire`] is a partner that does on the
+//! wire what a story wants; [`search`] looks for what must not be there. Nothing here stands in for a part: tests
+//! drive the real program over real sockets and real files.
 
-use serde_json::Value;
+pub mod durability;
+mod home;
+pub mod search;
+pub mod sim;
+mod wire;
+mod world;
+
+pub use home::{Agreed, Home, kept};
+pub use wire::{Wire, Wired};
+pub use world::{Chance, Row, World};
+
 use std::{
-    os::unix::net::UnixStream,
-    path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    path::PathBuf,
+    process::{Command, Output},
     time::{Duration, Instant},
 };
+
+/// How long a story waits for something that must come.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The program under test, beside the test's own executable.
 ///
@@ -37,108 +51,23 @@ pub fn run(args: &[&str], environment: &[(&str, &str)]) -> Output {
     }
 }
 
-/// One organisation's home, unlocked by an identity file, and its node when it runs.
-pub struct Home {
-    /// The folder of the story.
-    folder: PathBuf,
-    /// Its short name, and the name of its folder.
-    pub handle: &'static str,
-    running: Option<Child>,
+/// Waits until something holds that other processes bring about, and says how long it took.
+///
+/// # Panics
+/// With `what`, if it does not hold within [`PATIENCE`].
+pub fn until(what: &str, holds: impl FnMut() -> bool) -> Duration {
+    within(PATIENCE, what, holds)
 }
 
-impl Home {
-    /// Makes a home on a port that the system chooses.
-    #[must_use]
-    pub fn init(folder: &Path, handle: &'static str) -> Self {
-        let home = Self { folder: folder.to_owned(), handle, running: None };
-        home.ok(&["init", "--name", &handle.to_uppercase(), "--handle", handle, "--listen", "127.0.0.1:0"]);
-        home
+/// As [`until`], for what takes longer.
+///
+/// # Panics
+/// With `what`, if it does not hold within `patience`.
+pub fn within(patience: Duration, what: &str, mut holds: impl FnMut() -> bool) -> Duration {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < patience, "this did not come about: {what}");
+        std::thread::sleep(Duration::from_millis(10));
     }
-
-    /// A path in the story's folder.
-    #[must_use]
-    pub fn path(&self, name: &str) -> String {
-        self.folder.join(name).display().to_string()
-    }
-
-    /// Runs a command on this home.
-    #[must_use]
-    pub fn run(&self, args: &[&str]) -> Output {
-        let (home, key) = (self.path(self.handle), self.path(&format!("{}.key", self.handle)));
-        let all: Vec<&str> = ["--home", &home, "--identity-file", &key].iter().chain(args).copied().collect();
-        run(&all, &[])
-    }
-
-    /// Runs a command that must succeed.
-    ///
-    /// # Panics
-    /// With what the command said, if it did not.
-    pub fn ok(&self, args: &[&str]) {
-        let output = self.run(args);
-        assert!(output.status.success(), "{}: {args:?}: {}", self.handle, String::from_utf8_lossy(&output.stderr));
-    }
-
-    /// Runs a command that must succeed, and reads its JSON.
-    ///
-    /// # Panics
-    /// With what the command said, if it did not.
-    #[must_use]
-    pub fn json(&self, args: &[&str]) -> Value {
-        let all: Vec<&str> = std::iter::once("--json").chain(args.iter().copied()).collect();
-        let output = self.run(&all);
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{}: {args:?}: {said}", self.handle);
-        match serde_json::from_slice(&output.stdout) {
-            Ok(json) => json,
-            Err(error) => panic!("{}: {args:?}: {error}: {said}", self.handle),
-        }
-    }
-
-    /// Starts the node and waits until it answers.
-    ///
-    /// # Panics
-    /// If it does not come up within a minute.
-    pub fn start(&mut self) {
-        let (home, key) = (self.path(self.handle), self.path(&format!("{}.key", self.handle)));
-        let child = Command::new(entente())
-            .args(["--home", &home, "--identity-file", &key, "run"])
-            .env_clear()
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn();
-        self.running = child.ok();
-        let begun = Instant::now();
-        let socket = PathBuf::from(home).join("control.sock");
-        while UnixStream::connect(&socket).is_err() {
-            assert!(begun.elapsed() < Duration::from_secs(60), "`{}` does not come up", self.handle);
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    /// Kills the node as a power switch would end it: no signal that it could handle.
-    pub fn kill(&mut self) {
-        if let Some(mut child) = self.running.take() {
-            drop(child.kill());
-            drop(child.wait());
-        }
-    }
-
-    /// Introduces two organisations to each other, as two people do who read the words aloud.
-    pub fn pair(&self, other: &Self) {
-        for (here, there) in [(self, other), (other, self)] {
-            let card = there.path(&format!("{}.card", there.handle));
-            if !Path::new(&card).exists() {
-                there.ok(&["identity", "card", "-o", &card]);
-            }
-            let words = there.json(&["identity", "show"])["words"].as_str().unwrap_or_default().to_owned();
-            here.ok(&["partner", "add", &card, "--confirm", &words]);
-        }
-    }
-}
-
-impl Drop for Home {
-    fn drop(&mut self) {
-        self.kill();
-    }
+    begun.elapsed()
 }

@@ -1,8 +1,8 @@
 //! The example federation, as a newcomer runs it: four processes, real sockets, real files.
 
-use entente_tests::run;
+use entente_tests::{run, search};
 use serde_json::Value;
-use std::{error::Error, fs};
+use std::{error::Error, path::Path};
 
 /// Story: a newcomer types one command, and every claim that the program makes is checked by it.
 #[test]
@@ -38,28 +38,10 @@ fn the_demo_holds_every_check_and_leaves_four_homes() -> Result<(), Box<dyn Erro
     }
     // No place, author or camera of a photograph lies in clear in any home.
     let author = "Obs-07";
-    for entry in walk(&home)? {
-        if entry.starts_with(home.join("sample")) {
-            continue;
+    for (path, bytes) in search::files(&home)? {
+        if !Path::new(&path).starts_with(home.join("sample")) {
+            assert!(!bytes.windows(author.len()).any(|w| w == author.as_bytes()), "`{author}` is in {path}");
         }
-        let bytes = fs::read(&entry)?;
-        assert!(!bytes.windows(author.len()).any(|w| w == author.as_bytes()), "`{author}` is in {}", entry.display());
     }
     Ok(())
-}
-
-fn walk(folder: &std::path::Path) -> Result<Vec<std::path::PathBuf>, Box<dyn Error>> {
-    let mut open = vec![folder.to_owned()];
-    let mut files = Vec::new();
-    while let Some(folder) = open.pop() {
-        for entry in fs::read_dir(folder)? {
-            let entry = entry?;
-            match entry.file_type()? {
-                kind if kind.is_dir() => open.push(entry.path()),
-                kind if kind.is_file() => files.push(entry.path()),
-                _ => {}
-            }
-        }
-    }
-    Ok(files)
 }

@@ -63,12 +63,18 @@ fn forms_of_the_manual_parse() {
     check("init --name X --handle x --listen 127.0.0.1:0 --advertise a:1 --advertise b:2 --identity-file k");
     check("identity show");
     check("identity card -o x.card");
+    check("identity renew");
     check("partner add x.card --confirm words");
     check("partner remove x");
     check("agreement check x.toml");
     check("agreement sign x.toml -o y --yes");
     check("agreement accept 3f9a01 --yes");
     check("agreement end 3f9a01 --yes");
+    check("redline check redlines");
+    check("redline list");
+    check("clock show");
+    check("recover --recovery-file r.age --recovery-passphrase-file p --dry-run --passphrase-file n");
+    check("clock lower --to now --yes");
     check("import t.csv --map m.toml --attachments photos --dry-run");
     check("review a b --state verified");
     check("review --all-drafts --state refuted");

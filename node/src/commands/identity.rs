@@ -22,6 +22,10 @@ pub fn identity(reach: &Reach, command: cli::Identity) -> Result<Done, Failure> 
             let value = reach.call(&Call::Identity)?;
             reach.output.answer(&value, || object(&value, reach.output.look))?;
         }
+        cli::Identity::Renew => {
+            let value = reach.call(&Call::IdentityRenew)?;
+            reach.output.answer(&value, || object(&value, reach.output.look))?;
+        }
         cli::Identity::Card { output: None } => {
             let value = reach.call(&Call::Card)?;
             // The armour alone, so that it can be piped into a file or a message.

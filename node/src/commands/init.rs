@@ -1,7 +1,7 @@
 //! `entente init`: a new home, and what to do next.
 
 use super::{
-    output::{Done, Failure},
+    output::{Done, Failure, note},
     reach::{Reach, absolute},
     table::pairs,
 };
@@ -15,6 +15,10 @@ use crate::{
 };
 use serde_json::json;
 use std::path::Path;
+
+/// What whoever chooses the second engine must know first.
+const SLED: &str = "warning: the engine `sled` survives less than the default one: a damaged file may refuse to open, \
+    and its makers call it beta; see \"Engines\" in OPERATING.md, and keep more backups";
 
 /// Makes a home.
 pub fn init(reach: &Reach, args: cli::Init) -> Result<Done, Failure> {
@@ -34,10 +38,14 @@ pub fn init(reach: &Reach, args: cli::Init) -> Result<Done, Failure> {
         handle: args.handle,
         listen: args.listen,
         advertise: args.advertise,
-        engine: "fjall".to_owned(),
+        engine: args.engine,
         release_gate: "reviewed".to_owned(),
+        red_lines: None,
         identity_file,
     };
+    if config.engine == "sled" {
+        note(SLED);
+    }
     let (name, handle) = (config.name.clone(), config.handle.clone());
     let made = init::init(&home, &init::Init { config, unlock: &unlock, work_factor: WORK_FACTOR }, &SystemClock)?;
     let value = json!({

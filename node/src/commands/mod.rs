@@ -5,6 +5,8 @@
 //! policy itself; `init`, `run`, `sync` and `demo` call the function of that name.
 
 mod agreement;
+mod check;
+mod clock;
 mod explain;
 mod gate;
 mod identity;
@@ -16,6 +18,8 @@ mod partner;
 mod plain;
 mod reach;
 mod record;
+mod recover;
+mod redline;
 mod serve;
 mod show;
 mod status;
@@ -34,8 +38,12 @@ use std::{
 };
 use tracing_subscriber::EnvFilter;
 
-/// Parses, carries out, prints; returns the exit code.
+/// Parses, carries out, prints; returns the exit code. A child that reads a file for an import is no command, and
+/// nothing is done in it before it has limited itself.
 pub fn main(args: Vec<OsString>) -> ExitCode {
+    if let Some(done) = crate::ingest::child::called(&args) {
+        return done;
+    }
     let json = args.iter().any(|arg| arg == "--json");
     let cli = match Cli::parse_from_args(args) {
         Ok(cli) => cli,
@@ -87,6 +95,9 @@ fn dispatch(cli: Cli) -> Result<Done, Failure> {
         Command::Identity(command) => identity::identity(&reach, command),
         Command::Partner(command) => partner::partner(&reach, command),
         Command::Agreement(command) => agreement::agreement(&reach, command),
+        Command::Redline(command) => redline::redline(&reach, command),
+        Command::Clock(command) => clock::clock(&reach, command),
+        Command::Recover(args) => recover::recover(&reach, args),
         Command::Import(args) => import::import(&reach, args),
         Command::Review(args) => gate::review(&reach, args),
         Command::Release(args) => gate::release(&reach, args),
@@ -96,6 +107,7 @@ fn dispatch(cli: Cli) -> Result<Done, Failure> {
         Command::Run => serve::run(&reach),
         Command::Sync(args) => serve::sync(&reach, args),
         Command::Status => status::status(&reach),
+        Command::Check(args) => check::check(&reach, &args),
         Command::Stop => serve::stop(&reach),
         Command::Demo(args) => serve::demo(&reach, args),
         Command::Completions(args) => pages::completions(&reach, &args),

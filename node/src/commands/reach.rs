@@ -165,6 +165,7 @@ mod tests {
             advertise: Vec::new(),
             engine: "fjall".to_owned(),
             release_gate: "reviewed".to_owned(),
+            red_lines: None,
             identity_file: identity_file.map(str::to_owned),
         };
         Ok(Config::check(raw)?)

@@ -2,8 +2,9 @@
 
 use super::{
     output::{Done, Failure},
+    plain,
     reach::Reach,
-    show::{list, short, text},
+    show::{brief, list, short, text},
     table::{Look, Table, pairs},
 };
 use crate::call::Call;
@@ -17,15 +18,29 @@ pub fn status(reach: &Reach) -> Result<Done, Failure> {
 }
 
 fn render(value: &Json, look: Look) -> String {
-    let keys = ["handle", "id", "records_own", "records_received", "files_waiting", "appends", "store_bytes"];
+    let keys = [
+        "handle",
+        "id",
+        "certificate_until",
+        "records_own",
+        "records_received",
+        "files_waiting",
+        "appends",
+        "store_bytes",
+    ];
     let mut out = pairs(keys.map(|key| (key.replace('_', " "), text(value, key))), look);
+    for warning in list(value, "warnings") {
+        out.push_str(&format!("\n{} {}\n", look.bad("warning:"), plain::line(&brief(warning))));
+    }
     let mut partners = Table::new(&["partner", "state", "connected", "last success", "last error"]);
     let mut feeds = Table::new(&["partner", "agreement", "standing", "sent", "acknowledged", "undecided", "received"]);
     for partner in list(value, "partners") {
         partners.row(["handle", "state", "connected", "last_success", "last_error"].map(|key| text(partner, key)));
         for feed in list(partner, "feeds") {
-            let counts = ["standing", "sent", "acknowledged", "undecided", "received"].map(|key| text(feed, key));
-            let names = [text(partner, "handle"), short(&text(feed, "agreement"))];
+            let counts = ["sent", "acknowledged", "undecided", "received"].map(|key| text(feed, key));
+            let aside = !text(feed, "set_aside").is_empty();
+            let standing = if aside { "set aside".to_owned() } else { text(feed, "standing") };
+            let names = [text(partner, "handle"), short(&text(feed, "agreement")), standing];
             feeds.row(names.into_iter().chain(counts));
         }
     }
@@ -45,12 +60,13 @@ mod tests {
 
     #[test]
     fn partners_and_their_feeds_are_shown() {
-        let value = json!({ "id": "00", "handle": "field", "records_own": 4, "partners": [{ "handle": "panel",
+        let value = json!({ "id": "00", "handle": "field", "records_own": 4, "warnings": ["the clock \u{1b}"], "partners": [{ "handle": "panel",
             "state": "active", "connected": false, "last_success": null, "last_error": "refused",
             "feeds": [{ "agreement": "0123456789", "standing": "active", "sent": 3, "acknowledged": 2, "undecided": 1,
             "received": 0 }] }] });
         let text = render(&value, Look::default());
-        assert!(text.contains("records own       4\n"), "{text}");
+        assert!(text.contains("records own        4\n"), "{text}");
+        assert!(text.contains("\nwarning: the clock \\u{1b}\n"), "{text}");
         assert!(text.contains("panel    active  no                       refused"), "{text}");
         assert!(text.contains("panel    01234567   active    3     2             1          0"), "{text}");
     }

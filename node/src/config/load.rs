@@ -1,6 +1,8 @@
 //! Settings, checked once: addresses parsed, names bounded.
 
 use super::{Home, RawConfig};
+use crate::store::open::{Backend, ENGINES};
+use entente_protocol::identity::Address;
 use std::{fs, io, net::SocketAddr, path::PathBuf};
 
 /// Least review state for release.
@@ -23,8 +25,12 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Addresses on the card.
     pub advertise: Vec<String>,
+    /// Storage engine.
+    pub engine: Backend,
     /// Release gate.
     pub gate: Gate,
+    /// File or folder of red lines, from the home.
+    pub red_lines: Option<PathBuf>,
     /// Identity file that unlocks the home.
     pub identity_file: Option<PathBuf>,
 }
@@ -86,8 +92,19 @@ impl Config {
         let Ok(listen) = raw.listen.parse::<SocketAddr>() else {
             return refuse("listen", "give an address and port, such as 0.0.0.0:4433");
         };
-        if raw.engine != "fjall" {
-            return refuse("engine", "this build knows the engine `fjall`");
+        let engine = match Backend::named(&raw.engine) {
+            Some(engine) if engine.is_built() => engine,
+            Some(engine) => {
+                let name = engine.name();
+                return refuse("engine", &format!("this build lacks `{name}`: use one with the feature `{name}`"));
+            }
+            None => return refuse("engine", &format!("one of `{}`", ENGINES.join("`, `"))),
+        };
+        if let Some(wrong) = raw.advertise.iter().find(|text| text.parse::<Address>().is_err()) {
+            return refuse(
+                "advertise",
+                &format!("`{wrong}` is no address: give host:port, such as node.field.example:4433"),
+            );
         }
         let gate = match raw.release_gate.as_str() {
             "reviewed" => Gate::Reviewed,
@@ -99,7 +116,9 @@ impl Config {
             handle: raw.handle,
             listen,
             advertise: raw.advertise,
+            engine,
             gate,
+            red_lines: raw.red_lines.map(PathBuf::from),
             identity_file: raw.identity_file.map(PathBuf::from),
         })
     }
@@ -123,6 +142,10 @@ mod tests {
         check(&good.replace("127.0.0.1:0", "here"), "`listen`");
         check(&good.replace("\"car\"", "\"Car One\""), "`handle`");
         check(&format!("{good}release-gate = \"none\""), "`release-gate`");
+        check(&format!("{good}advertise = [\"here\"]"), "`advertise`");
         check(&format!("{good}engine = \"other\""), "`engine`");
+        if !cfg!(feature = "sled") {
+            check(&format!("{good}engine = \"sled\""), "this build lacks `sled`");
+        }
     }
 }

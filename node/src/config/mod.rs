@@ -37,6 +37,10 @@ impl Home {
     pub fn card(&self) -> PathBuf {
         self.0.join("organisation.card")
     }
+    /// The usual folder of red lines.
+    pub fn red_lines(&self) -> PathBuf {
+        self.0.join("redlines")
+    }
     /// The recovery identity, to be moved off this machine.
     pub fn recovery(&self) -> PathBuf {
         self.0.join("recovery.age")

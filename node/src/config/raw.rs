@@ -21,6 +21,9 @@ pub struct RawConfig {
     /// Least review state for release: `reviewed` or `verified`.
     #[serde(default = "reviewed")]
     pub release_gate: String,
+    /// File or folder of the organisation's own red lines, from the home.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub red_lines: Option<String>,
     /// Identity file that unlocks the home, if it is not unlocked by a passphrase.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity_file: Option<String>,

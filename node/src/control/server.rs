@@ -6,8 +6,9 @@ use crate::{
     config::Home,
     error::Fault,
     node::Node,
+    peer::stop::Stop,
 };
-use std::{fs, io, os::unix::fs::PermissionsExt, sync::Arc};
+use std::{fs, io, os::unix::fs::PermissionsExt, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{UnixListener, UnixStream},
@@ -17,6 +18,9 @@ use tokio::{
 
 /// Calls carried out at one time; more wait.
 const CALLS_MAX: usize = 16;
+
+/// How long calls under way may take once the node stops.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// What only a running node can do.
 pub trait Live: Send + Sync + 'static {
@@ -41,14 +45,22 @@ pub fn bind(home: &Home) -> Result<UnixListener, Fault> {
     Ok(listener)
 }
 
-/// Serves calls until the future is dropped. Dropping it between calls is safe; calls under way go on to their end.
-pub async fn serve<L: Live>(listener: UnixListener, node: Arc<Node>, live: Arc<L>) {
+/// Serves calls until the signal to stop, then lets those under way answer: whoever asked hears that the store
+/// failed, and not that the node went away.
+pub async fn serve<L: Live>(listener: UnixListener, node: Arc<Node>, live: Arc<L>, mut stop: Stop) {
     let permits = Arc::new(Semaphore::new(CALLS_MAX));
     let mut calls = JoinSet::new();
     loop {
-        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
+        let arrival = async {
+            let permit = Arc::clone(&permits).acquire_owned().await;
+            (permit, listener.accept().await)
+        };
+        let (permit, accepted) = tokio::select! {
+            () = stop.requested() => break,
+            arrival = arrival => arrival,
+        };
         while calls.try_join_next().is_some() {}
-        match listener.accept().await {
+        match accepted {
             Ok((stream, _)) => {
                 let (node, live) = (Arc::clone(&node), Arc::clone(&live));
                 calls.spawn(async move {
@@ -60,9 +72,13 @@ pub async fn serve<L: Live>(listener: UnixListener, node: Arc<Node>, live: Arc<L
             }
             Err(e) => {
                 tracing::warn!(error = %e, "the control socket failed to accept");
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
+    }
+    let answered = async { while calls.join_next().await.is_some() {} };
+    if tokio::time::timeout(GRACE, answered).await.is_err() {
+        tracing::warn!("calls were still under way when the node stopped");
     }
 }
 
@@ -86,6 +102,10 @@ async fn one<L: Live>(stream: UnixStream, node: Arc<Node>, live: Arc<L>) -> io::
             Ok(answer) => Reply::Ok(answer),
             Err(fault) => Reply::Fault(fault),
         },
+        // A file may be here whose record is about to be written: only whoever holds the whole store may sweep.
+        Ok(Request { call: Call::Check { sweep: true } }) => {
+            Reply::Fault(Fault::input("running", "files are swept only while the node does not run: `entente stop`"))
+        }
         Ok(Request { call }) => {
             let (sender, mut progress) = mpsc::channel::<Progress>(8);
             let work = tokio::task::spawn_blocking(move || {
@@ -100,8 +120,9 @@ async fn one<L: Live>(stream: UnixStream, node: Arc<Node>, live: Arc<L>) -> io::
             while let Some(at) = progress.recv().await {
                 send(&mut write, &Reply::Progress(at)).await?;
             }
+            let done = work.await;
             live.changed();
-            match work.await {
+            match done {
                 Ok(Ok(answer)) => Reply::Ok(answer),
                 Ok(Err(fault)) => Reply::Fault(fault),
                 Err(_) => Reply::Fault(Fault::store("the call failed inside the node: see its log")),

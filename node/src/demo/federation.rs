@@ -65,6 +65,7 @@ impl Federation {
                 advertise: Vec::new(),
                 engine: "fjall".to_owned(),
                 release_gate: "reviewed".to_owned(),
+                red_lines: None,
                 identity_file: None,
             };
             init::init(&home, &Init { config, unlock: &unlock, work_factor: WORK_FACTOR }, &SystemClock)?;

@@ -1,13 +1,18 @@
 //! Files that rows name: each becomes attachment records, the original and the copies that may be shared.
 //!
 //! The original keeps every byte and its metadata as fields; the stripped copy and the thumbnail are
-//! made here, attested like it, and derived from it. A file is read in chunks; only pictures that are
-//! within the limits are ever held in memory.
+//! attested like it, and derived from it. What a file says of itself and its copies come from a child process:
+//! here a file is bytes that are sealed, in chunks, and nothing of it is parsed or held whole.
 
 use super::{
     attach::{Attachments, PhotoRef},
-    import::{ImportError, ImportReport, ImportedRow, Step},
-    photo::{self, Media, derive, exif},
+    child::{
+        ChildFault,
+        picture::{Facts, Picture, Pictures},
+    },
+    import::{ImportError, ImportReport, Imported, Step},
+    photo::{self, Media},
+    table,
 };
 use crate::{
     node::Node,
@@ -23,7 +28,8 @@ use entente_protocol::{
 };
 use std::{
     fs::File,
-    io::{self, BufReader, Read, Seek},
+    io::{self, Read},
+    os::unix::fs::MetadataExt,
     path::Path,
 };
 
@@ -42,22 +48,13 @@ pub(super) struct Owner<'a> {
 /// Files of one import.
 pub(super) struct Carrier {
     attachments: Option<Attachments>,
+    pictures: Pictures,
     unbound: u64,
 }
 
-/// What of a picture's metadata belongs into records.
-#[derive(Default)]
-struct Facts {
-    taken: Option<(String, &'static str)>,
-    place: Option<Value>,
-    author: Option<String>,
-    camera: Option<String>,
-    rest: Vec<(String, String)>,
-}
-
 impl Carrier {
-    pub fn new(attachments: Option<Attachments>) -> Self {
-        Self { attachments, unbound: 0 }
+    pub fn new(attachments: Option<Attachments>, node: &Node) -> Self {
+        Self { attachments, pictures: Pictures::new(node.reader.clone()), unbound: 0 }
     }
 
     /// Adds the files of one record to the step.
@@ -78,11 +75,14 @@ impl Carrier {
         let twice = bound.ambiguous.iter().map(|name| format!("{}: `{name}` is there more than once", owner.number));
         report.missing.extend(twice);
         for (place, path) in (1u32..).zip(&bound.files) {
-            if let Err(error) = one(node, owner, place, path, step, report) {
+            if let Err(error) = one(node, &mut self.pictures, owner, place, path, step, report) {
                 match error {
                     CarryError::Import(error) => return Err(error),
                     CarryError::Read(cause) => {
                         report.missing.push(format!("{}: `{}` cannot be read: {cause}", owner.number, name_of(path)));
+                    }
+                    CarryError::Child(fault) => {
+                        return Err(ImportError::Child { path: path.display().to_string(), fault });
                     }
                 }
             }
@@ -107,7 +107,10 @@ impl Carrier {
 
 enum CarryError {
     Import(ImportError),
+    /// The file cannot be read.
     Read(io::Error),
+    /// No file can be looked at on this machine.
+    Child(ChildFault),
 }
 
 impl<E: Into<ImportError>> From<E> for CarryError {
@@ -122,9 +125,20 @@ fn name_of(path: &Path) -> String {
         .unwrap_or_default()
 }
 
+/// Has a file looked at. A descriptor of its own for the child: the two would move each other's place in one.
+fn begin(pictures: &mut Pictures, path: &Path, ours: &File) -> Result<Picture, CarryError> {
+    let theirs = File::open(path).map_err(CarryError::Read)?;
+    let which = |file: &File| file.metadata().map(|m| (m.dev(), m.ino())).map_err(CarryError::Read);
+    if which(ours)? != which(&theirs)? {
+        return Err(CarryError::Read(io::Error::other("it was replaced while it was read")));
+    }
+    pictures.begin(&theirs).map_err(CarryError::Child)
+}
+
 /// One file: its original, and its copies where they can be made.
 fn one(
     node: &Node,
+    pictures: &mut Pictures,
     owner: &Owner<'_>,
     place: u32,
     path: &Path,
@@ -132,64 +146,80 @@ fn one(
     report: &mut ImportReport,
 ) -> Result<(), CarryError> {
     let mut file = File::open(path).map_err(CarryError::Read)?;
-    let mut prefix = Vec::new();
-    (&mut file).take(photo::SNIFF_BYTES as u64).read_to_end(&mut prefix).map_err(CarryError::Read)?;
-    let media = photo::sniff(&prefix);
     let name = name_of(path);
-    if let Some(disguised) = photo::disguised(&name, media) {
-        report
-            .notes
-            .push(format!("{}: `{name}` is {} by content, not {}", owner.number, disguised.found, disguised.claimed));
-    }
     let key = |role: &str| sha256(&[b"attachment", &owner.key, name.as_bytes(), role.as_bytes()]);
-    file.rewind().map_err(CarryError::Read)?;
+    let known = step.known(node, &key("original"))?;
+    // A file that was never here is looked at while it is stored; one that was, only if it is another now.
+    let begun = if known.is_none() { Some(begin(pictures, path, &file)?) } else { None };
     let original = store(node, &mut file)?;
-    if step.known(node, &key("original"))?.is_some_and(|k| k.digest == *original.sha256.as_bytes()) {
+    if known.is_some_and(|k| k.digest == original.sha256) {
         report.unchanged += 1;
         files::discard(node, Partition::Own, &original).map_err(ImportError::from)?;
         return Ok(());
     }
-    file.rewind().map_err(CarryError::Read)?;
-    let facts = facts(&mut file, owner, &name, report).map_err(CarryError::Read)?;
-    let base = Base { node, owner, place, facts: &facts };
+    let mut picture = match begun {
+        Some(picture) => picture,
+        None => begin(pictures, path, &file)?,
+    };
+    let mut note = |what: &dyn std::fmt::Display| report.notes.push(format!("{}: `{name}`: {what}", owner.number));
+    let facts = match picture.facts() {
+        Ok(Ok(facts)) => Some(facts),
+        Ok(Err(cause)) => {
+            files::discard(node, Partition::Own, &original).map_err(ImportError::from)?;
+            return Err(CarryError::Read(io::Error::other(cause)));
+        }
+        Err(fault) if fault.is_setup() => return Err(CarryError::Child(fault)),
+        Err(fault) => {
+            note(&format_args!("kept as it is, without what it says of itself and without a copy: {fault}"));
+            None
+        }
+    };
+    let is_alive = facts.is_some();
+    let facts = facts.unwrap_or_default();
+    if let Some(disguised) = is_alive.then(|| photo::disguised(&name, facts.media)).flatten() {
+        note(&format_args!("is {} by content, not {}", disguised.found, disguised.claimed));
+    }
+    facts.faults.iter().for_each(|fault| note(&table::legible(fault, 200)));
+    let base = Base { node, owner, place, facts };
+    let base = base.sound(&original, &name, &mut note);
+    let media = base.facts.media;
     let of_original = base.add(step, report, key("original"), "original", media, original, &name, None)?;
-    file.rewind().map_err(CarryError::Read)?;
-    match derive::derive(&mut file, &derive::Limits::default()) {
-        Err(derive::NotDerived::Read(cause)) => return Err(CarryError::Read(cause)),
-        Err(other) => report.notes.push(format!("{}: `{name}`: {other}", owner.number)),
-        Ok(derived) => {
-            let stripped = store(node, &mut derived.stripped.as_slice())?;
-            let thumbnail = store(node, &mut derived.thumbnail.as_slice())?;
-            let from = Some(of_original);
-            base.add(step, report, key("stripped"), "stripped", derived.stripped_media, stripped, "", from)?;
-            base.add(step, report, key("thumbnail"), "thumbnail", Media::Jpeg, thumbnail, "", from)?;
+    if is_alive {
+        for role in ["stripped", "thumbnail"] {
+            match copy(node, &mut picture)? {
+                Err(why) => {
+                    report.notes.push(format!("{}: `{name}`: {why}", owner.number));
+                    break;
+                }
+                Ok((media, file)) => {
+                    base.add(step, report, key(role), role, media, file, "", Some(of_original))?;
+                }
+            }
         }
     }
     Ok(())
 }
 
-fn store(node: &Node, reader: &mut dyn Read) -> Result<FileRow, ImportError> {
-    Ok(files::put(node, Partition::Own, reader)?)
+/// Stores the next copy, or says why there is none.
+fn copy(node: &Node, picture: &mut Picture) -> Result<Result<(Media, FileRow), String>, ImportError> {
+    let mut copy = match picture.copy() {
+        Ok(Ok(copy)) => copy,
+        Ok(Err(why)) => return Ok(Err(why)),
+        Err(fault) => return Ok(Err(format!("kept as it is, without a copy: {fault}"))),
+    };
+    let media = copy.media;
+    let file = store(node, &mut copy)?;
+    match copy.fault() {
+        None => Ok(Ok((media, file))),
+        Some(fault) => {
+            files::discard(node, Partition::Own, &file)?;
+            Ok(Err(format!("kept as it is, without a copy: {fault}")))
+        }
+    }
 }
 
-fn facts(file: &mut File, owner: &Owner<'_>, name: &str, report: &mut ImportReport) -> io::Result<Facts> {
-    let exif = match exif::read(&mut BufReader::new(file)) {
-        Ok(exif) => exif,
-        Err(photo::exif::PhotoFault::Read(cause)) => return Err(cause),
-    };
-    for fault in &exif.faults {
-        report.notes.push(format!("{}: `{name}`: {fault}", owner.number));
-    }
-    Ok(Facts {
-        taken: exif.taken.as_ref().map(|t| (t.day().to_owned(), t.clock.name())),
-        place: exif.place.as_ref().map(|p| {
-            let geo = Value::Array(vec![Value::Int(i64::from(p.lon_e7)), Value::Int(i64::from(p.lat_e7))]);
-            Value::map([("geo", geo), ("prec", Value::Int(1))])
-        }),
-        author: exif.author.clone(),
-        camera: exif.camera(),
-        rest: exif.rest.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
-    })
+fn store(node: &Node, reader: &mut dyn Read) -> Result<FileRow, ImportError> {
+    Ok(files::put(node, Partition::Own, reader)?)
 }
 
 /// What the records of one file have in common.
@@ -197,10 +227,22 @@ struct Base<'a> {
     node: &'a Node,
     owner: &'a Owner<'a>,
     place: u32,
-    facts: &'a Facts,
+    facts: Facts,
 }
 
 impl Base<'_> {
+    /// Without what the file says of itself, where a record cannot hold that: no child of ours says such things.
+    fn sound(self, original: &FileRow, name: &str, note: &mut dyn FnMut(&dyn std::fmt::Display)) -> Self {
+        let line = LineId::from_bytes([0; 16]);
+        match self.draft(line, "original", self.facts.media, original, name, None, None) {
+            Ok(_) => self,
+            Err(fault) => {
+                note(&format_args!("what it says of itself was left out: {fault}"));
+                Self { facts: Facts { media: self.facts.media, ..Facts::default() }, ..self }
+            }
+        }
+    }
+
     /// Adds one attachment record; an earlier one of the same identity is amended.
     #[expect(clippy::too_many_arguments, reason = "one record's particulars, named at each of three calls")]
     fn add(
@@ -223,15 +265,13 @@ impl Base<'_> {
             .draft(line, role, media, &file, name, from, known)
             .map_err(|fault| KeepError::Draft { which: format!("{} file {}", self.owner.number, self.place), fault })?;
         let record = keep::commit(draft)?;
-        let imported = ImportedRow { line, digest: *file.sha256.as_bytes(), record: record.id() };
         report.files += 1;
         if known.is_some() {
             report.amended += 1;
         } else {
             report.added += 1;
         }
-        step.imported.insert(key, imported);
-        step.records.push(record);
+        step.add(self.node, key, file.sha256, record, known.is_some())?;
         step.files.push(file);
         Ok(line)
     }
@@ -245,7 +285,7 @@ impl Base<'_> {
         file: &FileRow,
         name: &str,
         from: Option<LineId>,
-        known: Option<ImportedRow>,
+        known: Option<Imported>,
     ) -> Result<Draft, DraftError> {
         let ours = |line| Reference { originator: self.node.keys.org, line }.to_value();
         let mut draft = Draft::new(Kind::Attachment, self.node.keys.org, line, self.owner.floor.clone());
@@ -269,10 +309,11 @@ impl Base<'_> {
         // When and where it was taken are fields of every form, each withheld or coarsened by its own clause.
         if let Some((taken, clock)) = &self.facts.taken {
             draft.set("taken", Value::text(taken))?;
-            draft.set("taken-clock", Value::text(*clock))?;
+            draft.set("taken-clock", Value::text(clock.name()))?;
         }
-        if let Some(place) = &self.facts.place {
-            draft.set("place-point", place.clone())?;
+        if let Some((lon, lat)) = self.facts.place {
+            let geo = Value::Array(vec![Value::Int(lon.into()), Value::Int(lat.into())]);
+            draft.set("place-point", Value::map([("geo", geo), ("prec", Value::Int(1))]))?;
         }
         if role == "original" {
             if let Some(author) = &self.facts.author {

@@ -6,22 +6,26 @@
 use super::{
     attach::{AttachError, Attachments},
     carry::{self, Carrier},
+    child::{
+        ChildFault,
+        table::{self, OpenFault},
+    },
     mapping::{MappedRecord, MappedRow, Mapping, MappingError},
-    table::{self, TableError},
+    table::TableError,
 };
 use crate::{
     call::{OnProgress, Progress},
     node::Node,
     records::{
         keep::{self, KeepError},
-        stored::{RowDamage, decode, encode},
+        stored::RowDamage,
     },
     seal::keyring::Partition,
     share::ShareError,
-    store::{StoreError, layout::Table},
+    store::StoreError,
 };
 use entente_protocol::{
-    id::{LineId, RecordId},
+    id::{Hash, LineId, RecordId},
     record::{Draft, Record, Reference},
     value::Value,
 };
@@ -106,6 +110,14 @@ pub enum ImportError {
         /// What is wrong.
         fault: TableError,
     },
+    /// The process in which a file is read: it could not be started, or did not come to the file's end.
+    #[error("`{path}`: {fault}")]
+    Child {
+        /// The file.
+        path: String,
+        /// What happened.
+        fault: ChildFault,
+    },
     /// The mapping.
     #[error("`{path}`: {fault}")]
     Mapping {
@@ -153,14 +165,12 @@ impl From<RowDamage> for ImportError {
 }
 
 /// What an import made of one thing, by its identity within the collection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ImportedRow {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Imported {
     /// Its line.
     pub line: LineId,
     /// Digest of what it said.
-    #[serde(with = "serde_bytes")]
-    pub digest: [u8; 32],
+    pub digest: Hash,
     /// Its newest record.
     pub record: RecordId,
 }
@@ -168,9 +178,10 @@ pub(super) struct ImportedRow {
 /// Records on their way into one append.
 #[derive(Default)]
 pub(super) struct Step {
-    pub records: Vec<Record>,
-    pub imported: BTreeMap<[u8; 32], ImportedRow>,
+    records: Vec<keep::New>,
+    imported: HashMap<[u8; 32], Imported>,
     pub files: Vec<crate::share::files::FileRow>,
+    dry_run: bool,
 }
 
 /// Which row of this import first spoke of a thing, so that two rows that contradict each other are told
@@ -190,17 +201,44 @@ impl Seen {
 
 impl Step {
     /// What is known under an identity, with what this step adds.
-    pub fn known(&self, node: &Node, key: &[u8; 32]) -> Result<Option<ImportedRow>, ImportError> {
-        if let Some(row) = self.imported.get(key) {
-            return Ok(Some(*row));
+    pub fn known(&self, node: &Node, key: &[u8; 32]) -> Result<Option<Imported>, ImportError> {
+        if let Some(imported) = self.imported.get(key) {
+            return Ok(Some(*imported));
         }
-        let row = node.holdings.get(Partition::Own, Table::Imported, key)?;
-        row.map(|row| Ok(decode("import", &row)?)).transpose()
+        let Some((body, row)) = keep::imported(node, key)? else { return Ok(None) };
+        let digest = row.import.unwrap_or(Hash::from_bytes([0; 32]));
+        Ok(Some(Imported { line: body.header().line, digest, record: body.id() }))
     }
 
-    fn commit(&mut self, node: &Node, dry_run: bool) -> Result<(), ImportError> {
-        let step = std::mem::take(self);
-        if dry_run || (step.records.is_empty() && step.imported.is_empty()) {
+    /// Adds a record that was made of a thing.
+    pub fn add(
+        &mut self,
+        node: &Node,
+        key: [u8; 32],
+        digest: Hash,
+        record: Record,
+        amends: bool,
+    ) -> Result<(), ImportError> {
+        // What is amended must be in the store: an amendment is counted after it.
+        if amends && self.imported.contains_key(&key) {
+            self.commit(node)?;
+        }
+        let line = record.header().line;
+        self.imported.insert(key, Imported { line, digest, record: record.id() });
+        self.records.push(keep::New { record, amends, import: Some((key, digest)) });
+        Ok(())
+    }
+
+    fn commit(&mut self, node: &Node) -> Result<(), ImportError> {
+        let step = std::mem::replace(self, Self { dry_run: self.dry_run, ..Self::default() });
+        if step.dry_run {
+            // The files were stored to be looked at; no row speaks of them.
+            for file in &step.files {
+                crate::share::files::discard(node, Partition::Own, file)?;
+            }
+            return Ok(());
+        }
+        if step.records.is_empty() {
             return Ok(());
         }
         let mut txn = node.holdings.begin();
@@ -208,9 +246,6 @@ impl Step {
             crate::share::files::keep(&mut txn, Partition::Own, file)?;
         }
         keep::add(node, &mut txn, &step.records)?;
-        for (key, row) in &step.imported {
-            txn.put(Partition::Own, Table::Imported, key, &encode("import", row)?)?;
-        }
         node.journal(&mut txn, "import", &[("records", step.records.len().to_string())])?;
         txn.commit()?;
         Ok(())
@@ -240,16 +275,26 @@ fn load_mapping(options: &ImportOptions) -> Result<Mapping, ImportError> {
 /// Imports a file.
 pub fn import(node: &Node, options: &ImportOptions, progress: OnProgress<'_>) -> Result<ImportReport, ImportError> {
     let mapping = load_mapping(options)?;
-    let table_fault = |fault| ImportError::Table { path: shown(&options.path), fault };
-    let rows = table::open(&options.path, mapping.source()).map_err(table_fault)?;
+    let rows = table::open(&node.reader, &options.path, mapping.source()).map_err(|fault| match fault {
+        OpenFault::Table(fault) => ImportError::Table { path: shown(&options.path), fault },
+        OpenFault::Child(fault) => ImportError::Child { path: shown(&options.path), fault },
+    })?;
     let map_shown = options.map.as_deref().map_or_else(|| "the sample's mapping".to_owned(), shown);
     mapping.check_columns(rows.columns()).map_err(|fault| ImportError::Mapping { path: map_shown, fault })?;
     let attachments = options.attachments.as_deref().map(Attachments::open).transpose()?;
     let mut report = ImportReport { has_keys: mapping.has_keys(), dry_run: options.dry_run, ..ImportReport::default() };
-    let mut carrier = Carrier::new(attachments);
-    let mut step = Step::default();
+    let mut carrier = Carrier::new(attachments, node);
+    let mut step = Step { dry_run: options.dry_run, ..Step::default() };
     let mut seen = Seen::default();
     for row in rows {
+        let row = match row {
+            Ok(row) => row,
+            Err(fault) => {
+                // What was read well is kept: the same file, mended, adds only the rest.
+                step.commit(node)?;
+                return Err(ImportError::Child { path: shown(&options.path), fault });
+            }
+        };
         report.rows += 1;
         let mapped = row.and_then(|row| mapping.map(&row));
         match mapped {
@@ -257,13 +302,13 @@ pub fn import(node: &Node, options: &ImportOptions, progress: OnProgress<'_>) ->
             Ok(mapped) => take(node, &mapping, mapped, &mut step, &mut seen, &mut carrier, &mut report)?,
         }
         if step.records.len() >= STEP_RECORDS {
-            step.commit(node, options.dry_run)?;
+            step.commit(node)?;
         }
         if report.rows.is_multiple_of(500) {
             progress(Progress { done: report.rows, total: None });
         }
     }
-    step.commit(node, options.dry_run)?;
+    step.commit(node)?;
     carrier.finish(&mut report);
     progress(Progress { done: report.rows, total: Some(report.rows) });
     node.wake();
@@ -280,7 +325,7 @@ fn bad(report: &mut ImportReport, row: u64, column: Option<String>, why: String)
 /// A record of one row, decided but not yet committed.
 struct Planned {
     key: [u8; 32],
-    digest: [u8; 32],
+    digest: Hash,
     draft: Option<Draft>,
     line: LineId,
     amends: bool,
@@ -346,9 +391,7 @@ fn take(
                 } else {
                     report.added += 1;
                 }
-                let imported = ImportedRow { line: plan.line, digest: plan.digest, record: record.id() };
-                step.imported.insert(plan.key, imported);
-                step.records.push(record);
+                step.add(node, plan.key, plan.digest, record, plan.amends)?;
             }
         }
     }
@@ -372,8 +415,9 @@ fn plan(
     lines: &BTreeMap<&str, LineId>,
 ) -> Result<Result<Planned, Fault>, ImportError> {
     let key = *record.key.as_bytes();
+    let digest = Hash::from_bytes(record.digest);
     let known = step.known(node, &key)?;
-    if let Some(known) = known.filter(|k| k.digest == record.digest) {
+    if let Some(known) = known.filter(|k| k.digest == digest) {
         let number = record.number.clone();
         return Ok(Ok(Planned { key, digest: known.digest, draft: None, line: known.line, amends: false, number }));
     }
@@ -401,12 +445,5 @@ fn plan(
             return Ok(Err((None, fault.to_string())));
         }
     }
-    Ok(Ok(Planned {
-        key,
-        digest: record.digest,
-        draft: Some(draft),
-        line,
-        amends: known.is_some(),
-        number: record.number.clone(),
-    }))
+    Ok(Ok(Planned { key, digest, draft: Some(draft), line, amends: known.is_some(), number: record.number.clone() }))
 }

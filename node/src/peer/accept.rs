@@ -38,6 +38,12 @@ impl Peers {
         self.fatal.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Stops the node because its store failed; the first reason stays.
+    pub fn fail(&self, cause: &str) {
+        self.fatal.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| cause.to_owned());
+        self.stopper.stop();
+    }
+
     /// Holds the live links against the book: call it after every change of it. What would not be
     /// connected again is cut at once.
     pub fn review(&self) {
@@ -58,20 +64,21 @@ impl Peers {
         self.links.ended(&link);
         if let Ended::Fatal(cause) = ended {
             tracing::error!(%cause, "the store failed: the node stops");
-            self.fatal.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(cause);
-            self.stopper.stop();
+            self.fail(&cause);
         }
     }
 
     async fn admit(&self, arrival: Arrival) {
         let mut stop = self.driver.stop.clone();
+        let from = arrival.remote_address();
         let admitted = tokio::select! {
             () = stop.requested() => return,
             admitted = arrival.admit() => admitted,
         };
         match admitted {
             Ok(link) => self.run(link).await,
-            Err(error) => tracing::debug!(%error, "an attempt to connect failed"),
+            // At the usual level: whoever tries the door is seen, also where TLS refused before any certificate came.
+            Err(error) => tracing::info!(%from, %error, "an attempt to connect failed"),
         }
     }
 }

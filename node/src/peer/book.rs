@@ -3,7 +3,12 @@
 //! Written by whoever adds, suspends or removes a partner; read by every handshake and by the dial loop.
 //! A change here does not reach live connections by itself: call [`super::links::Links::review`] after it.
 
-use entente_protocol::id::{KeyId, OrgId};
+use entente_protocol::{
+    id::{KeyId, OrgId},
+    identity::CardKey,
+    limits,
+    time::UnixMillis,
+};
 use rustls_pki_types::CertificateDer;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -30,8 +35,19 @@ pub struct Partner {
     pub state: PartnerState,
     /// Keys that its newest card revokes; no chain may contain one.
     pub revoked: BTreeSet<KeyId>,
+    /// Node keys that its newest card lists: a certificate for any other key is none of its nodes.
+    pub nodes: BTreeMap<KeyId, CardKey>,
     /// `host:port`, as its card lists them; empty where only the partner can dial.
     pub addresses: Vec<String>,
+}
+
+impl Partner {
+    /// Whether a chain of these keys, the node's first, may speak for the partner.
+    pub fn lists(&self, keys: &[KeyId], now: UnixMillis) -> bool {
+        // A key that was made a minute ago, by a clock that is a minute ahead of ours, counts.
+        let counts = |key: &CardKey| key.counts_at(now) || key.counts_at(now.plus(limits::CLOCK_SKEW_MS_MAX));
+        keys.first().and_then(|key| self.nodes.get(key)).is_some_and(counts)
+    }
 }
 
 /// All partners at one moment.

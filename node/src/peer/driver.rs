@@ -95,8 +95,8 @@ pub trait Exchange: Send + Sync + 'static {
     /// # Errors
     /// The code that the partner is told; what was never released and what does not exist look alike.
     fn fetch(&self, peer: OrgId, request: Request) -> Result<FetchReply, RefusedCode>;
-    /// The session is over; called once for each that was opened.
-    fn closed(&self, peer: OrgId, ended: &Ended);
+    /// The session is over; called once for each that was opened. Another one with the same partner may have begun.
+    fn closed(&self, peer: OrgId, session: &Session, ended: &Ended);
 }
 
 /// How a session ended.
@@ -167,8 +167,14 @@ impl Driver {
         let lanes = match timeout(LANES, Lanes::open(link)).await {
             Ok(Ok(lanes)) => lanes,
             Ok(Err(LaneFault::Read(_) | LaneFault::Write(_))) => return Ended::Lost,
-            Ok(Err(fault)) => return Ended::Closed { code: fault.code(), by_peer: false },
-            Err(_) => return Ended::Closed { code: CloseCode::TIMEOUT, by_peer: false },
+            Ok(Err(fault)) => {
+                tracing::warn!(peer = %link.peer.short(), %fault, "a partner's lanes did not open");
+                return Ended::Closed { code: fault.code(), by_peer: false };
+            }
+            Err(_) => {
+                tracing::warn!(peer = %link.peer.short(), "a partner's lanes did not open in time");
+                return Ended::Closed { code: CloseCode::TIMEOUT, by_peer: false };
+            }
         };
         let (control_to_core, control_in) = mpsc::channel(WAITING_MAX);
         let (records_to_core, records_in) = mpsc::channel(WAITING_MAX);
@@ -201,6 +207,9 @@ impl Driver {
             fault = fetch::serve_all(link, &self.exchange) => {
                 // Without its readers the core ends.
                 inward.abort_all();
+                if let Some(fault) = &fault {
+                    tracing::warn!(peer = %link.peer.short(), %fault, "a partner misused a stream");
+                }
                 let ended = core.await.unwrap_or(broken);
                 fault.map_or(ended, |fault| Ended::Closed { code: fault.code(), by_peer: false })
             }
@@ -334,19 +343,25 @@ impl Core {
                     session.close(fault.code());
                 }
                 Input::Stop => session.close(CloseCode::SHUTDOWN),
-                Input::Look => drop(session.handle_timeout(self.clock.now())),
+                Input::Look => {
+                    if let Err(fault) = session.handle_timeout(self.clock.now()) {
+                        tracing::warn!(peer = %self.peer.short(), %fault, "a partner broke the protocol");
+                    }
+                }
             }
         };
-        self.exchange.closed(self.peer, &ended);
+        self.exchange.closed(self.peer, &session, &ended);
         ended
     }
 
     /// Events to the core, due work into the windows, frames to the lanes.
     fn settle(&mut self, session: &mut Session) -> Result<bool, Ended> {
         let worked = self.work(session);
-        if let Err(error) = &worked {
+        // Told here, whatever becomes of the session: the log is the only place that names the fault.
+        let failed = worked.as_ref().err().map(|error| {
             session.close(error.code());
-        }
+            self.failed(error)
+        });
         let mut ended = None;
         while let Some(event) = session.poll_event() {
             // Only what `work` left because it failed, and the end itself.
@@ -360,19 +375,19 @@ impl Core {
                 drop(self.control.outward.try_send(content));
             }
         }
-        match worked {
-            Err(ExchangeError::Fatal(cause)) => return Err(Ended::Fatal(cause)),
-            Err(error) => return Err(ended.unwrap_or_else(|| self.failed(&error))),
-            Ok(_) if session.is_closed() => {
+        match failed {
+            Some(fatal @ Ended::Fatal(_)) => return Err(fatal),
+            Some(failed) => return Err(ended.unwrap_or(failed)),
+            None if session.is_closed() => {
                 return Err(ended.unwrap_or(Ended::Closed { code: CloseCode::DONE, by_peer: false }));
             }
-            Ok(_) => {}
+            None => {}
         }
         let open = flush(session, Lane::Control, &mut self.control) && flush(session, Lane::Records, &mut self.records);
         if !open {
             return Err(self.lost());
         }
-        worked.map_err(|error| self.failed(&error))
+        Ok(worked.unwrap_or(false))
     }
 
     fn work(&self, session: &mut Session) -> Result<bool, ExchangeError> {
@@ -420,7 +435,12 @@ impl Core {
     }
 
     fn failed(&self, error: &ExchangeError) -> Ended {
-        tracing::error!(peer = %self.peer.short(), %error, "a session cannot go on");
+        match error {
+            ExchangeError::Peer(fault) => {
+                tracing::warn!(peer = %self.peer.short(), %fault, "a partner broke the protocol");
+            }
+            error => tracing::error!(peer = %self.peer.short(), %error, "a session cannot go on"),
+        }
         match error {
             ExchangeError::Fatal(cause) => Ended::Fatal(cause.clone()),
             other => Ended::Closed { code: other.code(), by_peer: false },

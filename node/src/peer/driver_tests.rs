@@ -88,7 +88,7 @@ impl Exchange for Model {
         let content = Box::new(content);
         Ok(FetchReply { size: self.file.len() as u64, chunks: self.chunks.clone(), content })
     }
-    fn closed(&self, _peer: OrgId, ended: &Ended) {
+    fn closed(&self, _peer: OrgId, _session: &Session, ended: &Ended) {
         let _ = self.happened.send(Happened::Ended(ended.clone()));
     }
 }

@@ -257,6 +257,11 @@ pub struct Arrival {
 }
 
 impl Arrival {
+    /// Where it comes from; proved only once it is admitted.
+    pub fn remote_address(&self) -> SocketAddr {
+        self.incoming.remote_address()
+    }
+
     /// Completes the handshake. Dropping the future gives it up.
     ///
     /// # Errors

@@ -9,10 +9,10 @@ use super::{
     lane::{self, Carries, Frames, LaneFault},
 };
 use entente_protocol::{
-    attachment::{AttachmentFault, ChunkList, Content},
+    attachment::{AttachmentFault, ChunkList, Content, chunk_len},
     codec::CodecError,
     id::{Hash, OrgId},
-    session::fetch::{FETCH_FRAME_BYTES_MAX, RefusedCode, Reply, Request, chunk_bytes},
+    session::fetch::{FETCH_FRAME_BYTES_MAX, RefusedCode, Reply, Request},
 };
 use quinn::{Connection, RecvStream, SendStream, VarInt};
 use std::{
@@ -160,7 +160,7 @@ async fn serve(
     };
     lane::write(&mut send, &header, FETCH_FRAME_BYTES_MAX).await?;
     for index in request.from_chunk..count {
-        let len = chunk_bytes(size, index).unwrap_or(0);
+        let len = chunk_len(size, index).unwrap_or(0);
         let read = move || {
             let mut bytes = vec![0u8; len as usize];
             content.read_exact(&mut bytes).map(|()| (content, bytes))

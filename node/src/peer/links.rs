@@ -107,6 +107,7 @@ fn welcome(link: &Link, book: &Book, now: UnixMillis) -> bool {
     book.partners.get(&link.peer).is_some_and(|partner| {
         partner.state != PartnerState::Removed
             && now <= link.identity.not_after
+            && partner.lists(&link.identity.keys, now)
             && !link.identity.keys.iter().any(|key| partner.revoked.contains(key))
     })
 }

@@ -3,11 +3,12 @@
 //! Called by `run`. This is one of the few places with tokio in it. It knows nothing of records, policy or
 //! storage: what a frame means is decided by the synchronous core, behind [`driver::Exchange`].
 //!
-//! Reading order: [`book`] (whom we know), [`issue`] and [`tls`] (identity), [`endpoint`] and [`links`]
+//! Reading order: [`book`] (whom we know, and [`budget`]: how much of us each may take), [`issue`] and [`tls`] (identity), [`endpoint`] and [`links`]
 //! (connections), [`driver`] and [`fetch`] (one session, its files), [`accept`] and [`dial`] (the loops).
 
 pub mod accept;
 pub mod book;
+pub mod budget;
 pub mod dial;
 pub mod driver;
 pub mod endpoint;

@@ -10,8 +10,11 @@ use super::{
 };
 use entente_protocol::{
     id::{KeyId, OrgId},
-    identity::chain::{CertificateFault, ChainFault},
-    primitive::sha256,
+    identity::{
+        CardKey, Purpose,
+        chain::{CertificateFault, ChainFault},
+    },
+    primitive::{PublicKey, sha256},
     session::CloseCode,
     time::UnixMillis,
 };
@@ -27,7 +30,12 @@ use rustls::{
     version::TLS13,
 };
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
-use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 type Fallible = Result<(), Box<dyn std::error::Error>>;
 
@@ -47,6 +55,12 @@ pub(super) struct Org {
 
 fn key() -> PrivatePkcs8KeyDer<'static> {
     KeyPair::generate_for(&PKCS_ED25519).unwrap().serialize_der().into()
+}
+
+/// A node key as a card lists it.
+fn listed(key: &PrivatePkcs8KeyDer<'_>) -> (KeyId, CardKey) {
+    let public = PublicKey::from_spki(&issue::public_key(key).unwrap()).unwrap();
+    (public.id(), CardKey::new(Purpose::Node, public, NOW.minus(DAY_MS)))
 }
 
 pub(super) fn org(name: &str) -> Org {
@@ -70,7 +84,13 @@ impl Org {
         Identity::new(self.id, self.chain(), self.node_key.clone_key(), NOW).unwrap()
     }
     pub(super) fn partner(&self) -> Partner {
-        Partner { root: self.root.clone(), state: PartnerState::Active, revoked: BTreeSet::new(), addresses: vec![] }
+        Partner {
+            root: self.root.clone(),
+            state: PartnerState::Active,
+            revoked: BTreeSet::new(),
+            nodes: BTreeMap::from([listed(&self.node_key)]),
+            addresses: vec![],
+        }
     }
     /// A node at which `partners` are known.
     pub(super) fn endpoint(&self, partners: &[(OrgId, Partner)], now: UnixMillis) -> Endpoint {
@@ -233,6 +253,14 @@ async fn wrong_partners_are_refused_by_the_answerer() {
         let partner = Partner { revoked: BTreeSet::from([revoked]), ..a.partner() };
         let far = b.endpoint(&[(a.id, partner)], NOW);
         refused_by_answerer(&near, &far, b.id, |r| *r == Refusal::Revoked(a.id)).await;
+    }
+
+    // The newest card lists another node key, or this one until yesterday.
+    let ended = |(id, key): (KeyId, CardKey)| (id, CardKey { until: Some(NOW), ..key });
+    for nodes in [BTreeMap::new(), BTreeMap::from([listed(&c.node_key)]), BTreeMap::from([ended(listed(&a.node_key))])]
+    {
+        let far = b.endpoint(&[(a.id, Partner { nodes, ..a.partner() })], NOW);
+        refused_by_answerer(&near, &far, b.id, |r| *r == Refusal::Unlisted(a.id)).await;
     }
 
     let later = NOW.plus((issue::NODE_DAYS + 1) * DAY_MS);
@@ -417,6 +445,17 @@ async fn a_partner_cannot_speak_for_another() {
 
 #[tokio::test]
 async fn a_removed_partner_is_cut_at_once() -> Fallible {
+    let removed = |partner| Partner { state: PartnerState::Removed, ..partner };
+    cut_at_once(removed, Refusal::Removed).await
+}
+
+#[tokio::test]
+async fn a_node_that_the_newest_card_does_not_list_is_cut_at_once() -> Fallible {
+    cut_at_once(|partner| Partner { nodes: BTreeMap::new(), ..partner }, Refusal::Unlisted).await
+}
+
+/// What the book says of a connected partner changes: the link is cut, the partner learns nothing and stays out.
+async fn cut_at_once(change: impl Fn(Partner) -> Partner, refusal: impl Fn(OrgId) -> Refusal) -> Fallible {
     let (a, b) = (org("a"), org("b"));
     let near = a.endpoint(&[(b.id, b.partner())], NOW);
     let far = b.endpoint(&[(a.id, a.partner())], NOW);
@@ -425,7 +464,7 @@ async fn a_removed_partner_is_cut_at_once() -> Fallible {
     let (dialed, answered) = (dialed?, answered?);
     assert_eq!(links.keep(&answered), Kept::This);
     assert!(links.review(&far.book().snapshot(), NOW).is_empty());
-    far.book().replace(book(&[(a.id, Partner { state: PartnerState::Removed, ..a.partner() })]));
+    far.book().replace(book(&[(a.id, change(a.partner()))]));
     assert_eq!(links.review(&far.book().snapshot(), NOW), vec![a.id]);
     match end(&dialed.connection).await {
         ConnectionError::ApplicationClosed(close) => {
@@ -436,7 +475,7 @@ async fn a_removed_partner_is_cut_at_once() -> Fallible {
     }
     assert!(!links.connected(a.id));
     // And it does not come back.
-    refused_by_answerer(&near, &far, b.id, |r| *r == Refusal::Removed(a.id)).await;
+    refused_by_answerer(&near, &far, b.id, |r| *r == refusal(a.id)).await;
     Ok(())
 }
 

@@ -78,6 +78,9 @@ pub enum Refusal {
     /// A key of the chain is revoked.
     #[error("partner `{0}` uses a key that its card revokes")]
     Revoked(OrgId),
+    /// The node key is on no card of the partner that we know.
+    #[error("partner `{0}` uses a node key that its newest card does not list: ask it for its card")]
+    Unlisted(OrgId),
     /// No valid path to the root that we pinned.
     #[error("the chain of `{org}` does not end in its pinned root: {cause}")]
     Path {
@@ -111,7 +114,9 @@ impl Refusals {
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
     /// No partner would accept it.
-    #[error("our own certificate chain cannot be used: {0}; renew it")]
+    #[error(
+        "our own certificate chain cannot be used: {0}; is this machine's clock right? If it is, renew the certificate"
+    )]
     Chain(#[from] ChainFault),
     /// It names somebody else.
     #[error("our own certificate names `{found}`, this node acts for `{own}`")]
@@ -244,6 +249,9 @@ pub(super) fn partner(
         return Err(Refusal::Revoked(org));
     }
     path(certificates, &partner.root, now, usage).map_err(|cause| Refusal::Path { org, cause })?;
+    if !partner.lists(&claimed.keys, now) {
+        return Err(Refusal::Unlisted(org));
+    }
     Ok(claimed)
 }
 

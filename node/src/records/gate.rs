@@ -53,9 +53,11 @@ impl Review {
 }
 
 /// Where a record stands at the gate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GateRow {
+    /// The signed events about it, by their places in the list of all, oldest first.
+    pub events: Vec<u64>,
     /// Review state.
     pub review: Review,
     /// Whether a person has released it.
@@ -64,7 +66,7 @@ pub struct GateRow {
 
 impl Default for GateRow {
     fn default() -> Self {
-        Self { review: Review::Draft, released: false }
+        Self { events: Vec::new(), review: Review::Draft, released: false }
     }
 }
 
@@ -81,7 +83,7 @@ pub struct GateEvent {
     pub records: Vec<RecordId>,
 }
 
-/// A signed event, as kept with each record that it concerns.
+/// A signed event, kept once for all the records that it concerns.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EventRow {
@@ -115,7 +117,9 @@ pub fn state(node: &Node, record: RecordId) -> Result<GateRow, KeepError> {
     }
 }
 
-fn put_state(txn: &mut Txn<'_>, record: RecordId, row: GateRow) -> Result<(), KeepError> {
+/// Writes the state of a record after one more event.
+fn put_state(txn: &mut Txn<'_>, record: RecordId, mut row: GateRow, event: u64) -> Result<(), KeepError> {
+    row.events.push(event);
     Ok(txn.put(Partition::Own, Table::Gate, record.as_bytes(), &encode("gate", &row)?)?)
 }
 
@@ -146,10 +150,11 @@ pub fn review(node: &Node, records: &[RecordId], to: Review) -> Result<GateOutco
         }
         let ids: Vec<RecordId> = changed.iter().map(|(id, _)| *id).collect();
         let event = encode("gate event", &sign(node, Some(to), &ids, node.clock.now())?)?;
+        let event = txn.push(Partition::Own, Table::Review, b"", &event)?;
         for (record, before) in changed {
-            txn.push(Partition::Own, Table::Review, record.as_bytes(), &event)?;
-            put_state(&mut txn, record, GateRow { review: to, released: before.released })?;
-            if before.released {
+            let released = before.released;
+            put_state(&mut txn, record, GateRow { review: to, ..before }, event)?;
+            if released {
                 txn.push(Partition::Own, Table::RecordList, RELEASE_LOG, record.as_bytes())?;
             }
             outcome.changed += 1;
@@ -176,29 +181,36 @@ const fn order(kind: Kind) -> u8 {
 /// Releases records: the second step. Records below the organisation's review state are refused.
 pub fn release(node: &Node, records: &[RecordId]) -> Result<GateOutcome, KeepError> {
     let mut outcome = GateOutcome::default();
-    let mut due: Vec<(u8, RecordId, GateRow)> = Vec::new();
+    let mut due: Vec<(u8, RecordId)> = Vec::with_capacity(records.len());
     for record in records {
-        let kind = keep::own(node, *record)?.kind()?;
-        let before = state(node, *record)?;
-        let least = node.required_review();
-        if before.review == Review::Refuted || before.review < least {
-            let what = format!("its review state is `{}`, and release needs `{}`", before.review.name(), least.name());
-            outcome.refused.push((record.to_string(), what));
-        } else if before.released {
-            outcome.unchanged += 1;
-        } else {
-            due.push((order(kind), *record, before));
-        }
+        due.push((order(keep::own(node, *record)?.kind()?), *record));
     }
     // Stable: within one rank, records stay in the order given.
-    due.sort_by_key(|(rank, _, _)| *rank);
+    due.sort_by_key(|(rank, _)| *rank);
+    let least = node.required_review();
     for step in due.chunks(STEP) {
-        let ids: Vec<RecordId> = step.iter().map(|(_, id, _)| *id).collect();
-        let event = encode("gate event", &sign(node, None, &ids, node.clock.now())?)?;
         let mut txn = node.holdings.begin();
-        for (_, record, before) in step {
-            txn.push(Partition::Own, Table::Review, record.as_bytes(), &event)?;
-            put_state(&mut txn, *record, GateRow { review: before.review, released: true })?;
+        let mut changed = Vec::with_capacity(step.len());
+        for (_, record) in step {
+            let before = state(node, *record)?;
+            if before.review == Review::Refuted || before.review < least {
+                let (is, needs) = (before.review.name(), least.name());
+                let what = format!("its review state is `{is}`, and release needs `{needs}`");
+                outcome.refused.push((record.to_string(), what));
+            } else if before.released {
+                outcome.unchanged += 1;
+            } else {
+                changed.push((*record, before));
+            }
+        }
+        if changed.is_empty() {
+            continue;
+        }
+        let ids: Vec<RecordId> = changed.iter().map(|(id, _)| *id).collect();
+        let event = encode("gate event", &sign(node, None, &ids, node.clock.now())?)?;
+        let event = txn.push(Partition::Own, Table::Review, b"", &event)?;
+        for (record, before) in changed {
+            put_state(&mut txn, record, GateRow { released: true, ..before }, event)?;
             txn.push(Partition::Own, Table::RecordList, RELEASE_LOG, record.as_bytes())?;
             outcome.changed += 1;
         }
@@ -211,30 +223,24 @@ pub fn release(node: &Node, records: &[RecordId]) -> Result<GateOutcome, KeepErr
 
 /// The signed events of a record, oldest first.
 pub fn events(node: &Node, record: RecordId) -> Result<Vec<EventRow>, KeepError> {
-    let rows = node.holdings.list(Partition::Own, Table::Review, record.as_bytes(), None, 1_000)?;
-    rows.iter().map(|(_, row)| Ok(decode("gate event", row)?)).collect::<Result<_, KeepError>>()
+    let places = state(node, record)?.events;
+    let event = |place: u64| {
+        let row = node.holdings.item(Partition::Own, Table::Review, b"", place)?;
+        Ok(decode("gate event", &row.ok_or(StoreError::Broken { at: place })?)?)
+    };
+    places.into_iter().map(event).collect()
 }
 
-/// Records of ours in a state, in order of arrival, at most `limit`, strictly after `after`.
-pub fn in_state(
-    node: &Node,
-    wanted: impl Fn(GateRow) -> bool,
-    after: Option<u64>,
-    limit: usize,
-) -> Result<Vec<(u64, RecordId)>, KeepError> {
-    let mut found = Vec::new();
-    let mut at = after;
+/// Records of ours in a state, in order of arrival.
+pub fn in_state(node: &Node, wanted: impl Fn(&GateRow) -> bool) -> Result<Vec<RecordId>, KeepError> {
+    let (mut found, mut after) = (Vec::new(), None);
     loop {
-        let rows = node.holdings.list(Partition::Own, Table::RecordList, keep::ALL, at, 1_000)?;
-        let Some((last, _)) = rows.last() else { return Ok(found) };
-        at = Some(*last);
-        for (n, id) in &rows {
-            let id = RecordId::from_slice(id).ok_or(StoreError::Broken { at: *n })?;
-            if wanted(state(node, id)?) {
-                found.push((*n, id));
-                if found.len() >= limit {
-                    return Ok(found);
-                }
+        let page = keep::after(node, after)?;
+        let Some((last, _)) = page.last() else { return Ok(found) };
+        after = Some(*last);
+        for (_, id) in page {
+            if wanted(&state(node, id)?) {
+                found.push(id);
             }
         }
     }

@@ -1,6 +1,9 @@
 //! Keeping the organisation's own records: drafts are committed, attested in one batch, sealed, appended.
 
-use super::stored::{BatchRow, LineRow, OwnRow, RowDamage, decode, encode};
+use super::{
+    index::{self, Facets},
+    stored::{BatchRow, OwnRow, RowDamage, decode, encode},
+};
 use crate::{
     node::Node,
     seal::keyring::Partition,
@@ -9,15 +12,12 @@ use crate::{
 };
 use entente_protocol::{
     batch::{Batch, BatchError},
-    id::{BatchId, LineId, Nonce, RecordId},
+    id::{Hash, LineId, Nonce, RecordId},
     limits,
     record::{Body, Draft, DraftError, Record, kind::Kind},
     value::Value,
 };
 use zeroize::Zeroizing;
-
-/// Scope of the list of every record of ours, in order of arrival.
-pub const ALL: &[u8] = b"all";
 
 /// Records could not be kept or read.
 #[derive(Debug, thiserror::Error)]
@@ -58,24 +58,72 @@ impl OwnRow {
     }
 }
 
+fn row_at(node: &Node, place: u64) -> Result<OwnRow, KeepError> {
+    let row = node.holdings.item(Partition::Own, Table::Record, b"", place)?;
+    // INVARIANT: an index token, a batch and its records are written in one append.
+    Ok(decode("record", &row.ok_or(StoreError::Broken { at: place })?)?)
+}
+
+/// The record of ours at a place, with its id; none beyond the last.
+pub fn at(node: &Node, place: u64) -> Result<Option<(RecordId, OwnRow)>, KeepError> {
+    let Some(row) = node.holdings.item(Partition::Own, Table::Record, b"", place)? else { return Ok(None) };
+    let row: OwnRow = decode("record", &row)?;
+    Ok(Some((row.header()?.id(), row)))
+}
+
 /// Loads a record of ours.
 pub fn own(node: &Node, record: RecordId) -> Result<OwnRow, KeepError> {
-    let row = node.holdings.get(Partition::Own, Table::Record, record.as_bytes())?;
-    Ok(decode("record", &row.ok_or(KeepError::NoRecord(record))?)?)
+    find_own(node, record)?.ok_or(KeepError::NoRecord(record))
 }
 
 /// Loads a record of ours if it is one.
 pub fn find_own(node: &Node, record: RecordId) -> Result<Option<OwnRow>, KeepError> {
-    let row = node.holdings.get(Partition::Own, Table::Record, record.as_bytes())?;
-    row.map(|row| Ok(decode("record", &row)?)).transpose()
+    let place = node.holdings.first(Partition::Own, index::ID, record.as_bytes())?;
+    place.map(|place| row_at(node, place)).transpose()
 }
 
-/// The records of a line of ours, oldest first.
-pub fn line(node: &Node, line: LineId) -> Result<LineRow, KeepError> {
-    match node.holdings.get(Partition::Own, Table::Line, line.as_bytes())? {
-        Some(row) => Ok(decode("line", &row)?),
-        None => Ok(LineRow::default()),
+/// The other records of a record's line, oldest first.
+pub fn siblings(node: &Node, record: RecordId, line: LineId) -> Result<Vec<RecordId>, KeepError> {
+    let key = index::line(node.keys.org, line);
+    let places = node.holdings.find(Partition::Own, index::LINE, &key, None, usize::MAX)?;
+    // Most lines have one record, which is this one.
+    if places.len() <= 1 {
+        return Ok(Vec::new());
     }
+    let mut ids = Vec::with_capacity(places.len());
+    for place in places {
+        // A place that cannot be read is damage, and `row_at` says so.
+        ids.push(row_at(node, place)?.header()?.id());
+    }
+    ids.retain(|id| *id != record);
+    Ok(ids)
+}
+
+/// The newest record of a line of ours.
+pub fn newest(node: &Node, line: LineId) -> Result<Option<RecordId>, KeepError> {
+    let place = node.holdings.newest(Partition::Own, index::LINE, &index::line(node.keys.org, line))?;
+    place.map(|place| Ok(row_at(node, place)?.header()?.id())).transpose()
+}
+
+/// What an import made of one thing before: its newest record.
+pub fn imported(node: &Node, key: &[u8; 32]) -> Result<Option<(Body, OwnRow)>, KeepError> {
+    let Some(place) = node.holdings.newest(Partition::Own, index::IMPORT, key)? else { return Ok(None) };
+    let row = row_at(node, place)?;
+    Ok(Some((row.header()?, row)))
+}
+
+/// Records of ours with their places in order of arrival, after a place: the rest of the batch that comes next.
+/// Nothing after the last.
+pub fn after(node: &Node, place: Option<u64>) -> Result<Vec<(u64, RecordId)>, KeepError> {
+    let next = place.map_or(0, |place| place.saturating_add(1));
+    let Some((_, row)) = at(node, next)? else { return Ok(Vec::new()) };
+    let batch = batch_row(node, row.batch)?;
+    Ok((batch.first..).zip(batch.records).filter(|(place, _)| *place >= next).collect())
+}
+
+/// Records of ours.
+pub fn count(node: &Node) -> Result<u64, KeepError> {
+    Ok(node.holdings.count(Partition::Own, Table::Record, b"")?)
 }
 
 /// A fresh random line.
@@ -83,115 +131,61 @@ pub fn new_line() -> Result<LineId, RandomError> {
     Ok(LineId::from_bytes(secret::random()?))
 }
 
-/// What a value is found by: field of the index, and its key.
-pub fn index_terms(kind: Kind, slot: u8, value: &Value) -> Vec<(&'static str, Vec<u8>)> {
-    let Some(row) = kind.slot_number(slot) else { return Vec::new() };
-    let text = |field: &'static str, value: &Value| {
-        value.as_text().map(|t| (field, t.to_owned().into_bytes())).into_iter().collect::<Vec<_>>()
-    };
-    match (kind, row.name) {
-        (_, "number") => text("number", value),
-        (_, "serial") => {
-            let mut terms: Vec<Vec<u8>> = ["s1", "s2", "s3"]
-                .into_iter()
-                .filter_map(|form| value.member(form)?.as_text().map(|t| t.to_owned().into_bytes()))
-                .collect();
-            terms.sort_unstable();
-            terms.dedup();
-            terms.into_iter().map(|t| ("serial", t)).collect()
-        }
-        (
-            _,
-            "make-country" | "place-country" | "country" | "maker-country" | "import-country" | "from-country"
-            | "to-country",
-        ) => text("country", value),
-        (_, "recovered-month" | "taken-month" | "issued-month" | "when-month" | "on-month") => text("month", value),
-        (Kind::Party, "name") => {
-            value.as_text().map(|t| vec![("name", t.to_lowercase().into_bytes())]).unwrap_or_default()
-        }
-        _ if row.shape.refers() => {
-            row.shape.targets(value).into_iter().map(|r| ("ref", r.line.as_bytes().to_vec())).collect()
-        }
-        _ => Vec::new(),
-    }
-}
-
-/// A draft that is a record already, with its line's earlier records.
-pub struct Kept {
+/// A record on its way into the store.
+pub struct New {
     /// The record.
-    pub id: RecordId,
-    /// Its line.
-    pub line: LineId,
+    pub record: Record,
+    /// Whether it amends a record of its line that is kept already.
+    pub amends: bool,
+    /// Where an import took it from: the thing's identity in its collection, and the digest of what was said.
+    pub import: Option<([u8; 32], Hash)>,
 }
 
-/// Commits and attests drafts as one batch and adds them to a transaction. Nothing is written before its commit.
+/// Attests records as one batch and adds them to a transaction. Nothing is written before its commit.
 ///
-/// At most [`limits::BATCH_RECORDS_MAX`] drafts; bad ones are the caller's to leave out first ([`commit`]).
-pub fn add(node: &Node, txn: &mut Txn<'_>, records: &[Record]) -> Result<Vec<Kept>, KeepError> {
+/// At most [`limits::BATCH_RECORDS_MAX`] records; bad drafts are the caller's to leave out first ([`commit`]).
+pub fn add(node: &Node, txn: &mut Txn<'_>, records: &[New]) -> Result<(), KeepError> {
     if records.is_empty() {
-        return Ok(Vec::new());
+        return Ok(());
     }
-    let ids: Vec<RecordId> = records.iter().map(Record::id).collect();
+    let ids: Vec<RecordId> = records.iter().map(|new| new.record.id()).collect();
     let batch_secret = Zeroizing::new(secret::random::<32>()?);
     let now = node.clock.now();
     let batch = Batch::attest(&ids, &batch_secret, node.keys.org, now, None, &node.keys.records)?;
     let positions = batch.positions();
-    let row = BatchRow { head: batch.head().clone(), secret: batch_secret.to_vec(), records: ids };
-    txn.put_new(Partition::Own, Table::Batch, batch.id().as_bytes(), &encode("batch", &row)?)?;
-    let mut kept = Vec::with_capacity(records.len());
-    for record in records {
-        let position = positions.get(&record.id()).copied().unwrap_or_default();
-        kept.push(add_one(txn, record, batch.id(), position)?);
+    let first = txn.count(Partition::Own, Table::Record, b"")?;
+    let row = BatchRow { head: batch.head().clone(), first, secret: batch_secret.to_vec(), records: ids };
+    let number = txn.push(Partition::Own, Table::Batch, b"", &encode("batch", &row)?)?;
+    let mut facets = Facets::default();
+    for new in records {
+        let position = positions.get(&new.record.id()).copied().unwrap_or_default();
+        add_one(txn, &mut facets, new, number, position)?;
     }
-    Ok(kept)
+    facets.write(txn, Partition::Own)
 }
 
-fn add_one(txn: &mut Txn<'_>, record: &Record, batch: BatchId, position: u32) -> Result<Kept, KeepError> {
-    let (id, line) = (record.id(), record.header().line);
-    let row = encode("record", &OwnRow::new(record, batch, position))?;
-    txn.put(Partition::Own, Table::Record, id.as_bytes(), &row)?;
-    let mut lines: LineRow = match txn.get(Partition::Own, Table::Line, line.as_bytes())? {
-        Some(row) => decode("line", &row)?,
-        None => LineRow::default(),
-    };
-    lines.records.push(id);
-    txn.put(Partition::Own, Table::Line, line.as_bytes(), &encode("line", &lines)?)?;
-    txn.push(Partition::Own, Table::RecordList, ALL, id.as_bytes())?;
-    let kind = record.header().kind;
+fn add_one(txn: &mut Txn<'_>, facets: &mut Facets, new: &New, batch: u64, position: u32) -> Result<(), KeepError> {
+    let New { record, amends, import } = new;
+    let (id, kind) = (record.id(), record.header().kind);
+    let line = index::line(record.header().originator, record.header().line);
+    let row = OwnRow::new(record, batch, position, import.as_ref().map(|(_, digest)| *digest));
+    let place = txn.push(Partition::Own, Table::Record, b"", &encode("record", &row)?)?;
+    txn.index_once(Partition::Own, index::ID, id.as_bytes(), place)?;
+    let known = [Some((index::LINE, line.as_slice())), import.as_ref().map(|(key, _)| (index::IMPORT, key.as_slice()))];
+    for (field, key) in known.into_iter().flatten() {
+        match amends {
+            true => txn.index(Partition::Own, field, key, place)?,
+            false => txn.index_once(Partition::Own, field, key, place)?,
+        }
+    }
+    facets.kind(kind, place);
     for (slot, bytes) in record.values() {
-        let Some(row) = kind.slot_number(*slot) else { continue };
-        if !indexed(row.name, row.shape.refers()) {
-            continue;
-        }
-        for (field, key) in index_terms(kind, *slot, &super::stored::value(bytes)?) {
-            txn.index(Partition::Own, field, &key, id.as_bytes())?;
+        let Some(slot) = kind.slot_number(*slot).filter(|slot| index::indexed(slot)) else { continue };
+        for term in index::terms(kind, slot, &super::stored::value(bytes)?) {
+            facets.term(txn, Partition::Own, term, place)?;
         }
     }
-    txn.index(Partition::Own, "kind", kind.name().as_bytes(), id.as_bytes())?;
-    Ok(Kept { id, line })
-}
-
-/// Whether a slot is found by its value; asked before its bytes are read.
-pub fn indexed(name: &str, refers: bool) -> bool {
-    refers
-        || matches!(
-            name,
-            "number"
-                | "serial"
-                | "name"
-                | "make-country"
-                | "place-country"
-                | "country"
-                | "maker-country"
-                | "import-country"
-                | "from-country"
-                | "to-country"
-                | "recovered-month"
-                | "taken-month"
-                | "issued-month"
-                | "when-month"
-                | "on-month"
-        )
+    Ok(())
 }
 
 /// Checks a draft and commits to its fields with fresh randomness.
@@ -204,10 +198,14 @@ pub fn commit(draft: Draft) -> Result<Record, KeepError> {
 
 const _: () = assert!(limits::BATCH_RECORDS_MAX >= 5_000, "one import step is one batch");
 
+fn batch_row(node: &Node, number: u64) -> Result<BatchRow, KeepError> {
+    let row = node.holdings.item(Partition::Own, Table::Batch, b"", number)?;
+    Ok(decode("batch", &row.ok_or(StoreError::Broken { at: number })?)?)
+}
+
 /// A record's whole batch again, to prove any of its records.
-pub fn batch(node: &Node, id: BatchId) -> Result<Batch, KeepError> {
-    let row = node.holdings.get(Partition::Own, Table::Batch, id.as_bytes())?;
-    let row: BatchRow = decode("batch", &row.ok_or(StoreError::Broken { at: 0 })?)?;
-    let secret: [u8; 32] = row.secret.as_slice().try_into().map_err(|_| StoreError::Broken { at: 0 })?;
+pub fn batch(node: &Node, number: u64) -> Result<Batch, KeepError> {
+    let row = batch_row(node, number)?;
+    let secret: [u8; 32] = row.secret.as_slice().try_into().map_err(|_| StoreError::Broken { at: number })?;
     Ok(Batch::from_parts(&row.records, &secret, row.head)?)
 }

@@ -1,6 +1,7 @@
 //! The organisation's records: kept, gated, found and shown. Synchronous over [`Holdings`](crate::store).
 
 pub mod gate;
+pub mod index;
 pub mod keep;
 pub mod search;
 pub mod show;

@@ -1,6 +1,7 @@
 //! Search over what the node holds: our own records and those received, by index where one serves.
 
 use super::{
+    index,
     keep::{self, KeepError},
     stored,
     view::{self, Found, RecordView},
@@ -12,7 +13,6 @@ use crate::{
     store::{StoreError, layout::Table},
 };
 use entente_protocol::{
-    id::RecordId,
     record::{
         kind::{Fact, Kind},
         ladder::Edtf,
@@ -96,6 +96,14 @@ pub const LIMIT: usize = 1_000;
 /// Rows read in one step.
 const PAGE: usize = 500;
 
+/// An index to look into.
+enum Cut {
+    /// Keys that lead to single records.
+    Tokens(&'static str, Vec<Vec<u8>>),
+    /// A value that many share.
+    Facet(&'static str, Vec<u8>),
+}
+
 struct Checked {
     kind: Option<Kind>,
     country: Option<String>,
@@ -132,23 +140,23 @@ impl Checked {
         })
     }
 
-    /// The index that cuts deepest, with its keys; none means every record.
-    fn index(&self) -> Option<(&'static str, Vec<Vec<u8>>)> {
+    /// The index that cuts deepest; none means every record.
+    fn index(&self) -> Option<Cut> {
         let bytes = |text: &String| text.clone().into_bytes();
         if !self.serials.is_empty() {
-            return Some(("serial", self.serials.iter().map(bytes).collect()));
+            return Some(Cut::Tokens("serial", self.serials.iter().map(bytes).collect()));
         }
-        let single = |field, value: Option<Vec<u8>>| value.map(|v| (field, vec![v]));
-        single("number", self.number.as_ref().map(bytes))
-            .or_else(|| single("country", self.country.as_ref().map(bytes)))
-            .or_else(|| single("kind", self.kind.map(|k| k.name().as_bytes().to_vec())))
+        let number = self.number.as_ref().map(|number| Cut::Tokens("number", vec![bytes(number)]));
+        number
+            .or_else(|| self.country.as_ref().map(|country| Cut::Facet("country", bytes(country))))
+            .or_else(|| self.kind.map(|kind| Cut::Facet("kind", kind.name().as_bytes().to_vec())))
     }
 
     fn matches(&self, kind: Kind, values: &[(u8, Value)]) -> bool {
         let has = |field: &str, key: &[u8]| {
-            values
-                .iter()
-                .any(|(slot, v)| keep::index_terms(kind, *slot, v).iter().any(|(f, k)| *f == field && k == key))
+            values.iter().filter_map(|(slot, value)| Some((kind.slot_number(*slot)?, value))).any(|(slot, value)| {
+                index::terms(kind, slot, value).iter().any(|term| term.field == field && term.key == key)
+            })
         };
         self.kind.is_none_or(|wanted| wanted == kind)
             && self.country.as_ref().is_none_or(|c| has("country", c.as_bytes()))
@@ -175,11 +183,11 @@ pub fn search(node: &Node, query: &Query) -> Result<Results, SearchError> {
     let others = node.partitions().into_iter().map(Partition::Agreement).filter(|_| query.own != Some(true));
     for partition in own.chain(others) {
         let mut seen = BTreeSet::new();
-        each_candidate(node, partition, &checked, &mut |id| {
-            if !seen.insert(id) {
+        each_candidate(node, partition, &checked, &mut |place| {
+            if !seen.insert(place) {
                 return Ok(true);
             }
-            if let Some(view) = matching(node, partition, id, &checked)? {
+            if let Some(view) = matching(node, partition, place, &checked)? {
                 if results.records.len() >= limit {
                     results.more = true;
                     return Ok(false);
@@ -192,41 +200,42 @@ pub fn search(node: &Node, query: &Query) -> Result<Results, SearchError> {
     Ok(results)
 }
 
-/// Ids that may match, in order of arrival, until `take` says stop. Ends because each page moves on.
+/// Places that may match, in order of arrival, until `take` says stop. Ends because each page moves on.
 fn each_candidate(
     node: &Node,
     partition: Partition,
     checked: &Checked,
-    take: &mut dyn FnMut(RecordId) -> Result<bool, SearchError>,
+    take: &mut dyn FnMut(u64) -> Result<bool, SearchError>,
 ) -> Result<(), SearchError> {
-    let damaged = || SearchError::from(StoreError::Broken { at: 0 });
-    let Some((field, keys)) = checked.index() else {
-        let mut after = None;
-        loop {
-            let page = node.holdings.list(partition, Table::RecordList, keep::ALL, after, PAGE)?;
-            let Some((last, _)) = page.last() else { return Ok(()) };
-            after = Some(*last);
-            for (_, id) in &page {
-                if !take(RecordId::from_slice(id).ok_or_else(damaged)?)? {
-                    return Ok(());
+    match checked.index() {
+        None => {
+            let table = if partition == Partition::Own { Table::Record } else { Table::Received };
+            for place in 0..node.holdings.count(partition, table, b"")? {
+                if !take(place)? {
+                    break;
                 }
             }
         }
-    };
-    for key in keys {
-        let mut after = None;
-        loop {
-            let page = node.holdings.find(partition, field, &key, after, PAGE)?;
-            let read = u64::try_from(page.len()).unwrap_or(0);
-            for id in &page {
-                if !take(RecordId::from_slice(id).ok_or_else(damaged)?)? {
-                    return Ok(());
+        Some(Cut::Facet(field, key)) => {
+            index::each_sharing(&node.holdings, partition, field, &key, take)?;
+        }
+        Some(Cut::Tokens(field, keys)) => {
+            for key in keys {
+                let mut after = None;
+                loop {
+                    let page = node.holdings.find(partition, field, &key, after, PAGE)?;
+                    let read = u64::try_from(page.len()).unwrap_or(0);
+                    for place in page {
+                        if !take(place)? {
+                            return Ok(());
+                        }
+                    }
+                    if read < PAGE as u64 {
+                        break;
+                    }
+                    after = Some(after.map_or(read - 1, |n: u64| n + read));
                 }
             }
-            if page.len() < PAGE {
-                break;
-            }
-            after = Some(after.map_or(read - 1, |n: u64| n + read));
         }
     }
     Ok(())
@@ -235,16 +244,18 @@ fn each_candidate(
 fn matching(
     node: &Node,
     partition: Partition,
-    id: RecordId,
+    place: u64,
     checked: &Checked,
 ) -> Result<Option<RecordView>, SearchError> {
     let found = match partition {
         Partition::Agreement(agreement) => {
-            view::received(node, agreement, id)?.map(|row| Found::Received(agreement, Box::new(row)))
+            let row = view::received_at(node, agreement, place)?;
+            row.and_then(|row| Some((row.id()?, Found::Received(agreement, Box::new(row)))))
         }
-        _ => keep::find_own(node, id)?.map(|row| Found::Own(Box::new(row))),
+        _ => keep::at(node, place)?.map(|(id, row)| (id, Found::Own(Box::new(row)))),
     };
-    let Some(found) = found else { return Ok(None) };
+    // An index leads to records that are there, and a record in the list reads as one.
+    let (id, found) = found.ok_or(StoreError::Broken { at: place })?;
     let (kind, values) = match &found {
         Found::Own(row) => {
             let values = row.values.iter().map(|(slot, v)| Ok((*slot, stored::value(v)?)));

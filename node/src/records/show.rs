@@ -40,9 +40,17 @@ fn ambiguous(given: &str, ids: &BTreeSet<RecordId>) -> Fault {
     Fault::input("ambiguous", format!("`{given}` names {} records ({} ...): give the id", ids.len(), some.join(", ")))
 }
 
+/// The id of the record at a place of a partition's list; none beyond the last.
+fn id_at(node: &Node, partition: Partition, place: u64) -> Result<Option<RecordId>, Fault> {
+    Ok(match partition {
+        Partition::Agreement(agreement) => view::received_at(node, agreement, place)?.and_then(|row| row.id()),
+        _ => keep::at(node, place)?.map(|(id, _)| id),
+    })
+}
+
 fn by_number(node: &Node, partition: Partition, given: &str) -> Result<BTreeSet<RecordId>, Fault> {
-    let ids = node.holdings.find(partition, "number", given.as_bytes(), None, 100)?;
-    Ok(ids.iter().filter_map(|id| RecordId::from_slice(id)).collect())
+    let places = node.holdings.find(partition, "number", given.as_bytes(), None, 100)?;
+    places.into_iter().filter_map(|place| id_at(node, partition, place).transpose()).collect()
 }
 
 fn by_prefix(node: &Node, partition: Partition, given: &str) -> Result<BTreeSet<RecordId>, Fault> {
@@ -53,31 +61,33 @@ fn by_prefix(node: &Node, partition: Partition, given: &str) -> Result<BTreeSet<
     }
     let wanted = given.to_ascii_lowercase();
     let (mut after, mut seen) = (None, 0usize);
-    loop {
-        let page = node.holdings.list(partition, Table::RecordList, keep::ALL, after, 1_000)?;
-        let Some((last, _)) = page.last() else { return Ok(found) };
+    while seen < LOOKED_AT {
+        let page: Vec<(u64, RecordId)> = match partition {
+            Partition::Agreement(_) => {
+                let next = after.map_or(0, |place: u64| place + 1);
+                id_at(node, partition, next)?.map(|id| (next, id)).into_iter().collect()
+            }
+            _ => keep::after(node, after)?,
+        };
+        let Some((last, _)) = page.last() else { break };
         after = Some(*last);
         seen += page.len();
-        found.extend(
-            page.iter().filter_map(|(_, id)| RecordId::from_slice(id)).filter(|id| id.to_string().starts_with(&wanted)),
-        );
-        if seen >= LOOKED_AT {
-            return Ok(found);
-        }
+        found.extend(page.into_iter().map(|(_, id)| id).filter(|id| id.to_string().starts_with(&wanted)));
     }
+    Ok(found)
 }
 
 /// Of several records with one evidence number, the newest of the line, if they are one line.
 fn newest(node: &Node, ids: &BTreeSet<RecordId>) -> Result<Option<RecordId>, Fault> {
     let mut lines = BTreeSet::new();
-    let mut last = None;
     for id in ids {
         let Some(row) = keep::find_own(node, *id)? else { return Ok(None) };
-        let line = row.header()?.header().line;
-        lines.insert(line);
-        last = keep::line(node, line)?.records.last().copied();
+        lines.insert(row.header()?.header().line);
     }
-    Ok(last.filter(|_| lines.len() == 1))
+    match (lines.len(), lines.first()) {
+        (1, Some(line)) => Ok(keep::newest(node, *line)?),
+        _ => Ok(None),
+    }
 }
 
 fn resolve(node: &Node, partitions: &[Partition], given: &str) -> Result<RecordId, Fault> {

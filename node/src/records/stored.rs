@@ -7,7 +7,7 @@ use entente_protocol::{
     clearance::Terms,
     codec::{self, Bounds, CodecError},
     cose::SignatureBytes,
-    id::{AgreementDigest, BatchId, FeedId, Hash, LineId, RecordId},
+    id::{AgreementDigest, FeedId, Hash, LineId, RecordId},
     limits,
     record::{Body, Opening, Record, SlotSet, Verified},
     time::UnixMillis,
@@ -48,8 +48,11 @@ pub struct OwnRow {
     /// Seed of salts and fillers.
     #[serde(with = "serde_bytes")]
     pub seed: Vec<u8>,
-    /// The batch that attests it.
-    pub batch: BatchId,
+    /// The batch that attests it, by its place in the list of batches.
+    pub batch: u64,
+    /// Digest of what an import said, where an import made it: the same again adds nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub import: Option<Hash>,
     /// Canonical values by slot.
     pub values: Vec<(u8, ByteBuf)>,
     /// Its position in the batch.
@@ -58,11 +61,12 @@ pub struct OwnRow {
 
 impl OwnRow {
     /// From a committed record.
-    pub fn new(record: &Record, batch: BatchId, position: u32) -> Self {
+    pub fn new(record: &Record, batch: u64, position: u32, import: Option<Hash>) -> Self {
         Self {
             body: record.body().bytes().to_vec(),
             seed: record.seed_to_seal().to_vec(),
             batch,
+            import,
             values: record.values().iter().map(|(slot, value)| (*slot, ByteBuf::from(value.clone()))).collect(),
             position,
         }
@@ -83,6 +87,8 @@ impl OwnRow {
 pub struct BatchRow {
     /// The signed head.
     pub head: SignatureBytes,
+    /// The place of its first record; the others follow.
+    pub first: u64,
     /// The batch secret.
     #[serde(with = "serde_bytes")]
     pub secret: Vec<u8>,
@@ -127,6 +133,10 @@ impl ReceivedRow {
             })
             .collect()
     }
+    /// The record's id, as its body gives it.
+    pub fn id(&self) -> Option<RecordId> {
+        Body::from_bytes(&self.body).ok().map(|body| body.id())
+    }
     /// Proves again that the openings are in the body's commitment.
     pub fn verified(&self) -> Result<Verified, entente_protocol::record::RecordFault> {
         Verified::new(entente_protocol::record::Redacted {
@@ -147,19 +157,11 @@ pub struct ProofRow {
     pub attestation: Attestation,
 }
 
-/// A line as its holder sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LineRow {
-    /// Its records, oldest first.
-    pub records: Vec<RecordId>,
-}
-
 /// What was released of one record in one feed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReleasedRow {
-    /// Slots disclosed.
+    /// Slots disclosed; none where the entry went as its hash alone and the record is to be decided again.
     pub slots: u64,
     /// Which clause.
     pub clause: u16,
@@ -175,6 +177,10 @@ impl ReleasedRow {
     /// From what was cleared.
     pub fn new(terms: &Terms, number: u64) -> Self {
         Self { clause: terms.clause, number, slots: terms.slots.bits(), version: terms.version, withdrawn: false }
+    }
+    /// Whether the partner sees the record.
+    pub fn shows(&self) -> bool {
+        !self.withdrawn && self.slots != 0
     }
     /// The slots.
     pub fn set(&self) -> SlotSet {

@@ -1,7 +1,11 @@
 //! Records as people and programs see them: views carry text and JSON, never domain types.
 
-use super::{gate, keep, stored};
-use crate::{node::Node, seal::keyring::Partition, store::StoreError};
+use super::{gate, index, keep, stored};
+use crate::{
+    node::Node,
+    seal::keyring::Partition,
+    store::{StoreError, layout::Table},
+};
 use entente_protocol::{
     id::{AgreementId, RecordId},
     record::{
@@ -115,9 +119,36 @@ pub fn received(
     agreement: AgreementId,
     id: RecordId,
 ) -> Result<Option<stored::ReceivedRow>, keep::KeepError> {
-    use crate::store::layout::Table;
-    let row = node.holdings.get(Partition::Agreement(agreement), Table::Received, id.as_bytes())?;
+    let place = node.holdings.first(Partition::Agreement(agreement), index::ID, id.as_bytes())?;
+    match place {
+        Some(place) => received_at(node, agreement, place),
+        None => Ok(None),
+    }
+}
+
+/// The record at a place of an agreement's list; none beyond the last.
+pub fn received_at(
+    node: &Node,
+    agreement: AgreementId,
+    place: u64,
+) -> Result<Option<stored::ReceivedRow>, keep::KeepError> {
+    let row = node.holdings.item(Partition::Agreement(agreement), Table::Received, b"", place)?;
     row.map(|row| Ok(stored::decode("received record", &row)?)).transpose()
+}
+
+/// The newest record of a line, if it is not this one.
+fn newer(node: &Node, found: &Found, header: &Header, id: RecordId) -> Result<Option<String>, keep::KeepError> {
+    let newest = match found {
+        Found::Own(_) => keep::newest(node, header.line)?,
+        Found::Received(agreement, _) => {
+            let line = index::line(header.originator, header.line);
+            match node.holdings.newest(Partition::Agreement(*agreement), index::LINE, &line)? {
+                Some(place) => received_at(node, *agreement, place)?.and_then(|row| row.id()),
+                None => None,
+            }
+        }
+    };
+    Ok(newest.filter(|newest| *newest != id).map(|newest| newest.to_string()))
 }
 
 fn fields<'a>(kind: Kind, values: impl Iterator<Item = (u8, Value)> + 'a) -> Map<String, Json> {
@@ -153,7 +184,6 @@ pub fn view(node: &Node, id: RecordId, found: &Found) -> Result<RecordView, keep
             let body = row.header()?;
             let header = body.header();
             let gate = gate::state(node, id)?;
-            let lines = keep::line(node, header.line)?;
             let values: Vec<(u8, Value)> = row
                 .values
                 .iter()
@@ -167,7 +197,7 @@ pub fn view(node: &Node, id: RecordId, found: &Found) -> Result<RecordView, keep
                 originator: "own".to_owned(),
                 state: gate.review.name().to_owned(),
                 released: gate.released,
-                superseded_by: newer(&lines.records, id),
+                superseded_by: newer(node, found, header, id)?,
                 agreement: None,
                 floor: floor_of(header),
                 fields: fields(header.kind, values.into_iter()),
@@ -177,7 +207,6 @@ pub fn view(node: &Node, id: RecordId, found: &Found) -> Result<RecordView, keep
             let verified = row.verified().map_err(|_| StoreError::Broken { at: row.number })?;
             let header = verified.header();
             let withdrawn = crate::receive::withdrawn(node, *agreement, id)?;
-            let lines = crate::receive::line(node, *agreement, header.line)?;
             Ok(RecordView {
                 id: id.to_string(),
                 line: header.line.to_string(),
@@ -186,18 +215,13 @@ pub fn view(node: &Node, id: RecordId, found: &Found) -> Result<RecordView, keep
                 originator: node.handle_of(header.originator),
                 state: if withdrawn.is_some() { "withdrawn" } else { "received" }.to_owned(),
                 released: false,
-                superseded_by: newer(&lines.records, id),
+                superseded_by: newer(node, found, header, id)?,
                 agreement: Some(agreement.to_string()),
                 floor: floor_of(header),
                 fields: fields(header.kind, verified.slots().iter().map(|s| (s.opening.slot, s.value.clone()))),
             })
         }
     }
-}
-
-/// The newest record of a line, if it is not this one.
-fn newer(line: &[RecordId], id: RecordId) -> Option<String> {
-    line.last().filter(|last| **last != id).map(ToString::to_string)
 }
 
 /// Which slots of a found record hold something.

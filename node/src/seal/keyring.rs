@@ -248,6 +248,10 @@ impl Keyring {
         }
         Ok(keyring)
     }
+    /// How many partitions a recovery copy holds keys for; nothing is written.
+    pub fn read_copy(copy: &Path, recovery: &Identity) -> Result<usize, KeyringError> {
+        Ok(read(copy, recovery)?.len())
+    }
     fn at(keys: &Path, node: &Identity, recovery: &Recipient, content: Keys) -> Self {
         let files = Files {
             keyring: keys.join(KEYRING_FILE),

@@ -14,6 +14,8 @@ pub const ROW_LIST: &str = "entente/1 rest row list";
 pub const ROW_COUNTER: &str = "entente/1 rest row counter";
 /// Row key of one index token.
 pub const ROW_INDEX: &str = "entente/1 rest row index";
+/// Check value of a place that an index token leads to.
+pub const ROW_PLACE: &str = "entente/1 rest row place";
 /// Name of a blob.
 pub const BLOB_NAME: &str = "entente/1 rest blob name";
 /// The digest of one append.
@@ -33,7 +35,19 @@ mod tests {
 
     #[test]
     fn no_two_labels_are_equal() {
-        let ours = [VALUE_KEY, ROW_POINT, ROW_LIST, ROW_COUNTER, ROW_INDEX, BLOB_NAME, APPEND, SEQUENCE, JOURNAL, HEAD];
+        let ours = [
+            VALUE_KEY,
+            ROW_POINT,
+            ROW_LIST,
+            ROW_COUNTER,
+            ROW_INDEX,
+            ROW_PLACE,
+            BLOB_NAME,
+            APPEND,
+            SEQUENCE,
+            JOURNAL,
+            HEAD,
+        ];
         let all: BTreeSet<&str> = ours.into_iter().chain(LABELS.iter().map(|label| label.text())).collect();
         assert_eq!(all.len(), ours.len() + LABELS.len());
     }

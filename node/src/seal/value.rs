@@ -44,7 +44,7 @@ pub enum SealError {
         number: u32,
     },
     /// It does not open: changed, moved to another row, or of another partition.
-    #[error("row `{row}` does not open: damaged or moved; run `entente doctor`")]
+    #[error("row `{row}` does not open: damaged or moved; run `entente check`")]
     Damaged {
         /// Row key in hexadecimal.
         row: String,

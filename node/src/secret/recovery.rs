@@ -1,7 +1,7 @@
-//! The recovery key: a second hybrid identity that opens the keyring's second copy.
+//! The recovery key: a second hybrid identity that opens the keyring's second copy and every key file.
 //!
 //! It is made once, at init, and kept away from this machine; the home holds its recipient only.
-//! Nothing but a restore ever reads it.
+//! Nothing but `entente recover` ever reads it.
 
 use super::{
     Secret,
@@ -10,10 +10,17 @@ use super::{
     unlock::{self, UnlockError},
 };
 use crate::seal::hybrid::{Identity, Recipient};
-use std::{fs, io, path::Path};
+use std::{
+    fs,
+    io::{self, Read},
+    path::Path,
+};
 
 /// Name of the file in the folder of keys that holds the recovery recipient.
 pub const RECOVERY_RECIPIENT_FILE: &str = "recovery.recipient";
+
+/// What every age file begins with.
+const AGE_HEADER: &[u8; 21] = b"age-encryption.org/v1";
 
 /// How the recovery identity is written.
 pub enum Protect<'a> {
@@ -60,6 +67,17 @@ pub fn open(file: &Path, passphrase: Option<&Secret<String>>) -> Result<Identity
     }
 }
 
+/// Whether a recovery file is sealed to a passphrase.
+pub fn is_sealed(file: &Path) -> Result<bool, UnlockError> {
+    let mut start = [0; AGE_HEADER.len()];
+    let io_error = |cause| UnlockError::Io { path: file.to_owned(), cause };
+    match fs::File::open(file).map_err(io_error)?.read_exact(&mut start) {
+        Ok(()) => Ok(start == *AGE_HEADER),
+        Err(cause) if cause.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(cause) => Err(io_error(cause)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,6 +92,7 @@ mod tests {
             assert_eq!(recipient(keys.path())?, made);
             let given = matches!(protect, Protect::Passphrase(..)).then_some(&passphrase);
             assert_eq!(open(&file, given)?.recipient(), made);
+            assert_eq!(is_sealed(&file)?, given.is_some());
         }
         Ok(())
     }

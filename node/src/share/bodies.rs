@@ -7,7 +7,7 @@ use entente_protocol::{
     clearance::Clearance,
     cose::SignatureBytes,
     feed::{Carried, Entry, Release, RunEntry, RunMessage},
-    id::{BatchId, Hash},
+    id::Hash,
     record::Redacted,
 };
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 /// A release that is ready to travel.
 struct Ready {
     entry: usize,
-    batch: BatchId,
+    batch: u64,
     position: u32,
     bytes: Vec<u8>,
 }
@@ -51,11 +51,11 @@ impl<'a> Bodies<'a> {
 
     /// The message: entries with a body are open, and so are withdrawals and refusals; the rest are hashes.
     pub fn into_message(self, run: SignatureBytes, sent: &SentRun) -> Result<RunMessage, ShareError> {
-        let mut positions: BTreeMap<BatchId, Vec<u32>> = BTreeMap::new();
+        let mut positions: BTreeMap<u64, Vec<u32>> = BTreeMap::new();
         for ready in &self.ready {
             positions.entry(ready.batch).or_default().push(ready.position);
         }
-        let places: BTreeMap<BatchId, u16> = positions.keys().copied().zip(0u16..).collect();
+        let places: BTreeMap<u64, u16> = positions.keys().copied().zip(0u16..).collect();
         let mut attestations = Vec::with_capacity(positions.len());
         for (batch, mut wanted) in positions {
             wanted.sort_unstable();

@@ -10,19 +10,13 @@ use crate::{
     seal::keyring::Partition,
     store::layout::Table,
 };
-use entente_policy::{Gate, Interval, Question, ReviewState};
+use entente_policy::{Gate, Question, ReviewState};
 use entente_protocol::{
     feed::FeedKey,
     id::{FeedId, LineId, RecordId},
     record::{Body, Shape, SlotSet},
-    time::UnixMillis,
     value::Value,
 };
-
-/// Now as decisions take it. Both ends are the machine's clock until partners' signed times bound it.
-pub fn interval(now: UnixMillis) -> Interval {
-    Interval { early: now, late: now, confirmed: true }
-}
 
 fn review_state(review: Review) -> ReviewState {
     match review {
@@ -85,6 +79,18 @@ impl Asked {
         self.value(5).and_then(|v| RecordId::from_slice(v.as_bytes()?))
     }
 
+    /// The amendments of this record that people released.
+    pub fn amendments(&self, node: &Node) -> Result<Vec<Self>, ShareError> {
+        let mut amendments = Vec::new();
+        for record in crate::records::keep::siblings(node, self.record, self.body.header().line)? {
+            let other = Self::load(node, record)?;
+            if other.gate.released && other.supersedes() == Some(self.record) {
+                amendments.push(other);
+            }
+        }
+        Ok(amendments)
+    }
+
     /// Reference slots whose every target was released in the feed.
     pub fn referable(&self, node: &Node, feed: FeedId) -> Result<SlotSet, ShareError> {
         let mut set = SlotSet::EMPTY;
@@ -92,7 +98,7 @@ impl Asked {
             let Some(slot) = self.body.header().kind.slot_number(*number) else { continue };
             if *number == 5 {
                 let Some(before) = self.supersedes() else { continue };
-                if released(node, before, feed)?.is_some_and(|r| !r.withdrawn) {
+                if released(node, before, feed)?.is_some_and(|r| r.shows()) {
                     set = set.with(5);
                 }
             } else if slot.shape.refers() {
@@ -127,7 +133,7 @@ impl Asked {
             referable,
             partner: feed.receiver,
             agreement: feed.agreement,
-            now: interval(node.clock.now()),
+            now: node.interval(),
         })
     }
 }

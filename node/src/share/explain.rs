@@ -8,10 +8,8 @@ use crate::{
     error::Fault,
     node::Node,
     records::{keep, show},
-    seal::keyring::Partition,
-    store::layout::Table,
 };
-use entente_protocol::id::RecordId;
+use entente_policy::Withheld;
 use serde_json::{Value as Json, json};
 
 /// Answers for every agreement in force with the partner.
@@ -22,7 +20,7 @@ pub fn explain(node: &Node, record: &str, partner: &str) -> Result<Json, Fault> 
     let kind = asked.body.header().kind;
     let rules = node.rules();
     let mut answers = Vec::new();
-    for (agreement, _, _) in feeds::agreements_with(node, org) {
+    for (agreement, _, _) in feeds::every_agreement_with(node, org) {
         let feed = feeds::outgoing(node, org, agreement);
         let referable = asked.referable(node, feed.id()).map_err(Fault::store)?;
         let explanation = asked.ask(node, &feed, referable, |question| rules.policy.explain(question));
@@ -33,7 +31,7 @@ pub fn explain(node: &Node, record: &str, partner: &str) -> Result<Json, Fault> 
             .iter()
             .map(|f| json!({ "field": f.field, "leaves": false, "code": f.reason.code(), "why": f.reason.sentence() }));
         let fields: Vec<Json> = goes.chain(stays).collect();
-        let withheld = explanation.withheld.as_ref().map(|w| w.reason);
+        let withheld = explanation.withheld.as_ref();
         let held = rules.agreements.get(agreement);
         answers.push(json!({
             "id": agreement.to_string(),
@@ -41,8 +39,9 @@ pub fn explain(node: &Node, record: &str, partner: &str) -> Result<Json, Fault> 
             "title": held.and_then(|h| h.in_force.as_ref()).map(|f| f.agreement.title.clone()),
             "leaves": withheld.is_none(),
             "clause": explanation.clause,
-            "code": withheld.map(|r| r.code()),
-            "why": withheld.map(|r| r.sentence()),
+            "code": withheld.map(|w| w.reason.code()),
+            "why": withheld.map(why),
+            "red_line": withheld.and_then(|w| w.red_line.clone()),
             "sent": sent.is_some_and(|s| !s.withdrawn),
             "file": explanation.file,
             "fields": fields,
@@ -65,44 +64,55 @@ pub fn explain(node: &Node, record: &str, partner: &str) -> Result<Json, Fault> 
     }))
 }
 
+/// The reason in a sentence; a red line is named, for the people who wrote it look for it by its name.
+fn why(withheld: &Withheld) -> String {
+    match &withheld.red_line {
+        Some(name) => format!("{} It is `{name}`.", withheld.reason.sentence()),
+        None => withheld.reason.sentence().to_owned(),
+    }
+}
+
 /// Counts over every record of ours: what leaves to a partner, and what stays and why.
 pub fn summary(node: &Node, partner: &str) -> Result<Json, Fault> {
     use std::collections::BTreeMap;
     let org = node.book().find(partner)?.0;
     let rules = node.rules();
     let (mut records, mut leave) = (0u64, 0u64);
-    let mut withheld: BTreeMap<entente_policy::Reason, u64> = BTreeMap::new();
+    let mut withheld: BTreeMap<(entente_policy::Reason, Option<String>), u64> = BTreeMap::new();
     let mut fields: BTreeMap<(&'static str, entente_policy::Reason), u64> = BTreeMap::new();
     let mut after = None;
     loop {
-        let page = node.holdings.list(Partition::Own, Table::RecordList, keep::ALL, after, 500)?;
+        let page = keep::after(node, after)?;
         let Some((last, _)) = page.last() else { break };
         after = Some(*last);
-        for id in page.iter().filter_map(|(_, id)| RecordId::from_slice(id)) {
+        for (_, id) in page {
             let asked = Asked::load(node, id).map_err(Fault::store)?;
             records += 1;
-            let mut reason = Some(entente_policy::Reason::NoAgreement);
-            for (agreement, _, _) in feeds::agreements_with(node, org) {
+            let mut reason = Some(Withheld::from(entente_policy::Reason::NoAgreement));
+            for (agreement, _, _) in feeds::every_agreement_with(node, org) {
                 let feed = feeds::outgoing(node, org, agreement);
                 let referable = asked.referable(node, feed.id()).map_err(Fault::store)?;
                 let explanation = asked.ask(node, &feed, referable, |question| rules.policy.explain(question));
                 for field in &explanation.fields_withheld {
                     *fields.entry((field.field, field.reason)).or_default() += 1;
                 }
-                reason = explanation.withheld.map(|w| w.reason);
+                reason = explanation.withheld;
                 if reason.is_none() {
                     break;
                 }
             }
             match reason {
                 None => leave += 1,
-                Some(reason) => *withheld.entry(reason).or_default() += 1,
+                Some(Withheld { reason, red_line, .. }) => *withheld.entry((reason, red_line)).or_default() += 1,
             }
         }
     }
     let withheld: Vec<Json> = withheld
         .iter()
-        .map(|(r, n)| json!({ "id": r.code(), "code": r.code(), "why": r.sentence(), "records": n }))
+        .map(|((r, line), n)| {
+            let id = line.as_ref().map_or_else(|| r.code().to_owned(), |line| format!("{}: {line}", r.code()));
+            json!({ "id": id, "code": r.code(), "why": r.sentence(), "red_line": line, "records": n })
+        })
         .collect();
     let fields: Vec<Json> = fields
         .iter()

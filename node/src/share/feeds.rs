@@ -26,6 +26,9 @@ pub struct OutRow {
     pub at: Option<UnixMillis>,
     /// Signed runs.
     pub runs: u64,
+    /// The own rules under which the log was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules: Option<ByteBuf>,
     /// Running digest after the last run.
     pub digest: FeedDigest,
     /// Entries of the release log that were decided.
@@ -45,6 +48,10 @@ impl OutRow {
     /// Length and digest.
     pub fn cursor(&self) -> Cursor {
         Cursor { digest: self.digest, length: self.length }
+    }
+    /// Whether the log was read under this version and the own rules of now.
+    pub fn is_under(&self, version: AgreementDigest, rules: &[u8]) -> bool {
+        self.version == version && self.rules.as_ref().is_some_and(|known| known == rules)
     }
 }
 
@@ -129,8 +136,20 @@ pub fn incoming(node: &Node, partner: OrgId, store: StoreId, agreement: entente_
     FeedKey { epoch: 0, store, sender: partner, receiver: node.keys.org, agreement }
 }
 
-/// Agreements in force to which a partner is party.
+/// Agreements under which something may pass between us and a partner: in force, and not set aside.
 pub fn agreements_with(
+    node: &Node,
+    partner: OrgId,
+) -> Vec<(entente_protocol::id::AgreementId, AgreementDigest, Standing)> {
+    let rules = node.rules();
+    let mut all = every_agreement_with(node, partner);
+    // No head of its feeds is shown, so nothing goes and nothing comes: what waits is not decided, and not lost.
+    all.retain(|(id, _, _)| rules.policy.aside(*id).is_none());
+    all
+}
+
+/// Agreements in force to which a partner is party, those set aside among them.
+pub fn every_agreement_with(
     node: &Node,
     partner: OrgId,
 ) -> Vec<(entente_protocol::id::AgreementId, AgreementDigest, Standing)> {
@@ -144,6 +163,16 @@ pub fn agreements_with(
             Some((held.id, in_force.digest, held.standing))
         })
         .collect()
+}
+
+/// The key of the row that says where an outgoing feed stands.
+pub fn out_key(feed: &FeedKey) -> Vec<u8> {
+    key(b"out", feed.id())
+}
+
+/// The key of the row that says where an incoming feed stands.
+pub fn in_key(feed: &FeedKey) -> Vec<u8> {
+    key(b"in", feed.id())
 }
 
 fn key(direction: &[u8], feed: FeedId) -> Vec<u8> {
@@ -160,6 +189,7 @@ pub fn out_row(node: &Node, feed: &FeedKey, version: AgreementDigest) -> Result<
             Ok(OutRow {
                 at: None,
                 runs: 0,
+                rules: None,
                 digest: start.digest,
                 filled: 0,
                 length: 0,
@@ -195,7 +225,8 @@ pub fn put_in(txn: &mut Txn<'_>, feed: &FeedKey, row: &InRow) -> Result<(), Shar
     Ok(txn.put(partition, Table::Cursor, &store_key(feed.sender), feed.store.as_bytes())?)
 }
 
-fn store_key(sender: OrgId) -> Vec<u8> {
+/// The key of the row that says from which store a partner shares.
+pub fn store_key(sender: OrgId) -> Vec<u8> {
     [b"store".as_slice(), sender.as_bytes()].concat()
 }
 

@@ -40,6 +40,11 @@ struct PartRow {
     segments: u64,
 }
 
+/// How far a file is, from its row: what names its segments, and how many are whole. None for other rows.
+pub fn part_of(row: &[u8]) -> Option<(Nonce, u64)> {
+    decode::<PartRow>("part of a file", row).ok().map(|part| (part.id, part.segments))
+}
+
 /// One file to fetch.
 #[derive(Debug, Clone)]
 pub struct Wanted {

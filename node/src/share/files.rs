@@ -72,12 +72,14 @@ impl FileRow {
     pub fn content(&self) -> Content {
         Content { size: self.size, sha256: self.sha256, chunk_root: self.root }
     }
-    fn segments(&self) -> u64 {
+    /// Blobs that hold it.
+    pub fn segments(&self) -> u64 {
         (self.chunks.len() as u64).div_ceil(SEGMENT_CHUNKS)
     }
 }
 
-fn segment_name(id: Nonce, segment: u64) -> Vec<u8> {
+/// The name of one segment within its partition.
+pub fn segment_name(id: Nonce, segment: u64) -> Vec<u8> {
     [id.as_bytes().as_slice(), &segment.to_be_bytes()].concat()
 }
 

@@ -13,11 +13,12 @@ use crate::{
     node::{Node, Rules},
     records::{
         gate::RELEASE_LOG,
+        index, keep,
         stored::{ReleasedRow, decode, encode, line_in_feed, record_in_feed},
     },
     seal::keyring::Partition,
     secret,
-    store::{StoreError, layout::Table},
+    store::{StoreError, layout::Table, txn::Txn},
 };
 use entente_protocol::{
     agreement::Standing,
@@ -25,6 +26,7 @@ use entente_protocol::{
     feed::{Entry, FeedKey, RUN_ENTRY_OVERHEAD_BYTES, Run, RunMessage, WITHDRAWN},
     id::{AgreementDigest, EntryHash, LineId, Nonce, RecordId},
     limits,
+    record::SlotSet,
 };
 use serde_bytes::ByteBuf;
 use std::collections::{BTreeMap, BTreeSet};
@@ -69,14 +71,22 @@ struct Draft<'a> {
 /// Fills a feed with what is due and signs one run.
 pub fn step(node: &Node, feed: &FeedKey) -> Result<Step, ShareError> {
     let idle = Step { run: None, more: false };
+    // What cannot be decided now is not taken from the log as withheld: it is decided when the time is known.
+    if node.interval().fault().is_some() {
+        return Ok(idle);
+    }
     let rules = node.rules();
     let Some(held) = rules.agreements.get(feed.agreement) else { return Ok(idle) };
     let Some(in_force) = held.in_force.as_ref().filter(|_| held.standing == Standing::Active) else { return Ok(idle) };
+    if rules.policy.aside(feed.agreement).is_some() {
+        return Ok(idle);
+    }
     let before = feeds::out_row(node, feed, in_force.digest)?;
     let mut row = before.clone();
-    if row.version != in_force.digest {
-        // A new version: everything ever released is decided anew, from the beginning of the log.
-        (row.version, row.filled) = (in_force.digest, 0);
+    let own_rules = node.own_rules();
+    if !row.is_under(in_force.digest, &own_rules) {
+        // A new version, another red line or gate: everything ever released is decided anew, from the beginning of the log.
+        (row.version, row.rules, row.filled) = (in_force.digest, Some(ByteBuf::from(own_rules)), 0);
     }
     let mut draft = Draft {
         node,
@@ -161,16 +171,29 @@ impl Draft<'_> {
         let before = self.known(record)?;
         let referable = self.referable(&asked)?;
         let policy = &self.rules.policy;
+        let amendments = asked.amendments(self.node)?;
+        // An amendment that people released and that the partner would not see hides the record too.
+        let hidden = amendments.iter().any(|amendment| !self.shows(amendment));
         match asked.ask(self.node, &self.feed, referable, |question| policy.decide(question)) {
-            Ok(clearance) => {
+            Ok(clearance) if !hidden => {
                 let terms = *clearance.terms();
                 let new = before.is_none_or(|b| b.withdrawn || b.set() != terms.slots || b.version != terms.version);
                 if new {
                     self.release(&asked, &clearance, &terms)?;
                 }
-                self.supersede(&asked, terms.slots.contains(5))
+                for amendment in amendments {
+                    // It went without naming this record, which could not be named then.
+                    if self.known(amendment.record)?.is_some_and(|r| !r.withdrawn && !r.set().contains(5)) {
+                        self.again.push(amendment.record);
+                    }
+                }
+                let shown = terms.slots.contains(5);
+                if !shown && self.shows(&asked) && self.revives(&asked)? {
+                    return Ok(());
+                }
+                self.supersede(&asked, shown)
             }
-            Err(_) => {
+            Ok(_) | Err(_) => {
                 if before.is_some_and(|b| !b.withdrawn) {
                     self.withdraw(record)?;
                 }
@@ -183,19 +206,39 @@ impl Draft<'_> {
         }
     }
 
+    /// Whether an amendment would go in a way that shows what it amends, if that was released.
+    fn shows(&self, amendment: &Asked) -> bool {
+        let slots = SlotSet::EMPTY.with(5);
+        let decided = amendment.ask(self.node, &self.feed, slots, |question| self.rules.policy.decide(question));
+        decided.is_ok_and(|clearance| clearance.terms().slots.contains(5))
+    }
+
+    /// What an amendment would show as its predecessor may go again, if only other amendments hid it: it is decided
+    /// next, and then the amendment once more. Says whether there is one to decide.
+    fn revives(&mut self, amendment: &Asked) -> Result<bool, ShareError> {
+        let Some(before) = amendment.supersedes() else { return Ok(false) };
+        let asked = Asked::load(self.node, before)?;
+        for other in asked.amendments(self.node)? {
+            if !self.shows(&other) {
+                return Ok(false);
+            }
+        }
+        let decided = asked.ask(self.node, &self.feed, SlotSet::EMPTY, |question| self.rules.policy.decide(question));
+        if decided.is_ok() {
+            self.again.push(before);
+        }
+        Ok(decided.is_ok())
+    }
+
     /// Reference slots that may be disclosed, with what this very run releases.
-    fn referable(&self, asked: &Asked) -> Result<entente_protocol::record::SlotSet, ShareError> {
+    fn referable(&self, asked: &Asked) -> Result<SlotSet, ShareError> {
         let mut set = asked.referable(self.node, self.feed.id())?;
         for (number, _) in &asked.row.values {
             let Some(slot) = asked.body.header().kind.slot_number(*number) else { continue };
             if *number == 5 {
                 let before = asked.supersedes().and_then(|b| self.released.get(&b));
                 if let Some(before) = before {
-                    set = if before.withdrawn {
-                        set.without(entente_protocol::record::SlotSet::EMPTY.with(5))
-                    } else {
-                        set.with(5)
-                    };
+                    set = if before.shows() { set.with(5) } else { set.without(SlotSet::EMPTY.with(5)) };
                 }
             } else if slot.shape.refers() {
                 let Some(value) = asked.value(*number) else { continue };
@@ -224,8 +267,10 @@ impl Draft<'_> {
         self.released.insert(asked.record, ReleasedRow::new(terms, number));
         let line = asked.body.header().line;
         if !self.lines.contains(&line) && !decide::line_released(self.node, line, self.feed.id())? {
-            let referrers = self.node.holdings.find(Partition::Own, "ref", line.as_bytes(), None, REFERRERS_MAX)?;
-            for id in referrers.iter().filter_map(|id| RecordId::from_slice(id)) {
+            let referrers =
+                self.node.holdings.find(Partition::Own, index::REF, line.as_bytes(), None, REFERRERS_MAX)?;
+            for place in referrers {
+                let Some((id, _)) = keep::at(self.node, place)? else { continue };
                 if self.known(id)?.is_some_and(|r| !r.withdrawn) {
                     self.again.push(id);
                 }
@@ -308,35 +353,79 @@ pub fn again(node: &Node, feed: &FeedKey, number: u64) -> Result<Option<Prepared
     let rules = node.rules();
     let row = feeds::out_row(node, feed, AgreementDigest::from_bytes([0; 32]))?;
     let Some((_, sent)) = feeds::run_at(node, feed, &row, number)? else { return Ok(None) };
-    let mut bodies = Bodies::new(node);
-    let mut closed = Vec::new();
-    for (at, entry) in sent.entries.iter().enumerate() {
-        let Some(record) = entry.record else { continue };
-        let asked = Asked::load(node, record)?;
-        let referable = asked.referable(node, feed.id())?;
-        let slots = entente_protocol::record::SlotSet::from_bits(entry.slots);
-        // What was disclosed then may include references to what was released in the same run.
-        let decided = asked.ask(node, feed, referable.or(slots), |question| rules.policy.decide(question));
-        let cleared = decided
-            .ok()
-            .and_then(|c| c.narrowed(slots))
-            .filter(|c| c.terms().clause == entry.clause && c.terms().version == sent.version);
-        match cleared {
-            Some(clearance) => {
-                bodies.add(at, &asked, &clearance)?;
+    let mut closed: BTreeSet<usize> = BTreeSet::new();
+    // Each turn closes entries, or is the last: one that is closed may have been named by another.
+    let bodies = loop {
+        let mut bodies = Bodies::new(node);
+        let mut closing = BTreeMap::new();
+        for (at, entry) in sent.entries.iter().enumerate().filter(|(at, _)| !closed.contains(at)) {
+            let Some(record) = entry.record else { continue };
+            let asked = Asked::load(node, record)?;
+            let slots = SlotSet::from_bits(entry.slots);
+            // What went in the same run is in the store as released.
+            let referable = asked.referable(node, feed.id())?;
+            let decided = asked.ask(node, feed, referable, |question| rules.policy.decide(question));
+            let cleared = decided
+                .ok()
+                .and_then(|c| c.narrowed(slots))
+                .filter(|c| c.terms().clause == entry.clause && c.terms().version == sent.version);
+            match cleared {
+                Some(clearance) => drop(bodies.add(at, &asked, &clearance)?),
+                None => drop(closing.insert(at, record)),
             }
-            None => closed.push(record),
         }
-    }
-    if !closed.is_empty() {
-        let mut txn = node.holdings.begin();
-        for record in &closed {
-            let pending = encode("pending", &Pending::Record(*record))?;
-            txn.push(Partition::Own, Table::Pending, feed.id().as_bytes(), &pending)?;
-            txn.delete(Partition::Own, Table::Release, &record_in_feed(*record, feed.id()))?;
+        if closing.is_empty() {
+            break bodies;
         }
-        txn.commit()?;
-    }
+        close(node, feed, closing.values())?;
+        closed.extend(closing.keys());
+    };
     let end = sent.first + sent.entries.len() as u64;
     Ok(Some(Prepared { message: bodies.into_message(sent.run.clone(), &sent)?, end }))
+}
+
+/// Notes that entries go as their hashes alone: their records are decided again, and are not named until then.
+fn close<'a>(
+    node: &Node,
+    feed: &FeedKey,
+    records: impl Iterator<Item = &'a RecordId> + Clone,
+) -> Result<(), ShareError> {
+    let mut txn = node.holdings.begin();
+    for record in records.clone() {
+        let pending = encode("pending", &Pending::Record(*record))?;
+        txn.push(Partition::Own, Table::Pending, feed.id().as_bytes(), &pending)?;
+        // The partner may hold it from an earlier entry, or from a connection that was cut: unless it goes
+        // again, its withdrawal follows.
+        if let Some(row) = decide::released(node, *record, feed.id())? {
+            let row = encode("release", &ReleasedRow { slots: 0, ..row })?;
+            txn.put(Partition::Own, Table::Release, &record_in_feed(*record, feed.id()), &row)?;
+        }
+    }
+    forget_lines(node, &mut txn, feed, records)?;
+    txn.commit()?;
+    Ok(())
+}
+
+/// A line of which nothing was shown after all is not named by references either.
+fn forget_lines<'a>(
+    node: &Node,
+    txn: &mut Txn<'_>,
+    feed: &FeedKey,
+    closed: impl Iterator<Item = &'a RecordId>,
+) -> Result<(), ShareError> {
+    for record in closed {
+        let line = keep::own(node, *record)?.header()?.header().line;
+        let mut shown = false;
+        for record in keep::siblings(node, *record, line)?.iter().chain([record]) {
+            let row = txn.get(Partition::Own, Table::Release, &record_in_feed(*record, feed.id()))?;
+            shown |= match row {
+                Some(row) => decode::<ReleasedRow>("release", &row)?.slots != 0,
+                None => false,
+            };
+        }
+        if !shown {
+            txn.delete(Partition::Own, Table::Release, &line_in_feed(line, feed.id()))?;
+        }
+    }
+    Ok(())
 }

@@ -2,7 +2,7 @@
 //!
 //! Every engine uses this, so that a lost tail shows whatever the engine does about it.
 
-use super::{Append, SequenceRow, StoreError};
+use super::{Append, Ledger, SCAN_ROWS_MAX, SequenceRow, StoreError};
 use crate::seal::label;
 use ring::digest;
 
@@ -89,6 +89,31 @@ pub fn follows(before: Position, row: &SequenceRow) -> Result<Position, StoreErr
         true => Ok(row.position),
         false => Err(StoreError::Broken { at: before.sequence + 1 }),
     }
+}
+
+/// Walks from a position that is known to have been acknowledged to the last one `found` in the ledger, and
+/// returns the end. Every engine on disk calls it when it is opened.
+pub fn verify_tail(ledger: &dyn Ledger, known: Position, found: Position) -> Result<Position, StoreError> {
+    if found.sequence < known.sequence {
+        return Err(StoreError::LostTail { found: found.sequence, known: known.sequence });
+    }
+    if known.sequence > 0 {
+        let at = ledger.sequence(known.sequence - 1, 1)?;
+        if at.first().map(|row| row.position) != Some(known) {
+            return Err(StoreError::Broken { at: known.sequence });
+        }
+    }
+    let mut position = known;
+    while position.sequence < found.sequence {
+        let rows = ledger.sequence(position.sequence, SCAN_ROWS_MAX)?;
+        if rows.is_empty() {
+            return Err(StoreError::Broken { at: position.sequence + 1 });
+        }
+        for row in &rows {
+            position = follows(position, row)?;
+        }
+    }
+    Ok(position)
 }
 
 #[cfg(test)]

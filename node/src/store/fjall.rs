@@ -13,8 +13,10 @@
 //! because the descriptors stay open from one sync to the next, so that no write-back error is missed.
 //! The version is pinned exactly for this; a test watches that the files are where this expects them.
 
+mod journal;
+
 use super::{
-    Append, Ledger, Position, Row, SCAN_ROWS_MAX, SequenceRow, StoreError, bound,
+    Append, Ledger, Position, Row, SCAN_ROWS_MAX, SequenceRow, StoreError, SyncFile, bound,
     chain::{self, digest_of},
     head::Head,
     io_error,
@@ -40,11 +42,10 @@ const SEQUENCE: &str = "sequence";
 const JOURNAL: &str = "jnl";
 const CACHE_BYTES: u64 = 64 << 20;
 const JOURNAL_BYTES_MAX: u64 = 256 << 20;
+/// Kept in memory before it is written to the tree.
+pub const MEMTABLE_BYTES: u64 = 64 << 20;
 /// Sealed values do not compress, and 64 KiB of row keys are not worth a codec.
 const WORKERS: usize = 2;
-
-/// How a file is put on disk: `File::sync_data`, except where a test lets it fail.
-pub type SyncFile = Arc<dyn Fn(&File) -> io::Result<()> + Send + Sync>;
 
 /// A ledger in fjall.
 pub struct FjallLedger {
@@ -77,10 +78,15 @@ struct Files {
 impl FjallLedger {
     /// Makes an empty ledger in `folder`, which must not exist, and its head file beside it.
     pub fn create(folder: &Path, head: &Path) -> Result<(), StoreError> {
+        Self::create_with(folder, head, MEMTABLE_BYTES)
+    }
+    /// As [`create`](Self::create), with another bound of what is kept in memory before it is written to the
+    /// tree: a small one lets tests see the tree being written. It stays with the ledger.
+    pub fn create_with(folder: &Path, head: &Path, memtable_bytes: u64) -> Result<(), StoreError> {
         if folder.exists() {
             return Err(StoreError::Exists(folder.to_owned()));
         }
-        let (database, ..) = open_database(folder)?;
+        let (database, ..) = open_database(folder, memtable_bytes)?;
         database.persist(PersistMode::SyncAll).map_err(engine("create the ledger"))?;
         drop(database);
         crate::secret::durable::sync_folder_of(folder).map_err(io_error("create the ledger"))?;
@@ -93,11 +99,13 @@ impl FjallLedger {
     /// As [`open`](Self::open), with another way to sync, so that tests can let it fail.
     pub fn open_with(folder: &Path, head: &Path, sync: SyncFile) -> Result<Self, StoreError> {
         // fjall would make an empty database here, and everything would seem well.
-        if !folder.join("version").exists() || !has_journal(folder)? {
+        if !folder.join("version").exists() || journals(folder).map_err(io_error("open the ledger"))?.is_empty() {
             return Err(StoreError::Missing(folder.to_owned()));
         }
         let (head, known) = Head::open(head)?;
-        let (database, rows, sequence) = open_database(folder)?;
+        let journals = journals(folder).map_err(io_error("open the ledger"))?;
+        journal::mend(&journals.iter().map(PathBuf::as_path).collect::<Vec<_>>(), known.sequence)?;
+        let (database, rows, sequence) = open_database(folder, MEMTABLE_BYTES)?;
         let ledger = Self {
             database,
             rows,
@@ -125,26 +133,7 @@ impl FjallLedger {
             }
             None => Position::default(),
         };
-        if found.sequence < known.sequence {
-            return Err(StoreError::LostTail { found: found.sequence, known: known.sequence });
-        }
-        if known.sequence > 0 {
-            let at = self.sequence(known.sequence - 1, 1)?;
-            if at.first().map(|row| row.position) != Some(known) {
-                return Err(StoreError::Broken { at: known.sequence });
-            }
-        }
-        let mut position = known;
-        while position.sequence < found.sequence {
-            let rows = self.sequence(position.sequence, SCAN_ROWS_MAX)?;
-            if rows.is_empty() {
-                return Err(StoreError::Broken { at: position.sequence + 1 });
-            }
-            for row in &rows {
-                position = chain::follows(position, row)?;
-            }
-        }
-        Ok(position)
+        chain::verify_tail(self, known, found)
     }
     fn healthy(&self) -> Result<(), StoreError> {
         match self.poisoned.load(Ordering::SeqCst) {
@@ -319,7 +308,7 @@ impl Drop for FjallLedger {
     }
 }
 
-fn open_database(folder: &Path) -> Result<(Database, Keyspace, Keyspace), StoreError> {
+fn open_database(folder: &Path, memtable_bytes: u64) -> Result<(Database, Keyspace, Keyspace), StoreError> {
     let database = Database::builder(folder)
         .cache_size(CACHE_BYTES)
         .max_journaling_size(JOURNAL_BYTES_MAX)
@@ -330,15 +319,25 @@ fn open_database(folder: &Path) -> Result<(Database, Keyspace, Keyspace), StoreE
             ::fjall::Error::Locked => StoreError::InUse(folder.to_owned()),
             other => engine("open the ledger")(other),
         })?;
-    let options = || KeyspaceCreateOptions::default().data_block_compression_policy(CompressionPolicy::disabled());
+    // Taken when a keyspace is made; afterwards it remembers its own.
+    let options = || {
+        KeyspaceCreateOptions::default()
+            .data_block_compression_policy(CompressionPolicy::disabled())
+            .max_memtable_size(memtable_bytes)
+    };
     let rows = database.keyspace(ROWS, options).map_err(engine("open the ledger"))?;
     let sequence = database.keyspace(SEQUENCE, options).map_err(engine("open the ledger"))?;
     Ok((database, rows, sequence))
 }
 
-fn has_journal(folder: &Path) -> Result<bool, StoreError> {
-    let entries = fs::read_dir(folder).map_err(io_error("open the ledger"))?;
-    Ok(entries.flatten().any(|entry| journal_id(&entry.path()).is_some()))
+/// The journals of a ledger, oldest first.
+fn journals(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        found.extend(journal_id(&path).map(|id| (id, path)));
+    }
+    Ok(found.into_values().collect())
 }
 
 fn journal_id(path: &Path) -> Option<u64> {

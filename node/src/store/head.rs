@@ -5,9 +5,13 @@
 //! offset 0 and 4096, a slot each: magic 8 | sequence u64 BE | digest 32 | SHA-256(label, 0x00, before) 32
 //! ```
 //!
-//! A slot is written after the engine's sync and before the acknowledgement, the two in turn, so that
-//! a torn write spoils one and the other still counts. It is synced only now and then and when the
-//! store is closed. That is enough: a killed process loses nothing of it; after a power cut it may name an older
+//! A slot is written after the engine's sync and before the acknowledgement. It is synced only now and then and
+//! when the store is closed; until then the same slot is written again, and the other one keeps the last
+//! position that was synced. So a torn write spoils one slot, whatever a disk does with half a sector, and the
+//! other still counts. (The two used to take turns with every write: after a power cut both could be torn, and
+//! a store that had lost nothing did not open.)
+//!
+//! That is enough: a killed process loses nothing of it; after a power cut it may name an older
 //! position, and never one that the engine did not sync before. What it must catch is damage to a
 //! journal that was on disk, which an engine may take for the journal's end. Syncing it each time
 //! would halve the rate of commits to narrow a gap that the partners' countersignatures close too.
@@ -34,7 +38,10 @@ const SYNC_EVERY: u64 = 256;
 /// The open head file.
 pub struct Head {
     file: File,
-    writes: u64,
+    /// The slot that is written until the next sync.
+    slot: u64,
+    /// Writes since the last sync.
+    unsynced: u64,
 }
 
 impl Head {
@@ -53,27 +60,31 @@ impl Head {
             io::ErrorKind::NotFound => StoreError::Missing(path.to_owned()),
             _ => StoreError::engine("open the head file", error),
         })?;
-        let slots = [0, SLOT_DISTANCE].map(|offset| {
-            let mut slot = [0; SLOT_BYTES];
-            file.read_exact_at(&mut slot, offset).ok().and_then(|()| decode(&slot))
+        // What a killed process wrote is only in memory. It must last before the other slot is touched.
+        file.sync_data().map_err(io_error("sync the head file"))?;
+        let slots = [0, 1].map(|slot: u64| {
+            let mut bytes = [0; SLOT_BYTES];
+            let read = file.read_exact_at(&mut bytes, slot * SLOT_DISTANCE).ok();
+            read.and_then(|()| decode(&bytes)).map(|position| (position, slot))
         });
-        let position = slots.into_iter().flatten().max_by_key(|position| position.sequence);
-        let position = position.ok_or_else(|| damaged(path.to_owned()))?;
-        Ok((Self { file, writes: position.sequence }, position))
+        let newest = slots.into_iter().flatten().max_by_key(|(position, _)| position.sequence);
+        let (position, slot) = newest.ok_or_else(|| damaged(path.to_owned()))?;
+        Ok((Self { file, slot: 1 - slot, unsynced: 0 }, position))
     }
     /// Notes a position that the engine has synced.
     pub fn write(&mut self, position: Position) -> Result<(), StoreError> {
-        self.writes = self.writes.wrapping_add(1);
-        let offset = (self.writes % 2) * SLOT_DISTANCE;
+        let offset = self.slot * SLOT_DISTANCE;
         self.file.write_all_at(&encode(position), offset).map_err(io_error("write the head file"))?;
-        if self.writes.is_multiple_of(SYNC_EVERY) {
-            self.sync()?;
+        self.unsynced += 1;
+        if self.unsynced >= SYNC_EVERY { self.sync() } else { Ok(()) }
+    }
+    /// Puts what was written on disk; from then on the other slot is written.
+    pub fn sync(&mut self) -> Result<(), StoreError> {
+        self.file.sync_data().map_err(io_error("sync the head file"))?;
+        if self.unsynced > 0 {
+            (self.slot, self.unsynced) = (1 - self.slot, 0);
         }
         Ok(())
-    }
-    /// Puts what was written on disk.
-    pub fn sync(&self) -> Result<(), StoreError> {
-        self.file.sync_data().map_err(io_error("sync the head file"))
     }
 }
 
@@ -112,13 +123,17 @@ mod tests {
         assert_eq!(position, Position::default());
         let first = position.next([1; 32]);
         let second = first.next([2; 32]);
+        head.write(position)?;
         head.write(first)?;
+        let synced = head.slot;
+        head.sync()?;
         head.write(second)?;
+        head.write(second)?;
+        assert_ne!(head.slot, synced, "what was synced stays until the next sync");
         assert_eq!(Head::open(&path)?.1, second);
-        let torn = (head.writes % 2) * SLOT_DISTANCE;
-        head.file.write_all_at(&[0xff; 9], torn + 40)?;
+        head.file.write_all_at(&[0xff; 9], head.slot * SLOT_DISTANCE + 40)?;
         assert_eq!(Head::open(&path)?.1, first);
-        head.file.write_all_at(&[0xff; 9], (SLOT_DISTANCE - torn) + 40)?;
+        head.file.write_all_at(&[0xff; 9], synced * SLOT_DISTANCE + 40)?;
         assert!(Head::open(&path).is_err());
         std::fs::remove_file(&path)?;
         assert!(matches!(Head::open(&path), Err(StoreError::Missing(_))));

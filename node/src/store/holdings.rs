@@ -2,11 +2,14 @@
 //!
 //! Values are sealed and row keys are keyed here, for each partition with its own keys; nothing that
 //! reaches an engine is in clear. Reading takes no lock. Writing goes through one [`Txn`] at a time.
+//! After a failure of an engine everything is refused (`failure`), whatever the caller made of the error.
 //! It knows tables and scopes, never what a value means.
 
 use super::{
-    BlobName, Ledger, Position, ReadSeek, StoreError, Vault, VaultWriter, io_error,
-    layout::{self, Table},
+    BlobName, Ledger, Position, ReadSeek, StoreError, Vault, VaultWriter,
+    failure::{Failure, Tell},
+    io_error,
+    layout::{self, Table, Token},
     open::FolderLock,
     txn::{Txn, Writer},
 };
@@ -27,6 +30,7 @@ pub struct Holdings {
     vault: Arc<dyn Vault>,
     keyring: Arc<Keyring>,
     store: StoreId,
+    failure: Arc<Failure>,
     /// Held by the one open transaction; covers what the writer remembers between two of them.
     pub(super) writer: Mutex<Writer>,
     /// Kept for as long as the engines are open. Declared last, so that it is released last.
@@ -48,7 +52,8 @@ impl Holdings {
         store: StoreId,
         lock: Option<FolderLock>,
     ) -> Self {
-        Self { ledger, vault, keyring, store, writer: Mutex::default(), _lock: lock }
+        let failure = Arc::default();
+        Self { ledger, vault, keyring, store, failure, writer: Mutex::default(), _lock: lock }
     }
 
     /// Gives the store its id, once it was read.
@@ -62,7 +67,19 @@ impl Holdings {
     }
     /// Returns when everything up to `position` is durable; see [`Txn::submit`].
     pub fn wait(&self, position: Position) -> Result<(), StoreError> {
-        self.ledger.wait(position)
+        self.ask(|| self.ledger.wait(position))
+    }
+    /// Makes keys for a partition that has none. When it returns, they are durable.
+    pub fn ensure_partition(&self, partition: Partition) -> Result<(), StoreError> {
+        self.ask(|| Ok(self.keyring.ensure_partition(partition)?))
+    }
+    /// Names who is told when the store fails.
+    pub fn on_failure(&self, tell: Tell) {
+        self.failure.on_failure(tell);
+    }
+    /// Why the store failed, if it has: nothing that was done with it since may be reported as done.
+    pub fn failed(&self) -> Option<&str> {
+        self.failure.cause()
     }
     /// Writes a blob in one go, sealed to the partition, and returns its length in clear.
     ///
@@ -73,19 +90,21 @@ impl Holdings {
             return Ok(0);
         }
         let mut writer = self.blob_writer(partition)?;
-        let length = io::copy(content, &mut writer).map_err(io_error("write a blob"))?;
+        let length = io::copy(content, &mut writer).map_err(io_error("copy into a blob"))?;
         writer.commit(name)?;
         Ok(length)
     }
     /// Starts a blob whose name is known only when it is complete. Dropped without a commit, it was never there.
     pub fn blob_writer(&self, partition: Partition) -> Result<BlobWriter, StoreError> {
         let keys = self.keys(partition)?;
-        let stream = stream::seal(&[&keys.identity().recipient()], self.vault.create()?)?;
+        let output = Watched { inner: self.ask(|| self.vault.create())?, failure: Arc::clone(&self.failure) };
+        let stream = stream::seal(&[&keys.identity().recipient()], output)?;
         Ok(BlobWriter { keys, stream })
     }
     /// Removes a blob; absent is no error. Only when no row speaks of it.
     pub fn blob_remove(&self, partition: Partition, name: &[u8]) -> Result<(), StoreError> {
-        self.vault.remove(self.blob_name(partition, name)?)
+        let name = self.blob_name(partition, name)?;
+        self.ask(|| self.vault.remove(name))
     }
 
     /// The value under `key`.
@@ -106,14 +125,18 @@ impl Holdings {
         let keys = self.keys(partition)?;
         let list = layout::list(&keys, table, scope);
         let after = after.map(|counter| layout::item(&list, counter));
-        let rows = self.ledger.scan(&list, after.as_deref(), limit)?;
-        rows.into_iter().map(|(row, sealed)| open_item(&keys, row, sealed)).collect()
+        self.ask(|| {
+            let rows = self.ledger.scan(&list, after.as_deref(), limit)?;
+            rows.into_iter().map(|(row, sealed)| open_item(&keys, row, sealed)).collect()
+        })
     }
     /// The last item of a list that was not removed.
     pub fn last(&self, partition: Partition, table: Table, scope: &[u8]) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
         let keys = self.keys(partition)?;
-        let last = self.ledger.last(&layout::list(&keys, table, scope))?;
-        last.map(|(row, sealed)| open_item(&keys, row, sealed)).transpose()
+        self.ask(|| {
+            let last = self.ledger.last(&layout::list(&keys, table, scope))?;
+            last.map(|(row, sealed)| open_item(&keys, row, sealed)).transpose()
+        })
     }
     /// One item of a list.
     pub fn item(
@@ -131,7 +154,8 @@ impl Holdings {
         let keys = self.keys(partition)?;
         self.counter(&keys, &layout::counter(&keys, table, scope))
     }
-    /// What `index` stored for a value of a field: occurrences after the `after`-th (counted from 0), at most `limit`.
+    /// Places that `index` remembered for a value of a field: occurrences after the `after`-th (counted from
+    /// 0), at most `limit`.
     pub fn find(
         &self,
         partition: Partition,
@@ -139,17 +163,30 @@ impl Holdings {
         value: &[u8],
         after: Option<u64>,
         limit: usize,
-    ) -> Result<Vec<Vec<u8>>, StoreError> {
+    ) -> Result<Vec<u64>, StoreError> {
         let keys = self.keys(partition)?;
         let first = after.map_or(0, |n| n.saturating_add(1));
         let mut found = Vec::new();
         for n in (first..).take(limit.min(super::SCAN_ROWS_MAX)) {
-            match self.read(&keys, &layout::token(&keys, field, value, n))? {
-                Some(payload) => found.push(payload),
+            match self.place_of(&keys, &Token::new(&keys, field, value, n))? {
+                Some(place) => found.push(place),
                 None => break,
             }
         }
         Ok(found)
+    }
+    /// The place that was remembered first for a value of a field.
+    pub fn first(&self, partition: Partition, field: &str, value: &[u8]) -> Result<Option<u64>, StoreError> {
+        let keys = self.keys(partition)?;
+        self.place_of(&keys, &Token::new(&keys, field, value, 0))
+    }
+    /// The place that was remembered last for a value of a field.
+    pub fn newest(&self, partition: Partition, field: &str, value: &[u8]) -> Result<Option<u64>, StoreError> {
+        let keys = self.keys(partition)?;
+        match self.occurrences(&keys, field, value)?.checked_sub(1) {
+            Some(last) => self.place_of(&keys, &Token::new(&keys, field, value, last)),
+            None => Ok(None),
+        }
     }
     /// Events of the journal with their numbers, strictly after `after`.
     pub fn journal(&self, after: Option<u64>, limit: usize) -> Result<Vec<(u64, JournalEvent)>, StoreError> {
@@ -160,16 +197,20 @@ impl Holdings {
     pub fn blob_open(&self, partition: Partition, name: &[u8]) -> Result<BlobReader, StoreError> {
         let keys = self.keys(partition)?;
         let blob = BlobName(keys.blob_name(name));
-        let sealed = self.vault.open(blob)?.ok_or(StoreError::NoBlob(blob))?;
-        Ok(BlobReader(stream::open(keys.identity(), sealed)?))
+        let stream = self.ask(|| {
+            let sealed = self.vault.open(blob)?.ok_or(StoreError::NoBlob(blob))?;
+            Ok(stream::open(keys.identity(), sealed)?)
+        })?;
+        Ok(BlobReader { stream, failure: Arc::clone(&self.failure) })
     }
     /// Whether the partition has a blob of that name.
     pub fn blob_exists(&self, partition: Partition, name: &[u8]) -> Result<bool, StoreError> {
-        self.vault.exists(self.blob_name(partition, name)?)
+        let name = self.blob_name(partition, name)?;
+        self.ask(|| self.vault.exists(name))
     }
     /// The last append, durable or not.
     pub fn head(&self) -> Result<Position, StoreError> {
-        self.ledger.head()
+        self.ask(|| self.ledger.head())
     }
     /// The store's id: drawn when it was made.
     pub fn store_id(&self) -> StoreId {
@@ -178,6 +219,18 @@ impl Holdings {
     /// The keyring, to make, rotate and destroy partitions.
     pub fn keyring(&self) -> &Arc<Keyring> {
         &self.keyring
+    }
+    /// The same engines behind a handle that reads on after damage. It must not write: the writer's memory is not shared.
+    pub(super) fn reading_on(&self) -> Self {
+        Self {
+            ledger: Arc::clone(&self.ledger),
+            vault: Arc::clone(&self.vault),
+            keyring: Arc::clone(&self.keyring),
+            store: self.store,
+            failure: Arc::new(Failure::ignored()),
+            writer: Mutex::default(),
+            _lock: None,
+        }
     }
     /// The engine, for checks.
     pub(super) fn vault(&self) -> &Arc<dyn Vault> {
@@ -188,10 +241,45 @@ impl Holdings {
         Ok(self.keyring.keys(partition)?)
     }
     pub(super) fn read(&self, keys: &PartitionKeys, row: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        match self.ledger.get(row)? {
+        self.ask(|| match self.ledger.get(row)? {
             Some(sealed) => Ok(Some(value::open(keys, row, sealed)?)),
             None => Ok(None),
+        })
+    }
+    /// Every question to an engine: refused after a failure, and a failure is kept.
+    pub(super) fn ask<T>(&self, question: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.failure.healthy()?;
+        self.failure.watch(question())
+    }
+    /// The place that an index token leads to.
+    pub(super) fn place_of(&self, keys: &PartitionKeys, token: &Token) -> Result<Option<u64>, StoreError> {
+        self.ask(|| {
+            let Some(hidden) = self.ledger.get(&token.row)? else { return Ok(None) };
+            let damaged = || value::SealError::Damaged { row: hex::encode(&token.row) };
+            Ok(Some(token.show(keys, &hidden).ok_or_else(damaged)?))
+        })
+    }
+    /// How often a value of a field has occurred: doubling, then halving, so that a value of a million
+    /// occurrences costs forty looks. Occurrences are never removed, so there is no gap to fall into.
+    pub(super) fn occurrences(&self, keys: &PartitionKeys, field: &str, value: &[u8]) -> Result<u64, StoreError> {
+        let taken = |n: u64| self.ask(|| Ok(self.ledger.get(&Token::new(keys, field, value, n).row)?.is_some()));
+        if !taken(0)? {
+            return Ok(0);
         }
+        let (mut low, mut high) = (0u64, 1u64);
+        while taken(high)? {
+            low = high;
+            high = high.saturating_mul(2);
+        }
+        // INVARIANT: `low` is taken, `high` is not; their distance shrinks each time.
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            match taken(middle)? {
+                true => low = middle,
+                false => high = middle,
+            }
+        }
+        Ok(high)
     }
     pub(super) fn counter(&self, keys: &PartitionKeys, row: &[u8]) -> Result<u64, StoreError> {
         match self.read(keys, row)? {
@@ -202,12 +290,12 @@ impl Holdings {
             },
         }
     }
-    fn blob_name(&self, partition: Partition, name: &[u8]) -> Result<BlobName, StoreError> {
+    pub(super) fn blob_name(&self, partition: Partition, name: &[u8]) -> Result<BlobName, StoreError> {
         Ok(BlobName(self.keys(partition)?.blob_name(name)))
     }
 }
 
-fn open_item(keys: &PartitionKeys, row: Vec<u8>, sealed: Vec<u8>) -> Result<(u64, Vec<u8>), StoreError> {
+pub(super) fn open_item(keys: &PartitionKeys, row: Vec<u8>, sealed: Vec<u8>) -> Result<(u64, Vec<u8>), StoreError> {
     let content = value::open(keys, &row, sealed)?;
     let counter = layout::counter_of(&row).ok_or_else(|| value::SealError::Format { row: hex::encode(&row) })?;
     Ok((counter, content))
@@ -223,7 +311,8 @@ pub struct JournalEvent {
 }
 
 impl JournalEvent {
-    fn parse(n: u64, content: &[u8]) -> Result<Self, StoreError> {
+    /// From a row of the journal, its `n`-th.
+    pub fn parse(n: u64, content: &[u8]) -> Result<Self, StoreError> {
         let (before, event) = content.split_first_chunk::<32>().ok_or(StoreError::Broken { at: n })?;
         Ok(Self { before: *before, event: event.to_vec() })
     }
@@ -233,17 +322,46 @@ impl JournalEvent {
     }
 }
 
+/// What goes to the vault; a write that fails is kept as the store's failure.
+struct Watched {
+    inner: Box<dyn VaultWriter>,
+    failure: Arc<Failure>,
+}
+
+impl Write for Watched {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.failure.healthy().map_err(io::Error::other)?;
+        self.inner.write(bytes).map_err(|error| noted(&self.failure, "write a blob", error))
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush().map_err(|error| noted(&self.failure, "write a blob", error))
+    }
+}
+
+/// Keeps a failed read or write of a blob. A call that was interrupted is made again and is none.
+fn noted(failure: &Failure, doing: &'static str, error: io::Error) -> io::Error {
+    if error.kind() == io::ErrorKind::Interrupted {
+        return error;
+    }
+    let kind = error.kind();
+    let error = StoreError::engine(doing, error);
+    failure.note(&error);
+    io::Error::new(kind, error)
+}
+
 /// A blob that is being written in clear and kept sealed.
 pub struct BlobWriter {
     keys: Arc<PartitionKeys>,
-    stream: stream::StreamWriter<Box<dyn VaultWriter>>,
+    stream: stream::StreamWriter<Watched>,
 }
 
 impl BlobWriter {
     /// Gives the blob its name within the partition. When this returns it is durable.
     pub fn commit(self, name: &[u8]) -> Result<(), StoreError> {
         let blob = BlobName(self.keys.blob_name(name));
-        self.stream.finish().map_err(io_error("finish a blob"))?.commit(blob)
+        let Watched { inner, failure } = self.stream.finish().map_err(io_error("finish a blob"))?;
+        failure.healthy()?;
+        failure.watch(inner.commit(blob))
     }
 }
 
@@ -257,16 +375,19 @@ impl Write for BlobWriter {
 }
 
 /// A blob in clear, from any place. Bytes are released only when they are authentic.
-pub struct BlobReader(stream::StreamReader<io::BufReader<Box<dyn ReadSeek>>>);
+pub struct BlobReader {
+    stream: stream::StreamReader<io::BufReader<Box<dyn ReadSeek>>>,
+    failure: Arc<Failure>,
+}
 
 impl Read for BlobReader {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        self.0.read(bytes)
+        self.stream.read(bytes).map_err(|error| noted(&self.failure, "read a blob", error))
     }
 }
 
 impl Seek for BlobReader {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.0.seek(to)
+        self.stream.seek(to).map_err(|error| noted(&self.failure, "read a blob", error))
     }
 }

@@ -4,12 +4,22 @@
 //! point    table u8 | HMAC(index key, ROW_POINT, table, logical key)[..16]             17 bytes
 //! list     table u8 | HMAC(index key, ROW_LIST, table, scope)[..16] | counter u64 BE   25 bytes
 //! counter  Counter  | HMAC(index key, ROW_COUNTER, table, scope)[..16]                 17 bytes
-//! index    Index    | HMAC(index key, ROW_INDEX, field, value, n as u64 BE)[..16]      17 bytes
+//! index    Index    | T[..16], T = HMAC(index key, ROW_INDEX, field, value, n as u64 BE)  17 bytes
 //! ```
+//!
+//! The value of an index row is the place of a record in its list, masked and checked, in 16 bytes:
+//!
+//! ```text
+//! T[16..24] XOR place as u64 BE | HMAC(index key, ROW_PLACE, row key, place)[..8]
+//! ```
+//!
+//! A record has several index rows, and a sealed value costs 45 bytes and a key of its own for what is a
+//! number: a mask from the same output that names the row hides it as well. Each row is written once; should
+//! one be written again after a lost tail, who holds both disks learns how two places differ, and no value.
 //!
 //! The index key is the partition's own, so no row key shows a partner, record, agreement or value,
 //! and the same logical key in two partitions makes two unrelated rows. What still shows: the table,
-//! how many rows it has, and which rows of a list belong together. Every value is sealed (`seal::value`).
+//! how many rows it has, and which rows of a list belong together. Every other value is sealed (`seal::value`).
 
 use crate::seal::{keyring::PartitionKeys, label};
 
@@ -21,30 +31,24 @@ pub enum Table {
     Meta = 1,
     /// Next counter of each list, as 8 bytes BE. Written by `push` only.
     Counter = 2,
-    /// Index tokens; value: what `index` was given, a record id for instance.
+    /// Index tokens; value: the masked place of a record in its partition's list.
     Index = 3,
     /// Events of the node. List of scope ""; value: digest before it (32 bytes), then the event. Never changes.
     Journal = 4,
-    /// Records by id. Point; key: record id.
+    /// Our own records in order of arrival, each at its place. List of scope "".
     Record = 10,
-    /// Records in order of arrival. List; scope: kind or the like; value: record id.
+    /// The release log. List; value: record id.
     RecordList = 11,
-    /// Heads of a line. Point; key: line id.
-    Line = 12,
-    /// Attested batches. Point; key: batch id.
+    /// What the records of one append are found by, where many share a value. List of scope "".
+    Facet = 12,
+    /// Attested batches. List of scope "".
     Batch = 13,
-    /// Review events of a record. List; scope: record id.
+    /// Signed events of the release gate. List of scope "".
     Review = 14,
     /// Attachments by digest. Point; key: digest.
     Attachment = 15,
-    /// What a record needs that never leaves: seed, position in its batch. Point; key: record id.
-    RecordSecret = 16,
-    /// Evidence numbers. Point; key: the number; value: record id.
-    EvidenceNumber = 17,
     /// Where a record of ours stands at the release gate. Point; key: record id.
     Gate = 18,
-    /// What an import made. Point; key: identity of the record within its collection.
-    Imported = 19,
     /// Partners. Point; key: organisation id; partition: node.
     Partner = 20,
     /// Partners in order of introduction. List of scope ""; value: organisation id; partition: node.
@@ -71,7 +75,7 @@ pub enum Table {
     Cursor = 44,
     /// Releases. Point; key: record id and recipient.
     Release = 45,
-    /// Bodies and disclosed slots as they were received. Point; key: record id.
+    /// Bodies and disclosed slots as they were received, each at its place. List of scope "".
     Received = 46,
     /// Withdrawn received records. Point; key: record id.
     Withdrawn = 49,
@@ -128,9 +132,40 @@ pub fn counter(keys: &PartitionKeys, table: Table, scope: &[u8]) -> Vec<u8> {
     row(Table::Counter, keys.token(label::ROW_COUNTER, &[&[table as u8], scope]))
 }
 
-/// Row key of the `n`-th occurrence of a value in a field; counted from 0.
-pub fn token(keys: &PartitionKeys, field: &str, value: &[u8], n: u64) -> Vec<u8> {
-    row(Table::Index, keys.token(label::ROW_INDEX, &[field.as_bytes(), value, &n.to_be_bytes()]))
+/// The index row of the `n`-th occurrence of a value in a field, counted from 0.
+pub struct Token {
+    /// Row key.
+    pub row: Vec<u8>,
+    mask: u64,
+}
+
+/// Bytes of an index row's value.
+pub const PLACE_BYTES: usize = 16;
+
+impl Token {
+    /// The token of an occurrence.
+    pub fn new(keys: &PartitionKeys, field: &str, value: &[u8], n: u64) -> Self {
+        let output = keys.token(label::ROW_INDEX, &[field.as_bytes(), value, &n.to_be_bytes()]);
+        let mask = output.iter().skip(NAME_BYTES).take(8).fold(0, |sum, byte| (sum << 8) | u64::from(*byte));
+        Self { row: row(Table::Index, output), mask }
+    }
+    /// The row's value.
+    pub fn hide(&self, keys: &PartitionKeys, place: u64) -> Vec<u8> {
+        let mut value = Vec::with_capacity(PLACE_BYTES);
+        value.extend_from_slice(&(place ^ self.mask).to_be_bytes());
+        value.extend_from_slice(&self.check(keys, place));
+        value
+    }
+    /// The place in a row's value; none if it is not what was written there.
+    pub fn show(&self, keys: &PartitionKeys, value: &[u8]) -> Option<u64> {
+        let (masked, check) = value.split_first_chunk::<8>()?;
+        let place = u64::from_be_bytes(*masked) ^ self.mask;
+        (check == self.check(keys, place)).then_some(place)
+    }
+    fn check(&self, keys: &PartitionKeys, place: u64) -> [u8; 8] {
+        let output = keys.token(label::ROW_PLACE, &[&self.row, &place.to_be_bytes()]);
+        output.first_chunk::<8>().copied().unwrap_or_default()
+    }
 }
 
 fn row(table: Table, name: [u8; 32]) -> Vec<u8> {

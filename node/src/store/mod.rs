@@ -10,6 +10,7 @@ pub mod chain;
 pub mod check;
 #[cfg(test)]
 mod conformance;
+pub mod failure;
 pub mod files;
 pub mod fjall;
 pub mod head;
@@ -17,6 +18,8 @@ pub mod holdings;
 pub mod layout;
 pub mod memory;
 pub mod open;
+#[cfg(feature = "sled")]
+pub mod sled;
 #[cfg(test)]
 mod tests;
 pub mod txn;
@@ -26,8 +29,9 @@ use crate::{
     secret::RandomError,
 };
 use std::{
-    fmt, io,
-    io::{Read, Seek, Write},
+    fmt,
+    fs::File,
+    io::{self, Read, Seek, Write},
     path::PathBuf,
     sync::Arc,
 };
@@ -100,6 +104,19 @@ pub enum StoreError {
     /// Another process owns the folder.
     #[error("`{0}` is in use by another process: is the node running?")]
     InUse(PathBuf),
+    /// The store was made with another engine than the settings name.
+    #[error(
+        "the store was made with the engine `{made}`, and `{asked}` was asked for: set `engine = \"{made}\"` in entente.toml"
+    )]
+    OtherEngine {
+        /// What the store remembers.
+        made: String,
+        /// What was asked for.
+        asked: &'static str,
+    },
+    /// The store was made with an engine that this build lacks.
+    #[error("the store was made with the engine `{0}`, which this build lacks: use a build with the feature `{0}`")]
+    NoEngine(String),
     /// A sealed value does not open.
     #[error(transparent)]
     Seal(#[from] SealError),
@@ -118,6 +135,16 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether it leaves unknown what is on disk, or shows that what was written is not there any more.
+    /// Nothing goes on after such an error. The others say that nothing was done, and why.
+    pub fn is_fatal(&self) -> bool {
+        match self {
+            Self::Conflict { .. } | Self::Immutable { .. } | Self::TooLarge { .. } => false,
+            Self::Seal(error) => !matches!(error, SealError::TooLong { .. }),
+            Self::Keyring(error) => matches!(**error, KeyringError::File(_) | KeyringError::Form(_)),
+            _ => true,
+        }
+    }
     /// A failure of the disk or the engine while `doing` something.
     pub fn engine(doing: &'static str, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Engine { doing, cause: Arc::from(cause.into()) }
@@ -157,6 +184,9 @@ impl Expect {
         }
     }
 }
+
+/// How an engine puts a file on disk: with a sync of the system, except where a test lets it fail.
+pub type SyncFile = Arc<dyn Fn(&File) -> io::Result<()> + Send + Sync>;
 
 /// A row: key and value.
 pub type Row = (Vec<u8>, Vec<u8>);

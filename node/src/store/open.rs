@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! <folder>/lock      held while the store is open
+//! <folder>/engine    the name of the engine, and a line end
 //! <folder>/ledger/   the engine's own files
 //! <folder>/head      the last acknowledged position
 //! <folder>/blobs/    the vault
@@ -10,9 +11,9 @@
 //! The keyring stands elsewhere and is given. What should exist is never created silently.
 
 use super::{
-    StoreError,
+    Ledger, StoreError, Vault,
     files::Files,
-    fjall::FjallLedger,
+    fjall::{FjallLedger, MEMTABLE_BYTES},
     holdings::Holdings,
     io_error, layout,
     layout::Table,
@@ -20,7 +21,10 @@ use super::{
 };
 use crate::{
     seal::keyring::{Keyring, Partition},
-    secret::{self, durable},
+    secret::{
+        self,
+        durable::{self, Existing},
+    },
 };
 use entente_protocol::id::StoreId;
 use rustix::fs::{FlockOperation, flock};
@@ -37,14 +41,45 @@ pub enum Backend {
     Memory,
     /// Rows in fjall, blobs in local files.
     Fjall,
+    /// Rows in sled, blobs in local files. Of all builds, only those with the feature `sled` have it.
+    Sled,
+}
+
+/// Engines on disk that this project knows, whether this build has them or not.
+pub const ENGINES: [&str; 2] = ["fjall", "sled"];
+
+impl Backend {
+    /// An engine on disk by its name in the settings.
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "fjall" => Some(Self::Fjall),
+            "sled" => Some(Self::Sled),
+            _ => None,
+        }
+    }
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Fjall => "fjall",
+            Self::Sled => "sled",
+        }
+    }
+    /// Whether this build has it.
+    pub const fn is_built(self) -> bool {
+        !matches!(self, Self::Sled) || cfg!(feature = "sled")
+    }
 }
 
 const LOCK: &str = "lock";
 const LEDGER: &str = "ledger";
 const HEAD: &str = "head";
+const ENGINE: &str = "engine";
 const BLOBS: &str = "blobs";
 /// Key of the store's id in [`Table::Meta`].
 const STORE_ID: &[u8] = b"store id";
+/// Stands for the id until it was read.
+const UNNAMED: StoreId = StoreId::from_bytes([0; 16]);
 
 /// The folder is ours until this is dropped.
 pub struct FolderLock(#[expect(dead_code, reason = "the lock lasts as long as the file is open")] File);
@@ -70,6 +105,17 @@ impl FolderLock {
 /// Makes a new store. `folder` must not exist or be empty, and the keyring must hold no partition:
 /// a keyring that does belongs to a store that is missing.
 pub fn create(folder: &Path, backend: Backend, keyring: Arc<Keyring>) -> Result<Holdings, StoreError> {
+    create_with(folder, backend, keyring, MEMTABLE_BYTES)
+}
+
+/// As [`create`], with another bound of what the engine keeps in memory before it writes it to its tree, where the
+/// engine knows such a bound: with a small one, tests see the tree being written.
+pub fn create_with(
+    folder: &Path,
+    backend: Backend,
+    keyring: Arc<Keyring>,
+    memtable_bytes: u64,
+) -> Result<Holdings, StoreError> {
     if !keyring.partitions().is_empty() {
         return Err(StoreError::Missing(folder.join(LEDGER)));
     }
@@ -81,13 +127,16 @@ pub fn create(folder: &Path, backend: Backend, keyring: Arc<Keyring>) -> Result<
         return Err(StoreError::Exists(folder.to_owned()));
     }
     let lock = FolderLock::take(folder)?;
-    FjallLedger::create(&folder.join(LEDGER), &folder.join(HEAD))?;
+    create_ledger(folder, backend, memtable_bytes)?;
     Files::create(&folder.join(BLOBS))?;
-    durable::sync_folder_of(&folder.join(LOCK)).map_err(io_error("create the store"))?;
+    let engine = format!("{}\n", backend.name());
+    // Last, and it syncs the folder: a store without this was never whole.
+    durable::write(&folder.join(ENGINE), engine.as_bytes(), Existing::Refuse).map_err(io_error("create the store"))?;
+    durable::sync_folder_of(folder).map_err(io_error("create the store"))?;
     keyring.ensure_partition(Partition::Node)?;
     keyring.ensure_partition(Partition::Own)?;
-    let (ledger, vault) = engines(folder)?;
-    first_row(Holdings::over(Arc::new(ledger), Arc::new(vault), keyring, draw_id()?, Some(lock)))
+    let (ledger, vault) = engines(folder, backend)?;
+    first_row(Holdings::over(ledger, vault, keyring, draw_id()?, Some(lock)))
 }
 
 /// Opens a store that exists. A part that is missing is an alarm, never made anew.
@@ -99,41 +148,87 @@ pub fn open(folder: &Path, backend: Backend, keyring: Arc<Keyring>) -> Result<Ho
         return Err(StoreError::Missing(folder.to_owned()));
     }
     let lock = FolderLock::take(folder)?;
-    for part in [LEDGER, HEAD, BLOBS].map(|part| folder.join(part)) {
+    for part in parts(folder) {
         if !part.exists() {
             return Err(StoreError::Missing(part));
         }
     }
-    let (ledger, vault) = engines(folder)?;
-    // The id is a row of the store, read with a handle that does not know it yet.
-    let unnamed = StoreId::from_bytes([0; 16]);
-    let mut holdings = Holdings::over(Arc::new(ledger), Arc::new(vault), keyring, unnamed, Some(lock));
-    let id = holdings.get(Partition::Node, Table::Meta, STORE_ID)?;
-    let id = id.as_deref().and_then(StoreId::from_slice);
-    holdings.name(id.ok_or_else(|| StoreError::Missing(folder.join(LEDGER)))?);
-    Ok(holdings)
+    let made = fs::read_to_string(folder.join(ENGINE)).map_err(io_error("read the name of the engine"))?;
+    let made = made.trim_end();
+    match Backend::named(made) {
+        Some(known) if !known.is_built() => return Err(StoreError::NoEngine(made.to_owned())),
+        Some(known) if known == backend => {}
+        _ => return Err(StoreError::OtherEngine { made: made.to_owned(), asked: backend.name() }),
+    }
+    let (ledger, vault) = engines(folder, backend)?;
+    named(Holdings::over(ledger, vault, keyring, UNNAMED, Some(lock)), &folder.join(LEDGER))
 }
 
 /// A store in memory, for simulated nodes.
 pub fn in_memory(keyring: Arc<Keyring>) -> Result<Holdings, StoreError> {
+    let ledger = Arc::new(MemoryLedger::new(layout::immutable));
+    create_over(ledger, Arc::new(MemoryVault::default()), keyring, draw_id()?)
+}
+
+/// A new store over engines of the caller's, which are empty and his alone: for simulated disks.
+pub fn create_over(
+    ledger: Arc<dyn Ledger>,
+    vault: Arc<dyn Vault>,
+    keyring: Arc<Keyring>,
+    id: StoreId,
+) -> Result<Holdings, StoreError> {
     keyring.ensure_partition(Partition::Node)?;
     keyring.ensure_partition(Partition::Own)?;
-    let ledger = Arc::new(MemoryLedger::new(layout::immutable));
-    first_row(Holdings::over(ledger, Arc::new(MemoryVault::default()), keyring, draw_id()?, None))
+    first_row(Holdings::over(ledger, vault, keyring, id, None))
+}
+
+/// A store that was made with [`create_over`], over the same engines and keyring.
+pub fn open_over(
+    ledger: Arc<dyn Ledger>,
+    vault: Arc<dyn Vault>,
+    keyring: Arc<Keyring>,
+) -> Result<Holdings, StoreError> {
+    named(Holdings::over(ledger, vault, keyring, UNNAMED, None), Path::new(LEDGER))
 }
 
 /// Where the parts of a store stand, for backups.
-pub fn parts(folder: &Path) -> [PathBuf; 3] {
-    [LEDGER, HEAD, BLOBS].map(|part| folder.join(part))
+pub fn parts(folder: &Path) -> [PathBuf; 4] {
+    [LEDGER, HEAD, BLOBS, ENGINE].map(|part| folder.join(part))
 }
 
-fn engines(folder: &Path) -> Result<(FjallLedger, Files), StoreError> {
-    let ledger = FjallLedger::open(&folder.join(LEDGER), &folder.join(HEAD))?;
-    Ok((ledger, Files::open(&folder.join(BLOBS))?))
+fn create_ledger(folder: &Path, backend: Backend, memtable_bytes: u64) -> Result<(), StoreError> {
+    let (ledger, head) = (folder.join(LEDGER), folder.join(HEAD));
+    match backend {
+        #[cfg(feature = "sled")]
+        Backend::Sled => super::sled::SledLedger::create(&ledger, &head),
+        Backend::Fjall => FjallLedger::create_with(&ledger, &head, memtable_bytes),
+        other => Err(StoreError::NoEngine(other.name().to_owned())),
+    }
+}
+
+type Engines = (Arc<dyn Ledger>, Arc<dyn Vault>);
+
+fn engines(folder: &Path, backend: Backend) -> Result<Engines, StoreError> {
+    let (ledger, head) = (folder.join(LEDGER), folder.join(HEAD));
+    let ledger: Arc<dyn Ledger> = match backend {
+        #[cfg(feature = "sled")]
+        Backend::Sled => Arc::new(super::sled::SledLedger::open(&ledger, &head)?),
+        Backend::Fjall => Arc::new(FjallLedger::open(&ledger, &head)?),
+        other => return Err(StoreError::NoEngine(other.name().to_owned())),
+    };
+    Ok((ledger, Arc::new(Files::open(&folder.join(BLOBS))?)))
 }
 
 fn draw_id() -> Result<StoreId, StoreError> {
     Ok(StoreId::from_bytes(secret::random()?))
+}
+
+/// The id is a row of the store, read with a handle that does not know it yet.
+fn named(mut holdings: Holdings, ledger: &Path) -> Result<Holdings, StoreError> {
+    let id = holdings.get(Partition::Node, Table::Meta, STORE_ID)?;
+    let id = id.as_deref().and_then(StoreId::from_slice);
+    holdings.name(id.ok_or_else(|| StoreError::Missing(ledger.to_owned()))?);
+    Ok(holdings)
 }
 
 fn first_row(holdings: Holdings) -> Result<Holdings, StoreError> {

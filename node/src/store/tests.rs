@@ -60,55 +60,59 @@ impl Home {
 
 fn writes_and_reads(holdings: &Holdings) -> Outcome {
     let mut txn = holdings.begin();
-    txn.put(OWN, Table::Record, b"id", b"value")?;
-    txn.put_new(OWN, Table::Line, b"line", b"head")?;
-    assert_eq!(txn.get(OWN, Table::Record, b"id")?, Some(b"value".to_vec()));
+    txn.put(OWN, Table::Agreement, b"id", b"value")?;
+    txn.put_new(OWN, Table::Agreement, b"line", b"head")?;
+    assert_eq!(txn.get(OWN, Table::Agreement, b"id")?, Some(b"value".to_vec()));
     assert_eq!(txn.push(OWN, Table::RecordList, b"weapon", b"first")?, 0);
     assert_eq!(txn.push(OWN, Table::RecordList, b"weapon", b"second")?, 1);
     assert_eq!(txn.push(OWN, Table::RecordList, b"marking", b"other")?, 0);
-    for n in 0..5u8 {
-        txn.index(OWN, "country", b"SY", &[n])?;
+    for n in 0..5 {
+        txn.index(OWN, "country", b"SY", n)?;
+        assert_eq!(txn.newest(OWN, "country", b"SY")?, Some(n));
     }
-    txn.index(OWN, "countr", b"ySY", b"no")?;
+    txn.index(OWN, "countr", b"ySY", 77)?;
+    txn.index_once(OWN, "id", b"one", 3)?;
     txn.journal(b"imported")?;
-    assert_eq!(holdings.get(OWN, Table::Record, b"id")?, None, "not before the commit");
+    assert_eq!(holdings.get(OWN, Table::Agreement, b"id")?, None, "not before the commit");
     txn.commit()?;
 
-    assert_eq!(holdings.get(OWN, Table::Record, b"id")?, Some(b"value".to_vec()));
-    assert_eq!(holdings.get(AGREEMENT, Table::Record, b"id")?, None);
-    assert_eq!(holdings.get(OWN, Table::Batch, b"id")?, None);
+    assert_eq!(holdings.get(OWN, Table::Agreement, b"id")?, Some(b"value".to_vec()));
+    assert_eq!(holdings.get(AGREEMENT, Table::Agreement, b"id")?, None);
+    assert_eq!(holdings.get(OWN, Table::AgreementVersion, b"id")?, None);
     assert_eq!(
         holdings.list(OWN, Table::RecordList, b"weapon", None, 10)?,
         [(0, b"first".to_vec()), (1, b"second".to_vec())]
     );
     assert_eq!(holdings.list(OWN, Table::RecordList, b"weapon", Some(0), 10)?, [(1, b"second".to_vec())]);
-    assert_eq!(holdings.find(OWN, "country", b"SY", None, 10)?, [[0], [1], [2], [3], [4]]);
-    assert_eq!(holdings.find(OWN, "country", b"SY", Some(2), 1)?, [[3]]);
+    assert_eq!(holdings.find(OWN, "country", b"SY", None, 10)?, [0, 1, 2, 3, 4]);
+    assert_eq!(holdings.find(OWN, "country", b"SY", Some(2), 1)?, [3]);
     assert!(holdings.find(OWN, "country", b"IQ", None, 10)?.is_empty());
+    assert_eq!((holdings.first(OWN, "country", b"SY")?, holdings.newest(OWN, "country", b"SY")?), (Some(0), Some(4)));
+    assert_eq!((holdings.first(OWN, "id", b"one")?, holdings.newest(OWN, "id", b"two")?), (Some(3), None));
     Ok(())
 }
 
 fn changes_and_conflicts(holdings: &Holdings) -> Outcome {
     let mut txn = holdings.begin();
-    txn.put_new(OWN, Table::Record, b"id", b"again")?;
-    txn.put(OWN, Table::Record, b"other", b"never")?;
+    txn.put_new(OWN, Table::Agreement, b"id", b"again")?;
+    txn.put(OWN, Table::Agreement, b"other", b"never")?;
     assert!(matches!(txn.commit(), Err(StoreError::Conflict { .. })));
-    assert_eq!(holdings.get(OWN, Table::Record, b"other")?, None);
+    assert_eq!(holdings.get(OWN, Table::Agreement, b"other")?, None);
     let mut dropped = holdings.begin();
     dropped.push(OWN, Table::RecordList, b"weapon", b"dropped")?;
     drop(dropped);
 
     let mut txn = holdings.begin();
-    txn.delete(OWN, Table::Line, b"line")?;
-    assert_eq!(txn.get(OWN, Table::Line, b"line")?, None);
+    txn.delete(OWN, Table::Agreement, b"line")?;
+    assert_eq!(txn.get(OWN, Table::Agreement, b"line")?, None);
     txn.remove_item(OWN, Table::RecordList, b"weapon", 1)?;
     txn.replace_item(OWN, Table::RecordList, b"weapon", 0, b"replaced")?;
-    txn.index(OWN, "country", b"SY", &[5])?;
+    txn.index(OWN, "country", b"SY", 5)?;
     txn.journal(b"changed")?;
     txn.commit()?;
     assert_eq!(holdings.count(OWN, Table::RecordList, b"weapon")?, 2, "a counter is never used again");
     assert_eq!(holdings.last(OWN, Table::RecordList, b"weapon")?, Some((0, b"replaced".to_vec())));
-    assert_eq!(holdings.find(OWN, "country", b"SY", Some(4), 10)?, [[5]]);
+    assert_eq!(holdings.find(OWN, "country", b"SY", Some(4), 10)?, [5]);
     let mut txn = holdings.begin();
     txn.replace_item(OWN, Table::RecordList, b"weapon", 1, b"gone")?;
     assert!(matches!(txn.commit(), Err(StoreError::Conflict { .. })));
@@ -146,8 +150,54 @@ fn blobs(holdings: &Holdings) -> Outcome {
     assert_eq!(holdings.check()?.blobs, 2);
     holdings.blob_remove(AGREEMENT, b"digest")?;
     holdings.blob_remove(AGREEMENT, b"digest")?;
-    assert!(matches!(holdings.blob_open(AGREEMENT, b"digest"), Err(StoreError::NoBlob(_))));
+    assert!(!holdings.blob_exists(AGREEMENT, b"digest")?);
     assert!(holdings.blob_exists(OWN, b"digest")?);
+    Ok(())
+}
+
+/// What was promised is gone: nothing is read or written any more, and whoever runs the node is told once.
+#[test]
+fn after_a_failure_everything_is_refused_and_the_node_is_told() -> Outcome {
+    let holdings = memory();
+    let told = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let hears = Arc::clone(&told);
+    holdings.on_failure(Box::new(move |cause| hears.lock().unwrap().push(cause.to_owned())));
+    let mut txn = holdings.begin();
+    txn.put_new(OWN, Table::Record, b"id", b"value")?;
+    txn.commit()?;
+    let mut again = holdings.begin();
+    again.put_new(OWN, Table::Record, b"id", b"value")?;
+    assert!(matches!(again.commit(), Err(StoreError::Conflict { .. })));
+    assert!(holdings.failed().is_none(), "a conflict is no failure");
+    assert!(matches!(holdings.blob_open(OWN, b"gone"), Err(StoreError::NoBlob(_))));
+    assert!(matches!(holdings.get(OWN, Table::Record, b"id"), Err(StoreError::Poisoned)));
+    assert!(matches!(holdings.blob_put(OWN, b"new", &mut b"x".as_slice()), Err(StoreError::Poisoned)));
+    assert!(matches!(holdings.ensure_partition(AGREEMENT), Err(StoreError::Poisoned)));
+    let mut late = holdings.begin();
+    late.put(OWN, Table::Agreement, b"line", b"head")?;
+    assert!(matches!(late.commit(), Err(StoreError::Poisoned)));
+    assert_eq!(told.lock().unwrap().len(), 1);
+    assert!(holdings.failed().is_some_and(|cause| cause.contains("missing")));
+    // Whoever looks for damage reads on.
+    assert_eq!(holdings.audit().get(OWN, Table::Record, b"id")?, Some(b"value".to_vec()));
+    Ok(())
+}
+
+/// A store remembers its engine: another name in the settings is refused, with the right one.
+#[test]
+fn a_store_is_opened_with_the_engine_it_was_made_with() -> Outcome {
+    let home = Home::new();
+    drop(home.create()?);
+    let engine = home.data().join("engine");
+    assert_eq!(fs::read_to_string(&engine)?, "fjall\n");
+    fs::write(&engine, "sled\n")?;
+    let refused = home.open().err().ok_or("it opened")?;
+    match Backend::Sled.is_built() {
+        true => assert!(matches!(refused, StoreError::OtherEngine { .. }), "{refused}"),
+        false => assert!(matches!(refused, StoreError::NoEngine(_)), "{refused}"),
+    }
+    fs::write(&engine, "other\n")?;
+    assert!(matches!(home.open(), Err(StoreError::OtherEngine { .. })));
     Ok(())
 }
 
@@ -157,7 +207,7 @@ fn behaves(holdings: &Holdings) -> Outcome {
     journal_is_chained(holdings)?;
     blobs(holdings)?;
     let report = holdings.check()?;
-    assert_eq!((report.unopened, report.opened), (0, report.rows));
+    assert_eq!((report.unopened, report.opened + report.tokens), (0, report.rows));
     Ok(())
 }
 
@@ -179,13 +229,13 @@ fn holdings_behave_on_disk_and_after_opening_again() -> Outcome {
     assert_eq!((holdings.store_id(), holdings.head()?), (id, head));
     journal_is_chained(&holdings)?;
     let mut txn = holdings.begin();
-    txn.index(OWN, "country", b"SY", &[6])?;
+    txn.index(OWN, "country", b"SY", 6)?;
     assert_eq!(txn.journal(b"opened")?, 2);
     txn.commit()?;
-    assert_eq!(holdings.find(OWN, "country", b"SY", Some(5), 10)?, [[6]]);
+    assert_eq!(holdings.find(OWN, "country", b"SY", Some(5), 10)?, [6]);
     assert_eq!(holdings.journal(Some(1), 1)?[0].1.before, holdings.journal(Some(0), 1)?[0].1.after());
     holdings.keyring().destroy_partition(AGREEMENT)?;
-    assert!(matches!(holdings.get(AGREEMENT, Table::Record, b"id"), Err(StoreError::Keyring(_))));
+    assert!(matches!(holdings.get(AGREEMENT, Table::Agreement, b"id"), Err(StoreError::Keyring(_))));
     Ok(())
 }
 
@@ -218,7 +268,7 @@ fn transactions_of_several_threads_keep_every_counter() -> Outcome {
                 for _ in 0..10 {
                     let mut txn = holdings.begin();
                     txn.push(OWN, Table::RecordList, b"", b"item").unwrap();
-                    txn.index(OWN, "f", b"v", b"p").unwrap();
+                    txn.index(OWN, "f", b"v", 1).unwrap();
                     txn.journal(b"event").unwrap();
                     txn.commit().unwrap();
                 }
@@ -296,7 +346,7 @@ fn no_value_is_on_disk_in_any_form() -> Outcome {
     let mut txn = holdings.begin();
     txn.put(OWN, Table::Record, v(0), v(1))?;
     txn.push(AGREEMENT, Table::FeedIn, v(2), v(3))?;
-    txn.index(OWN, &values[4], v(5), v(6))?;
+    txn.index(OWN, &values[4], v(5), 6)?;
     txn.journal(v(7))?;
     txn.delete(OWN, Table::Record, v(8))?;
     txn.commit()?;

@@ -9,7 +9,7 @@
 use super::{
     Append, Expect, Position, StoreError,
     holdings::{Holdings, JournalEvent},
-    layout::{self, Table},
+    layout::{self, Table, Token},
 };
 use crate::{
     seal::{
@@ -35,11 +35,21 @@ pub struct Writer {
     journal: Option<[u8; 32]>,
 }
 
-/// A row that is not written yet; no content means that the row goes.
+/// What a row will hold.
+enum Content {
+    /// In clear: sealed when the transaction is committed.
+    Clear(Vec<u8>),
+    /// An index token's place, hidden already.
+    Hidden(Vec<u8>),
+    /// Nothing: the row goes.
+    Gone,
+}
+
+/// A row that is not written yet.
 struct Pending {
     row: Vec<u8>,
     keys: Arc<PartitionKeys>,
-    content: Option<Vec<u8>>,
+    content: Content,
 }
 
 /// One transaction. Dropped without a commit, it did nothing.
@@ -75,7 +85,7 @@ impl<'a> Txn<'a> {
     pub fn put(&mut self, partition: Partition, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         let keys = self.holdings.keys(partition)?;
         let row = layout::point(&keys, table, key);
-        self.set(row, keys, Some(value.to_vec()));
+        self.set(row, keys, Content::Clear(value.to_vec()));
         Ok(())
     }
     /// Writes a value where there is none; otherwise the commit fails with a conflict and does nothing.
@@ -83,18 +93,18 @@ impl<'a> Txn<'a> {
         let keys = self.holdings.keys(partition)?;
         let row = layout::point(&keys, table, key);
         match self.place(&row) {
-            Some(Pending { content: Some(_), .. }) => return Err(StoreError::Conflict { row: hex::encode(&row) }),
-            Some(_) => {}
+            Some(Pending { content: Content::Gone, .. }) => {}
+            Some(_) => return Err(StoreError::Conflict { row: hex::encode(&row) }),
             None => self.expect.push((row.clone(), Expect::Absent)),
         }
-        self.set(row, keys, Some(value.to_vec()));
+        self.set(row, keys, Content::Clear(value.to_vec()));
         Ok(())
     }
     /// Removes a value; absent is no error.
     pub fn delete(&mut self, partition: Partition, table: Table, key: &[u8]) -> Result<(), StoreError> {
         let keys = self.holdings.keys(partition)?;
         let row = layout::point(&keys, table, key);
-        self.set(row, keys, None);
+        self.set(row, keys, Content::Gone);
         Ok(())
     }
     /// Adds an item at the end of a list and returns its counter. Counters have no gap and are never used again.
@@ -107,8 +117,8 @@ impl<'a> Txn<'a> {
         };
         let next = n.checked_add(1).ok_or(StoreError::TooLarge { what: "items of a list", max: u64::MAX })?;
         let row = layout::item(&layout::list(&keys, table, scope), n);
-        self.set(row, Arc::clone(&keys), Some(value.to_vec()));
-        self.set(counter_row.clone(), keys, Some(next.to_be_bytes().to_vec()));
+        self.set(row, Arc::clone(&keys), Content::Clear(value.to_vec()));
+        self.set(counter_row.clone(), keys, Content::Clear(next.to_be_bytes().to_vec()));
         self.counters.insert(counter_row, next);
         Ok(n)
     }
@@ -116,7 +126,7 @@ impl<'a> Txn<'a> {
     pub fn remove_item(&mut self, partition: Partition, table: Table, scope: &[u8], n: u64) -> Result<(), StoreError> {
         let keys = self.holdings.keys(partition)?;
         let row = layout::item(&layout::list(&keys, table, scope), n);
-        self.set(row, keys, None);
+        self.set(row, keys, Content::Gone);
         Ok(())
     }
     /// Replaces an item of a list; where there is none, the commit fails with a conflict.
@@ -131,24 +141,33 @@ impl<'a> Txn<'a> {
         let keys = self.holdings.keys(partition)?;
         let row = layout::item(&layout::list(&keys, table, scope), n);
         match self.place(&row) {
-            Some(Pending { content: None, .. }) => return Err(StoreError::Conflict { row: hex::encode(&row) }),
+            Some(Pending { content: Content::Gone, .. }) => {
+                return Err(StoreError::Conflict { row: hex::encode(&row) });
+            }
             Some(_) => {}
             None => self.expect.push((row.clone(), Expect::Present)),
         }
-        self.set(row, keys, Some(value.to_vec()));
+        self.set(row, keys, Content::Clear(value.to_vec()));
         Ok(())
     }
-    /// Remembers `payload` as the next occurrence of `value` in `field`.
-    pub fn index(&mut self, partition: Partition, field: &str, value: &[u8], payload: &[u8]) -> Result<(), StoreError> {
+    /// Remembers `place` as the next occurrence of `value` in `field`.
+    pub fn index(&mut self, partition: Partition, field: &str, value: &[u8], place: u64) -> Result<(), StoreError> {
         let keys = self.holdings.keys(partition)?;
-        let name = keys.token(label::ROW_INDEX, &[field.as_bytes(), value]);
-        let n = match self.occurrences.get(&name).or_else(|| self.writer.occurrences.get(&name)) {
-            Some(n) => *n,
-            None => self.first_absent(&keys, field, value)?,
-        };
-        let row = layout::token(&keys, field, value, n);
-        self.set(row, keys, Some(payload.to_vec()));
+        let (name, n) = self.occurrences_of(&keys, field, value)?;
+        self.set_token(Token::new(&keys, field, value, n), keys, place);
         self.occurrences.insert(name, n + 1);
+        Ok(())
+    }
+    /// Remembers `place` for a value that occurs once, as a random or computed id does; nothing is looked up.
+    pub fn index_once(
+        &mut self,
+        partition: Partition,
+        field: &str,
+        value: &[u8],
+        place: u64,
+    ) -> Result<(), StoreError> {
+        let keys = self.holdings.keys(partition)?;
+        self.set_token(Token::new(&keys, field, value, 0), keys, place);
         Ok(())
     }
     /// Adds an event to the journal, chained to the one before it.
@@ -193,6 +212,18 @@ impl<'a> Txn<'a> {
             None => self.holdings.counter(&keys, &row),
         }
     }
+    /// The place that was remembered first for `value` in `field`, with what this transaction added.
+    pub fn first(&self, partition: Partition, field: &str, value: &[u8]) -> Result<Option<u64>, StoreError> {
+        let keys = self.holdings.keys(partition)?;
+        self.place_of(&keys, &Token::new(&keys, field, value, 0))
+    }
+    /// The place that was remembered last for `value` in `field`, with what this transaction added.
+    pub fn newest(&self, partition: Partition, field: &str, value: &[u8]) -> Result<Option<u64>, StoreError> {
+        let keys = self.holdings.keys(partition)?;
+        let (_, next) = self.occurrences_of(&keys, field, value)?;
+        let Some(n) = next.checked_sub(1) else { return Ok(None) };
+        self.place_of(&keys, &Token::new(&keys, field, value, n))
+    }
     /// Rows that are waiting for the commit, so that long work can be cut into bounded steps.
     pub fn rows(&self) -> usize {
         self.pending.len()
@@ -212,7 +243,8 @@ impl<'a> Txn<'a> {
         if pending.is_empty() {
             return holdings.head();
         }
-        let position = holdings.ledger.submit(seal(pending, expect)?)?;
+        let append = seal(pending, expect)?;
+        let position = holdings.ask(|| holdings.ledger.submit(append))?;
         // Remembered only now: a transaction that failed changed nothing.
         if writer.occurrences.len() + occurrences.len() > OCCURRENCES_MAX {
             writer.occurrences.clear();
@@ -229,11 +261,30 @@ impl<'a> Txn<'a> {
     }
     fn read(&self, keys: &PartitionKeys, row: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         match self.place(row) {
-            Some(pending) => Ok(pending.content.clone()),
+            Some(Pending { content: Content::Clear(content), .. }) => Ok(Some(content.clone())),
+            Some(_) => Ok(None),
             None => self.holdings.read(keys, row),
         }
     }
-    fn set(&mut self, row: Vec<u8>, keys: Arc<PartitionKeys>, content: Option<Vec<u8>>) {
+    /// The keyed name of a value, and how often it has occurred.
+    fn occurrences_of(&self, keys: &PartitionKeys, field: &str, value: &[u8]) -> Result<([u8; 32], u64), StoreError> {
+        let name = keys.token(label::ROW_INDEX, &[field.as_bytes(), value]);
+        match self.occurrences.get(&name).or_else(|| self.writer.occurrences.get(&name)) {
+            Some(n) => Ok((name, *n)),
+            None => Ok((name, self.holdings.occurrences(keys, field, value)?)),
+        }
+    }
+    fn place_of(&self, keys: &PartitionKeys, token: &Token) -> Result<Option<u64>, StoreError> {
+        match self.place(&token.row) {
+            Some(Pending { content: Content::Hidden(hidden), .. }) => Ok(token.show(keys, hidden)),
+            _ => self.holdings.place_of(keys, token),
+        }
+    }
+    fn set_token(&mut self, token: Token, keys: Arc<PartitionKeys>, place: u64) {
+        let hidden = token.hide(&keys, place);
+        self.set(token.row, keys, Content::Hidden(hidden));
+    }
+    fn set(&mut self, row: Vec<u8>, keys: Arc<PartitionKeys>, content: Content) {
         match self.places.entry(row) {
             Entry::Occupied(place) => {
                 if let Some(pending) = self.pending.get_mut(*place.get()) {
@@ -247,29 +298,6 @@ impl<'a> Txn<'a> {
             }
         }
     }
-    /// The first occurrence that is not taken: doubling, then halving, so that a value of a million
-    /// occurrences costs forty looks. Occurrences are never removed, so there is no gap to fall into.
-    fn first_absent(&self, keys: &PartitionKeys, field: &str, value: &[u8]) -> Result<u64, StoreError> {
-        let taken =
-            |n: u64| Ok::<_, StoreError>(self.holdings.ledger.get(&layout::token(keys, field, value, n))?.is_some());
-        if !taken(0)? {
-            return Ok(0);
-        }
-        let (mut low, mut high) = (0u64, 1u64);
-        while taken(high)? {
-            low = high;
-            high = high.saturating_mul(2);
-        }
-        // INVARIANT: `low` is taken, `high` is not; their distance shrinks each time.
-        while high - low > 1 {
-            let middle = low + (high - low) / 2;
-            match taken(middle)? {
-                true => low = middle,
-                false => high = middle,
-            }
-        }
-        Ok(high)
-    }
 }
 
 fn seal(pending: Vec<Pending>, expect: Vec<(Vec<u8>, Expect)>) -> Result<Append, StoreError> {
@@ -280,11 +308,12 @@ fn seal(pending: Vec<Pending>, expect: Vec<(Vec<u8>, Expect)>) -> Result<Append,
     let mut append = Append { puts: Vec::with_capacity(pending.len()), deletes: Vec::new(), expect };
     for (pending, r) in pending.into_iter().zip(random) {
         match pending.content {
-            Some(content) => {
+            Content::Clear(content) => {
                 let sealed = value::seal(&pending.keys, &pending.row, &content, r)?;
                 append.puts.push((pending.row, sealed));
             }
-            None => append.deletes.push(pending.row),
+            Content::Hidden(hidden) => append.puts.push((pending.row, hidden)),
+            Content::Gone => append.deletes.push(pending.row),
         }
     }
     Ok(append)

@@ -16,6 +16,9 @@ use serde::{Deserialize, Serialize};
 /// Code of a withdrawal. There is one only: recall, expiry, changed rule and hidden successor look alike.
 pub const WITHDRAWN: u16 = 1;
 
+/// Code of a refusal. There is one only: why something was not taken stays with who did not take it.
+pub const REFUSED: u16 = 1;
+
 /// An entry with its salt, label, and the largest of its members.
 const ENTRY_BYTES_MAX: usize = 160;
 
@@ -46,7 +49,7 @@ pub enum Entry {
     },
     /// An entry of the partner's feed under this agreement was not taken.
     Refusal {
-        /// Reason code of the policy.
+        /// [`REFUSED`].
         code: u16,
         /// Random.
         salt: Nonce,
@@ -61,9 +64,14 @@ impl Entry {
         codec::to_vec(self, Bounds::bytes(ENTRY_BYTES_MAX))
     }
 
-    /// Reads an entry.
+    /// Reads an entry. Another code than the one there is would tell something, and is refused.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, CodecError> {
-        codec::from_slice(bytes, Bounds::bytes(ENTRY_BYTES_MAX))
+        let entry = codec::from_slice(bytes, Bounds::bytes(ENTRY_BYTES_MAX))?;
+        match entry {
+            Self::Withdrawal { code, .. } if code != WITHDRAWN => Err(CodecError::Shape),
+            Self::Refusal { code, .. } if code != REFUSED => Err(CodecError::Shape),
+            _ => Ok(entry),
+        }
     }
 
     /// SHA-256(label, canonical bytes).

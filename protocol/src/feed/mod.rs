@@ -15,10 +15,10 @@ mod run;
 mod verify;
 
 pub use cursor::{Comparison, Cursor};
-pub use entry::{Entry, Release, ReleaseFault, WITHDRAWN};
+pub use entry::{Entry, REFUSED, Release, ReleaseFault, WITHDRAWN};
 pub use receipt::{EntryProof, Receipt};
 pub use run::{Carried, RUN_ENTRY_OVERHEAD_BYTES, Run, RunEntry, RunError, RunFault, RunMessage};
-pub use verify::{ReceivedRun, VerifiedEntry, VerifiedRelease, VerifiedRun};
+pub use verify::{Held, ReceivedRun, VerifiedEntry, VerifiedRelease, VerifiedRun};
 
 use crate::{
     id::{AgreementId, FeedId, OrgId, StoreId},
@@ -46,6 +46,11 @@ pub struct FeedKey {
 }
 
 impl FeedKey {
+    /// The feed of the epoch before; `None` in epoch 0.
+    pub fn previous(&self) -> Option<Self> {
+        Some(Self { epoch: self.epoch.checked_sub(1)?, ..*self })
+    }
+
     /// SHA-256(label, sender, store, agreement, receiver, epoch as 4 bytes): fixed widths, so nothing is ambiguous.
     pub fn id(&self) -> FeedId {
         FeedId::from_bytes(labelled(

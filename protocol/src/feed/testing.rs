@@ -148,5 +148,6 @@ impl Sender {
 
 /// Verifies a run as the feed's receiver would, holding `held`.
 pub fn verify(message: &RunMessage, feed: &FeedKey, held: Cursor) -> Result<ReceivedRun, RunFault> {
-    message.verify(feed, held, runs_key(feed.sender), records_key)
+    let prior = feed.previous().map(|before| Cursor::start(before.id()));
+    message.verify(feed, Held { feed: held, prior }, runs_key(feed.sender), records_key)
 }

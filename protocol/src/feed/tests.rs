@@ -2,9 +2,10 @@
 
 use super::{testing::*, *};
 use crate::{
+    batch::{AttestationFault, Batch},
     codec::{self, Bounds, CodecError},
     cose::SignatureFault,
-    id::{AgreementDigest, EntryHash, FeedDigest, Hash, Nonce},
+    id::{AgreementDigest, EntryHash, FeedDigest, Hash, KeyId, Nonce},
     limits,
     time::UnixMillis,
 };
@@ -41,8 +42,7 @@ fn a_run_arrives_and_every_entry_is_proved() {
     let VerifiedEntry::Release(release) = &run.entries()[1].1 else { panic!() };
     assert_eq!(release.record.shown().iter().collect::<Vec<_>>(), [8, 10, 12]);
     assert_eq!(run.heads()[release.attestation].originator, org(1));
-    assert!(matches!(run.entries()[3].1, VerifiedEntry::Withdrawal { record, code: WITHDRAWN }
-        if record == sender.records[0].id()));
+    assert!(matches!(run.entries()[3].1, VerifiedEntry::Withdrawal { record } if record == sender.records[0].id()));
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn a_run_of_another_feed_is_refused() {
     let sender = sender();
     let message = sender.run(0..5);
     let refused = |feed: FeedKey| {
-        let held = Cursor::start(feed.id());
+        let held = Held { feed: Cursor::start(feed.id()), prior: None };
         assert_eq!(message.verify(&feed, held, runs_key(org(1)), records_key), Err(RunFault::Feed));
     };
     refused(feed_key(1, 2, 8));
@@ -70,7 +70,8 @@ fn a_run_of_another_feed_is_refused() {
     refused(feed_key(1, 3, 9));
     refused(FeedKey { store: StoreId::from_bytes([5; 16]), ..sender.key });
     refused(FeedKey { epoch: 1, ..sender.key });
-    let forged = message.verify(&sender.key, sender.cursor(0), runs_key(org(3)), records_key);
+    let forged =
+        message.verify(&sender.key, Held { feed: sender.cursor(0), prior: None }, runs_key(org(3)), records_key);
     assert_eq!(forged, Err(RunFault::Signature(SignatureFault::Key)));
 }
 
@@ -133,6 +134,9 @@ fn every_changed_bit_of_a_run_message_is_refused() {
 #[test]
 fn bodies_are_bounded() {
     let sender = sender();
+    let long = vec![0; limits::RELEASE_BYTES_MAX + 1];
+    let refused = CodecError::TooLong { len: long.len(), max: limits::RELEASE_BYTES_MAX };
+    assert_eq!(Release::from_bytes(&long), Err(refused));
     let mut message = sender.run(0..5);
     let many = limits::RUN_BODY_BYTES_MAX / limits::RELEASE_BYTES_MAX + 1;
     message.carried = (0..many).map(|_| Carried(0, 0, 0, vec![0; limits::RELEASE_BYTES_MAX])).collect();
@@ -181,6 +185,73 @@ fn a_later_epoch_names_what_was_countersigned_before() {
     assert_eq!(signed(feed, later, None), Ok(true));
     assert_eq!(signed(feed, later, Some(prior)), Err(RunFault::Prior));
     assert_eq!(signed(FeedKey { epoch: 0, ..feed }, start, Some(prior)), Err(RunFault::Prior));
+}
+
+/// A run of one withdrawal, as the sender of a later epoch signs it.
+fn first_of_epoch(feed: FeedKey, prior: Cursor) -> RunMessage {
+    let salt = Nonce::from_bytes([4; 16]);
+    let entry = Entry::Withdrawal { code: WITHDRAWN, salt, record: record(org(1), 1).id() }.to_bytes().unwrap();
+    let hashes = [Entry::hash_of(&entry)];
+    let run = Run::over(feed.id(), Cursor::start(feed.id()), &hashes, VERSION, UnixMillis(1), Some(prior)).unwrap();
+    RunMessage {
+        run: run.sign(&key(1)).unwrap(),
+        carried: vec![],
+        entries: vec![RunEntry::Open(entry)],
+        attestations: vec![],
+    }
+}
+
+#[test]
+fn a_later_epoch_that_names_another_past_is_a_fork() {
+    let sender = sender();
+    let feed = FeedKey { epoch: 1, ..sender.key };
+    assert_eq!((feed.previous(), sender.key.previous()), (Some(sender.key), None));
+    let take = |named: Cursor, held: Cursor| {
+        let held = Held { feed: Cursor::start(feed.id()), prior: Some(held) };
+        first_of_epoch(feed, named).verify(&feed, held, runs_key(org(1)), records_key)
+    };
+    assert!(matches!(take(sender.cursor(5), sender.cursor(5)), Ok(ReceivedRun::Next(_))));
+    assert!(matches!(take(sender.cursor(0), sender.cursor(0)), Ok(ReceivedRun::Next(_))));
+    // Shorter than what we countersigned: the sender forgets. Longer or other: it invents.
+    for (named, held) in [(3, 5), (5, 3), (0, 5)] {
+        assert!(matches!(take(sender.cursor(named), sender.cursor(held)), Ok(ReceivedRun::Fork(_))), "{named} {held}");
+    }
+    let other = Cursor { length: 5, digest: FeedDigest::from_bytes([3; 32]) };
+    assert!(matches!(take(other, sender.cursor(5)), Ok(ReceivedRun::Fork(_))));
+}
+
+#[test]
+fn withdrawals_and_refusals_have_one_code_and_say_no_more() {
+    let salt = Nonce::from_bytes([1; 16]);
+    let record = record(org(1), 1).id();
+    let read = |entry: Entry| Entry::from_bytes(&entry.to_bytes().unwrap());
+    let withdrawal = |code| Entry::Withdrawal { code, salt, record };
+    let refusal = |code| Entry::Refusal { code, salt, number: 7 };
+    assert_eq!(read(withdrawal(WITHDRAWN)), Ok(withdrawal(WITHDRAWN)));
+    assert_eq!(read(refusal(REFUSED)), Ok(refusal(REFUSED)));
+    for code in [0, 2, u16::MAX] {
+        assert_eq!(read(withdrawal(code)), Err(CodecError::Shape));
+        assert_eq!(read(refusal(code)), Err(CodecError::Shape));
+    }
+}
+
+#[test]
+fn records_of_a_former_key_are_attested_anew() {
+    // The originator's records key has ended: its batches are no longer taken, the same records in a new batch are.
+    let mut sender = sender();
+    let ended = key(101);
+    let present = |org: OrgId, kid| records_key(org, kid).filter(|k| *k != *ended.public());
+    let later = key(150);
+    let present = |of: OrgId, kid: KeyId| {
+        present(of, kid).or_else(|| Some(later.public().clone()).filter(|k| of == org(1) && k.id() == kid))
+    };
+    let held = Held { feed: sender.cursor(0), prior: None };
+    let take = |sender: &Sender| sender.run(0..5).verify(&sender.key, held, runs_key(org(1)), present);
+    let refused = take(&sender).unwrap_err();
+    assert_eq!(refused, RunFault::Attestation { index: 0, fault: AttestationFault::Signature(SignatureFault::Key) });
+    let ids: Vec<_> = sender.records.iter().map(crate::record::Record::id).collect();
+    sender.batch = Batch::attest(&ids, &[8; 32], org(1), UnixMillis(90), None, &later).unwrap();
+    assert!(matches!(take(&sender), Ok(ReceivedRun::Next(_))));
 }
 
 #[test]

@@ -18,6 +18,15 @@ use crate::{
 };
 use std::collections::BTreeSet;
 
+/// What a receiver has countersigned, and so holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// Of the feed itself.
+    pub feed: Cursor,
+    /// Of the epoch before ([`FeedKey::previous`]), where there is one; its start if nothing of it was countersigned.
+    pub prior: Option<Cursor>,
+}
+
 /// What a run that its sender really signed means for what is held.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReceivedRun {
@@ -48,15 +57,11 @@ pub enum VerifiedEntry {
     Withdrawal {
         /// The record.
         record: RecordId,
-        /// [`WITHDRAWN`](super::WITHDRAWN).
-        code: u16,
     },
     /// The partner did not take an entry of our feed.
     Refusal {
         /// Number of that entry.
         number: u64,
-        /// Reason code.
-        code: u16,
     },
     /// Served as its hash alone.
     Closed,
@@ -98,10 +103,6 @@ impl VerifiedRun {
     pub fn heads(&self) -> &[Head] {
         &self.heads
     }
-    /// The entries, to keep them.
-    pub fn into_entries(self) -> Vec<(EntryHash, VerifiedEntry)> {
-        self.entries
-    }
 }
 
 /// Records that one attestation is to prove.
@@ -119,12 +120,16 @@ impl RunMessage {
     pub fn verify(
         &self,
         feed: &FeedKey,
-        held: Cursor,
+        held: Held,
         sender: impl Fn(KeyId) -> Option<PublicKey>,
         originator: impl Fn(OrgId, KeyId) -> Option<PublicKey>,
     ) -> Result<ReceivedRun, RunFault> {
         let run = Run::verify(&self.run, feed, sender)?;
-        if let Some(known) = place(&run, held)? {
+        // The sender says that we countersigned something else before its store was lost than we did.
+        if run.prior.is_some() && run.prior != held.prior {
+            return Ok(ReceivedRun::Fork(run));
+        }
+        if let Some(known) = place(&run, held.feed)? {
             return Ok(known);
         }
         let hashes = self.check_hashes(&run)?;
@@ -159,8 +164,8 @@ impl RunMessage {
                 RunEntry::Hash(_) => VerifiedEntry::Closed,
                 RunEntry::Open(bytes) => {
                     match Entry::from_bytes(bytes).map_err(|fault| RunFault::Entry { index, fault })? {
-                        Entry::Withdrawal { record, code, .. } => VerifiedEntry::Withdrawal { record, code },
-                        Entry::Refusal { number, code, .. } => VerifiedEntry::Refusal { number, code },
+                        Entry::Withdrawal { record, .. } => VerifiedEntry::Withdrawal { record },
+                        Entry::Refusal { number, .. } => VerifiedEntry::Refusal { number },
                         Entry::Release { hash: released, record, .. } => {
                             let body = body.ok_or(RunFault::Carried { index })?;
                             if Release::hash(&body.3) != released {

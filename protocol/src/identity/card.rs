@@ -11,7 +11,7 @@ use super::{
     words::Words,
 };
 use crate::{
-    cose::{self, Sign1, SignatureFault},
+    cose::{self, SignatureBytes, SignatureFault},
     id::{CardDigest, KeyId, OrgId},
     label, limits,
     primitive::{PublicKey, SigningKey, labelled},
@@ -56,10 +56,10 @@ pub enum CardFault {
 }
 
 impl CardPayload {
-    /// Signs the card with an Ed25519 root key: COSE_Sign1, as it is exchanged.
+    /// Signs the card with an Ed25519 root key: an array of one COSE_Sign1, as it is exchanged.
     pub fn sign_with(&self, root: &SigningKey) -> Result<Vec<u8>, CardFault> {
         let payload = self.to_bytes()?;
-        signed_by_root(cose::sign(label::SIGN_CARD, root, &payload))
+        signed_by_root(&SignatureBytes(cose::sign(label::SIGN_CARD, root, &payload)))
     }
 
     /// The bytes that a root key kept elsewhere signs; give the result to [`CardPayload::assemble`].
@@ -71,12 +71,13 @@ impl CardPayload {
     /// Puts a signature made elsewhere (64 bytes: Ed25519, or r and s of ES256) to the card.
     pub fn assemble(&self, signature: &[u8]) -> Result<Vec<u8>, CardFault> {
         let root = self.root_key()?;
-        signed_by_root(cose::assemble(root.algorithm(), root.id(), &self.to_bytes()?, signature))
+        signed_by_root(&SignatureBytes(cose::assemble(root.algorithm(), root.id(), &self.to_bytes()?, signature)))
     }
 }
 
 /// Nothing leaves that a partner would refuse: another key, a damaged signature.
-fn signed_by_root(bytes: Vec<u8>) -> Result<Vec<u8>, CardFault> {
+fn signed_by_root(signature: &SignatureBytes) -> Result<Vec<u8>, CardFault> {
+    let bytes = signature.to_bytes().map_err(SignatureFault::Form)?;
     UnconfirmedCard::from_bytes(&bytes)?;
     Ok(bytes)
 }
@@ -98,7 +99,8 @@ impl UnconfirmedCard {
 
     /// Reads a card: form, root, signature, and that the root is the organisation it claims.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, CardFault> {
-        let signed = Sign1::parse(bytes, limits::CARD_BYTES_MAX)?;
+        let signature = SignatureBytes::from_bytes(bytes, limits::CARD_BYTES_MAX).map_err(SignatureFault::Form)?;
+        let signed = signature.parse()?;
         let payload = CardPayload::from_bytes(signed.danger_unverified_payload())?;
         let root = payload.root_key()?;
         let digest = CardDigest::from_bytes(labelled(label::CARD_DIGEST, &[signed.verify(label::SIGN_CARD, &root)?]));

@@ -62,6 +62,7 @@ fn a_root_that_is_not_the_organisation_or_did_not_sign_is_refused() {
     assert!(mine.assemble(&key(1).sign(&mine.to_be_signed().unwrap())).is_ok());
     // A card signed for another purpose.
     let batch = cose::sign(label::SIGN_BATCH, &key(1), &mine.to_bytes().unwrap());
+    let batch = SignatureBytes(batch).to_bytes().unwrap();
     assert_eq!(UnconfirmedCard::from_bytes(&batch), Err(CardFault::Signature(SignatureFault::Invalid)));
 }
 

@@ -5,7 +5,7 @@
 
 use crate::{
     id::{KeyId, OrgId},
-    limits::{CERTIFICATE_BYTES_MAX, CHAIN_CERTIFICATES_MAX},
+    limits::{CERTIFICATE_BYTES_MAX, CERTIFICATE_NAMES_MAX, CHAIN_CERTIFICATES_MAX},
     primitive::{PublicKey, sha256},
     time::UnixMillis,
 };
@@ -18,8 +18,6 @@ use x509_parser::{
 
 /// What a subject alternative name starts with that names an organisation.
 const URI_PREFIX: &str = "entente:";
-/// Names of one certificate.
-const NAMES_MAX: usize = 16;
 /// Bytes of a serial number (RFC 5280, section 4.1.2.2).
 const SERIAL_BYTES_MAX: usize = 20;
 
@@ -319,7 +317,7 @@ fn moment(seconds: i64) -> Result<UnixMillis, CertificateFault> {
 
 /// The one organisation that the names hold. DNS names and addresses may stand beside it: they decide nothing.
 fn organisation(names: &SubjectAlternativeName<'_>) -> Result<OrgId, CertificateFault> {
-    if names.general_names.len() > NAMES_MAX {
+    if names.general_names.len() > CERTIFICATE_NAMES_MAX {
         return Err(CertificateFault::Name);
     }
     let mut org = None;
@@ -392,6 +390,6 @@ mod tests {
             check(vec![GeneralName::URI(&own), GeneralName::DNSName("*.example")]),
             Err(CertificateFault::Wildcard)
         );
-        assert_eq!(check(vec![GeneralName::URI(&own); NAMES_MAX + 1]), Err(CertificateFault::Name));
+        assert_eq!(check(vec![GeneralName::URI(&own); CERTIFICATE_NAMES_MAX + 1]), Err(CertificateFault::Name));
     }
 }

@@ -9,6 +9,7 @@ use crate::{
     id::{Hash, KeyId, OrgId},
     label, limits,
     primitive::{PublicKey, labelled},
+    text,
     time::UnixMillis,
 };
 use serde::{Deserialize, Serialize};
@@ -312,12 +313,7 @@ pub fn next_root(key: &PublicKey) -> Hash {
 
 /// Text that people read to decide whom to trust: nothing invisible, nothing that changes direction.
 fn is_plain(text: &str) -> bool {
-    let misleads = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}')
-            || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
-    };
-    !text.is_empty() && text.len() <= limits::NAME_BYTES_MAX && text.trim() == text && !text.chars().any(misleads)
+    text::is_line(text) && text.trim() == text
 }
 
 fn is_handle(text: &str) -> bool {

@@ -6,6 +6,7 @@ use crate::{
     id::{Hash, LineId, Nonce, OrgId, RecordId},
     label, limits,
     primitive::labelled,
+    text,
     time::UnixMillis,
 };
 use serde::{Deserialize, Serialize};
@@ -80,27 +81,8 @@ fn some<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D:
 }
 
 impl HandlingFloor {
-    /// The strictest of two floors: what is derived from both takes it.
-    pub fn strictest(&self, other: &Self) -> Self {
-        let mut eu_hc: Vec<u8> = self.eu_hc.iter().chain(&other.eu_hc).copied().collect();
-        eu_hc.sort_unstable();
-        eu_hc.dedup();
-        let earlier = |a: &Option<String>, b: &Option<String>| a.iter().chain(b.iter()).min().cloned();
-        Self {
-            hc3: self.hc3.clone().or_else(|| other.hc3.clone()),
-            tlp: self.tlp.into_iter().chain(other.tlp).min(),
-            class: self.class.clone().or_else(|| other.class.clone()),
-            eu_hc,
-            orcon: self.orcon || other.orcon,
-            destroy_on: earlier(&self.destroy_on, &other.destroy_on),
-            not_before: self.not_before.into_iter().chain(other.not_before).max(),
-        }
-    }
-
-    fn is_well_formed(&self) -> bool {
-        let plain =
-            |t: &String| !t.is_empty() && t.len() <= limits::NAME_BYTES_MAX && !t.chars().any(super::shape::forbidden);
-        let text = |t: &Option<String>| t.as_ref().is_none_or(plain);
+    pub(super) fn is_well_formed(&self) -> bool {
+        let text = |t: &Option<String>| t.as_ref().is_none_or(|t| text::is_line(t));
         text(&self.hc3)
             && text(&self.class)
             && self.destroy_on.as_ref().is_none_or(|t| super::ladder::Edtf::parse(t).is_some())
@@ -123,6 +105,13 @@ pub struct Header {
     pub nonce: Nonce,
     /// Who recorded it.
     pub originator: OrgId,
+}
+
+impl Header {
+    /// Whether a record with this header may amend one with that: only the originator amends, within a line and kind.
+    pub fn may_amend(&self, earlier: &Self) -> bool {
+        (self.originator, self.line, self.kind) == (earlier.originator, earlier.line, earlier.kind)
+    }
 }
 
 /// Header and root as they are encoded, hashed and kept.

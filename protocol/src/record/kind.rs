@@ -133,6 +133,19 @@ pub enum Rule {
     SerialState,
 }
 
+impl Rule {
+    /// Its name in SPEC.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cell => "Cell",
+            Self::Month => "Month",
+            Self::Year => "Year",
+            Self::SerialPrefix => "SerialPrefix",
+            Self::SerialState => "SerialState",
+        }
+    }
+}
+
 /// One slot of a kind.
 #[derive(Debug, Clone, Copy)]
 pub struct Slot {
@@ -148,13 +161,24 @@ pub struct Slot {
     pub carries: Facts,
     /// Personal data: only where a clause names it with purpose and retention.
     pub personal: bool,
+    /// Personal data where the party is a natural person (slot `ptype` is `person`).
+    pub personal_of_persons: bool,
     /// Must be present in every record of the kind.
     pub required: bool,
 }
 
 impl Slot {
     pub(super) const fn new(number: u8, name: &'static str, shape: Shape) -> Self {
-        Self { number, name, shape, rung: None, carries: Facts::NONE, personal: false, required: false }
+        Self {
+            number,
+            name,
+            shape,
+            rung: None,
+            carries: Facts::NONE,
+            personal: false,
+            personal_of_persons: false,
+            required: false,
+        }
     }
     pub(super) const fn required(mut self) -> Self {
         self.required = true;
@@ -162,6 +186,10 @@ impl Slot {
     }
     pub(super) const fn personal(mut self) -> Self {
         self.personal = true;
+        self
+    }
+    pub(super) const fn personal_of_persons(mut self) -> Self {
+        self.personal_of_persons = true;
         self
     }
     pub(super) const fn carries(mut self, facts: &[Fact]) -> Self {

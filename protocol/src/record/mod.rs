@@ -9,7 +9,10 @@ mod header;
 pub mod kind;
 pub mod ladder;
 mod redact;
+mod schema;
 mod shape;
+#[cfg(test)]
+mod shape_tests;
 mod slots;
 mod tables;
 #[cfg(test)]
@@ -19,6 +22,7 @@ mod verify;
 pub use draft::{Draft, DraftError};
 pub use header::{Body, HandlingFloor, Header, Tlp};
 pub use redact::{Redacted, WrongClearance};
+pub use schema::{schema, schema_digest};
 pub use shape::{Reference, Shape, ShapeError};
 pub use slots::{Opening, Record, SlotSet};
 pub use verify::{DisclosedSlot, RecordFault, Verified};

@@ -1,9 +1,10 @@
 //! What a slot may hold: shapes as data, and the check of a value against its shape.
 
-use super::{ladder, tables::SERIAL_STATES};
+use super::{header::HandlingFloor, ladder, tables::SERIAL_STATES};
 use crate::{
+    codec::{self, Bounds},
     id::{LineId, OrgId},
-    limits,
+    limits, text,
     value::Value,
 };
 
@@ -16,6 +17,9 @@ pub enum Shape {
     Code(&'static [&'static str]),
     Country,
     Edtf,
+    Month,
+    Year,
+    Prefix,
     Time,
     Uint,
     Uints,
@@ -29,6 +33,7 @@ pub enum Shape {
     TextMap,
     Eval,
     Handling,
+    Floor,
     Quantity,
     Money,
     Serial,
@@ -42,6 +47,9 @@ pub enum Shape {
     Listings,
     Finding(&'static [&'static str]),
     Contest,
+    Answers,
+    Checks,
+    Replies,
 }
 
 /// A value that does not fit its slot: the fault of whoever wrote the record.
@@ -82,16 +90,11 @@ impl Reference {
 }
 
 fn name(value: &Value) -> bool {
-    value.as_text().is_some_and(|t| !t.is_empty() && t.len() <= limits::NAME_BYTES_MAX && !t.chars().any(forbidden))
-}
-
-/// Control characters and bidirectional overrides never stand in evidence text: they mislead readers and terminals.
-pub(super) fn forbidden(c: char) -> bool {
-    (c.is_control() && c != '\n' && c != '\t') || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    value.as_text().is_some_and(text::is_line)
 }
 
 fn long(value: &Value) -> bool {
-    value.as_text().is_some_and(|t| !t.is_empty() && !t.chars().any(forbidden))
+    value.as_text().is_some_and(text::is_prose)
 }
 
 fn uint(value: &Value) -> bool {
@@ -99,7 +102,9 @@ fn uint(value: &Value) -> bool {
 }
 
 fn list(value: &Value, of: impl Fn(&Value) -> bool) -> bool {
-    value.as_array().is_some_and(|items| !items.is_empty() && items.len() <= 1_024 && items.iter().all(of))
+    value
+        .as_array()
+        .is_some_and(|items| !items.is_empty() && items.len() <= limits::LIST_ITEMS_MAX && items.iter().all(of))
 }
 
 fn tuple(value: &Value, of: &[fn(&Value) -> bool]) -> bool {
@@ -114,6 +119,23 @@ fn country(value: &Value) -> bool {
 
 fn edtf(value: &Value) -> bool {
     value.as_text().is_some_and(|t| ladder::Edtf::parse(t).is_some())
+}
+
+fn month(value: &Value) -> bool {
+    value.as_text().is_some_and(ladder::is_month)
+}
+
+fn year(value: &Value) -> bool {
+    value.as_text().is_some_and(ladder::is_year)
+}
+
+/// A prefix ends in no digit: a whole serial nearly always does.
+fn prefix(value: &Value) -> bool {
+    name(value) && value.as_text().is_some_and(|t| !t.ends_with(|c: char| c.is_ascii_digit()))
+}
+
+fn boolean(value: &Value) -> bool {
+    matches!(value, Value::Bool(_))
 }
 
 fn digest(value: &Value) -> bool {
@@ -146,13 +168,13 @@ fn members(value: &Value, of: &[Member]) -> bool {
 fn text_map(value: &Value) -> bool {
     value.as_map().is_some_and(|entries| {
         !entries.is_empty()
-            && entries.len() <= 256
-            && entries.iter().all(|(k, v)| !k.is_empty() && k.len() <= 128 && !k.chars().any(forbidden) && long(v))
+            && entries.len() <= limits::TEXT_MAP_MEMBERS_MAX
+            && entries.iter().all(|(k, v)| k.len() <= limits::TEXT_MAP_KEY_BYTES_MAX && text::is_line(k) && long(v))
     })
 }
 
 fn quantity(value: &Value) -> bool {
-    members(value, &[("n", true, uint), ("est", false, |v| matches!(v, Value::Bool(_))), ("unit", true, name)])
+    members(value, &[("n", true, uint), ("est", false, boolean), ("unit", true, name)])
 }
 
 fn serial(value: &Value) -> bool {
@@ -239,7 +261,91 @@ fn handling(value: &Value) -> bool {
     )
 }
 
+/// A handling floor as it stands in a header, for conditions that somebody asks to be kept.
+fn floor(value: &Value) -> bool {
+    let bytes = codec::to_vec(value, Bounds::bytes(limits::RECORD_BODY_BYTES_MAX));
+    let floor =
+        bytes.and_then(|b| codec::from_slice::<HandlingFloor>(&b, Bounds::bytes(limits::RECORD_BODY_BYTES_MAX)));
+    floor.is_ok_and(|floor| floor.is_well_formed())
+}
+
+fn answer(value: &Value) -> bool {
+    members(
+        value,
+        &[
+            ("item", true, reference),
+            ("legs", false, |v| list(v, reference)),
+            ("made", false, edtf),
+            ("text", false, long),
+            ("result", true, name),
+            ("last-holder", false, reference),
+        ],
+    )
+}
+
+const SEEN: &[&str] = &["present", "absent", "substituted", "destroyed-proof", "not-shown"];
+
+fn checked(value: &Value) -> bool {
+    members(value, &[("s1", false, name), ("item", false, reference), ("seen", true, |v| one_of(v, SEEN))])
+}
+
+fn reply(value: &Value) -> bool {
+    members(value, &[("sent", true, uint), ("asked", true, reference), ("answer", false, reference)])
+}
+
 impl Shape {
+    /// Its name in SPEC, which the schema digest covers: a shape that takes something else gets another name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Name => "Name",
+            Self::LongText => "LongText",
+            Self::Code(_) => "Code",
+            Self::Country => "Country",
+            Self::Edtf => "Edtf",
+            Self::Month => "Month",
+            Self::Year => "Year",
+            Self::Prefix => "Prefix",
+            Self::Time => "Time",
+            Self::Uint => "Uint",
+            Self::Uints => "Uints",
+            Self::Bool => "Bool",
+            Self::Digest => "Digest",
+            Self::Ref => "Ref",
+            Self::Refs => "Refs",
+            Self::RoleRefs => "RoleRefs",
+            Self::Texts => "Texts",
+            Self::Pairs => "Pairs",
+            Self::TextMap => "TextMap",
+            Self::Eval => "Eval",
+            Self::Handling => "Handling",
+            Self::Floor => "Floor",
+            Self::Quantity => "Quantity",
+            Self::Money => "Money",
+            Self::Serial => "Serial",
+            Self::Marks => "Marks",
+            Self::Headstamp => "Headstamp",
+            Self::Point => "Point",
+            Self::Points => "Points",
+            Self::Cell => "Cell",
+            Self::Content => "Content",
+            Self::Lines => "Lines",
+            Self::Listings => "Listings",
+            Self::Finding(_) => "Finding",
+            Self::Contest => "Contest",
+            Self::Answers => "Answers",
+            Self::Checks => "Checks",
+            Self::Replies => "Replies",
+        }
+    }
+
+    /// The codes that it takes, where it lists them.
+    pub const fn codes(self) -> &'static [&'static str] {
+        match self {
+            Self::Code(codes) | Self::Finding(codes) => codes,
+            _ => &[],
+        }
+    }
+
     /// What the shape takes, for people.
     pub fn expected(self) -> String {
         match self {
@@ -248,6 +354,9 @@ impl Shape {
             Self::Code(codes) => format!("one of {}", codes.join(", ")),
             Self::Country => "a country code of two capital letters (ISO 3166-1, or withdrawn ISO 3166-3)".to_owned(),
             Self::Edtf => "a date in EDTF, such as 2024-03-15, 2024-03, 2024 or 2024~".to_owned(),
+            Self::Month => "a month such as 2024-03 or 2024-03~".to_owned(),
+            Self::Year => "a year such as 2024 or 2024?".to_owned(),
+            Self::Prefix => "the beginning of a serial, up to its last digits and without them".to_owned(),
             Self::Time => "a time in milliseconds since 1970 UTC".to_owned(),
             Self::Uint => "a whole number from 0".to_owned(),
             Self::Bool => "true or false".to_owned(),
@@ -270,9 +379,12 @@ impl Shape {
             Self::Code(codes) => one_of(value, codes),
             Self::Country => country(value),
             Self::Edtf => edtf(value),
+            Self::Month => month(value),
+            Self::Year => year(value),
+            Self::Prefix => prefix(value),
             Self::Time | Self::Uint => uint(value),
             Self::Uints => list(value, uint),
-            Self::Bool => matches!(value, Value::Bool(_)),
+            Self::Bool => boolean(value),
             Self::Digest => digest(value),
             Self::Ref => reference(value),
             Self::Refs => list(value, reference),
@@ -282,6 +394,7 @@ impl Shape {
             Self::TextMap => text_map(value),
             Self::Eval => eval(value),
             Self::Handling => handling(value),
+            Self::Floor => floor(value),
             Self::Quantity => quantity(value),
             Self::Money => tuple(value, &[uint, name]),
             Self::Serial => serial(value),
@@ -305,30 +418,47 @@ impl Shape {
             Self::Listings => list(value, |v| tuple(v, &[name, name, edtf])),
             Self::Finding(codes) => {
                 value.member("finding").is_some_and(|v| one_of(v, codes))
-                    && members(value, &[("finding", true, name), ("contested", true, |v| matches!(v, Value::Bool(_)))])
+                    && members(value, &[("finding", true, name), ("contested", true, boolean)])
             }
-            Self::Contest => {
-                members(value, &[("reply", false, reference), ("contested", true, |v| matches!(v, Value::Bool(_)))])
-            }
+            Self::Contest => members(value, &[("reply", false, reference), ("contested", true, boolean)]),
+            Self::Answers => list(value, answer),
+            Self::Checks => list(value, checked),
+            Self::Replies => list(value, reply),
         }
     }
 }
 
 impl Shape {
-    /// Whether values are references, which are disclosed only where their targets were.
+    /// Whether values may hold references, which are disclosed only where all their targets were.
     pub const fn refers(self) -> bool {
-        matches!(self, Self::Ref | Self::Refs | Self::RoleRefs)
+        matches!(
+            self,
+            Self::Ref | Self::Refs | Self::RoleRefs | Self::Contest | Self::Answers | Self::Checks | Self::Replies
+        )
     }
 
     /// The lines that a value of this shape refers to.
     pub fn targets(self, value: &Value) -> Vec<Reference> {
         let items = value.as_array().unwrap_or_default();
+        let members = |names: &[&str]| -> Vec<Reference> {
+            let found = items.iter().flat_map(|item| names.iter().filter_map(|name| item.member(name)));
+            found.filter_map(Reference::from_value).collect()
+        };
         match self {
             Self::Ref => Reference::from_value(value).into_iter().collect(),
             Self::Refs => items.iter().filter_map(Reference::from_value).collect(),
             Self::RoleRefs => {
                 items.iter().filter_map(|pair| pair.as_array()?.get(1)).filter_map(Reference::from_value).collect()
             }
+            Self::Contest => value.member("reply").and_then(Reference::from_value).into_iter().collect(),
+            Self::Answers => {
+                let legs = items.iter().filter_map(|item| item.member("legs")?.as_array()).flatten();
+                let mut all = members(&["item", "last-holder"]);
+                all.extend(legs.filter_map(Reference::from_value));
+                all
+            }
+            Self::Checks => members(&["item"]),
+            Self::Replies => members(&["asked", "answer"]),
             _ => Vec::new(),
         }
     }

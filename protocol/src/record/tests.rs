@@ -262,6 +262,66 @@ fn coarser_rungs_are_computed_at_commit() {
 }
 
 #[test]
+fn a_rung_is_no_surer_and_no_finer_than_what_it_follows_from() {
+    // Somewhere within 25 km: no cell, and none may be stated.
+    let vague = |prec: i64| {
+        let geo = Value::Array(vec![Value::Int(185_581_234), Value::Int(-43_712_345)]);
+        Value::map([("geo", geo), ("prec", Value::Int(prec))])
+    };
+    let mut district = event();
+    district.set("place-point", vague(3)).unwrap();
+    district.set("recovered", Value::text("2024-03-15~")).unwrap();
+    let record = commit(district.clone(), 5);
+    assert_eq!(record.value(16), None);
+    assert_eq!(record.value(10), Some(Value::text("2024-03~")));
+    assert_eq!(record.value(11), Some(Value::text("2024~")));
+    let cell = Value::Array(vec![Value::Int(185_000_000), Value::Int(-44_000_000)]);
+    district.set("place-cell", cell).unwrap();
+    let refused = district.commit(Nonce::from_bytes([3; 16]), Zeroizing::new([1; 32]));
+    assert_eq!(refused.err(), Some(DraftError::Contradiction { coarse: "place-cell", fine: "place-point" }));
+    // A day where only a month belongs is refused in a draft, and from others.
+    let mut fine = draft(Kind::Event);
+    assert!(matches!(fine.set("recovered-month", Value::text("2024-03-15")), Err(DraftError::Shape(_))));
+    let liar = committed_by_a_liar(&commit(event(), 5), &[(10, Value::text("2024-03-15"))]);
+    assert_eq!(Verified::new(redact(&liar, set(&[10]))), Err(RecordFault::Slot { slot: 10 }));
+}
+
+#[test]
+fn a_record_and_a_release_are_bounded() {
+    let part = || Value::text("n".repeat(limits::SLOT_VALUE_BYTES_MAX - 8));
+    let mut large = draft(Kind::Event);
+    large.set("etype", Value::text("found")).unwrap();
+    for field in ["note", "context", "acquisition-claim"] {
+        large.set(field, part()).unwrap();
+    }
+    assert!(large.clone().commit(Nonce::from_bytes([3; 16]), Zeroizing::new([1; 32])).is_ok());
+    let half = part().as_text().unwrap().to_owned();
+    large.set("place-name", Value::text_map([("x".to_owned(), Value::text(half))])).unwrap();
+    let refused = large.commit(Nonce::from_bytes([3; 16]), Zeroizing::new([1; 32])).err();
+    assert!(
+        matches!(refused, Some(DraftError::TooLarge { field: "record", max: limits::RECORD_BYTES_MAX, .. })),
+        "{refused:?}"
+    );
+    let mut release = redact(&commit(event(), 5), set(&[0]));
+    release.openings[0].value = vec![0; limits::RECORD_BYTES_MAX + 1];
+    assert_eq!(Verified::new(release), Err(RecordFault::TooLarge));
+}
+
+#[test]
+fn only_the_originator_amends_within_a_line_and_a_kind() {
+    let header = commit(item(), 5).header().clone();
+    let other = |change: fn(&mut super::Header)| {
+        let mut header = header.clone();
+        change(&mut header);
+        header
+    };
+    assert!(header.may_amend(&header));
+    assert!(!header.may_amend(&other(|h| h.originator = OrgId::from_bytes([7; 32]))));
+    assert!(!header.may_amend(&other(|h| h.line = LineId::from_bytes([7; 16]))));
+    assert!(!header.may_amend(&other(|h| h.kind = Kind::Event)));
+}
+
+#[test]
 fn rungs_that_contradict_are_refused_in_drafts() {
     let mut wrong = event();
     wrong.set("recovered-month", Value::text("2024-04")).unwrap();
@@ -377,30 +437,6 @@ fn bodies_have_one_encoding() {
     let padded = [&bytes[..at], &longer, &bytes[at + floor.len()..]].concat();
     assert!(codec::scan(&padded, Bounds::bytes(1_024)).is_ok(), "canonical as CBOR");
     assert!(Body::from_bytes(&padded).is_err(), "and not what we would have written");
-}
-
-#[test]
-fn the_stricter_floor_wins() {
-    let strict = HandlingFloor {
-        tlp: Some(Tlp::Red),
-        orcon: true,
-        not_before: Some(UnixMillis(9)),
-        destroy_on: Some("2030".to_owned()),
-        eu_hc: vec![1],
-        ..HandlingFloor::default()
-    };
-    let lax = HandlingFloor {
-        tlp: Some(Tlp::Clear),
-        not_before: Some(UnixMillis(3)),
-        destroy_on: Some("2040".to_owned()),
-        eu_hc: vec![0, 1],
-        ..HandlingFloor::default()
-    };
-    for joined in [strict.strictest(&lax), lax.strictest(&strict)] {
-        assert_eq!((joined.tlp, joined.orcon), (Some(Tlp::Red), true));
-        assert_eq!((joined.not_before, joined.destroy_on.as_deref()), (Some(UnixMillis(9)), Some("2030")));
-        assert_eq!(joined.eu_hc, vec![0, 1]);
-    }
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! CBOR) from the chunk that was asked for. Chunks are checked against the list by whoever keeps them.
 
 use crate::{
+    attachment,
     codec::{self, Bounds, CodecError},
     id::{FeedId, Hash},
     limits,
@@ -95,21 +96,12 @@ impl Reply {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, CodecError> {
         let reply: Self = codec::from_slice(bytes, REPLY)?;
         if let Self::Header { size, chunks } = &reply {
-            // An empty file has one chunk of no bytes, as its manifest has.
-            let expected = size.div_ceil(u64::from(limits::CHUNK_BYTES)).max(1);
-            if *size > limits::ATTACHMENT_BYTES_MAX || chunks.len() as u64 != expected {
+            if *size > limits::ATTACHMENT_BYTES_MAX || chunks.len() != attachment::chunk_count(*size) {
                 return Err(CodecError::Shape);
             }
         }
         Ok(reply)
     }
-}
-
-/// Bytes of chunk `index` of a file of `size` bytes; `None` past its end.
-pub fn chunk_bytes(size: u64, index: u32) -> Option<u32> {
-    let start = u64::from(index).checked_mul(u64::from(limits::CHUNK_BYTES))?;
-    let left = size.checked_sub(start).filter(|left| *left > 0)?;
-    u32::try_from(left.min(u64::from(limits::CHUNK_BYTES))).ok()
 }
 
 #[cfg(test)]
@@ -130,12 +122,5 @@ mod tests {
         assert!(read(header(limits::ATTACHMENT_BYTES_MAX + 1, limits::CHUNKS_MAX + 1)).is_err());
         assert!(read(header(1 << 20, 2)).is_err() && read(header((1 << 20) + 1, 1)).is_err());
         assert!(read(Reply::Refused { code: RefusedCode::NotGiven as u16 }).is_ok());
-    }
-
-    #[test]
-    fn the_last_chunk_is_what_is_left() {
-        let size = 2 * u64::from(limits::CHUNK_BYTES) + 5;
-        let sizes: Vec<_> = (0..4).map(|at| chunk_bytes(size, at)).collect();
-        assert_eq!(sizes, [Some(limits::CHUNK_BYTES), Some(limits::CHUNK_BYTES), Some(5), None]);
     }
 }

@@ -38,7 +38,7 @@ impl Lane {
 
     pub(super) const fn bounds(self) -> Bounds {
         let items_max = match self {
-            Self::Control => limits::CBOR_ITEMS_MAX,
+            Self::Control => limits::CONTROL_ITEMS_MAX,
             Self::Records => limits::RUN_ITEMS_MAX,
         };
         Bounds { bytes_max: self.frame_bytes_max(), items_max }

@@ -15,12 +15,12 @@ use std::{
 
 /// What `protocol` may name: formats and pure computation.
 const PROTOCOL: &[&str] =
-    &["base64", "bip39", "cbor4ii", "ring", "serde", "serde_bytes", "subtle", "thiserror", "x509-parser", "zeroize"];
+    &["base64", "bip39", "cbor4ii", "ring", "serde", "serde_bytes", "thiserror", "x509-parser", "zeroize"];
 /// What `policy` may name.
 const POLICY: &[&str] = &["cedar-policy", "entente-protocol", "thiserror", "toml"];
 /// What only `node` may bring, directly or through others.
 const NODE_ONLY: &[&str] =
-    &["tokio", "quinn", "quinn-proto", "rustls", "age", "fjall", "clap", "anyhow", "hpke", "rcgen"];
+    &["tokio", "quinn", "quinn-proto", "rustls", "age", "fjall", "sled", "clap", "anyhow", "hpke", "rcgen"];
 /// Our crates, each with those of ours that it may name. Nothing names `entente-tests` but the bench.
 const ARROWS: &[(&str, &[&str])] = &[
     ("entente-protocol", &[]),

@@ -130,6 +130,20 @@ const RULES: &[Rule] = &[
         instead: "call the `Ledger` seam; for our own module of that name write `self::fjall::`",
     },
     Rule {
+        names: &["sled::", "use sled"],
+        within: SHIPPED,
+        except: &["node/src/store/sled.rs"],
+        tests_too: false,
+        instead: "call the `Ledger` seam; for our own module of that name write `super::sled::`",
+    },
+    Rule {
+        names: &["xxhash_rust::"],
+        within: SHIPPED,
+        except: &["node/src/store/fjall/"],
+        tests_too: false,
+        instead: "a digest of `protocol`: this checksum is fjall's, and proves nothing against an adversary",
+    },
+    Rule {
         names: &["age::", "age_core::", "hpke::", "use age"],
         within: SHIPPED,
         except: &["node/src/seal/", "node/src/secret/"],

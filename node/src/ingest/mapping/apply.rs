@@ -185,7 +185,8 @@ fn fill(field: &FieldRule, row: &Row, row_key: RowKey) -> Result<Option<Value>, 
             for pair in row.grouped(list, inner) {
                 let [first, Some(second)] = pair.as_slice() else { continue };
                 convert::readable(second).map_err(blame)?;
-                items.push(Value::Array(vec![Value::text(first.unwrap_or("unknown")), Value::text(*second)]));
+                let line = |text| Value::Text(convert::one_line(shape, text).into_owned());
+                items.push(Value::Array(vec![line(first.unwrap_or("unknown")), line(second)]));
             }
             some_list(shape, items).map_err(blame)
         }
@@ -213,7 +214,8 @@ fn fill(field: &FieldRule, row: &Row, row_key: RowKey) -> Result<Option<Value>, 
                 let cause = RowCause::Unreadable { text: excerpt(on), expected: "a date".to_owned() };
                 RowFault::in_column(row.number(), listed, cause)
             })?;
-            let item = Value::Array(vec![Value::text(list), Value::text(number), Value::Text(date)]);
+            let line = |text| Value::Text(convert::one_line(shape, text).into_owned());
+            let item = Value::Array(vec![line(list), line(number), Value::Text(date)]);
             some_list(shape, vec![item]).map_err(blame)
         }
     }

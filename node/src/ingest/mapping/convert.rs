@@ -4,7 +4,10 @@
 //! and terminals are refused wherever they stand.
 
 use entente_protocol::record::Shape;
+use entente_protocol::text::misleads;
 use entente_protocol::value::Value;
+
+use std::borrow::Cow;
 
 use super::{Fill, Lookup, TextRule, date};
 use crate::ingest::table::{RowCause, excerpt};
@@ -20,6 +23,7 @@ pub(super) fn can_fill(shape: Shape, from: &Fill) -> bool {
         Fill::Listing { .. } => shape == Shape::Listings,
         Fill::Text(rule) => match shape {
             Shape::Name | Shape::LongText | Shape::Code(_) | Shape::Country | Shape::Edtf => true,
+            Shape::Month | Shape::Year | Shape::Prefix => true,
             Shape::Uint | Shape::Bool | Shape::Texts | Shape::Serial => true,
             Shape::Pairs => rule.tag.is_some(),
             Shape::Quantity => rule.unit.is_some(),
@@ -60,12 +64,20 @@ pub(super) fn text_keyed(mut members: Vec<(String, Value)>) -> Value {
     Value::Map(members)
 }
 
-/// Refuses control characters and those that turn the reading order round.
+/// Refuses control characters, invisible ones and those that turn the reading order round.
 pub(super) fn readable(text: &str) -> Result<(), RowCause> {
-    let bad = text.chars().find(|c| {
-        (c.is_control() && !matches!(c, '\n' | '\t')) || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    });
+    let bad = text.chars().find(|c| misleads(*c) && !matches!(c, '\n' | '\t'));
     bad.map_or(Ok(()), |c| Err(RowCause::Control(u32::from(c))))
+}
+
+/// A text of several lines as the one line that a name is: lists wrap long names, and the breaks say nothing. Between
+/// lines of a mark stands `|`, as people write marks down.
+pub(super) fn one_line(shape: Shape, text: &str) -> Cow<'_, str> {
+    if shape == Shape::LongText || !text.contains(['\n', '\t']) {
+        return text.into();
+    }
+    let lines: Vec<&str> = text.split(['\n', '\t']).map(str::trim).filter(|line| !line.is_empty()).collect();
+    lines.join(if shape == Shape::Marks { "|" } else { " " }).into()
 }
 
 fn unreadable(text: &str, expected: impl Into<String>) -> RowCause {
@@ -84,11 +96,12 @@ pub(super) fn from_texts(shape: Shape, rule: &TextRule, texts: &[&str]) -> Resul
             }
         }
     }
-    let mut found: Vec<std::borrow::Cow<'_, str>> = Vec::with_capacity(parts.len());
+    let mut found: Vec<Cow<'_, str>> = Vec::with_capacity(parts.len());
     for part in parts {
-        match look_up(&rule.lookup, part)? {
+        let part = one_line(shape, part);
+        match look_up(&rule.lookup, &part)? {
             Some(text) => found.push(text),
-            None if rule.lookup.is_empty() => found.push(part.into()),
+            None if rule.lookup.is_empty() => found.push(part),
             None => {}
         }
     }
@@ -110,7 +123,7 @@ pub(super) fn from_texts(shape: Shape, rule: &TextRule, texts: &[&str]) -> Resul
 }
 
 /// The first table that holds the text decides. Calibres are many and misspelt: an unknown one is no fault.
-fn look_up<'t>(tables: &'t [Lookup], text: &str) -> Result<Option<std::borrow::Cow<'t, str>>, RowCause> {
+fn look_up<'t>(tables: &'t [Lookup], text: &str) -> Result<Option<Cow<'t, str>>, RowCause> {
     for table in tables {
         let found = match table {
             Lookup::Country => country::country(text),
@@ -129,7 +142,7 @@ fn look_up<'t>(tables: &'t [Lookup], text: &str) -> Result<Option<std::borrow::C
     Err(RowCause::NotInTable { text: excerpt(text), table: table.to_owned() })
 }
 
-fn list(shape: Shape, rule: &TextRule, found: &[std::borrow::Cow<'_, str>]) -> Result<Value, RowCause> {
+fn list(shape: Shape, rule: &TextRule, found: &[Cow<'_, str>]) -> Result<Value, RowCause> {
     let items = found.iter().map(|text| match (shape, &rule.tag, &rule.mark) {
         (Shape::Pairs, Some(tag), _) => Value::Array(vec![Value::text(tag.as_str()), Value::text(text.as_ref())]),
         (Shape::Marks, _, Some(mark)) => Value::map([
@@ -144,7 +157,7 @@ fn list(shape: Shape, rule: &TextRule, found: &[std::borrow::Cow<'_, str>]) -> R
 
 fn single(shape: Shape, rule: &TextRule, text: &str) -> Result<Value, RowCause> {
     let value = match shape {
-        Shape::Edtf => Value::Text(date::edtf(text, &rule.parse).ok_or_else(|| {
+        Shape::Edtf | Shape::Month | Shape::Year => Value::Text(date::edtf(text, &rule.parse).ok_or_else(|| {
             let as_what = if rule.parse.is_empty() { "EDTF or ISO 8601".to_owned() } else { rule.parse.join(" or ") };
             unreadable(text, format!("a date as {as_what}"))
         })?),

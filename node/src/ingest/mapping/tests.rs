@@ -197,6 +197,16 @@ fn every_shipped_mapping_reads() {
 }
 
 /// A file of the real data, or `None` where it is not at hand.
+#[test]
+fn lines_of_a_name_become_one_and_prose_keeps_its_own() {
+    use super::convert::one_line;
+    use entente_protocol::record::Shape;
+    assert_eq!(one_line(Shape::Name, "MOUVEMENT POUR\n      LE PROGRES"), "MOUVEMENT POUR LE PROGRES");
+    assert_eq!(one_line(Shape::Pairs, "a  b\n\n\tc"), "a  b c");
+    assert_eq!(one_line(Shape::Marks, "AB\n12"), "AB|12");
+    assert_eq!(one_line(Shape::LongText, "a\n\tb"), "a\n\tb");
+}
+
 fn data(path: &str) -> Option<PathBuf> {
     let Some(root) = std::env::var_os("ENTENTE_TEST_DATA") else {
         println!("skipped: ENTENTE_TEST_DATA is not set");

@@ -22,6 +22,8 @@ use super::media::{Media, sniff};
 
 /// Longer side of a thumbnail, in pixels.
 pub const THUMBNAIL_SIDE: u32 = 320;
+/// Pixels of a picture of which copies are made.
+pub const PIXELS_MAX: u64 = 64 << 20;
 /// JPEG quality of a stripped copy: stamped marks stay readable at twice the size.
 const STRIPPED_QUALITY: u8 = 90;
 /// JPEG quality of a thumbnail.
@@ -43,7 +45,7 @@ pub struct Limits {
 impl Default for Limits {
     /// 64 MiB, 32,768 pixels a side, 64 megapixels, 256 MiB: above what cameras in the field give.
     fn default() -> Self {
-        Limits { file_bytes: 64 << 20, side: 32_768, pixels: 64 << 20, memory_bytes: 256 << 20 }
+        Limits { file_bytes: 64 << 20, side: 32_768, pixels: PIXELS_MAX, memory_bytes: 256 << 20 }
     }
 }
 

@@ -10,6 +10,7 @@ use std::io::{self, BufRead, Read};
 
 use entente_protocol::limits;
 use exif::{Context, Field, In, Rational, Reader, Tag, Value};
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use super::gps::Place;
@@ -75,7 +76,7 @@ pub struct Taken {
 }
 
 /// Where a time comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Clock {
     /// The camera's own: set by hand, zone unknown.
     Camera,

@@ -3,6 +3,7 @@
 //! Called first for every attachment, so that a file is handled, and labelled for partners, as what
 //! it is. It never reads more than the prefix it is given.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 use super::layout::{self, Context};
@@ -11,7 +12,7 @@ use super::layout::{self, Context};
 pub const SNIFF_BYTES: usize = 4_096;
 
 /// A format, as far as handling differs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Media {
     /// JPEG, in any of its wrappings.
     Jpeg,
@@ -30,6 +31,7 @@ pub enum Media {
     /// What a camera's sensor recorded: DNG, CR2, CR3, NEF, ARW, RAF, ORF, RW2.
     Raw,
     /// Anything else.
+    #[default]
     Other,
 }
 

@@ -9,17 +9,30 @@ use std::fmt;
 /// Characters of outside text that a message repeats.
 const EXCERPT_CHARS_MAX: usize = 40;
 
-/// Outside text as a message may show it: short, control and bidirectional characters escaped.
+/// Outside text as a message may show it between backticks: short, control and bidirectional characters escaped.
 pub fn excerpt(text: &str) -> String {
-    let mut shown: String = text.chars().take(EXCERPT_CHARS_MAX).flat_map(show).collect();
-    if text.chars().nth(EXCERPT_CHARS_MAX).is_some() {
+    shown(text, EXCERPT_CHARS_MAX, |c| is_hidden(c) || c == '`')
+}
+
+/// A sentence that may repeat outside text: at most `chars_max` characters of it, escaped like an [`excerpt`].
+pub fn legible(text: &str, chars_max: usize) -> String {
+    shown(text, chars_max, is_hidden)
+}
+
+fn shown(text: &str, chars_max: usize, is_escaped: impl Fn(char) -> bool) -> String {
+    let mut shown = String::with_capacity(text.len().min(4 * chars_max));
+    let mut chars = text.chars();
+    for c in chars.by_ref().take(chars_max) {
+        if is_escaped(c) { shown.extend(c.escape_unicode()) } else { shown.push(c) }
+    }
+    if chars.next().is_some() {
         shown.push_str("...");
     }
     shown
 }
 
-fn show(c: char) -> Vec<char> {
-    if c.is_control() || is_bidi_control(c) || c == '`' { c.escape_unicode().collect() } else { vec![c] }
+fn is_hidden(c: char) -> bool {
+    c.is_control() || is_bidi_control(c)
 }
 
 /// Characters that turn the reading order round (Unicode UAX #9: embeddings, overrides, isolates).
@@ -33,6 +46,9 @@ pub enum TableError {
     /// The system refused.
     #[error("the file cannot be read: {0}")]
     Read(#[source] std::io::Error),
+    /// Any of the below, in the words of the child that read the file.
+    #[error("{0}")]
+    Told(String),
     /// Neither the mapping nor the ending tells the format.
     #[error("the format is not known from the file's ending: name it as `format` in the mapping's [source]")]
     UnknownFormat,
@@ -209,4 +225,7 @@ pub enum RowCause {
     /// The system refused in mid-file.
     #[error("the file cannot be read on: {0}")]
     Read(String),
+    /// Any of the above, in the words of the child that read the row.
+    #[error("{0}")]
+    Told(String),
 }

@@ -1,6 +1,7 @@
 //! Rows of the files that people bring: CSV, XLSX, JSON lines, a JSON array, XML.
 //!
-//! `import` opens a [`Table`] and walks it; [`super::mapping`] says what a row is. A bad row is a [`RowFault`]
+//! A child process opens a [`Table`] and sends its rows on ([`wire`], [`super::child`]); [`super::mapping`] says what
+//! a row is. A bad row is a [`RowFault`]
 //! with row and column, and the next row is read. Memory is flat for CSV, JSON and XML of any size; a workbook
 //! is bounded before it is opened. Nothing here interprets a cell, and a formula is only text.
 
@@ -9,6 +10,7 @@ mod fault;
 mod json;
 mod lines;
 mod row;
+pub(in crate::ingest) mod wire;
 mod xlsx;
 mod xml;
 
@@ -17,13 +19,17 @@ use std::io::{BufReader, Read as _, Seek as _};
 use std::path::Path;
 use std::sync::Arc;
 
-pub use fault::{RowCause, RowFault, TableError, excerpt};
+use serde::{Deserialize, Serialize};
+
+pub use fault::{RowCause, RowFault, TableError, excerpt, legible};
 pub use row::{Column, Columns, Node, Row};
 
 /// Bytes of one cell.
 pub const CELL_BYTES_MAX: usize = 64 << 10;
 /// Bytes of one row, all cells and quotes together.
 pub const ROW_BYTES_MAX: usize = 1 << 20;
+/// Bytes of one row on its way from the child that read it: places and lengths beside the text.
+pub(in crate::ingest) const ROW_ENCODED_MAX: usize = 2 * ROW_BYTES_MAX;
 /// Columns of one row.
 pub const COLUMNS_MAX: usize = 1_024;
 /// Values (cells, lists, objects) of one JSON or XML row.
@@ -32,7 +38,7 @@ pub const NODES_MAX: usize = 16_384;
 pub const DEPTH_MAX: usize = 64;
 
 /// How the rows of a file are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Format {
     /// RFC 4180 with any one-byte delimiter.
     Csv,
@@ -67,7 +73,8 @@ impl Format {
 }
 
 /// How to read a file, as its mapping says.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Source {
     /// Absent: by the ending of the file name.
     pub format: Option<Format>,

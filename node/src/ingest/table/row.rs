@@ -105,7 +105,7 @@ pub enum Node {
 }
 
 #[derive(Debug, Clone)]
-enum Cells {
+pub(super) enum Cells {
     Flat { columns: Arc<Columns>, text: String, ends: Vec<u32> },
     Tree(Node),
 }
@@ -113,8 +113,8 @@ enum Cells {
 /// One row of a table.
 #[derive(Debug, Clone)]
 pub struct Row {
-    number: u64,
-    cells: Cells,
+    pub(super) number: u64,
+    pub(super) cells: Cells,
 }
 
 impl Row {

@@ -125,7 +125,12 @@ impl Node {
 
     fn take_run(&mut self, session: &mut Session, feed: FeedKey, message: &RunMessage, now: UnixMillis) {
         let held = self.held.get_mut(&feed.id()).unwrap();
-        match message.verify(&feed, held.cursor, runs_key(feed.sender), records_key) {
+        match message.verify(
+            &feed,
+            crate::feed::Held { feed: held.cursor, prior: None },
+            runs_key(feed.sender),
+            records_key,
+        ) {
             Ok(ReceivedRun::Next(run)) => {
                 held.cursor = run.run().end();
                 held.applied.extend(run.entries().iter().map(|e| e.0));

@@ -14,7 +14,7 @@ use crate::{
     },
     id::{AgreementId, FeedDigest},
     limits,
-    session::{AgreementLine, Event, Heads, Hello, Lane, Message, ReceivedHead, SendError, pair::Side},
+    session::{AgreementLine, Event, Heads, Hello, Lane, Message, ReceivedHead, SendError, SentHead, pair::Side},
     time::UnixMillis,
 };
 
@@ -68,11 +68,41 @@ fn lists_and_messages_are_bounded() {
 }
 
 #[test]
+fn items_are_bounded_before_anything_is_built() {
+    let array = |items: usize| {
+        let count = u32::try_from(items - 1).unwrap().to_be_bytes();
+        let head = if items <= 0x1_0000 { [&[0x99], &count[2..]].concat() } else { [&[0x9a], &count[..]].concat() };
+        [head, vec![0; items - 1]].concat()
+    };
+    for (lane, max) in [(Lane::Control, limits::CONTROL_ITEMS_MAX), (Lane::Records, limits::RUN_ITEMS_MAX)] {
+        let many = session(3).handle_frame(lane, &array(max + 1), NOW);
+        assert_eq!(many, Err(PeerFault::Message(CodecError::TooManyItems { at: 0 })));
+        assert_eq!(session(3).handle_frame(lane, &array(max), NOW), Err(PeerFault::Message(CodecError::Shape)));
+    }
+}
+
+#[test]
+fn the_longest_heads_fit_one_message() {
+    let heads = peer_heads();
+    let feed = |epoch: usize| FeedKey { epoch: u32::try_from(epoch).unwrap(), ..feed_key(2, 1, 9) };
+    let receipt = Receipt::of(&Run::danger_unverified(heads.sent[0].run.as_ref().unwrap()).unwrap(), NOW).sign(&key(2));
+    let shown = ReceivedHead { receipt: Some(receipt.unwrap()), ..heads.received[0].clone() };
+    let all = 0..limits::FEEDS_PER_PARTNER_MAX;
+    let longest = Heads {
+        sent: all.clone().map(|n| SentHead { feed: feed(n), ..heads.sent[0].clone() }).collect(),
+        received: all.map(|n| ReceivedHead { feed: feed(n), ..shown.clone() }).collect(),
+    };
+    let bytes = Message::Heads(longest.clone()).to_bytes().unwrap();
+    assert_eq!(Message::from_bytes(Lane::Control, &bytes), Ok(Message::Heads(longest)));
+}
+
+#[test]
 fn malformed_and_unknown_messages_are_refused() {
     let shape = Err(PeerFault::Message(CodecError::Shape));
-    let cases: [(&str, &[u8]); 4] = [
+    let number = session(3).handle_frame(Lane::Control, &[0xa1, 0x00, 0x01], NOW);
+    assert_eq!(number, Err(PeerFault::Message(CodecError::KeyType { at: 1 })));
+    let cases: [(&str, &[u8]); 3] = [
         ("unknown name", &[0xa1, 0x65, b'h', b'o', b'l', b'l', b'a', 0x01]),
-        ("a number for a name", &[0xa1, 0x00, 0x01]),
         ("two messages", &[0xa2, 0x64, b'c', b'a', b'r', b'd', 0x40, 0x65, b'c', b'l', b'o', b's', b'e', 0x00]),
         ("no map", &[0x65, b'c', b'l', b'o', b's', b'e']),
     ];

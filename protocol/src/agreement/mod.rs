@@ -2,6 +2,13 @@
 //!
 //! `policy` makes the body from the text that people write and decides by it; this module knows its
 //! bytes only. People sign what is rendered from the canonical bytes.
+//! Reading order: [`Agreement`] (the body), [`SignedAgreement`], [`StandingNotice`].
+
+mod standing;
+#[cfg(test)]
+mod tests;
+
+pub use standing::{Standing, StandingNotice};
 
 use crate::{
     codec::{self, Bounds, CodecError},
@@ -197,7 +204,7 @@ pub enum AgreementFault {
     },
 }
 
-const BODY: Bounds = Bounds { bytes_max: limits::AGREEMENT_BYTES_MAX, items_max: 4 * limits::CBOR_ITEMS_MAX };
+const BODY: Bounds = Bounds { bytes_max: limits::AGREEMENT_BYTES_MAX, items_max: limits::AGREEMENT_ITEMS_MAX };
 
 impl Agreement {
     /// Reads a canonical body and checks that its parts fit together.
@@ -378,7 +385,7 @@ impl SignedAgreement {
             if self.signatures.len() + 1 != agreement.parties.len() {
                 return Err(first_signs_last(&agreement));
             }
-            Some(self.prior())
+            Some(self.prior()?)
         } else {
             None
         };
@@ -392,11 +399,12 @@ impl SignedAgreement {
     }
 
     /// Digest over every signature but the first party's, in their order.
-    fn prior(&self) -> Hash {
+    fn prior(&self) -> Result<Hash, AgreementFault> {
         let first = self.agreement().ok().and_then(|a| a.parties.first().map(|p| p.id));
-        let parts: Vec<&[u8]> =
-            self.signatures.iter().filter(|s| Some(s.party) != first).map(|s| s.signature.0.as_slice()).collect();
-        Hash::from_bytes(labelled(label::AGREEMENT_PRIOR, &parts))
+        let others = self.signatures.iter().filter(|s| Some(s.party) != first);
+        let encoded: Vec<Vec<u8>> = others.map(|s| s.signature.to_bytes()).collect::<Result<_, _>>()?;
+        let parts: Vec<&[u8]> = encoded.iter().map(Vec::as_slice).collect();
+        Ok(Hash::from_bytes(labelled(label::AGREEMENT_PRIOR, &parts)))
     }
 
     /// Adds the signatures that another copy of the same version has and this one lacks.
@@ -429,7 +437,8 @@ impl SignedAgreement {
                 return Err(refused(SignatureFault::Invalid));
             }
             let complete = self.signatures.len() == agreement.parties.len();
-            if assent.prior != first.then(|| self.prior()) || (first && !complete) {
+            let prior = if first { Some(self.prior()?) } else { None };
+            if assent.prior != prior || (first && !complete) {
                 return Err(first_signs_last(&agreement));
             }
         }
@@ -446,166 +455,4 @@ impl SignedAgreement {
 
 fn first_signs_last(agreement: &Agreement) -> AgreementFault {
     AgreementFault::Order { first: agreement.parties.first().map(|p| p.handle.clone()).unwrap_or_default() }
-}
-
-/// A party's own state of an agreement. The stricter wins; `Ended` is final.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Standing {
-    /// Releases may flow.
-    Active,
-    /// No release; the control lane stays.
-    Suspended,
-    /// No release ever again.
-    Ended,
-}
-
-/// A party's counted statement of its standing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct StandingNotice {
-    /// When it was stated.
-    pub time: UnixMillis,
-    /// Who states it.
-    pub party: OrgId,
-    /// Rises by one with each statement of the party about the agreement.
-    pub counter: u64,
-    /// What is stated.
-    pub standing: Standing,
-    /// About which agreement.
-    pub agreement: AgreementId,
-}
-
-impl StandingNotice {
-    /// Signs a statement.
-    pub fn sign(&self, key: &SigningKey) -> Result<SignatureBytes, CodecError> {
-        let payload = codec::to_vec(self, Bounds::bytes(1 << 10))?;
-        Ok(SignatureBytes(cose::sign(label::SIGN_AGREEMENT_STATE, key, &payload)))
-    }
-    /// Reads and verifies a statement by `party`.
-    pub fn verify(
-        signed: &SignatureBytes,
-        party: OrgId,
-        key: impl Fn(KeyId) -> Option<PublicKey>,
-    ) -> Result<Self, SignatureFault> {
-        let parsed = signed.parse()?;
-        let public = key(parsed.kid()).ok_or(SignatureFault::Key)?;
-        let payload = parsed.verify(label::SIGN_AGREEMENT_STATE, &public)?;
-        let notice: Self = codec::from_slice(payload, Bounds::bytes(1 << 10)).map_err(SignatureFault::Form)?;
-        if notice.party == party { Ok(notice) } else { Err(SignatureFault::Key) }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn key(seed: u8) -> SigningKey {
-        SigningKey::from_seed(&[seed; 32]).unwrap()
-    }
-
-    fn org(n: u8) -> OrgId {
-        OrgId::from_bytes([n; 32])
-    }
-
-    fn sample() -> Agreement {
-        let party = |n: u8, handle: &str| Party { id: org(n), name: handle.to_uppercase(), handle: handle.to_owned() };
-        Agreement {
-            v: 1,
-            id: AgreementId::from_bytes([9; 16]),
-            from: UnixMillis(1_000),
-            lang: LANGUAGE,
-            basis: LegalBasis { text: "exchange of letters".to_owned(), digest: None },
-            lease_hours: None,
-            title: "Sharing of field evidence".to_owned(),
-            until: UnixMillis(2_000),
-            notice_days: 30,
-            schema: Hash::from_bytes([7; 32]),
-            clauses: vec![Clause {
-                to: vec![org(2)],
-                red: false,
-                duty: Duty::Release,
-                from: org(1),
-                name: "items".to_owned(),
-                when: None,
-                files: vec![],
-                onward: Onward::Never,
-                carries: vec![],
-                disclose: vec![Disclosure { kind: Kind::Item, slots: vec![0, 8, 11] }],
-                personal: vec![],
-                retention_days: 365,
-            }],
-            parties: vec![party(1, "car"), party(2, "panel"), party(3, "state")],
-            version: 1,
-            purposes: vec!["tracing".to_owned()],
-            predecessor: None,
-        }
-    }
-
-    fn keys(org_id: OrgId, kid: KeyId) -> Option<PublicKey> {
-        let public = key(org_id.as_bytes()[0]).public().clone();
-        (public.id() == kid).then_some(public)
-    }
-
-    #[test]
-    fn the_first_party_signs_last_and_over_the_others() {
-        let mut signed = SignedAgreement::unsigned(&sample()).unwrap();
-        assert!(matches!(signed.sign(org(1), &key(1), UnixMillis(1)), Err(AgreementFault::Order { .. })));
-        signed.sign(org(3), &key(3), UnixMillis(1)).unwrap();
-        assert_eq!(signed.complete(keys).unwrap(), None);
-        signed.sign(org(2), &key(2), UnixMillis(2)).unwrap();
-        signed.sign(org(1), &key(1), UnixMillis(3)).unwrap();
-        assert_eq!(signed.complete(keys).unwrap().map(|f| f.digest), Some(signed.digest()));
-        let read = SignedAgreement::from_bytes(&signed.to_bytes().unwrap()).unwrap();
-        assert_eq!(read, signed);
-        // Another signature of a later party under the first party's assent: refused.
-        let mut other = SignedAgreement::unsigned(&sample()).unwrap();
-        other.sign(org(3), &key(3), UnixMillis(99)).unwrap();
-        let mut mixed = signed.clone();
-        mixed.signatures[2] = other.signatures[0].clone();
-        assert!(matches!(mixed.complete(keys), Err(AgreementFault::Order { .. })));
-    }
-
-    #[test]
-    fn strangers_second_signatures_and_other_keys_are_refused() {
-        let mut signed = SignedAgreement::unsigned(&sample()).unwrap();
-        assert_eq!(signed.sign(org(4), &key(4), UnixMillis(1)), Err(AgreementFault::Stranger));
-        signed.sign(org(2), &key(2), UnixMillis(1)).unwrap();
-        assert_eq!(signed.sign(org(2), &key(2), UnixMillis(1)), Err(AgreementFault::Stranger));
-        let mut forged = SignedAgreement::unsigned(&sample()).unwrap();
-        forged.sign(org(2), &key(3), UnixMillis(1)).unwrap();
-        assert!(matches!(forged.verify(keys), Err(AgreementFault::Signature { .. })));
-    }
-
-    #[test]
-    fn a_body_whose_parts_do_not_fit_is_refused() {
-        let refuse = |change: fn(&mut Agreement)| {
-            let mut agreement = sample();
-            change(&mut agreement);
-            assert!(matches!(agreement.to_bytes(), Err(AgreementFault::Inconsistent(_))));
-        };
-        refuse(|a| a.parties.truncate(1));
-        refuse(|a| a.until = a.from);
-        refuse(|a| a.version = 2);
-        refuse(|a| a.clauses.clear());
-        refuse(|a| a.clauses[0].to = vec![org(1)]);
-        refuse(|a| a.clauses[0].disclose[0].slots = vec![8, 0]);
-        refuse(|a| a.clauses[0].disclose[0].slots = vec![63]);
-        refuse(|a| a.parties[1].handle = "car".to_owned());
-        assert!(sample().to_bytes().is_ok());
-    }
-
-    #[test]
-    fn standing_notices_bind_the_party() {
-        let notice = StandingNotice {
-            time: UnixMillis(5),
-            party: org(2),
-            counter: 1,
-            standing: Standing::Suspended,
-            agreement: AgreementId::from_bytes([9; 16]),
-        };
-        let signed = notice.sign(&key(2)).unwrap();
-        assert_eq!(StandingNotice::verify(&signed, org(2), |kid| keys(org(2), kid)), Ok(notice));
-        assert!(StandingNotice::verify(&signed, org(3), |kid| keys(org(2), kid)).is_err());
-    }
 }

@@ -1,0 +1,115 @@
+//! Agreements for people and programs: what is held, where it stands, and the text that people sign.
+
+use super::{AgreementError, Held};
+use crate::node::{Node, Rules};
+use entente_policy::Interval;
+use entente_protocol::{
+    agreement::{SignedAgreement, Standing},
+    id::OrgId,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
+
+/// A view of an agreement.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgreementView {
+    /// Id over all versions.
+    pub id: String,
+    /// Title.
+    pub title: String,
+    /// Version.
+    pub version: u64,
+    /// proposed, in-force, suspended, ended, expired, not-yet or set-aside.
+    pub state: String,
+    /// Why it is set aside, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_aside: Option<String>,
+    /// Handles of the parties, first-named first.
+    pub parties: Vec<String>,
+    /// Handles of those who have signed.
+    pub signed_by: Vec<String>,
+    /// First day.
+    pub from: String,
+    /// Last day.
+    pub until: String,
+    /// Digest of the version.
+    pub digest: String,
+    /// Whether our own signature is missing.
+    pub waits_for_us: bool,
+}
+
+/// Start and end are measured as decisions measure them, by the stricter end of now.
+fn state_of(rules: &Rules, held: &Held, now: Interval) -> &'static str {
+    match (&held.in_force, held.standing) {
+        (None, _) => "proposed",
+        (_, Standing::Ended) => "ended",
+        (_, Standing::Suspended) => "suspended",
+        _ if rules.policy.aside(held.id).is_some() => "set-aside",
+        (Some(f), _) if now.early < f.agreement.from => "not-yet",
+        (Some(f), _) if now.late >= f.agreement.until => "expired",
+        _ => "in-force",
+    }
+}
+
+fn view(node: &Node, signed: &SignedAgreement, state: &str) -> Result<AgreementView, AgreementError> {
+    let rules = node.rules();
+    let agreement = signed.agreement()?;
+    let signers: Vec<OrgId> = signed.signed_by().collect();
+    let handle = |id: &OrgId| agreement.party(*id).map(|p| p.handle.clone()).unwrap_or_default();
+    Ok(AgreementView {
+        id: agreement.id.to_string(),
+        title: agreement.title.clone(),
+        version: agreement.version,
+        state: state.to_owned(),
+        set_aside: rules.policy.aside(agreement.id).filter(|_| state == "set-aside").map(ToString::to_string),
+        parties: agreement.parties.iter().map(|p| p.handle.clone()).collect(),
+        signed_by: signers.iter().map(handle).collect(),
+        from: agreement.from.date(),
+        until: agreement.until.date(),
+        digest: signed.digest().to_string(),
+        waits_for_us: state == "proposed" && !signers.contains(&node.keys.org),
+    })
+}
+
+/// Every agreement; one with a proposal over a version in force stands twice.
+pub fn list(node: &Node) -> Result<Vec<AgreementView>, AgreementError> {
+    let now = node.interval();
+    let mut out = Vec::new();
+    let rules = node.rules();
+    for held in rules.agreements.iter() {
+        if let Some(signed) = &held.signed {
+            out.push(view(node, signed, state_of(&rules, held, now))?);
+        }
+        if let Some(proposal) = &held.proposal {
+            out.push(view(node, proposal, "proposed")?);
+        }
+    }
+    Ok(out)
+}
+
+/// One agreement with the text that people sign; a proposal over a version in force stands below it as `proposal`.
+pub fn show(node: &Node, given: &str) -> Result<Json, AgreementError> {
+    let rules = node.rules();
+    let held = rules.agreements.find(given)?;
+    let now = node.interval();
+    let shown = held.proposal.as_ref().map(|p| (p, "proposed"));
+    let current = held.signed.as_ref().map(|s| (s, state_of(&rules, held, now)));
+    let both = current.is_some().then_some(shown).flatten();
+    let (signed, state) = current.or(shown).ok_or_else(|| AgreementError::Unknown(given.to_owned()))?;
+    let mut out = describe(node, signed, state)?;
+    if let (Some((proposal, state)), Some(map)) = (both, out.as_object_mut()) {
+        map.insert("proposal".to_owned(), describe(node, proposal, state)?);
+    }
+    Ok(out)
+}
+
+pub(super) fn describe(node: &Node, signed: &SignedAgreement, state: &str) -> Result<Json, AgreementError> {
+    let agreement = signed.agreement()?;
+    let complete = signed.signed_by().count() == agreement.parties.len();
+    let mut out = serde_json::to_value(view(node, signed, state)?).unwrap_or_default();
+    if let Some(map) = out.as_object_mut() {
+        map.insert("complete".to_owned(), json!(complete));
+        map.insert("text".to_owned(), json!(entente_policy::render(&agreement)));
+    }
+    Ok(out)
+}

@@ -1,0 +1,145 @@
+//! Checks feeds: every run is signed, follows from the one before, and leads to where the feed is said to stand.
+
+use super::{Report, each_item, records::listed};
+use crate::{
+    node::Node,
+    receive::RunInRow,
+    records::stored::decode,
+    seal::keyring::Partition,
+    share::feeds::{self, InRow, OutRow, SentRun},
+    store::{StoreError, check::Audit, layout::Table},
+};
+use entente_protocol::{
+    cose::SignatureBytes,
+    feed::{Cursor, Entry, FeedKey, Receipt, Run, digest},
+    id::StoreId,
+    identity::Purpose,
+};
+
+/// Every feed with every partner under every agreement that is or was in force.
+pub fn every(node: &Node, audit: &Audit, report: &mut Report<'_>) -> Result<(), StoreError> {
+    let rules = node.rules();
+    for held in rules.agreements.iter() {
+        let Some(in_force) = &held.in_force else { continue };
+        for party in in_force.agreement.parties.iter().filter(|party| party.id != node.keys.org) {
+            outgoing(node, audit, report, &feeds::outgoing(node, party.id, held.id))?;
+            let partition = Partition::Agreement(held.id);
+            let read = audit.get(partition, Table::Cursor, &feeds::store_key(party.id));
+            let store = report.readable(format!("store of {}", party.id), read)?.flatten();
+            if let Some(store) = store.and_then(|bytes| StoreId::from_slice(&bytes)) {
+                incoming(node, audit, report, &feeds::incoming(node, party.id, store, held.id))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Where a feed is by its runs, and whether it can still be told.
+struct Walk {
+    at: Cursor,
+    runs: u64,
+}
+
+impl Walk {
+    fn new(feed: &FeedKey) -> Self {
+        Self { at: Cursor::start(feed.id()), runs: 0 }
+    }
+    /// One more run. `hashes` are checked beside the run's own digest, where they are kept.
+    fn follow(&mut self, node: &Node, feed: &FeedKey, signed: &SignatureBytes) -> Result<Run, String> {
+        self.runs += 1;
+        let run = Run::verify(signed, feed, |kid| listed(node, feed.sender, Purpose::Runs, kid));
+        let run = run.map_err(|e| e.to_string())?;
+        let before = std::mem::replace(&mut self.at, run.end());
+        if run.before == before { Ok(run) } else { Err("it does not follow from the run before it".to_owned()) }
+    }
+    fn end(&self, report: &mut Report<'_>, feed: &FeedKey, says: Cursor, runs: u64) {
+        if runs == self.runs && self.at != says {
+            report.damaged(feed.id(), "its runs lead elsewhere than where it is said to stand");
+        }
+    }
+}
+
+fn outgoing(node: &Node, audit: &Audit, report: &mut Report<'_>, feed: &FeedKey) -> Result<(), StoreError> {
+    let id = feed.id();
+    let read = audit.get(Partition::Own, Table::Cursor, &feeds::out_key(feed));
+    let Some(found) = report.readable(id, read)? else { return Ok(()) };
+    let row = found.map(|bytes| decode::<OutRow>("feed", &bytes)).transpose();
+    let Ok(row) = row else {
+        report.damaged(id, "the row that says where it stands does not read as written");
+        return Ok(());
+    };
+    let mut walk = Walk::new(feed);
+    let list = (Partition::Own, Table::RunOut, id.as_bytes().as_slice());
+    each_item(audit, report, list, &format!("sent run of feed {id}"), &mut |report, n, bytes| {
+        report.expect(1);
+        report.step(1);
+        if row.as_ref().is_none_or(|row| n >= row.runs) {
+            return Ok(());
+        }
+        let holds = decode::<SentRun>("run", &bytes).map_err(|e| e.to_string()).and_then(|sent| {
+            let run = walk.follow(node, feed, &sent.run)?;
+            let hashes = sent.entries.iter().map(|entry| Entry::hash_of(&entry.bytes));
+            let same = digest::steps(run.before.digest, hashes) == run.after && sent.entries.len() as u64 == run.count;
+            if same { Ok(()) } else { Err("its entries are not those that were signed".to_owned()) }
+        });
+        if let Err(why) = holds {
+            report.damaged(format!("sent run {n} of feed {id}"), why);
+        }
+        Ok(())
+    })?;
+    match &row {
+        Some(row) => {
+            walk.end(report, feed, row.cursor(), row.runs);
+            if row.countersigned.is_some_and(|held| held.length > row.length) {
+                report.damaged(
+                    id,
+                    "the partner countersigned more than it holds: this store is older than what was sent",
+                );
+            }
+        }
+        None if audit.count(Partition::Own, Table::RunOut, id.as_bytes())? > 0 => {
+            report.missing(id, "the row that says where it stands is gone");
+        }
+        None => {}
+    }
+    receipts(node, audit, report, feed)
+}
+
+fn receipts(node: &Node, audit: &Audit, report: &mut Report<'_>, feed: &FeedKey) -> Result<(), StoreError> {
+    let id = feed.id();
+    let list = (Partition::Own, Table::Receipt, id.as_bytes().as_slice());
+    each_item(audit, report, list, &format!("receipt of feed {id}"), &mut |report, n, bytes| {
+        let key = |kid| listed(node, feed.receiver, Purpose::Runs, kid);
+        if let Err(fault) = Receipt::verify(&SignatureBytes(bytes), feed, key) {
+            report.damaged(format!("receipt {n} of feed {id}"), fault);
+        }
+        Ok(())
+    })
+}
+
+fn incoming(node: &Node, audit: &Audit, report: &mut Report<'_>, feed: &FeedKey) -> Result<(), StoreError> {
+    let id = feed.id();
+    let partition = Partition::Agreement(feed.agreement);
+    let read = audit.get(partition, Table::Cursor, &feeds::in_key(feed));
+    let Some(found) = report.readable(id, read)? else { return Ok(()) };
+    let Some(row) = found.and_then(|bytes| decode::<InRow>("feed", &bytes).ok()) else {
+        report.damaged(id, "the row that says where it stands is missing or does not read as written");
+        return Ok(());
+    };
+    let mut walk = Walk::new(feed);
+    let list = (partition, Table::RunIn, id.as_bytes().as_slice());
+    each_item(audit, report, list, &format!("received run of feed {id}"), &mut |report, n, bytes| {
+        report.expect(1);
+        report.step(1);
+        if n >= row.runs {
+            return Ok(());
+        }
+        let read = decode::<RunInRow>("run", &bytes).map_err(|e| e.to_string());
+        if let Err(why) = read.and_then(|held| walk.follow(node, feed, &held.run)) {
+            report.damaged(format!("received run {n} of feed {id}"), why);
+        }
+        Ok(())
+    })?;
+    walk.end(report, feed, row.cursor(), row.runs);
+    Ok(())
+}

@@ -1,0 +1,135 @@
+//! Checks files: every segment that a row names is there and every chunk is what the record states; and
+//! finds the blobs that no row names.
+
+use super::Report;
+use crate::{
+    records::stored::decode,
+    seal::keyring::Partition,
+    share::{
+        fetching::part_of,
+        files::{FileRow, SEGMENT_CHUNKS, segment_name},
+    },
+    store::{BlobName, StoreError, check::Audit, layout::Table},
+};
+use entente_protocol::{attachment::ChunkList, id::Nonce, limits};
+use std::{
+    collections::BTreeSet,
+    io::{self, Read},
+};
+
+/// Blobs held against the rows in one walk over them: 8 MiB of names.
+const NAMES_MAX: usize = 1 << 18;
+const CHUNK: u64 = limits::CHUNK_BYTES as u64;
+
+/// Calls `visit` for each file and each part of one, with its segments.
+fn each_file(
+    audit: &Audit,
+    visit: &mut dyn FnMut(Partition, Nonce, u64, Option<FileRow>, &[u8]) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    audit.each_row(Some(Table::Attachment), &mut |seen| {
+        // Rows that do not open are findings of another part.
+        let Some((partition, content)) = seen.opened else { return Ok(()) };
+        if let Ok(file) = decode::<FileRow>("file", &content) {
+            visit(partition, file.id, file.segments(), Some(file), seen.row)
+        } else if let Some((id, segments)) = part_of(&content) {
+            visit(partition, id, segments, None, seen.row)
+        } else {
+            visit(partition, Nonce::from_bytes([0; 16]), 0, None, seen.row)
+        }
+    })
+}
+
+/// Reads every file through.
+pub fn every(audit: &Audit, report: &mut Report<'_>) -> Result<(), StoreError> {
+    each_file(audit, &mut |partition, id, segments, file, row| {
+        report.expect(1);
+        report.step(1);
+        let name = match &file {
+            Some(file) => file.sha256.to_string(),
+            None if segments == 0 => hex::encode(row),
+            None => format!("part {}", hex::encode(id.as_bytes())),
+        };
+        let list = match file {
+            Some(file) => match ChunkList::verify(file.content(), file.chunks) {
+                Ok(list) => Some(list),
+                Err(fault) => {
+                    report.damaged(&name, fault);
+                    return Ok(());
+                }
+            },
+            None => None,
+        };
+        for segment in 0..segments {
+            let blob = audit.blob_name(partition, &segment_name(id, segment))?;
+            let reader = match audit.blob(partition, &segment_name(id, segment)) {
+                Ok(reader) => reader,
+                Err(StoreError::NoBlob(_)) => {
+                    report.missing(&name, format!("blob {blob}, its segment {segment}, is gone"));
+                    continue;
+                }
+                Err(error) => {
+                    report.damaged(&name, format!("blob {blob}, its segment {segment}: {error}"));
+                    continue;
+                }
+            };
+            if let Err(why) = segment_holds(reader, segment, list.as_ref()) {
+                report.damaged(&name, format!("blob {blob}, its segment {segment}: {why}"));
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Reads a segment through; age proves every byte, the list proves that they are the record's.
+fn segment_holds(mut reader: impl Read, segment: u64, list: Option<&ChunkList>) -> Result<(), String> {
+    let Some(list) = list else { return io::copy(&mut reader, &mut io::sink()).map(|_| ()).map_err(|e| e.to_string()) };
+    let mut chunk = Vec::with_capacity(limits::CHUNK_BYTES as usize);
+    let chunks = list.chunks().len() as u64;
+    let first = segment * SEGMENT_CHUNKS;
+    for index in first..chunks.min(first + SEGMENT_CHUNKS) {
+        chunk.clear();
+        (&mut reader).take(CHUNK).read_to_end(&mut chunk).map_err(|e| e.to_string())?;
+        let index = u32::try_from(index).map_err(|e| e.to_string())?;
+        list.verify_chunk(index, &chunk).map_err(|e| e.to_string())?;
+    }
+    match io::copy(&mut reader, &mut io::sink()) {
+        Ok(0) => Ok(()),
+        Ok(more) => Err(format!("{more} bytes too many")),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Names the blobs of which no row speaks; they do no harm. With `sweep` they are removed.
+pub fn unnamed(audit: &Audit, report: &mut Report<'_>, sweep: bool) -> Result<(), StoreError> {
+    let mut after: Option<BlobName> = None;
+    loop {
+        let mut names = BTreeSet::new();
+        // A bounded part of the names at a time, and for each one walk over the rows: memory stays flat.
+        while names.len() < NAMES_MAX {
+            let page = audit.blobs(after, NAMES_MAX - names.len())?;
+            let Some(last) = page.last() else { break };
+            after = Some(*last);
+            names.extend(page);
+        }
+        if names.is_empty() {
+            return Ok(());
+        }
+        report.expect(names.len() as u64);
+        report.step(names.len() as u64);
+        each_file(audit, &mut |partition, id, segments, _, _| {
+            for segment in 0..segments {
+                names.remove(&audit.blob_name(partition, &segment_name(id, segment))?);
+            }
+            Ok(())
+        })?;
+        for name in names {
+            if sweep {
+                audit.sweep(name)?;
+                report.note(true, name, "swept", "no row spoke of it", "nothing");
+            } else {
+                let what = "nothing, or remove it: stop the node and run `entente check --sweep`";
+                report.note(true, name, "unnamed", "no row speaks of it", what);
+            }
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! Is everything that is stored still what was written? `entente check` asks, on a stopped node or a running one.
+//!
+//! It reads all of it once: the order of appends, every row, the journal, every record's commitment and
+//! attestation, every feed's runs and digests, every file; and last the files of which no row speaks. What is
+//! missing or damaged is named. It repairs nothing; memory stays flat however much is held. Not looked at: whether a
+//! record is found by all of its fields; that it is found by its id and in its line is.
+
+mod feeds;
+mod files;
+mod records;
+
+use crate::{
+    call::{OnProgress, Progress},
+    error::Fault,
+    node::Node,
+    seal::keyring::Partition,
+    store::{StoreError, check::Audit, holdings::JournalEvent, layout::Table},
+};
+use serde_json::{Value as Json, json};
+
+/// Findings that are listed; more are counted.
+const LISTED_MAX: usize = 1_000;
+/// What to do about most of it.
+const RESTORE: &str = "stop the node, copy the home aside, restore the store from a backup, then sync with partners";
+
+/// What is being found out.
+pub(crate) struct Report<'a> {
+    progress: OnProgress<'a>,
+    done: u64,
+    total: u64,
+    part: &'static str,
+    checked: u64,
+    wrong: u64,
+    parts: Vec<Json>,
+    found: Vec<Json>,
+}
+
+impl<'a> Report<'a> {
+    fn new(progress: OnProgress<'a>) -> Self {
+        let (parts, found) = (Vec::new(), Vec::new());
+        Self { progress, done: 0, total: 0, part: "", checked: 0, wrong: 0, parts, found }
+    }
+    /// So many things more are going to be looked at.
+    fn expect(&mut self, more: u64) {
+        self.total = self.total.saturating_add(more);
+    }
+    /// So many things were looked at.
+    fn step(&mut self, more: u64) {
+        let before = self.done;
+        (self.done, self.checked) = (self.done.saturating_add(more), self.checked.saturating_add(more));
+        if before / 256 != self.done / 256 {
+            (self.progress)(Progress { done: self.done, total: Some(self.total.max(self.done)) });
+        }
+    }
+    fn note(&mut self, ok: bool, id: impl ToString, state: &str, says: impl ToString, what: &str) {
+        if self.found.len() < LISTED_MAX {
+            self.found.push(json!({
+                "id": id.to_string(),
+                "part": self.part,
+                "ok": ok,
+                "state": state,
+                "says": says.to_string(),
+                "do": what,
+            }));
+        }
+    }
+    fn wrong(&mut self, id: impl ToString, state: &str, says: impl ToString) {
+        self.wrong = self.wrong.saturating_add(1);
+        self.note(false, id, state, says, RESTORE);
+    }
+    fn missing(&mut self, id: impl ToString, says: impl ToString) {
+        self.wrong(id, "missing", says);
+    }
+    fn damaged(&mut self, id: impl ToString, says: impl ToString) {
+        self.wrong(id, "damaged", says);
+    }
+    /// Takes the answer of a read: `None` was noted as damaged, an error ends the part.
+    fn readable<T>(&mut self, id: impl ToString, read: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+        match read {
+            Ok(value) => Ok(Some(value)),
+            Err(error @ (StoreError::Seal(_) | StoreError::Stream(_))) => {
+                self.damaged(id, error);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+    /// One part, from its beginning to its end; an engine that refuses ends the part and is a finding.
+    fn part(&mut self, name: &'static str, says: &str, look: impl FnOnce(&mut Self) -> Result<(), StoreError>) {
+        (self.part, self.checked, self.wrong) = (name, 0, 0);
+        if let Err(error) = look(self) {
+            self.wrong(name, "unreadable", error);
+        }
+        let (checked, wrong) = (self.checked, self.wrong);
+        let ok = wrong == 0;
+        self.parts
+            .push(json!({ "id": name, "part": name, "ok": ok, "checked": checked, "wrong": wrong, "says": says }));
+    }
+}
+
+/// Reads everything; with `sweep`, removes files of which no row speaks.
+pub fn check(node: &Node, sweep: bool, progress: OnProgress<'_>) -> Result<Json, Fault> {
+    let audit = node.holdings.audit();
+    let mut report = Report::new(progress);
+    expected(node, &audit, &mut report)?;
+    report.part("appends", "each follows from the one before", |report| {
+        audit.sequence(&mut |more| report.step(more)).map(|_| ())
+    });
+    report.part("rows", "each opens under a key of ours", |report| every_row(&audit, report));
+    report.part("journal", "each event follows from the one before", |report| journal(&audit, report));
+    report.part("own records", "commitment, attestation and reviews", |report| records::own(node, &audit, report));
+    report
+        .part("received records", "commitment, attestation and run", |report| records::received(node, &audit, report));
+    report.part("feeds", "signatures and running digests", |report| feeds::every(node, &audit, report));
+    report.part("files", "every chunk is the record's", |report| files::every(&audit, report));
+    report.part("unnamed files", "of files that no row speaks of; what an interrupted import leaves", |report| {
+        files::unnamed(&audit, report, sweep)
+    });
+    let Report { mut parts, found, .. } = report;
+    parts.extend(found);
+    Ok(Json::Array(parts))
+}
+
+/// What counters say, so that whoever watches sees how far it is. Rows are added when they are seen.
+fn expected(node: &Node, audit: &Audit, report: &mut Report<'_>) -> Result<(), Fault> {
+    // A counter that cannot be read is found by the part that needs it.
+    let mut count = |partition, table, scope| report.expect(audit.count(partition, table, scope).unwrap_or_default());
+    count(Partition::Own, Table::Record, b"");
+    count(Partition::Own, Table::Review, b"");
+    count(Partition::Node, Table::Journal, b"");
+    for agreement in node.partitions() {
+        count(Partition::Agreement(agreement), Table::Received, b"");
+    }
+    report.expect(audit.head()?.sequence);
+    Ok(())
+}
+
+fn every_row(audit: &Audit, report: &mut Report<'_>) -> Result<(), StoreError> {
+    audit.each_row(None, &mut |seen| {
+        report.expect(1);
+        report.step(1);
+        if seen.opened.is_none() && !seen.token {
+            report.damaged(hex::encode(seen.row), "no key of this node opens it: it was changed, or its keys are gone");
+        }
+        Ok(())
+    })
+}
+
+/// Every item of a list from which nothing is ever removed. Gaps, and items after the counter, are findings.
+fn each_item(
+    audit: &Audit,
+    report: &mut Report<'_>,
+    (partition, table, scope): (Partition, Table, &[u8]),
+    what: &str,
+    visit: &mut dyn FnMut(&mut Report<'_>, u64, Vec<u8>) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    // Read first: what a running node adds meanwhile is not looked at.
+    let counter = audit.count(partition, table, scope);
+    let count = report.readable(format!("{what}: counter"), counter)?.unwrap_or(u64::MAX);
+    let (mut next, mut after) = (0u64, None);
+    'pages: loop {
+        let page = audit.items(partition, table, scope, after)?;
+        let Some((last, _)) = page.last() else { break };
+        after = Some(*last);
+        for (n, content) in page {
+            if n >= count {
+                break 'pages;
+            }
+            for gap in next..n {
+                report.missing(format!("{what} {gap}"), "its row is gone");
+            }
+            next = n.saturating_add(1);
+            if let Some(content) = report.readable(format!("{what} {n}"), content)? {
+                visit(report, n, content)?;
+            }
+        }
+    }
+    if count != u64::MAX && next < count {
+        report.missing(format!("{what} {next}"), format!("{} rows at the end are gone", count - next));
+    }
+    Ok(())
+}
+
+fn journal(audit: &Audit, report: &mut Report<'_>) -> Result<(), StoreError> {
+    let mut before = Some([0u8; 32]);
+    each_item(audit, report, (Partition::Node, Table::Journal, b""), "event", &mut |report, n, content| {
+        report.step(1);
+        match JournalEvent::parse(n, &content) {
+            Ok(event) => {
+                if before.is_some_and(|before| before != event.before) {
+                    report.damaged(format!("event {n}"), "it does not follow from the event before it");
+                }
+                before = Some(event.after());
+            }
+            Err(_) => {
+                report.damaged(format!("event {n}"), "it does not read as written");
+                before = None;
+            }
+        }
+        Ok(())
+    })
+}

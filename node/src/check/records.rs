@@ -1,0 +1,265 @@
+//! Checks records: what they commit to, who attested them, who reviewed them, what brought them here.
+//!
+//! Records are taken in the order of their arrival, so that those of one batch or run come together and its
+//! signature is verified once. Keys are taken from cards whether they still count or not: the question is whether
+//! what is stored is what was written, not whether it would be accepted today.
+
+use super::{Report, each_item};
+use crate::{
+    node::Node,
+    receive::RunInRow,
+    records::{
+        gate::{EventRow, GateEvent, GateRow, RELEASE_LOG},
+        index,
+        stored::{self, BatchRow, OwnRow, ReceivedRow, decode},
+    },
+    seal::keyring::Partition,
+    share::files,
+    store::{StoreError, check::Audit, layout::Table},
+};
+use entente_protocol::{
+    attachment::Content,
+    batch::Batch,
+    id::{AgreementId, FeedId, KeyId, LineId, OrgId, RecordId},
+    identity::Purpose,
+    label,
+    primitive::PublicKey,
+    record::{Record, kind::Kind},
+};
+use std::collections::BTreeMap;
+
+/// A key from a card of ours or a partner's, whether it counts now or not.
+pub fn listed(node: &Node, org: OrgId, purpose: Purpose, kid: KeyId) -> Option<PublicKey> {
+    let book = node.book();
+    let card = if org == node.keys.org { &node.keys.card } else { &book.get(org)?.card };
+    card.listed(purpose, kid).map(|entry| entry.key.clone())
+}
+
+/// A batch as it was verified: where its records begin, and their positions in its tree; or why it does not hold.
+type Positions = Result<(u64, BTreeMap<RecordId, u32>), String>;
+/// The records that a signed event names, or why it does not hold.
+type Named = Result<Vec<RecordId>, String>;
+
+/// What was verified last: records that arrived together share it.
+#[derive(Default)]
+struct Last {
+    batch: Option<(u64, Positions)>,
+    event: Option<(u64, Named)>,
+}
+
+/// Every record of ours in the order of arrival, every signed event of the gate, and the release log.
+pub fn own(node: &Node, audit: &Audit, report: &mut Report<'_>) -> Result<(), StoreError> {
+    let mut last = Last::default();
+    let records = (Partition::Own, Table::Record, b"".as_slice());
+    each_item(audit, report, records, "own record", &mut |report, place, bytes| {
+        report.step(1);
+        one_own(node, audit, report, (place, &bytes), &mut last)
+    })?;
+    let events = (Partition::Own, Table::Review, b"".as_slice());
+    each_item(audit, report, events, "review or release", &mut |report, n, bytes| {
+        report.step(1);
+        if let Err(why) = event(node, &bytes) {
+            report.damaged(format!("review or release {n}"), why);
+        }
+        Ok(())
+    })?;
+    each_item(audit, report, (Partition::Own, Table::RecordList, RELEASE_LOG), "release", &mut |report, n, id| {
+        let known = RecordId::from_slice(&id).map(|id| audit.find(Partition::Own, index::ID, id.as_bytes(), 1));
+        if known.transpose()?.is_none_or(|places| places.is_empty()) {
+            report.missing(format!("release {n}"), "the record that it names is not found");
+        }
+        Ok(())
+    })
+}
+
+fn one_own(
+    node: &Node,
+    audit: &Audit,
+    report: &mut Report<'_>,
+    (place, bytes): (u64, &[u8]),
+    last: &mut Last,
+) -> Result<(), StoreError> {
+    let row = decode::<OwnRow>("record", bytes);
+    let Some((row, record)) = row.ok().and_then(|row| row.record().ok().map(|record| (row, record))) else {
+        report.damaged(format!("own record {place}"), "its fields are not those that it commits to");
+        return Ok(());
+    };
+    let id = record.id();
+    if last.batch.as_ref().is_none_or(|(known, _)| *known != row.batch) {
+        last.batch = Some((row.batch, batch(node, audit, row.batch)?));
+    }
+    match last.batch.as_ref().map(|(_, positions)| positions) {
+        Some(Ok((first, positions))) if positions.get(&id) == Some(&row.position) && *first <= place => {}
+        Some(Err(why)) => report.damaged(id, format!("its batch {} does not hold: {why}", row.batch)),
+        _ => report.damaged(id, "its batch does not name it at its place"),
+    }
+    found(audit, report, Partition::Own, (id, place), (record.header().originator, record.header().line))?;
+    attached(audit, report, id, &record)?;
+    reviews(node, audit, report, id, last)
+}
+
+/// Verifies a batch as a whole: one signature, all its records.
+fn batch(node: &Node, audit: &Audit, number: u64) -> Result<Positions, StoreError> {
+    let bytes = match audit.item(Partition::Own, Table::Batch, b"", number) {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => return Ok(Err("its row is gone".to_owned())),
+        Err(error @ StoreError::Seal(_)) => return Ok(Err(error.to_string())),
+        Err(error) => return Err(error),
+    };
+    let holds = || -> Positions {
+        let row: BatchRow = decode("batch", &bytes).map_err(|e| e.to_string())?;
+        let secret: [u8; 32] = row.secret.as_slice().try_into().map_err(|_| "its secret is cut short".to_owned())?;
+        let batch = Batch::from_parts(&row.records, &secret, row.head).map_err(|e| e.to_string())?;
+        let positions = batch.positions();
+        let mut placed: Vec<(u32, RecordId)> = positions.iter().map(|(id, position)| (*position, *id)).collect();
+        placed.sort_unstable();
+        let wanted: Vec<u32> = placed.iter().map(|(position, _)| *position).collect();
+        let attestation = batch.prove(&wanted);
+        let kid = attestation.key().map_err(|e| e.to_string())?;
+        let key = listed(node, node.keys.org, Purpose::Records, kid).ok_or("our card lists no such key")?;
+        attestation.verify(node.keys.org, &key, &placed).map_err(|e| e.to_string())?;
+        Ok((row.first, positions))
+    };
+    Ok(holds())
+}
+
+/// A record is found by its id, and in its line.
+fn found(
+    audit: &Audit,
+    report: &mut Report<'_>,
+    partition: Partition,
+    (id, place): (RecordId, u64),
+    (originator, line): (OrgId, LineId),
+) -> Result<(), StoreError> {
+    let by_id = audit.find(partition, index::ID, id.as_bytes(), 1);
+    match report.readable(id, by_id)? {
+        Some(places) if places != [place] => report.missing(id, "it is not found by its id"),
+        _ => {}
+    }
+    let in_line = audit.find(partition, index::LINE, &index::line(originator, line), usize::MAX);
+    match report.readable(id, in_line)? {
+        Some(places) if !places.contains(&place) => report.missing(id, "it is not found in its line"),
+        _ => {}
+    }
+    Ok(())
+}
+
+/// An attachment of ours has its file; one that was received may still be on its way.
+fn attached(audit: &Audit, report: &mut Report<'_>, id: RecordId, record: &Record) -> Result<(), StoreError> {
+    if record.header().kind != Kind::Attachment {
+        return Ok(());
+    }
+    let Some(content) = record.value(files::content_slot()).and_then(|value| Content::from_value(&value)) else {
+        return Ok(());
+    };
+    let read = audit.get(Partition::Own, Table::Attachment, content.sha256.as_bytes());
+    if report.readable(id, read)? == Some(None) {
+        report.missing(id, "the row of its file is gone");
+    }
+    Ok(())
+}
+
+/// The events that a record's state is built on name the record.
+fn reviews(
+    node: &Node,
+    audit: &Audit,
+    report: &mut Report<'_>,
+    id: RecordId,
+    last: &mut Last,
+) -> Result<(), StoreError> {
+    let read = audit.get(Partition::Own, Table::Gate, id.as_bytes());
+    let Some(Some(bytes)) = report.readable(id, read)? else { return Ok(()) };
+    let Ok(row) = decode::<GateRow>("gate", &bytes) else {
+        report.damaged(id, "where it stands at the release gate does not read as written");
+        return Ok(());
+    };
+    for place in row.events {
+        if last.event.as_ref().is_none_or(|(known, _)| *known != place) {
+            let read = audit.item(Partition::Own, Table::Review, b"", place);
+            let bytes = report.readable(format!("review or release {place}"), read)?.flatten();
+            let named = bytes.map_or_else(|| Err("its row is gone".to_owned()), |bytes| event(node, &bytes));
+            last.event = Some((place, named));
+        }
+        match last.event.as_ref().map(|(_, named)| named) {
+            Some(Ok(records)) if records.contains(&id) => {}
+            Some(Err(why)) => report.damaged(id, format!("its review or release {place} does not hold: {why}")),
+            _ => report.damaged(id, format!("review or release {place} does not name it")),
+        }
+    }
+    Ok(())
+}
+
+fn event(node: &Node, bytes: &[u8]) -> Named {
+    let row: EventRow = decode("gate event", bytes).map_err(|e| e.to_string())?;
+    let context = if row.review.is_some() { label::SIGN_REVIEW } else { label::SIGN_RELEASE_EVENT };
+    let key = listed(node, node.keys.org, Purpose::Users, row.user).ok_or("our card lists no such user")?;
+    let signed = row.signed.parse().map_err(|e| e.to_string())?;
+    let event = signed.verify(context, &key).map_err(|e| e.to_string())?;
+    decode::<GateEvent>("gate event", event).map(|event| event.records).map_err(|e| e.to_string())
+}
+
+/// The run that was read last, with the verdict on each of its batch proofs.
+struct LastRun {
+    place: (FeedId, u64),
+    run: Option<RunInRow>,
+    proofs: BTreeMap<usize, Result<(), String>>,
+}
+
+/// Every received record, by agreement, in the order of arrival.
+pub fn received(node: &Node, audit: &Audit, report: &mut Report<'_>) -> Result<(), StoreError> {
+    let mut last = None;
+    for agreement in node.partitions() {
+        let list = (Partition::Agreement(agreement), Table::Received, b"".as_slice());
+        each_item(audit, report, list, "received record", &mut |report, place, bytes| {
+            report.step(1);
+            one_received(node, audit, report, agreement, (place, &bytes), &mut last)
+        })?;
+    }
+    Ok(())
+}
+
+fn one_received(
+    node: &Node,
+    audit: &Audit,
+    report: &mut Report<'_>,
+    agreement: AgreementId,
+    (at, bytes): (u64, &[u8]),
+    last: &mut Option<LastRun>,
+) -> Result<(), StoreError> {
+    let partition = Partition::Agreement(agreement);
+    let row = decode::<ReceivedRow>("received record", bytes);
+    let Some((row, verified)) = row.ok().and_then(|row| row.verified().ok().map(|verified| (row, verified))) else {
+        report.damaged(format!("received record {at}"), "its fields are not those that it commits to");
+        return Ok(());
+    };
+    let id = verified.id();
+    let place = (row.feed, row.run);
+    let known = match last.take() {
+        Some(known) if known.place == place => known,
+        _ => {
+            let read = audit.item(partition, Table::RunIn, row.feed.as_bytes(), row.run);
+            let bytes = report.readable(format!("run {} of feed {}", row.run, row.feed), read)?.flatten();
+            let run = bytes.and_then(|bytes| decode::<RunInRow>("run", &bytes).ok());
+            LastRun { place, run, proofs: BTreeMap::new() }
+        }
+    };
+    let known = last.insert(known);
+    let originator = verified.header().originator;
+    if let Err(why) = attested(node, known, id, originator) {
+        report.damaged(id, why);
+    }
+    found(audit, report, partition, (id, at), (originator, verified.header().line))
+}
+
+fn attested(node: &Node, last: &mut LastRun, id: RecordId, originator: OrgId) -> Result<(), String> {
+    let run = last.run.as_ref().ok_or("the run that brought it is missing or damaged")?;
+    let names = |proof: &stored::ProofRow| proof.records.iter().any(|(_, record)| *record == id);
+    let (place, proof) =
+        run.proofs.iter().enumerate().find(|(_, proof)| names(proof)).ok_or("no batch proof names it")?;
+    let verdict = last.proofs.entry(place).or_insert_with(|| {
+        let kid = proof.attestation.key().map_err(|e| e.to_string())?;
+        let key = listed(node, originator, Purpose::Records, kid).ok_or("the originator's card lists no such key")?;
+        proof.attestation.verify(originator, &key, &proof.records).map(|_| ()).map_err(|e| e.to_string())
+    });
+    verdict.clone()
+}

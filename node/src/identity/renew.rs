@@ -1,0 +1,116 @@
+//! Renewal: a new node certificate by the issuing key, and a newer card by the root key.
+//!
+//! The node's key stays, so partners need no new card for a renewed certificate. A card is made anew when settings say
+//! something else than it does; the root key is read for that and for nothing else. Called when a home is opened, by the
+//! daily round of a running node, and by `entente identity renew`.
+
+use super::{IdentityError, Keys, addresses, file, own_card, pkcs8, read, write, write_card};
+use crate::{
+    config::{Config, Home},
+    peer::issue,
+    seal::hybrid::Identity,
+    secret::{
+        self,
+        durable::Existing,
+        keyfile::{KeyFile, KeyFileError},
+    },
+};
+use entente_protocol::{
+    identity::{Card, chain},
+    primitive::SigningKey,
+    time::UnixMillis,
+};
+use rustls_pki_types::CertificateDer;
+use std::sync::PoisonError;
+
+const DAY_MS: u64 = 86_400_000;
+/// A certificate with less than this left is renewed.
+const RENEW_MS: u64 = 30 * DAY_MS;
+/// People are told when less than this is left: renewal has failed by then, day after day.
+const WARN_MS: u64 = 14 * DAY_MS;
+
+/// Why a certificate or card is not as it should be, in words for our own people.
+pub type Trouble = String;
+
+/// The own card, made anew where the settings say something else. Where the root key is elsewhere, the old one and why.
+pub fn card(
+    home: &Home,
+    config: &Config,
+    node: &Identity,
+    now: UnixMillis,
+) -> Result<(Card, Option<Trouble>), IdentityError> {
+    let card = own_card(home)?;
+    let before = card.payload();
+    let mut wanted = before.clone();
+    wanted.addresses = addresses(config)?;
+    wanted.age = node.recipient().to_string();
+    wanted.name.clone_from(&config.name);
+    wanted.handle.clone_from(&config.handle);
+    if wanted == *before {
+        return Ok((card, None));
+    }
+    let root = match KeyFile::read(&file(home, "root.age"), node) {
+        Ok(root) => root,
+        Err(KeyFileError::Missing(path)) => {
+            let trouble = format!(
+                "the settings say other addresses or names than the card, and `{}`, which signs cards, is not here: bring it, \
+                 run `entente identity card`, and take it away again",
+                path.display()
+            );
+            return Ok((card, Some(trouble)));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    wanted.number = before.number.saturating_add(1);
+    // A card of a clock that stood wrong is followed all the same: the number decides.
+    wanted.issued = now.max(before.issued);
+    write_card(home, &wanted, &SigningKey::from_pkcs8(root.expose())?, Existing::Replace)?;
+    tracing::info!(number = wanted.number, "a newer card was made: partners get it when they are connected");
+    Ok((own_card(home)?, None))
+}
+
+impl Keys {
+    /// Renews the node's certificate if little of it is left, or whatever is left where it is `asked` for. Says whether it
+    /// did; connections made from then on show the new one.
+    pub fn renew(&self, home: &Home, now: UnixMillis, asked: bool) -> Result<bool, IdentityError> {
+        let chain = self.chain();
+        if !asked && left_ms(chain.get(..1).unwrap_or_default(), now) >= RENEW_MS {
+            return Ok(false);
+        }
+        let Some(issuing_key) = &self.issuing else {
+            return if asked { Err(IdentityError::NoIssuingKey(file(home, "issuing.age"))) } else { Ok(false) };
+        };
+        let issuing = CertificateDer::from(read(file(home, "issuing.der"))?);
+        let names = issue::NodeNames { org: self.org, common: &self.card.payload().name, dns: &[] };
+        let subject = issue::public_key(&pkcs8(&self.tls))?;
+        let leaf = issue::node(names, &subject, &issuing, &pkcs8(issuing_key), &secret::random()?, now)?;
+        write(file(home, "tls.der"), &leaf, Existing::Replace)?;
+        *self.chain.write().unwrap_or_else(PoisonError::into_inner) = vec![leaf.to_vec(), issuing.to_vec()];
+        Ok(true)
+    }
+
+    /// What people should do about card and certificate, if there is anything.
+    pub fn trouble(&self, now: UnixMillis) -> Vec<Trouble> {
+        let left = left_ms(&self.chain(), now);
+        let certificate = (left < WARN_MS).then(|| {
+            let when =
+                if left == 0 { "does not count now".to_owned() } else { format!("ends in {} days", left / DAY_MS) };
+            let what = match &self.issuing {
+                None => "the issuing key `keys/issuing.age` is not here: bring it and run `entente identity renew`",
+                Some(_) => "run `entente identity renew`; is this machine's clock right?",
+            };
+            format!("the node's certificate {when}, and no partner takes it after: {what}")
+        });
+        self.card_trouble.iter().cloned().chain(certificate).collect()
+    }
+
+    /// When the first certificate of the chain ends, if all of them count now.
+    pub fn certificate_until(&self, now: UnixMillis) -> Option<UnixMillis> {
+        chain::claimed(&self.chain(), now).ok().map(|claimed| claimed.not_after)
+    }
+}
+
+/// What is left of the certificate in a chain that ends first; none where one does not count now.
+fn left_ms(chain: &[Vec<u8>], now: UnixMillis) -> u64 {
+    chain::claimed(chain, now).map_or(0, |claimed| claimed.not_after.0.saturating_sub(now.0))
+}

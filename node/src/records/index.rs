@@ -1,0 +1,198 @@
+//! What records are found by: tokens that lead to one record, and facets that many share.
+//!
+//! A serial, a number, a reference has a token of its own in the store's index: one look finds it. A
+//! kind, a country, a month is shared by thousands: those stand together in one row for each append, so
+//! that a record costs a byte for each and a search over a million reads some hundred rows.
+//! Nothing here decides what is shown; it only leads to places, which the caller reads and checks.
+
+use super::{
+    keep::KeepError,
+    stored::{decode, encode},
+};
+use crate::{
+    seal::keyring::Partition,
+    store::{StoreError, holdings::Holdings, layout::Table, txn::Txn},
+};
+use entente_protocol::{
+    id::{LineId, OrgId},
+    record::{
+        Shape,
+        kind::{Kind, Slot},
+    },
+    value::Value,
+};
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+use std::collections::BTreeMap;
+
+/// Field of the token of a record's id.
+pub const ID: &str = "id";
+/// Field of the token of a line ([`line`]); one occurrence for each of its records.
+pub const LINE: &str = "line";
+/// Field of the tokens of the lines that a record refers to.
+pub const REF: &str = "ref";
+/// Field of the token of what an import took a record from.
+pub const IMPORT: &str = "import";
+/// Facet rows read in one step.
+const PAGE: usize = 64;
+
+/// The key of a line: it is the originator's own, so another organisation's records never join it.
+pub fn line(originator: OrgId, line: LineId) -> [u8; 48] {
+    let mut key = [0; 48];
+    for (to, from) in key.iter_mut().zip(originator.as_bytes().iter().chain(line.as_bytes())) {
+        *to = *from;
+    }
+    key
+}
+
+/// One thing that a record is found by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Term {
+    /// Which index.
+    pub field: &'static str,
+    /// The value's key in it.
+    pub key: Vec<u8>,
+    /// Whether it is a facet.
+    pub shared: bool,
+}
+
+fn token(field: &'static str, key: impl Into<Vec<u8>>) -> Term {
+    Term { field, key: key.into(), shared: false }
+}
+
+fn facet(field: &'static str, key: impl Into<Vec<u8>>) -> Term {
+    Term { field, key: key.into(), shared: true }
+}
+
+/// Whether a slot is found by its value; asked before its bytes are read.
+pub fn indexed(slot: &Slot) -> bool {
+    slot.shape.refers()
+        || matches!(
+            slot.name,
+            "number"
+                | "serial"
+                | "name"
+                | "make-country"
+                | "place-country"
+                | "country"
+                | "maker-country"
+                | "import-country"
+                | "from-country"
+                | "to-country"
+                | "recovered-month"
+                | "taken-month"
+                | "issued-month"
+                | "when-month"
+                | "on-month"
+        )
+}
+
+/// What a slot's value is found by.
+pub fn terms(kind: Kind, slot: &Slot, value: &Value) -> Vec<Term> {
+    let text = |make: fn(&'static str, String) -> Term, field: &'static str| {
+        value.as_text().map(|t| make(field, t.to_owned())).into_iter().collect::<Vec<_>>()
+    };
+    match (kind, slot.name) {
+        (_, "number") => text(token, "number"),
+        (_, "serial") => {
+            let forms = ["s1", "s2", "s3"].into_iter();
+            let mut keys: Vec<&str> = forms.filter_map(|form| value.member(form)?.as_text()).collect();
+            keys.sort_unstable();
+            keys.dedup();
+            keys.into_iter().map(|key| token("serial", key)).collect()
+        }
+        (
+            _,
+            "make-country" | "place-country" | "country" | "maker-country" | "import-country" | "from-country"
+            | "to-country",
+        ) => text(facet, "country"),
+        (_, "recovered-month" | "taken-month" | "issued-month" | "when-month" | "on-month") => text(facet, "month"),
+        (Kind::Party, "name") => value.as_text().map(|t| token("name", t.to_lowercase())).into_iter().collect(),
+        _ if matches!(slot.shape, Shape::Ref) || slot.shape.refers() => {
+            slot.shape.targets(value).into_iter().map(|r| token(REF, r.line.as_bytes().to_vec())).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Places that share a value, as differences from the one before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Shared(String, ByteBuf, Vec<u64>);
+
+/// The facets of one append.
+#[derive(Debug, Default)]
+pub struct Facets(BTreeMap<(&'static str, Vec<u8>), Vec<u64>>);
+
+impl Facets {
+    /// The record at `place` is of this kind. Places rise from call to call.
+    pub fn kind(&mut self, kind: Kind, place: u64) {
+        self.add("kind", kind.name().as_bytes().to_vec(), place);
+    }
+
+    /// The record at `place` is found by this term: as a facet here, or as a token in the transaction.
+    pub fn term(&mut self, txn: &mut Txn<'_>, partition: Partition, term: Term, place: u64) -> Result<(), StoreError> {
+        match term.shared {
+            true => self.add(term.field, term.key, place),
+            false => txn.index(partition, term.field, &term.key, place)?,
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, field: &'static str, key: Vec<u8>, place: u64) {
+        let places = self.0.entry((field, key)).or_default();
+        if places.last() != Some(&place) {
+            places.push(place);
+        }
+    }
+
+    /// Adds the append's one row to its transaction.
+    pub fn write(self, txn: &mut Txn<'_>, partition: Partition) -> Result<(), KeepError> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let shared: Vec<Shared> = self
+            .0
+            .into_iter()
+            .map(|((field, key), mut places)| {
+                // A supplement may speak of a place before one that was added: order first, then differences.
+                places.sort_unstable();
+                places.dedup();
+                let mut before = 0;
+                let steps = places.into_iter().map(|place| place - std::mem::replace(&mut before, place)).collect();
+                Shared(field.to_owned(), ByteBuf::from(key), steps)
+            })
+            .collect();
+        txn.push(partition, Table::Facet, b"", &encode("facets", &shared)?)?;
+        Ok(())
+    }
+}
+
+/// Places of records that share a value, rising within each append, until `take` says stop.
+/// Returns whether it came to the end, which it does because each page moves on.
+pub fn each_sharing<E: From<KeepError>>(
+    holdings: &Holdings,
+    partition: Partition,
+    field: &str,
+    key: &[u8],
+    take: &mut dyn FnMut(u64) -> Result<bool, E>,
+) -> Result<bool, E> {
+    let mut after = None;
+    loop {
+        let page = holdings.list(partition, Table::Facet, b"", after, PAGE).map_err(KeepError::from)?;
+        let Some((last, _)) = page.last() else { return Ok(true) };
+        after = Some(*last);
+        for (_, row) in &page {
+            let shared: Vec<Shared> = decode("facets", row).map_err(KeepError::from)?;
+            let found = shared.into_iter().filter(|Shared(name, value, _)| name == field && value.as_slice() == key);
+            for Shared(_, _, steps) in found {
+                let mut place = 0u64;
+                for step in steps {
+                    place = place.saturating_add(step);
+                    if !take(place)? {
+                        return Ok(false);
+                    }
+                }
+            }
+        }
+    }
+}

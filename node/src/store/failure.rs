@@ -1,0 +1,60 @@
+//! The first failure of a store, kept: what comes after it is refused, and whoever runs the node is told.
+//!
+//! `holdings` passes every answer of an engine through here, so a caller that only logs an error cannot
+//! make the node go on. It decides which errors are failures ([`StoreError::is_fatal`]) and nothing else.
+
+use super::StoreError;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+/// Told once, with the reason.
+pub type Tell = Box<dyn Fn(&str) + Send + Sync>;
+
+/// Whether a store has failed since it was opened.
+#[derive(Default)]
+pub struct Failure {
+    first: OnceLock<String>,
+    ignored: bool,
+    tell: Mutex<Option<Tell>>,
+}
+
+impl Failure {
+    /// One that keeps nothing, for whoever looks for damage and goes on.
+    pub fn ignored() -> Self {
+        Self { ignored: true, ..Self::default() }
+    }
+    /// Names who is told. Where the store has failed already, it is told at once.
+    pub fn on_failure(&self, tell: Tell) {
+        let mut told = self.tell.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.first.get() {
+            Some(cause) => tell(cause),
+            None => *told = Some(tell),
+        }
+    }
+    /// Refuses when there was a failure.
+    pub fn healthy(&self) -> Result<(), StoreError> {
+        match self.first.get() {
+            Some(_) => Err(StoreError::Poisoned),
+            None => Ok(()),
+        }
+    }
+    /// Passes an answer on; a fatal error is kept.
+    pub fn watch<T>(&self, answer: Result<T, StoreError>) -> Result<T, StoreError> {
+        answer.inspect_err(|error| self.note(error))
+    }
+    /// Keeps a fatal error, if it is the first.
+    pub fn note(&self, error: &StoreError) {
+        if self.ignored || !error.is_fatal() || self.first.set(error.to_string()).is_err() {
+            return;
+        }
+        tracing::error!(%error, "the store failed and refuses all work until it is opened anew");
+        // Taken, so that it is called once and outside the lock.
+        let tell = self.tell.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let (Some(tell), Some(cause)) = (tell, self.first.get()) {
+            tell(cause);
+        }
+    }
+    /// Why the store failed, if it has.
+    pub fn cause(&self) -> Option<&str> {
+        self.first.get().map(String::as_str)
+    }
+}

@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# What does not fit the gate: the long forms of the harnesses, by name.
+#
+#   tests/long.sh                          every part, seed 1
+#   tests/long.sh kill power               these parts
+#   tests/long.sh power --seeds 5..8       once with each seed of the range
+#   tests/long.sh --list                   the parts, with what each does
+#
+# A part is a function below; its comment says what it runs and how long that takes on two cores. Each prints what it
+# ran, and fails with the seed that shows it again: `tests/long.sh PART --seeds N..N`. A long run is resumed by giving the
+# seeds that are left. To add a part, add a function named part_NAME.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+# system TEST VARIABLE=VALUE...: one test of the system tests, with its knobs, and all that it prints.
+system() {
+    local test=$1
+    shift
+    env "ENTENTE_SEED=$seed" "$@" cargo test --workspace --locked --test system ${features:-} -- --exact "$test" --nocapture
+}
+
+# kill: 1,000 writers killed at any moment (4 minutes)
+part_kill() { system durability::nothing_acknowledged_is_lost_by_kill ENTENTE_KILL_ROUNDS=1000; }
+
+# power: 10,000 images of disks that lost power, some of them again while being opened (25 minutes; needs strace)
+part_power() { system durability::nothing_acknowledged_is_lost_by_a_power_cut ENTENTE_POWER_IMAGES=10000; }
+
+# flips: 10,000 stores with one changed byte (15 minutes)
+part_flips() { system durability::a_changed_byte_is_never_silently_wrong ENTENTE_FLIPS=10000; }
+
+# truncations: 1,000 stores with one file cut short (2 minutes)
+part_truncations() { system durability::a_file_cut_short_is_never_silently_a_shorter_past ENTENTE_TRUNCATIONS=1000; }
+
+# faults: every call to the store fails, reads too (10 minutes; no seed)
+part_faults() { system faults::every_call_fails_once_in_every_way ENTENTE_FAULT_READS=1; }
+
+# sled: kill, power, flips and truncations with the second engine too, a tenth of the rounds (20 minutes)
+part_sled() {
+    local features="--features sled"
+    system durability::nothing_acknowledged_is_lost_by_kill ENTENTE_KILL_ROUNDS=100
+    system durability::nothing_acknowledged_is_lost_by_a_power_cut ENTENTE_POWER_IMAGES=1000
+    system durability::a_changed_byte_is_never_silently_wrong ENTENTE_FLIPS=1000
+    system durability::a_file_cut_short_is_never_silently_a_shorter_past ENTENTE_TRUNCATIONS=100
+}
+
+all() { declare -F | sed -n 's/^declare -f part_//p'; }
+
+parts=()
+first=1
+last=1
+while [ $# -gt 0 ]; do
+    case $1 in
+        --list) sed -n "s/^# \([a-z]*: .*)\)$/\1/p" tests/long.sh; exit 0 ;;
+        --seeds) first=${2%%..*}; last=${2##*..}; shift 2 ;;
+        *) if ! declare -F "part_$1" >/dev/null; then echo "no part \`$1\`; there are: $(all | tr '\n' ' ')"; exit 2; fi
+           parts+=("$1"); shift ;;
+    esac
+done
+if [ "${#parts[@]}" -eq 0 ]; then mapfile -t parts < <(all); fi
+
+ran=()
+trap 'printf "\n"; printf "%s\n" "${ran[@]}"' EXIT
+for seed in $(seq "$first" "$last"); do
+    for part in "${parts[@]}"; do
+        begun=$SECONDS
+        printf '\n== %s, seed %s\n' "$part" "$seed"
+        ran+=("FAILED: $part, seed $seed")
+        "part_$part"
+        ran[-1]="ran: $part, seed $seed, $((SECONDS - begun)) s"
+    done
+done

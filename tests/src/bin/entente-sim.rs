@@ -1,0 +1,70 @@
+//! Runs the simulated world over a range of seeds: `entente-sim --seeds 0..1000 [--threads 2] [--all] [--log] [--planted NAME]`.
+//!
+//! It ends at the first finding, or with `--all` tells every one. The long run calls it part by part, and a finding names the command that replays it. It touches nothing outside
+//! its own memory but a temporary folder.
+
+use entente_tests::sim::{Plan, Planted, cast::Cast, run, run_all};
+use std::{env, ops::Range, process::ExitCode, thread, time::Instant};
+
+fn range(text: &str) -> Option<Range<u64>> {
+    let (from, to) = text.split_once("..")?;
+    Some(from.parse().ok()?..to.parse().ok()?)
+}
+
+fn options() -> Result<(Plan, Range<u64>, usize, bool), String> {
+    let (mut plan, mut seeds, mut all) = (Plan::default(), 0..1_000, false);
+    let mut threads = thread::available_parallelism().map_or(1, usize::from);
+    let mut args = env::args().skip(1);
+    while let Some(arg) = args.next() {
+        let mut value = || args.next().ok_or_else(|| format!("`{arg}` needs a value"));
+        match arg.as_str() {
+            "--seeds" => seeds = value().and_then(|v| range(&v).ok_or_else(|| format!("`{v}` is not FROM..TO")))?,
+            "--threads" => threads = value()?.parse().map_err(|e| format!("--threads: {e}"))?,
+            "--steps" => plan.steps = value()?.parse().map_err(|e| format!("--steps: {e}"))?,
+            "--log" => plan.log = true,
+            "--all" => all = true,
+            "--planted" => {
+                let name = value()?;
+                let found = Planted::ALL.iter().find(|(known, _)| *known == name).map(|(_, planted)| *planted);
+                plan.planted = Some(found.ok_or_else(|| format!("`{name}` is nothing to plant"))?);
+            }
+            other => {
+                return Err(format!("`{other}` is no option"));
+            }
+        }
+    }
+    Ok((plan, seeds, threads, all))
+}
+
+/// Every finding of a range, on one thread.
+fn every(plan: &Plan, seeds: Range<u64>) -> ExitCode {
+    let Ok(cast) = Cast::new() else { return ExitCode::FAILURE };
+    let findings = seeds.filter_map(|seed| run(&cast, plan, seed).err()).map(|finding| println!("{finding}")).count();
+    println!("{findings} findings");
+    if findings == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn main() -> ExitCode {
+    let (plan, seeds, threads, all) = match options() {
+        Ok(options) => options,
+        Err(error) => {
+            eprintln!("entente-sim: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    let begun = Instant::now();
+    if all {
+        return every(&plan, seeds);
+    }
+    match run_all(&plan, seeds.clone(), threads) {
+        Ok(stats) => {
+            println!("{}..{} in {} s: {stats}", seeds.start, seeds.end, begun.elapsed().as_secs());
+            ExitCode::SUCCESS
+        }
+        Err(finding) => {
+            finding.log.iter().for_each(|line| println!("{line}"));
+            println!("{finding}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! `entente check` names what is missing or damaged, and a running node stops when it meets it.
+
+use entente_tests::Home;
+use serde_json::Value;
+use std::{
+    error::Error,
+    fs,
+    path::{Path, PathBuf},
+};
+
+type Outcome = Result<(), Box<dyn Error>>;
+
+const ROWS: &str = "number,case,date,type,make,model,calibre,serial,marks,year,country_of_make,place,country,region,lat,lon,\
+    custody,recovered_from,collector,condition,notes,photos\n\
+    A-1,C-1,2026-02-03,pistol,Works,M1,9x19,SN 1,,1990,Croatia,Here,Chad,Lac,13.4,14.6,Court,cache,Quist,good,,scan.pdf\n\
+    A-2,C-1,2026-02-03,rifle,Works,M2,7.62x39,SN 2,,1991,Croatia,Here,Chad,Lac,13.4,14.6,Court,cache,Quist,good,,\n";
+
+/// Every file of the vault.
+fn blobs(home: &Home) -> Vec<PathBuf> {
+    let folder = PathBuf::from(home.path(home.handle)).join("store/blobs");
+    let fans = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let files = fans.filter(|path| path.is_dir()).flat_map(|path| fs::read_dir(path).unwrap());
+    files.map(|entry| entry.unwrap().path()).collect()
+}
+
+/// What a check finds, with its exit code.
+fn check(home: &Home, args: &[&str]) -> Result<(Vec<Value>, Option<i32>), Box<dyn Error>> {
+    let all: Vec<&str> = ["--json", "check"].iter().chain(args).copied().collect();
+    let output = home.run(&all);
+    let found: Value = serde_json::from_slice(&output.stdout)
+        .map_err(|e| format!("{e}: {}", String::from_utf8_lossy(&output.stderr)))?;
+    Ok((found.as_array().cloned().unwrap_or_default(), output.status.code()))
+}
+
+fn stated(found: &[Value], state: &str) -> usize {
+    found.iter().filter(|entry| entry["state"] == state).count()
+}
+
+/// Story: a photograph's file is lost, then another is changed by one byte, then a stray one lies in the vault.
+#[test]
+fn check_names_what_is_missing_damaged_or_stray() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let mut home = Home::init(folder.path(), "a");
+    fs::create_dir(home.path("files"))?;
+    fs::write(home.path("files/scan.pdf"), [b"%PDF-1.4\n".as_slice(), &[7; 300_000]].concat())?;
+    fs::write(home.path("rows.csv"), ROWS)?;
+    home.ok(&["import", &home.path("rows.csv"), "--attachments", &home.path("files")]);
+    home.ok(&["review", "--all-drafts", "--state", "reviewed"]);
+    let (found, code) = check(&home, &[])?;
+    assert_eq!(code, Some(0), "{found:#?}");
+    assert!(found.iter().all(|entry| entry["ok"] == true && entry["id"].is_string()), "{found:#?}");
+    let checked = |part: &str| found.iter().find(|e| e["id"] == part).and_then(|e| e["checked"].as_u64());
+    assert!(checked("own records") >= Some(2) && checked("files") >= Some(1), "{found:#?}");
+
+    let blob = blobs(&home).pop().ok_or("no blob")?;
+    let whole = fs::read(&blob)?;
+    fs::remove_file(&blob)?;
+    let (found, code) = check(&home, &[])?;
+    assert_eq!((code, stated(&found, "missing")), (Some(5), 1), "{found:#?}");
+    let mut changed = whole.clone();
+    changed[whole.len() / 2] ^= 1;
+    fs::write(&blob, &changed)?;
+    let (found, code) = check(&home, &[])?;
+    assert_eq!((code, stated(&found, "damaged")), (Some(5), 1), "{found:#?}");
+    let what = found.iter().find(|entry| entry["state"] == "damaged").ok_or("no finding")?;
+    assert!(what["do"].as_str().is_some_and(|what| what.contains("backup")), "{what}");
+
+    // A stray blob does no harm, and is swept only while nobody else may be about to name it.
+    fs::write(&blob, &whole)?;
+    let stray = Path::new(&blob).with_file_name("ab".repeat(32));
+    fs::write(&stray, b"stray")?;
+    let fan = PathBuf::from(home.path("a")).join("store/blobs/ab");
+    fs::create_dir_all(&fan)?;
+    fs::rename(&stray, fan.join("ab".repeat(32)))?;
+    let (found, code) = check(&home, &[])?;
+    assert_eq!((code, stated(&found, "unnamed")), (Some(0), 1), "{found:#?}");
+    home.start();
+    let (found, code) = check(&home, &[])?;
+    assert_eq!((code, stated(&found, "unnamed")), (Some(0), 1), "by the running node: {found:#?}");
+    assert_eq!(home.run(&["check", "--sweep"]).status.code(), Some(2));
+    home.kill();
+    let (found, code) = check(&home, &["--sweep"])?;
+    assert_eq!((code, stated(&found, "swept")), (Some(0), 1), "{found:#?}");
+    assert!(!fan.join("ab".repeat(32)).exists() && blob.exists());
+    Ok(())
+}
+
+/// Story: a running node is asked for a file that is gone from the disk. It says so, and stops with exit code 5: it
+/// does not go on over a store that is not what it was.
+#[test]
+fn a_running_node_stops_when_its_store_fails() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let mut home = Home::init(folder.path(), "a");
+    fs::create_dir(home.path("files"))?;
+    fs::write(home.path("files/scan.pdf"), b"%PDF-1.4\n")?;
+    fs::write(home.path("rows.csv"), ROWS)?;
+    home.ok(&["import", &home.path("rows.csv"), "--attachments", &home.path("files")]);
+    let attachments = home.json(&["search", "--kind", "attachment"]);
+    let id = attachments[0]["id"].as_str().ok_or("an attachment")?.to_owned();
+    for blob in blobs(&home) {
+        fs::remove_file(blob)?;
+    }
+    home.start();
+    let asked = home.run(&["record", "attachment", &id, "-o", &home.path("out.pdf")]);
+    assert_eq!(asked.status.code(), Some(5), "{}", String::from_utf8_lossy(&asked.stderr));
+    assert_eq!(home.ended()?, Some(5));
+    Ok(())
+}

@@ -1,0 +1,183 @@
+//! Wrong commands and bad input: the exit code says whose fault, the message says where and what to do, and the home is
+//! as it was before.
+
+use entente_tests::{Home, Row, World, run};
+use serde_json::Value;
+use std::{error::Error, fs, os::unix::fs::PermissionsExt};
+
+type Outcome = Result<(), Box<dyn Error>>;
+
+const CLAUSE: &str = r#"
+[[clause]]
+name = "items"
+from = "a"
+to = ["b"]
+onward = "never"
+retention-days = 30
+disclose.item = ["number", "eval", "type"]
+"#;
+
+/// A refusal: exit code, blame, and what the message must say.
+fn check(home: &Home, code: i32, blame: &str, args: &[&str], says: &[&str]) {
+    let fault = home.refused(code, args);
+    let message = fault["message"].as_str().unwrap_or_default();
+    assert_eq!(fault["blame"], blame, "{args:?}: {message}");
+    assert!(fault["code"].as_str().is_some_and(|code| !code.is_empty()), "{args:?}: {fault}");
+    for part in says {
+        assert!(message.contains(part), "{args:?}: `{part}` is missing in: {message}");
+    }
+}
+
+/// Story: somebody at the keyboard names what is not there, or files that are not what they should be.
+#[test]
+fn what_is_typed_wrongly_is_refused_with_a_remedy_and_changes_nothing() -> Outcome {
+    let (world, [a, b]) = World::of(71, ["a", "b"]);
+    a.pair(&b);
+    let agreed = a.agree(&b, CLAUSE);
+    a.import("rows.csv", &Row::table(&world.rows("W", 20)));
+    a.pass(&["W-00001"]);
+    let id = agreed.id.as_str();
+    let (absent, good) = (a.path("absent"), a.path("rows.csv"));
+    let card = b.path("b.card");
+    let other_words = a.json(&["identity", "show"])["words"].as_str().unwrap_or_default().to_owned();
+    let map = a.file("map.toml", "name = \"m\"\n[[record]]\nname = \"item\"\nkind = \"item\"\nfeilds = 1\n");
+    let columns = a.file("columns.csv", "colour,weight\nred,3\n");
+    let binary = a.path("binary.csv");
+    fs::write(&binary, [0xff, 0xfe, 0x00, 0x01])?;
+    let torn = a.file("torn.signed", "-----BEGIN ENTENTE AGREEMENT-----\nnot base64\n");
+    let no_term = a.agreement_text(&b, Some(&agreed), &CLAUSE.replace("retention-days = 30\n", ""));
+    let no_term = a.file("no-term.toml", &no_term);
+    let jump = a.agreement_text(&b, Some(&agreed), CLAUSE).replace("version = 2", "version = 7");
+    let jump = a.file("jump.toml", &jump);
+    let stranger =
+        a.agreement_text(&b, None, CLAUSE).replace("handle = \"b\"", "handle = \"z\"").replace("[\"b\"]", "[\"z\"]");
+    let stranger = a.file("stranger.toml", &stranger);
+    let exists = a.file("exists.jpg", "x");
+
+    let input: [(&[&str], &[&str]); 22] = [
+        (&["record", "show", "W-09999"], &["`W-09999`", "entente search"]),
+        (&["record", "attachment", "W-00001", "-o", &exists], &["`W-00001`", "attachment"]),
+        (&["review", "W-09999", "--state", "verified"], &["`W-09999`"]),
+        (&["release", "W-00002", "W-09999"], &["`W-09999`"]),
+        (&["review", "--state", "verified"], &["--all-drafts"]),
+        (&["search", "--from", "yesterday"], &["`yesterday`", "2024-03"]),
+        (&["search", "--country", "Chad"], &["`Chad`", "two letters"]),
+        (&["explain", "W-00001", "--to", "z"], &["`z`", "entente partner list"]),
+        (&["partner", "add", &card, "--confirm", &other_words], &["words differ"]),
+        (&["partner", "add", &columns, "--confirm", "x"], &["card", "again"]),
+        (&["partner", "suspend", "z"], &["`z`", "entente partner list"]),
+        (&["import", &absent], &["absent"]),
+        (&["import", &columns], &["column"]),
+        (&["import", &binary], &["binary.csv"]),
+        (&["import", &columns, "--map", &map], &["map.toml", "line 5", "feilds"]),
+        (&["import", &good, "--attachments", &absent], &["absent"]),
+        (&["agreement", "check", &absent], &["absent"]),
+        (&["agreement", "add", &torn], &["torn.signed"]),
+        (&["agreement", "sign", &no_term, "--yes"], &["no-term.toml", "line ", "retention-days"]),
+        (&["agreement", "sign", &jump, "--yes"], &["7"]),
+        (&["agreement", "sign", &stranger, "--yes"], &["`z`"]),
+        (&["agreement", "accept", id, "--yes"], &[id]),
+    ];
+    for (args, says) in input {
+        check(&a, 2, "input", args, says);
+    }
+    for usage in
+        [&["reveiw", "--all-drafts"][..], &["release", "--everything"], &["review", "W-00001", "--state", "good"]]
+    {
+        check(&a, 2, "input", usage, &[]);
+    }
+    // Nothing at a terminal can be asked here, so consent must be given by a flag.
+    check(&a, 2, "input", &["agreement", "end", id], &["--yes"]);
+    assert_eq!(fs::read_to_string(exists)?, "x");
+    Ok(())
+}
+
+/// Story: one row in a table is bad, in each way. It is named by line and column; its neighbours are kept.
+#[test]
+fn bad_rows_are_named_and_their_neighbours_kept() {
+    let (world, [a]) = World::of(72, ["a"]);
+    let rows = world.rows("X", 8);
+    let table = Row::table(&rows);
+    let mut lines: Vec<String> = table.lines().map(str::to_owned).collect();
+    lines[2] = lines[2].replace("2026-02-03", "2026-02-30");
+    lines[4] = lines[4].replace(&format!(",{},", rows[0].point.0), ",95.5,");
+    lines[6] = lines[6].replace("pistol", "catapult");
+    lines[7].push_str(",one,two");
+    let file = a.file("bad.csv", &(lines.join("\n") + "\n"));
+    let trial = a.json(&["import", &file, "--dry-run"]);
+    assert_eq!((&trial["bad_rows"], &a.json(&["status"])["records_own"]), (&4.into(), &0.into()), "{trial}");
+    let report = a.json(&["import", &file]);
+    let named: Vec<(u64, &str)> = report["bad"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|bad| (bad["row"].as_u64().unwrap_or_default(), bad["column"].as_str().unwrap_or("(row)")))
+        .collect();
+    assert_eq!(named, [(3, "date"), (5, "lat"), (7, "type"), (8, "(row)")], "{report}");
+    let kept = a.json(&["search", "--own", "--kind", "item"]);
+    assert_eq!(kept.as_array().map(Vec::len), Some(4));
+    let again = a.json(&["import", &file]);
+    assert_eq!((&again["added"], &again["repeated_rows"]), (&0.into(), &4.into()), "the same file again adds nothing");
+}
+
+/// Story: the home, its secret, the partner or the store is at fault: each has its own exit code.
+#[test]
+fn each_fault_has_the_exit_code_of_whose_it_is() -> Outcome {
+    let (world, [mut a, b]) = World::of(73, ["a", "b"]);
+    a.pair(&b);
+    let _agreed = a.agree(&b, CLAUSE);
+    a.import("rows.csv", &Row::table(&world.rows("Y", 3)));
+    let home = a.path("a");
+    let told = |args: &[&str]| -> Result<(Option<i32>, Value), Box<dyn Error>> {
+        let output = run(&[&["--json"], args].concat(), &[]);
+        let said = String::from_utf8(output.stderr)?;
+        Ok((
+            output.status.code(),
+            serde_json::from_str::<Value>(said.lines().last().ok_or("silent")?)?["error"].clone(),
+        ))
+    };
+    let says = |fault: &Value, part: &str| fault["message"].as_str().is_some_and(|m| m.contains(part));
+
+    let nowhere = a.path("nowhere");
+    let (code, fault) = told(&["--home", &nowhere, "status"])?;
+    assert!(code == Some(3) && fault["blame"] == "setup" && says(&fault, "entente init"), "{code:?} {fault}");
+    let other_key = b.path("b.key");
+    let (code, fault) = told(&["--home", &home, "--identity-file", &other_key, "status"])?;
+    assert!(code == Some(3) && fault["blame"] == "setup", "{code:?} {fault}");
+    let open_key = a.path("open.key");
+    fs::copy(a.path("a.key"), &open_key)?;
+    fs::set_permissions(&open_key, fs::Permissions::from_mode(0o644))?;
+    let (code, fault) = told(&["--home", &home, "--identity-file", &open_key, "status"])?;
+    assert!(code == Some(3) && says(&fault, "chmod 600"), "{code:?} {fault}");
+    let (code, fault) = told(&[
+        "--home",
+        &home,
+        "init",
+        "--name",
+        "A",
+        "--handle",
+        "a",
+        "--listen",
+        "127.0.0.1:0",
+        "--identity-file",
+        &open_key,
+    ])?;
+    assert!(code == Some(2) && says(&fault, "not empty"), "{code:?} {fault}");
+    let settings = fs::read_to_string(a.folder().config())?;
+    fs::write(a.folder().config(), format!("lisen = \"x\"\n{settings}"))?;
+    let key = a.path("a.key");
+    let (code, fault) = told(&["--home", &home, "--identity-file", &key, "status"])?;
+    assert!(code == Some(3) && says(&fault, "lisen"), "{code:?} {fault}");
+    fs::write(a.folder().config(), settings)?;
+
+    // A partner that does not answer.
+    check(&a, 4, "partner", &["sync", "b"], &["`b`", "cannot be reached"]);
+    // Another process has the store.
+    a.start();
+    fs::remove_file(a.folder().path().join("control.sock"))?;
+    let (code, fault) = told(&["--home", &home, "--identity-file", &key, "status"])?;
+    assert!(code == Some(5) && fault["blame"] == "store", "{code:?} {fault}");
+    a.kill();
+    assert_eq!(a.json(&["status"])["records_own"], 6, "three items, their case, its custodian and holder");
+    Ok(())
+}

@@ -1,0 +1,308 @@
+//! People's mistakes and a machine's trouble: what the program says, with which exit code, and what is left behind.
+//!
+//! What needs a file system of its own makes one in a mount namespace of its own, as root only; elsewhere it says
+//! `skipped:`. Nothing here touches the machine's clock, mounts or other processes.
+
+use entente_node::{
+    clock::{Clock, ManualClock, SystemClock},
+    config::{Home as Folder, RawConfig},
+    init::{self, Init},
+    secret::unlock::Unlock,
+};
+use entente_protocol::time::UnixMillis;
+use entente_tests::{Home, entente, run};
+use serde_json::Value;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    error::Error,
+    fs,
+    io::Read as _,
+    net::UdpSocket,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    process::{Command, Output, Stdio},
+    time::Instant,
+};
+
+type Outcome = Result<(), Box<dyn Error>>;
+
+const HEADER: &str = "number,case,date,type,make,model,calibre,serial,marks,year,country_of_make,place,country,region,lat,\
+                      lon,custody,recovered_from,collector,condition,notes,photos\n";
+
+/// A table of items, ten to a case; the first of every hundred has a photograph.
+fn rows(count: u32) -> String {
+    let row = |n: u32| {
+        let photo = if n % 100 == 0 { "IMG_0001.jpg" } else { "" };
+        format!(
+            "A-{n:06},C-{},2026-02-03,pistol,Works,M1,9x19,SN {n:05},,1990,Croatia,Here,Chad,Lac,13.4,14.6,Court,cache,\
+             Zebulon Quist,serviceable,,{photo}\n",
+            n / 10
+        )
+    };
+    std::iter::once(HEADER.to_owned()).chain((0..count).map(row)).collect()
+}
+
+fn said(output: &Output) -> (i32, String) {
+    (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+fn check(what: &str, output: &Output, code: i32, words: &[&str]) {
+    let (found, text) = said(output);
+    assert_eq!(found, code, "{what}: {text}");
+    for word in words {
+        assert!(text.contains(word), "{what}: `{word}` in: {text}");
+    }
+    assert!(!text.contains("panicked"), "{what}: {text}");
+}
+
+/// Story: the wrong passphrase, and a file with it that everybody can read. Neither opens anything, and the right one
+/// still does.
+#[test]
+fn a_wrong_passphrase_opens_nothing() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    for (name, phrase, mode) in [
+        ("right", "six random words are enough here", 0o600),
+        ("wrong", "six random words are enough hero", 0o600),
+        ("short", "short", 0o600),
+        ("open", "six random words are enough here", 0o644),
+    ] {
+        fs::write(path(name), phrase)?;
+        fs::set_permissions(path(name), fs::Permissions::from_mode(mode))?;
+    }
+    let home = path("a");
+    let with = |phrase: &str, args: &[&str]| {
+        let file = path(phrase);
+        run(&[&["--home", &home, "--passphrase-file", &file], args].concat(), &[])
+    };
+    let init = ["init", "--name", "A", "--handle", "a", "--listen", "127.0.0.1:0"];
+    check("short", &with("short", &init), 3, &["too short"]);
+    assert!(!Path::new(&home).exists(), "nothing half-made stays");
+    check("made", &with("right", &init), 0, &[]);
+    check("wrong", &with("wrong", &["status"]), 3, &["wrong passphrase"]);
+    check("absent", &with("absent", &["status"]), 3, &["absent"]);
+    check("open", &with("open", &["status"]), 3, &["chmod 600"]);
+    check("none", &run(&["--home", &home, "status"], &[]), 3, &["no passphrase"]);
+    check("right", &with("right", &["status"]), 0, &[]);
+    Ok(())
+}
+
+/// Story: the node runs, and somebody starts it again; then its port is taken by another program.
+#[test]
+fn a_home_and_a_port_have_one_owner() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let mut home = Home::init(folder.path(), "a");
+    home.start();
+    check("second process", &home.run(&["run"]), 3, &["already", "entente stop"]);
+    home.ok(&["status"]);
+    home.ok(&["stop"]);
+    home.kill();
+    let settings = fs::read_to_string(home.path("a/entente.toml"))?;
+    let listen = settings.lines().find_map(|line| line.strip_prefix("listen = ")).ok_or("listen")?;
+    let taken = UdpSocket::bind(listen.trim_matches('"'))?;
+    check("port in use", &home.run(&["run"]), 3, &["cannot listen", listen.trim_matches('"')]);
+    drop(taken);
+    home.start();
+    home.ok(&["status"]);
+    Ok(())
+}
+
+/// Story: the clock was set back a year since the home was made: to the program, everything is from the future.
+#[test]
+fn a_clock_set_back_a_year_is_told_and_spoils_nothing() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let home = Home::at(folder.path(), "a");
+    let config = RawConfig {
+        name: "A".to_owned(),
+        handle: "a".to_owned(),
+        listen: "127.0.0.1:0".to_owned(),
+        advertise: Vec::new(),
+        engine: "fjall".to_owned(),
+        release_gate: "reviewed".to_owned(),
+        red_lines: None,
+        identity_file: None,
+    };
+    let unlock = Unlock::IdentityFile(home.path("a.key").into());
+    let in_a_year = ManualClock::at(UnixMillis(SystemClock.now().0 + 366 * 86_400_000));
+    init::init(&Folder::at(home.path("a")), &Init { config, unlock: &unlock, work_factor: 10 }, &in_a_year)?;
+    // Records are kept whatever the clock says, and the node says why no partner can trust its certificate.
+    fs::write(home.path("rows.csv"), rows(20))?;
+    let report = home.json(&["import", &home.path("rows.csv")]);
+    assert_eq!(report["bad_rows"], 0, "{report}");
+    check("run", &home.run(&["run"]), 3, &["clock"]);
+    home.ok(&["status"]);
+    Ok(())
+}
+
+/// A shell script as root in a mount namespace of its own; nothing where that is not allowed.
+fn in_namespace(script: &str, environment: &[(&str, &str)]) -> Option<Output> {
+    let allowed = Command::new("unshare").args(["-m", "true"]).output().is_ok_and(|o| o.status.success());
+    if !allowed {
+        return None;
+    }
+    let script = format!("set -eu\nmount --make-rprivate /\n{script}");
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-c", &script]).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    command.env("ENTENTE", entente()).envs(environment.iter().copied());
+    command.output().ok()
+}
+
+/// Lines of `name=value` that a script printed.
+fn printed(output: &Output) -> BTreeMap<String, String> {
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.lines().filter_map(|line| line.split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned())).collect()
+}
+
+/// Story: the home lies on a disk that became read-only, and a file is to be written where nobody may write.
+#[test]
+fn a_read_only_folder_is_named() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let home = Home::init(folder.path(), "a");
+    fs::write(home.path("rows.csv"), rows(10))?;
+    home.ok(&["import", &home.path("rows.csv")]);
+    let script = r#"
+mkdir "$F/there"
+mount --bind "$F/there" "$F/there"
+mount -o remount,ro,bind "$F/there"
+entente() { "$ENTENTE" --home "$F/a" --identity-file "$F/a.key" "$@"; }
+for what in "card identity card -o $F/there/card" "import import $F/rows.csv" "status status"; do
+    code=0
+    set -- $what; name=$1; shift
+    said=$(entente "$@" 2>&1 >/dev/null | tr '\n' ' '; exit 0)
+    entente "$@" >/dev/null 2>&1 || code=$?
+    echo "$name=$code $said"
+    if [ "$name" = card ]; then
+        mount --bind "$F/a" "$F/a"
+        mount -o remount,ro,bind "$F/a"
+    fi
+done
+"#;
+    let Some(output) = in_namespace(script, &[("F", &folder.path().display().to_string())]) else {
+        println!("skipped: a read-only folder: needs root and `unshare`");
+        return Ok(());
+    };
+    assert!(output.status.success(), "{output:?}");
+    let found = printed(&output);
+    let card = found.get("card").ok_or("card")?;
+    assert!(
+        card.starts_with("2 ") && card.contains("Read-only file system") && card.contains("/there/card"),
+        "{found:#?}"
+    );
+    for command in ["import", "status"] {
+        let said = found.get(command).ok_or(command)?;
+        assert!(said.starts_with("5 ") && said.contains("Read-only file system"), "{found:#?}");
+    }
+    // Writable again, everything is as before.
+    assert_eq!(home.json(&["import", &home.path("rows.csv")])["added"], 0);
+    Ok(())
+}
+
+/// Story: the disk has 16 MB, and a table does not fit. The import says so; what was kept is whole; with room it goes on
+/// where it stopped, and ends with the same records as anywhere else.
+#[test]
+fn a_full_disk_stops_an_import_that_goes_on_later() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    fs::write(folder.path().join("rows.csv"), rows(4_000))?;
+    fs::write(folder.path().join("few.csv"), rows(50))?;
+    let script = r#"
+mkdir "$F/disk"
+mount -t tmpfs -o size=16m tmpfs "$F/disk"
+entente() { "$ENTENTE" --json --home "$F/disk/a" --identity-file "$F/disk/a.key" "$@"; }
+entente init --name A --handle a --listen 127.0.0.1:0 >/dev/null
+entente import "$F/few.csv" >/dev/null
+dd if=/dev/zero of="$F/disk/other" bs=64k 2>/dev/null || true
+truncate -s -1M "$F/disk/other"
+code=0
+entente import "$F/rows.csv" >/dev/null 2>"$F/said" || code=$?
+echo "full=$code $(tr '\n' ' ' <"$F/said")"
+rm "$F/disk/other"
+mount -o remount,size=512m "$F/disk"
+entente search --kind item --limit 100000 >"$F/held"
+entente import "$F/rows.csv" >/dev/null
+entente search --kind item --limit 100000 >"$F/all"
+umount "$F/disk"
+"#;
+    let Some(output) = in_namespace(script, &[("F", &folder.path().display().to_string())]) else {
+        println!("skipped: a full disk: needs root and `unshare`");
+        return Ok(());
+    };
+    let found = printed(&output);
+    assert!(output.status.success(), "{found:#?}: {output:?}");
+    let full = found.get("full").ok_or("full")?;
+    assert!(full.starts_with("5 ") && full.contains("No space left on device"), "{found:#?}");
+    assert!(full.contains("\"blame\":\"store\""), "{found:#?}");
+    let numbers = |name: &str| -> Result<(usize, usize), Box<dyn Error>> {
+        let found: Value = serde_json::from_slice(&fs::read(folder.path().join(name))?)?;
+        let records = found.as_array().ok_or("no records")?;
+        let distinct: BTreeSet<&str> = records.iter().filter_map(|record| record["number"].as_str()).collect();
+        Ok((records.len(), distinct.len()))
+    };
+    assert_eq!(numbers("held")?, (50, 50), "what was there stays, and no half of a step: {found:#?}");
+    assert_eq!(numbers("all")?, (4_000, 4_000), "all of them, each once");
+    Ok(())
+}
+
+/// Every record that a home holds: number to what its fields say, links and ids aside, which differ by home.
+fn content(home: &Home) -> Result<BTreeMap<String, String>, Box<dyn Error>> {
+    let found = home.json(&["search", "--limit", "100000"]);
+    let mut all = BTreeMap::new();
+    for record in found.as_array().ok_or("no records")? {
+        let number = record["number"].as_str().ok_or("number")?.to_owned();
+        let fields = record["fields"].as_object().cloned().unwrap_or_default();
+        let plain: BTreeMap<&String, &Value> = fields
+            .iter()
+            .filter(|(name, _)| ["serial", "type", "make", "media", "role", "etype"].contains(&name.as_str()))
+            .collect();
+        let twice = all.insert(number.clone(), format!("{} {plain:?}", record["kind"]));
+        assert!(twice.is_none(), "`{number}` is there twice");
+    }
+    Ok(all)
+}
+
+/// Story: an import is killed at any moment, and simply started again. It ends with the records of one that was left
+/// alone, each of them once, photographs too.
+#[test]
+fn an_interrupted_import_goes_on() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let table = folder.path().join("rows.csv").display().to_string();
+    let photos = folder.path().join("photos");
+    fs::create_dir(&photos)?;
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../certs-example/evidence/photos/IMG_0001.jpg");
+    fs::copy(example, photos.join("IMG_0001.jpg"))?;
+    fs::write(&table, rows(4_600))?;
+    let photos = photos.display().to_string();
+    let import = ["import", &table, "--attachments", &photos];
+    let whole = Home::init(folder.path(), "whole");
+    let begun = Instant::now();
+    let report = whole.json(&import);
+    let took = begun.elapsed();
+    let expected = content(&whole)?;
+    assert!(expected.len() > 5_000, "more than one append: {report}");
+    // Shares of the whole time, from a seed: the same in every run.
+    let mut seed = 0x5eed_u64;
+    for handle in ["one", "two", "three"] {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let share = f64::from((seed >> 40) as u32) / f64::from(1_u32 << 24);
+        let home = Home::init(folder.path(), handle);
+        let mut child = Command::new(entente())
+            .args(["--home", &home.path(handle), "--identity-file", &home.path(&format!("{handle}.key"))])
+            .args(import)
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        // The moment is the test: there is no event to wait for.
+        std::thread::sleep(took.mul_f64(share));
+        child.kill()?;
+        let ended = child.wait()?;
+        let mut text = String::new();
+        child.stderr.take().ok_or("stderr")?.read_to_string(&mut text)?;
+        assert!(!text.contains("panicked"), "{text}");
+        let report = home.json(&import);
+        assert_eq!(report["rows"], 4_600, "{handle}: killed at {share:.2} ({ended}): {report}");
+        assert_eq!(content(&home)?, expected, "{handle}: killed at {share:.2} of {took:?} ({ended})");
+    }
+    assert_eq!(whole.json(&import)["added"], 0, "everything is there");
+    Ok(())
+}

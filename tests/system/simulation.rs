@@ -1,0 +1,56 @@
+//! The simulated world, as far as the gate has time for it; and bugs put in, so that it can be seen to find them.
+
+use entente_tests::sim::{Plan, Planted, acts, cast::Cast, run_all, stories};
+use std::thread;
+
+/// Seeds of the gate. The long run goes on from here.
+const SEEDS: u64 = 1_000;
+
+fn threads() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Story: whatever people do, whatever disks, links and clocks do, nothing acknowledged is lost, nothing leaves that
+/// is not permitted, and once everything heals both sides hold the same.
+#[test]
+fn a_thousand_worlds_keep_every_promise() {
+    match run_all(&Plan::default(), 0..SEEDS, threads()) {
+        Ok(stats) => {
+            println!("{stats}");
+            assert!(stats.seeds == SEEDS && stats.releases > SEEDS && stats.crashes > SEEDS, "{stats}");
+        }
+        Err(finding) => panic!("{finding}"),
+    }
+}
+
+/// Each of these is a way to be wrong that the world must notice: a store that loses what was waited for, a field that
+/// leaves beyond the agreement, a node that goes on sharing under what its people suspended.
+#[test]
+fn planted_bugs_are_found() {
+    for (name, planted) in Planted::ALL {
+        let plan = Plan { planted: Some(planted), ..Plan::default() };
+        let finding = run_all(&plan, 0..50, threads()).expect_err(name);
+        // A node that is deaf shares on, or has forgotten what its people stated when it starts again.
+        let promises: &[&str] = match planted {
+            Planted::ForgetfulStore => &["I1"],
+            Planted::ExtraField => &["I2"],
+            Planted::DeafToStandings => &["I1", "I2"],
+        };
+        assert!(promises.iter().any(|promise| finding.what.starts_with(promise)), "{name}: {finding}");
+        assert!(finding.to_string().contains("--seeds"), "{finding}");
+    }
+}
+
+/// What the world has found so far stays mended.
+#[test]
+fn stories_of_what_was_found() {
+    let cast = Cast::new().expect("a cast");
+    let broken: Vec<String> =
+        stories::STORIES.iter().filter_map(|story| stories::tell(&cast, story).err()).map(|b| b.to_string()).collect();
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn the_model_knows_the_kinds() {
+    assert!(acts::supersedes_is_where_expected());
+}
