@@ -25,6 +25,8 @@ pub struct Ran {
     pub time: Duration,
     /// Peak resident memory, in bytes.
     pub peak: u64,
+    /// Processor seconds, as last looked at: what it cost, however busy the machine is.
+    pub processor: f64,
     /// Whether it exited with 0.
     pub success: bool,
     /// Its standard output.
@@ -42,18 +44,22 @@ pub fn run(command: &mut Command) -> Result<Ran> {
     let watch = {
         let (ended, peak) = (Arc::clone(&ended), Arc::clone(&peak));
         std::thread::spawn(move || {
+            let mut used = 0.0;
             while !ended.load(Ordering::Relaxed) {
                 peak.fetch_max(memory(pid).unwrap_or_default().peak, Ordering::Relaxed);
+                used = processor(pid).unwrap_or(used);
                 std::thread::sleep(LOOK);
             }
+            used
         })
     };
     let output = child.wait_with_output()?;
     let time = begun.elapsed();
     ended.store(true, Ordering::Relaxed);
-    drop(watch.join());
+    let processor = watch.join().unwrap_or_default();
     Ok(Ran {
         time,
+        processor,
         peak: peak.load(Ordering::Relaxed),
         success: output.status.success(),
         output: output.stdout,

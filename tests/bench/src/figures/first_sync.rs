@@ -42,11 +42,11 @@ fn measure(bench: &Bench) -> Result<Vec<Figure>> {
         let bytes = b.log.kept_bytes();
         notes = format!(
             "{records} records, {} bytes a release; from the start of the receiving node's process to the last \
-             countersignature at the sender; in the last run {:.1} processor seconds at the sender and {:.1} at the \
-             receiver, peaks {:.0} and {:.0} MiB",
+             countersignature at the sender; in the last run {:.1} processor microseconds a record at the sender and \
+             {:.1} at the receiver, peaks {:.0} and {:.0} MiB",
             bytes / records,
-            busy[0],
-            busy[1],
+            1e6 * busy[0] / amount,
+            1e6 * busy[1] / amount,
             mib(peak[0]),
             mib(peak[1])
         );

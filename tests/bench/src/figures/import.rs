@@ -5,7 +5,7 @@ use crate::{
     bench::{Bench, per_second},
     input::Format,
     limit,
-    measure::{Against, Figure, Goal, mib},
+    measure::{Against, Figure, Goal, median, mib},
     node::Home,
 };
 use anyhow::Result;
@@ -40,7 +40,11 @@ fn measure(bench: &Bench) -> Result<Vec<Figure>> {
                 .goal(Goal::AtLeast(30_000.0))
                 .limit(Against::new("write of as many bytes, then fdatasync", per(&write)))
                 .limit(Against::new("SHA-256 of as many bytes", per(&digest)))
-                .note(format!("{rows} rows, {bytes} bytes; the whole command, from its start to its end")),
+                .note(format!(
+                    "{rows} rows, {bytes} bytes; the whole command, from its start to its end; {:.1} processor \
+                     microseconds a row",
+                    median(&runs.iter().map(|ran| 1e6 * ran.processor / rows as f64).collect::<Vec<_>>())
+                )),
         );
     }
     figures.push(
