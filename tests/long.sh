@@ -34,6 +34,12 @@ part_truncations() { system durability::a_file_cut_short_is_never_silently_a_sho
 # faults: every call to the store fails, reads too (10 minutes; no seed)
 part_faults() { system faults::every_call_fails_once_in_every_way ENTENTE_FAULT_READS=1; }
 
+# simulation: 10,000 simulated worlds beyond those of the gate; another seed, other worlds (20 minutes)
+part_simulation() {
+    local from=$((1000 + (seed - 1) * 10000))
+    cargo run --workspace --locked --bin entente-sim -- --seeds "$from..$((from + 10000))"
+}
+
 # sled: kill, power, flips and truncations with the second engine too, a tenth of the rounds (20 minutes)
 part_sled() {
     local features="--features sled"
