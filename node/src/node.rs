@@ -418,7 +418,7 @@ mod tests {
                 })
             });
             has_read.recv()?;
-            partners::set_state(&a, b.keys.org, PartnerState::Suspended)?;
+            partners::set_state(a, b.keys.org, PartnerState::Suspended)?;
             scope.spawn(move || done.send(a.reload()));
             // Only where nothing holds it back does the second reading come first.
             drop(is_done.recv_timeout(Duration::from_millis(300)));

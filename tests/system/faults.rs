@@ -9,7 +9,7 @@ use entente_node::{
     clock::{Clock, SystemClock},
     config::{Config, Home, RawConfig},
     identity::Keys,
-    ingest::import::ImportOptions,
+    ingest::{child::Program, import::ImportOptions},
     init::{self, Init},
     node::Node,
     receive,
@@ -30,6 +30,7 @@ use entente_tests::durability::{
     faulty::{Fault, FaultyLedger, FaultyVault, Plan},
     knob,
 };
+use entente_tests::entente;
 use serde_json::Value;
 use std::{fs, path::Path, sync::Arc};
 
@@ -58,7 +59,7 @@ impl Org {
         Ok(Self { home, unlock, rows: Append::default() })
     }
     fn node(&self) -> Outcome<Node> {
-        Ok(Node::open(self.home.clone(), &self.unlock, Arc::new(SystemClock))?)
+        Ok(reading(Node::open(self.home.clone(), &self.unlock, Arc::new(SystemClock))?))
     }
     /// Reads the rows of the closed store.
     fn settle(&mut self) -> Outcome {
@@ -83,7 +84,7 @@ impl Org {
         let holdings = open::open_over(Arc::new(ledger), Arc::new(vault), keyring)?;
         let config = Config::load(&self.home)?;
         let keys = Keys::open(&self.home, &config, &identity, SystemClock.now())?;
-        Ok(Node::over(self.home.clone(), config, Arc::new(SystemClock), keys, Arc::new(holdings))?)
+        Ok(reading(Node::over(self.home.clone(), config, Arc::new(SystemClock), keys, Arc::new(holdings))?))
     }
 }
 
@@ -91,6 +92,12 @@ impl Org {
 struct Engines {
     ledger: Arc<dyn Ledger>,
     vault: Arc<dyn Vault>,
+}
+
+/// This test is not the program, so its nodes are told where the program is that reads files for them.
+fn reading(mut node: Node) -> Node {
+    node.reader = Program::at(entente());
+    node
 }
 
 fn ask(node: &Node, call: &Call) -> Outcome<Value> {

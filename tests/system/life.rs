@@ -182,7 +182,7 @@ fn a_home_whose_secret_is_lost_serves_again() -> Outcome {
     let home = a.path("a");
     let all = ["--home", &home, "--passphrase-file", &short, "recover", "--recovery-file", &safe];
     assert_eq!(entente_tests::run(&all, &[]).status.code(), Some(3));
-    assert_eq!(a.json(&["status"])["records_own"].as_u64().is_some_and(|n| n > 0), true);
+    assert!(a.json(&["status"])["records_own"].as_u64().is_some_and(|n| n > 0));
     Ok(())
 }
 

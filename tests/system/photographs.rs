@@ -55,8 +55,11 @@ const MARKERS: [&[u8]; 10] = [
     b"tIME",
 ];
 
+/// Contents of files, by role.
+type ByRole = BTreeMap<String, Vec<Vec<u8>>>;
+
 /// Writes out every file that a home received; by role.
-fn write_out(panel: &Home, files: &[Value]) -> Result<BTreeMap<String, Vec<Vec<u8>>>, Box<dyn Error>> {
+fn write_out(panel: &Home, files: &[Value]) -> Result<ByRole, Box<dyn Error>> {
     let mut out: BTreeMap<String, Vec<Vec<u8>>> = BTreeMap::new();
     for record in files {
         let id = record["id"].as_str().ok_or("id")?;

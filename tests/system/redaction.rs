@@ -48,8 +48,11 @@ fn withheld(row: &Row) -> Vec<Secret> {
     secrets
 }
 
+/// Runs as they came, and all that is held afterwards, decrypted.
+type Arrived = (Vec<RunMessage>, Vec<Vec<u8>>);
+
 /// Receives what is due, as `b`'s node does, and gives everything that `b` then has: frames, rows, answers.
-fn receive(a: &Home, b: &Home, expected: u64) -> Result<(Vec<RunMessage>, Vec<Vec<u8>>), Box<dyn Error>> {
+fn receive(a: &Home, b: &Home, expected: u64) -> Result<Arrived, Box<dyn Error>> {
     let node = b.open();
     let mut wire = Wire::dial(&node, a)?;
     wire.talk(&node, true, PATIENCE, |_| search::received(&node) == expected)?;

@@ -14,6 +14,7 @@
 //! The version is pinned exactly for this; a test watches that the files are where this expects them.
 
 mod journal;
+mod version;
 
 use super::{
     Append, Ledger, Position, Row, SCAN_ROWS_MAX, SequenceRow, StoreError, SyncFile, bound,
@@ -105,6 +106,7 @@ impl FjallLedger {
         let (head, known) = Head::open(head)?;
         let journals = journals(folder).map_err(io_error("open the ledger"))?;
         journal::mend(&journals.iter().map(PathBuf::as_path).collect::<Vec<_>>(), known.sequence)?;
+        version::check(folder)?;
         let (database, rows, sequence) = open_database(folder, MEMTABLE_BYTES)?;
         let ledger = Self {
             database,

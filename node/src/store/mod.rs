@@ -98,6 +98,9 @@ pub enum StoreError {
     /// Something that must exist does not. Not a first run.
     #[error("`{0}` is missing, though the store was used before: do not go on without it; restore a backup")]
     Missing(PathBuf),
+    /// A file of the engine's own is not as it was written.
+    #[error("`{0}` is damaged: do not go on with it; copy the whole home, then restore a backup")]
+    Damaged(PathBuf),
     /// There is a store already.
     #[error("`{0}` exists already: a new store needs an empty folder")]
     Exists(PathBuf),

@@ -95,10 +95,10 @@ impl Reply {
     /// Reads an answer: as many chunks as the size gives, and no more than a file may have.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, CodecError> {
         let reply: Self = codec::from_slice(bytes, REPLY)?;
-        if let Self::Header { size, chunks } = &reply {
-            if *size > limits::ATTACHMENT_BYTES_MAX || chunks.len() != attachment::chunk_count(*size) {
-                return Err(CodecError::Shape);
-            }
+        if let Self::Header { size, chunks } = &reply
+            && (*size > limits::ATTACHMENT_BYTES_MAX || chunks.len() != attachment::chunk_count(*size))
+        {
+            return Err(CodecError::Shape);
         }
         Ok(reply)
     }

@@ -186,7 +186,10 @@ impl fmt::Display for Finding {
 pub fn run(cast: &Cast, plan: &Plan, seed: u64) -> Result<Stats, Box<Finding>> {
     let failed = |step, broken: Broken, log| Box::new(Finding { seed, step, what: broken.0, log });
     let world = World::new(cast, plan, seed).map_err(|broken| failed(0, broken, Vec::new()))?;
-    world.run().map_err(|(broken, world)| failed(world.step, broken, world.log))
+    world.run().map_err(|found| {
+        let (broken, world) = *found;
+        failed(world.step, broken, world.log)
+    })
 }
 
 /// Runs of a range of seeds, on so many threads; ends at the first finding.

@@ -19,10 +19,10 @@ const SKEW_MS: usize = 600_000;
 
 impl World<'_> {
     /// One whole run: beginning, steps, healing.
-    pub(super) fn run(mut self) -> Result<Stats, (super::Broken, Self)> {
+    pub(super) fn run(mut self) -> Result<Stats, Box<(super::Broken, Self)>> {
         match self.story() {
             Ok(()) => Ok(self.stats),
-            Err(broken) => Err((broken, self)),
+            Err(broken) => Err(Box::new((broken, self))),
         }
     }
 

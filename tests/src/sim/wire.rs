@@ -61,6 +61,9 @@ pub enum Fate {
     Overtaken,
 }
 
+/// A run on its way in: whose it is, its entries, and the length of the feed after it.
+type Taking = (Direction, Vec<(u64, Taken)>, u64);
+
 impl Link {
     /// Whether both sides are there and nothing took its place.
     #[must_use]
@@ -310,7 +313,7 @@ impl World<'_> {
         Ok(())
     }
 
-    fn taking(&self, message: &RunMessage) -> Checked<Option<(Direction, Vec<(u64, Taken)>, u64)>> {
+    fn taking(&self, message: &RunMessage) -> Checked<Option<Taking>> {
         let (run, entries) = entries(message)?;
         Ok(self.feeds.get(&run.feed).map(|direction| (*direction, entries, run.end().length)))
     }

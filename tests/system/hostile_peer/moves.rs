@@ -189,7 +189,7 @@ moves! {
     Connected "a lane twice" UNEXPECTED "no place" |h, t| { let _one = t.stream(1).await?; let _two = t.stream(1).await?; t.connection.closed().await };
     Connected "a file before the lanes" UNEXPECTED "no place" |h, t| t.stream(3).await?;
     Connected "a stream that says nothing" FRAME "too early" |h, t| { let (mut s, _r) = t.connection.open_bi().await?; s.finish()?; t.connection.closed().await };
-    Connected "no lane at all" TIMEOUT "in time" |h, t| ();
+    Connected "no lane at all" TIMEOUT "in time" |h, t| { t.connection.closed().await };
 
     // --- lanes open, nothing said ---
     Greeting "a frame that declares 4 GiB" FRAME "frame" |h, t| t.raw(CONTROL, &lengths(u32::MAX, u32::MAX)).await?;
@@ -230,7 +230,7 @@ moves! {
     Agreements "one agreement twice" MESSAGE "malformed" |h, t| t.say(&Message::Agreements(vec![line(1, 0), line(1, 0)])).await?;
     Agreements "agreements of others" GOES_ON "" |h, t| t.say(&Message::Agreements(vec![line(1, 0), line(2, 2)])).await?;
     Agreements "a frame that declares a gigabyte" FRAME "frame" |h, t| t.raw(CONTROL, &lengths(1 << 30, 1 << 30)).await?;
-    Agreements "nothing more" TIMEOUT "in time" |h, t| ();
+    Agreements "nothing more" TIMEOUT "in time" |h, t| { t.connection.closed().await };
 
     // --- agreements named ---
     Heads "agreements again" UNEXPECTED "`heads` was expected" |h, t| t.say(&Message::Agreements(h.lines())).await?;
@@ -246,7 +246,7 @@ moves! {
     Heads "a cursor with another digest" GOES_ON "two histories" |h, t| t.say(&Message::Heads(claimed(h, 2, 1))).await?;
     Heads "a cursor in the middle of a run" GOES_ON "two histories" |h, t| t.say(&Message::Heads(claimed(h, 1, 1))).await?;
     Heads "a greeting instead" UNEXPECTED "`heads` was expected" |h, t| t.say(&Message::Hello(h.hello())).await?;
-    Heads "nothing more now" TIMEOUT "in time" |h, t| ();
+    Heads "nothing more now" TIMEOUT "in time" |h, t| { t.connection.closed().await };
 
     // --- open ---
     Open "a greeting when all is said" UNEXPECTED "any message but hello" |h, t| t.say(&Message::Hello(h.hello())).await?;
