@@ -22,6 +22,10 @@ to = ["b"]
 onward = "never"
 retention-days = 30
 carries = ["person", "place", "serial", "maker", "device"]
+personal = [
+  { kind = "party", slot = "name", purpose = "sanctions", retention-days = 30 },
+  { kind = "party", slot = "aliases", purpose = "sanctions", retention-days = 30 },
+]
 disclose.item = ["number", "eval", "type", "make", "make-country", "model", "calibre", "serial", "serial-prefix", "serial-state", "condition", "event"]
 disclose.party = ["number", "eval", "ptype", "name", "country", "aliases"]
 disclose.transfer = ["number", "eval", "tkind", "authorised", "from-country", "to-country", "ml"]
