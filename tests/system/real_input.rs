@@ -139,16 +139,17 @@ fn public_lists_are_imported_whole_or_named_row_by_row_and_shared() -> Outcome {
     let begun = Instant::now();
     b.start();
     let items = 635 + 37_505 + 1;
-    let parties = 955 + 1_737 + 1_437 + 2_374 + amended;
+    // What a company said of itself before its amendment does not go: the clause would not show that it was amended.
+    assert!(amended > 0, "no company is amended: the fairs do not overlap");
+    let parties = 955 + 1_737 + 1_437 + 2_374;
     let expected = items + parties + 885 + photos as u64;
     within(Duration::from_secs(600), "everything has arrived", || {
         let status = b.json(&["status"]);
         status["records_received"].as_u64() >= Some(expected) && status["files_waiting"] == 0
     });
     println!("shared: {expected} records in {:.1} s", begun.elapsed().as_secs_f64());
-    // What a company said of itself before is withdrawn, because the clause does not show that it was amended.
-    assert_eq!(found(&b, &["--received", "--state", "withdrawn"]) as u64, amended);
-    assert_eq!(a.sync(&b)["acknowledged"], expected + amended);
+    assert_eq!(found(&b, &["--received", "--state", "withdrawn"]), 0);
+    assert_eq!(a.sync(&b)["acknowledged"], expected);
     let kinds = [("item", items), ("party", parties), ("transfer", 885), ("attachment", photos as u64)];
     for (kind, count) in kinds {
         assert_eq!(found(&b, &["--received", "--kind", kind]) as u64, count, "{kind}");
