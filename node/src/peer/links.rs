@@ -11,7 +11,11 @@ use quinn::VarInt;
 use std::{
     collections::BTreeMap,
     sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
 };
+
+/// Two links made within this time were dialled by both sides at once.
+const AT_ONCE: Duration = Duration::from_secs(3);
 
 /// What became of a new link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,27 +31,32 @@ pub enum Kept {
 pub struct Links {
     own: OrgId,
     live: Mutex<BTreeMap<OrgId, Link>>,
+    /// When each was made.
+    since: Mutex<BTreeMap<OrgId, Instant>>,
 }
 
 impl Links {
     /// None yet.
     pub fn new(own: OrgId) -> Self {
-        Self { own, live: Mutex::new(BTreeMap::new()) }
+        Self { own, live: Mutex::default(), since: Mutex::default() }
     }
 
     /// Keeps one link for each partner: the one dialled by the smaller organisation id, and of two that the same
-    /// side dialled the newer. Both sides reach the same answer without a word.
+    /// side dialled the newer. Both sides reach the same answer without a word. That is for two that dial at once: who
+    /// dials later has no link any more, whatever is left of the older one here, and the newer is kept.
     pub fn keep(&self, link: &Link) -> Kept {
         let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
         let older = live.get(&link.peer).filter(|older| older.connection.close_reason().is_none());
         if let Some(older) = older {
-            if older.dialed != link.dialed && !self.preferred(link) {
+            let at_once = self.made(link.peer).is_some_and(|since| since.elapsed() < AT_ONCE);
+            if older.dialed != link.dialed && !self.preferred(link) && at_once {
                 link.connection.close(VarInt::from_u32(CloseCode::REPLACED.0), &[]);
                 return Kept::Other;
             }
             older.connection.close(VarInt::from_u32(CloseCode::REPLACED.0), &[]);
         }
         live.insert(link.peer, link.clone());
+        self.since.lock().unwrap_or_else(PoisonError::into_inner).insert(link.peer, Instant::now());
         Kept::This
     }
 
@@ -98,6 +107,9 @@ impl Links {
         live.get(&peer).map(|link| link.connection.clone()).filter(|connection| connection.close_reason().is_none())
     }
 
+    fn made(&self, peer: OrgId) -> Option<Instant> {
+        self.since.lock().unwrap_or_else(PoisonError::into_inner).get(&peer).copied()
+    }
     fn preferred(&self, link: &Link) -> bool {
         link.dialed == (self.own < link.peer)
     }

@@ -27,7 +27,7 @@ use std::collections::BTreeMap;
 
 /// Field of the token of a record's id.
 pub const ID: &str = "id";
-/// Field of the token of a line ([`line`]); one occurrence for each of its records.
+/// Field of the token of a line ([`line()`]); one occurrence for each of its records.
 pub const LINE: &str = "line";
 /// Field of the tokens of the lines that a record refers to.
 pub const REF: &str = "ref";

@@ -1,6 +1,6 @@
 //! Rows of the files that people bring: CSV, XLSX, JSON lines, a JSON array, XML.
 //!
-//! A child process opens a [`Table`] and sends its rows on ([`wire`], [`super::child`]); [`super::mapping`] says what
+//! A child process opens a [`Table`] and sends its rows on (`wire`, [`super::child`]); [`super::mapping`] says what
 //! a row is. A bad row is a [`RowFault`]
 //! with row and column, and the next row is read. Memory is flat for CSV, JSON and XML of any size; a workbook
 //! is bounded before it is opened. Nothing here interprets a cell, and a formula is only text.
