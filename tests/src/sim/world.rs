@@ -154,7 +154,12 @@ impl<'c> World<'c> {
             return Ok(());
         }
         self.say(|| format!("{n} starts"));
-        let node = self.machines[n].disk.start(self.cast, self.organisation(n));
+        let mut node = self.machines[n].disk.start(self.cast, self.organisation(n));
+        if node.is_err() && self.machines[n].disk.ledger.is_poisoned() {
+            // The disk failed at what a start writes itself: the power goes and comes once more.
+            self.machines[n].disk.ledger.crash(0);
+            node = self.machines[n].disk.start(self.cast, self.organisation(n));
+        }
         let node = node.map_err(|e| Broken(format!("I4: node {n} does not start after a crash: {e}")))?;
         let found = self.facts_of(&node)?;
         self.machines[n].node = Some(node);
