@@ -250,6 +250,8 @@ impl Log {
                 if line.contains(message) && wanted(line) {
                     return Ok(*at);
                 }
+                // What went wrong would otherwise be waited for until patience ends.
+                ensure!(!line.contains(" ERROR "), "a node says: {line}");
                 next += 1;
             }
             let last = || lines.0.last().map_or("nothing", |(_, line)| line.as_str());
