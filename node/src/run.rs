@@ -17,7 +17,7 @@ use crate::{
         book::{self, SharedBook},
         budget::{self, Budgets},
         dial::{self, Jitter},
-        driver::{Driver, Ended, Exchange, ExchangeError, Wakes},
+        driver::{Driver, Ended, Exchange, ExchangeError, Turns, Wakes},
         endpoint::{Endpoint, Settings},
         fetch::{self, FetchError, FetchReply},
         stop::{self, Stopper},
@@ -441,8 +441,13 @@ async fn serve<F: Future<Output = R> + Send, R>(
     let wakes = Wakes::default();
     let core = Arc::new(Core { node: Arc::clone(&node), talks: Mutex::default(), budgets: Budgets::default() });
     let clock = Arc::clone(&node.clock);
-    let driver =
-        Driver { exchange: core, wakes: wakes.clone(), clock: Clock::new(move || clock.now()), stop: stop.clone() };
+    let driver = Driver {
+        exchange: core,
+        wakes: wakes.clone(),
+        turns: Turns::default(),
+        clock: Clock::new(move || clock.now()),
+        stop: stop.clone(),
+    };
     let peers = Peers::new(endpoint, driver, stopper.clone());
     let files = Arc::new(Notify::new());
     let shown = Mutex::new(node.keys.chain());

@@ -135,6 +135,18 @@ impl Wakes {
     }
 }
 
+/// Whose turn it is: with each partner one session at a time, from before the core opens it until its thread has
+/// ended. Two at once would sign two histories of one feed.
+#[derive(Debug, Clone, Default)]
+pub struct Turns(Arc<Mutex<BTreeMap<OrgId, Arc<tokio::sync::Mutex<()>>>>>);
+
+impl Turns {
+    /// Grows with the partners, of whom an operator has confirmed each.
+    fn of(&self, peer: OrgId) -> Arc<tokio::sync::Mutex<()>> {
+        Arc::clone(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(peer).or_default())
+    }
+}
+
 /// What every session needs.
 #[derive(Clone)]
 pub struct Driver {
@@ -142,6 +154,8 @@ pub struct Driver {
     pub exchange: Arc<dyn Exchange>,
     /// Wakes.
     pub wakes: Wakes,
+    /// Turns.
+    pub turns: Turns,
     /// Time.
     pub clock: Clock,
     /// The signal to stop.
@@ -164,6 +178,14 @@ impl Driver {
     }
 
     async fn session(&self, link: &Link) -> Ended {
+        let mut stop = self.stop.clone();
+        // The session before this one was closed when this link was kept; it may still be at work.
+        let turn = tokio::select! {
+            biased;
+            () = stop.requested() => return Ended::Closed { code: CloseCode::SHUTDOWN, by_peer: false },
+            _ = link.connection.closed() => return Ended::Lost,
+            turn = self.turns.of(link.peer).lock_owned() => turn,
+        };
         let lanes = match timeout(LANES, Lanes::open(link)).await {
             Ok(Ok(lanes)) => lanes,
             Ok(Err(LaneFault::Read(_) | LaneFault::Write(_))) => return Ended::Lost,
@@ -199,7 +221,11 @@ impl Driver {
         };
         let role = if link.dialed { Role::Dialer } else { Role::Acceptor };
         let handle = Handle::current();
-        let mut core = tokio::task::spawn_blocking(move || core.run(role, &handle));
+        let mut core = tokio::task::spawn_blocking(move || {
+            let ended = core.run(role, &handle);
+            drop(turn);
+            ended
+        });
         // A panic of the core ends this session only.
         let broken = Ended::Closed { code: CloseCode::INTERNAL, by_peer: false };
         let ended = tokio::select! {

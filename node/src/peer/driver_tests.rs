@@ -5,7 +5,7 @@ use super::{
     accept::{Peers, accept},
     book::{Partner, PartnerState},
     dial::dial,
-    driver::{self, Driver, Ended, Exchange, ExchangeError, Wakes},
+    driver::{self, Driver, Ended, Exchange, ExchangeError, Turns, Wakes},
     endpoint::Endpoint,
     fetch::{FetchError, FetchReply, Sink, fetch},
     lane::{self, Carries},
@@ -127,7 +127,7 @@ fn node(org: &Org, partners: &[(OrgId, Partner)], change: impl FnOnce(&mut Model
     let (stopper, stop) = stop::signal();
     let wakes = Wakes::default();
     let exchange: Arc<dyn Exchange> = model.clone();
-    let driver = Driver { exchange, wakes: wakes.clone(), clock: Clock::new(|| NOW), stop };
+    let driver = Driver { exchange, wakes: wakes.clone(), turns: Turns::default(), clock: Clock::new(|| NOW), stop };
     let peers = Peers::new(endpoint, driver, stopper.clone());
     let accepting = tokio::spawn(accept(Arc::clone(&peers)));
     let dialing = tokio::spawn(dial(Arc::clone(&peers), Arc::new(|_| 0)));
