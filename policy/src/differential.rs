@@ -187,7 +187,7 @@ fn quiet_now() -> Interval {
 fn acceptance_and_reference_agree() {
     let mut dice = Dice(3);
     let mut seen: BTreeMap<Option<Reason>, usize> = BTreeMap::new();
-    for round in 0..120 {
+    for round in 0..160 {
         let mut world = generate::world(&mut dice);
         let when = Some("resource has number && resource.number == \"A\"");
         world.red_lines.push(RedLine::new("no A", Action::Accept, &[Kind::Event], &[org(2)], when).unwrap());
