@@ -187,7 +187,7 @@ fn quiet_now() -> Interval {
 fn acceptance_and_reference_agree() {
     let mut dice = Dice(3);
     let mut seen: BTreeMap<Option<Reason>, usize> = BTreeMap::new();
-    for round in 0..160 {
+    for round in 0..90 {
         let mut world = generate::world(&mut dice);
         let when = Some("resource has number && resource.number == \"A\"");
         world.red_lines.push(RedLine::new("no A", Action::Accept, &[Kind::Event], &[org(2)], when).unwrap());
@@ -215,7 +215,7 @@ fn acceptance_and_reference_agree() {
     println!("{seen:?}");
     use Reason::{KindNotCovered, OnwardWithoutGrant, OverDisclosed, TlpRed};
     for wanted in [None, Some(OverDisclosed), Some(KindNotCovered), Some(OnwardWithoutGrant), Some(TlpRed)] {
-        assert!(seen.get(&wanted).is_some_and(|n| *n >= 100), "{wanted:?} came up too rarely");
+        assert!(seen.get(&wanted).is_some_and(|n| *n >= 80), "{wanted:?} came up too rarely");
     }
     assert!(seen.get(&Some(Reason::RedLine)).is_some_and(|n| *n >= 20));
 }
