@@ -14,11 +14,10 @@ pub use view::{AgreementView, list, show};
 
 use crate::{
     node::Node,
-    partners::Book,
     records::stored::{RowDamage, decode},
     seal::keyring::Partition,
     secret::RandomError,
-    store::{StoreError, holdings::Holdings, layout::Table},
+    store::{StoreError, holdings::Holdings, layout::Table, txn::Txn},
 };
 use entente_policy::{
     CompileError, Governed, PartnerState as InPolicy, PolicySet, RedLine, check::CheckFault, source::SourceError,
@@ -29,6 +28,7 @@ use entente_protocol::{
     id::{AgreementDigest, AgreementId, KeyId, OrgId},
     identity::{ArmourFault, Purpose},
     primitive::PublicKey,
+    time::UnixMillis,
 };
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
@@ -38,6 +38,9 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AgreementRow {
+    /// Later versions that every party signed, rising, whose first day has not come.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    next: Vec<ByteBuf>,
     /// The version that every party signed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     current: Option<ByteBuf>,
@@ -69,14 +72,36 @@ pub struct Held {
     pub in_force: Option<InForce>,
     /// The signed form of the version in force.
     pub signed: Option<SignedAgreement>,
+    /// Later versions that every party signed, whose first day has not come.
+    pub next: Vec<SignedAgreement>,
     /// The version on its way.
     pub proposal: Option<SignedAgreement>,
     /// Whether a person of ours approved the proposal.
     pub approved: bool,
     /// The strictest standing of any party.
     pub standing: Standing,
-    /// Each party's newest notice.
+    /// The newest notice of each party of the version in force.
     pub notices: Vec<SignatureBytes>,
+}
+
+impl Held {
+    /// Whether an organisation is party to the version in force.
+    pub fn binds(&self, org: OrgId) -> bool {
+        self.in_force.as_ref().is_some_and(|in_force| in_force.agreement.party(org).is_some())
+    }
+    /// The newest version that every party signed.
+    fn newest(&self) -> Option<&SignedAgreement> {
+        self.next.last().or(self.signed.as_ref())
+    }
+    /// The first time after `now` at which what is in force changes by itself.
+    fn changes(&self, now: UnixMillis) -> Result<Option<UnixMillis>, AgreementFault> {
+        let mut times: Vec<UnixMillis> =
+            self.in_force.iter().flat_map(|f| [f.agreement.from, f.agreement.until]).collect();
+        for next in &self.next {
+            times.push(next.agreement()?.from);
+        }
+        Ok(times.into_iter().filter(|time| *time > now).min())
+    }
 }
 
 /// Every agreement.
@@ -117,6 +142,12 @@ pub enum AgreementError {
     /// A party that we have not been introduced to.
     #[error("party `{0}` is no partner of ours: exchange cards with it first (`entente partner add`)")]
     Stranger(String),
+    /// Somebody who is no party states something.
+    #[error("`{0}` is no party to the agreement: what it states about it does not count")]
+    NoParty(OrgId),
+    /// What is stored could not be read again: the store's fault.
+    #[error("{0}")]
+    Reload(String),
     /// Nothing of that id.
     #[error("there is no agreement `{0}`: see `entente agreement list`")]
     Unknown(String),
@@ -133,6 +164,14 @@ pub enum AgreementError {
         given: u64,
         /// In force.
         known: u64,
+    },
+    /// More at once than people can have meant.
+    #[error("{what}: more than {max} are not taken from one partner; settle those that are open first")]
+    TooMany {
+        /// What.
+        what: &'static str,
+        /// The bound.
+        max: usize,
     },
     /// Ended agreements stay ended.
     #[error("the agreement was ended, which is final: draft a new one")]
@@ -157,7 +196,7 @@ pub enum AgreementError {
 impl AgreementError {
     /// Whether the store is at fault, and nobody outside.
     pub const fn is_store(&self) -> bool {
-        matches!(self, Self::Store(_) | Self::Damage(_))
+        matches!(self, Self::Store(_) | Self::Damage(_) | Self::Reload(_))
     }
 }
 
@@ -170,37 +209,62 @@ fn party_key(node: &Node, org: OrgId, kid: KeyId) -> Option<PublicKey> {
     node.book().key(org, Purpose::Agreements, kid, now)
 }
 
-/// Reads every agreement from the store. Signatures were verified before they were kept.
-pub fn load(holdings: &Holdings, own: OrgId, _book: &Book) -> Result<Agreements, AgreementError> {
-    let mut held = BTreeMap::new();
-    let rows = holdings.list(Partition::Node, Table::AgreementList, b"", None, 10_000)?;
-    for (n, id) in rows {
-        let id = AgreementId::from_slice(&id).ok_or(StoreError::Broken { at: n })?;
-        let Some(row) = read(holdings, id)? else { continue };
-        held.insert(id, open(id, &row, own)?);
+/// Reads every agreement from the store, as it stands at `now`. Signatures were verified before they were kept.
+pub fn load(holdings: &Holdings, now: UnixMillis) -> Result<Agreements, AgreementError> {
+    let (mut held, mut after) = (BTreeMap::new(), None);
+    loop {
+        let page = holdings.list(Partition::Node, Table::AgreementList, b"", after, 500)?;
+        let Some((last, _)) = page.last() else { return Ok(Agreements(held)) };
+        after = Some(*last);
+        for (n, id) in &page {
+            let id = AgreementId::from_slice(id).ok_or(StoreError::Broken { at: *n })?;
+            let Some(row) = holdings.get(Partition::Node, Table::Agreement, id.as_bytes())? else { continue };
+            held.insert(id, open(id, &decode("agreement", &row)?, now)?);
+        }
     }
-    Ok(Agreements(held))
 }
 
-fn read(holdings: &Holdings, id: AgreementId) -> Result<Option<AgreementRow>, AgreementError> {
-    let row = holdings.get(Partition::Node, Table::Agreement, id.as_bytes())?;
+/// A row, within the transaction that will write it: nothing else changes it meanwhile.
+fn read(txn: &Txn<'_>, id: AgreementId) -> Result<Option<AgreementRow>, AgreementError> {
+    let row = txn.get(Partition::Node, Table::Agreement, id.as_bytes())?;
     row.map(|row| Ok(decode("agreement", &row)?)).transpose()
 }
 
-fn open(id: AgreementId, row: &AgreementRow, _own: OrgId) -> Result<Held, AgreementError> {
+/// What a row means at `now`. A later version replaces the one in force on its first day, and not before.
+fn open(id: AgreementId, row: &AgreementRow, now: UnixMillis) -> Result<Held, AgreementError> {
     let parse = |bytes: &Option<ByteBuf>| bytes.as_ref().map(|b| SignedAgreement::from_bytes(b)).transpose();
-    let signed = parse(&row.current)?;
+    let mut signed = parse(&row.current)?;
+    let mut next = row.next.iter().map(|b| SignedAgreement::from_bytes(b)).collect::<Result<Vec<_>, _>>()?;
+    let mut begun = 0;
+    for (place, version) in (1..).zip(&next) {
+        if version.agreement()?.from <= now {
+            begun = place;
+        }
+    }
+    if let Some(version) = next.drain(..begun).next_back() {
+        signed = Some(version);
+    }
     let proposal = parse(&row.proposal)?;
     let in_force =
         signed.as_ref().map(|s| Ok::<_, AgreementFault>(InForce { agreement: s.agreement()?, digest: s.digest() }));
+    let in_force = in_force.transpose()?;
+    // What a former party stated about what it has left binds nobody.
+    let bound = match (&in_force, &proposal) {
+        (Some(in_force), _) => Some(in_force.agreement.clone()),
+        (None, Some(proposal)) => Some(proposal.agreement()?),
+        (None, None) => None,
+    };
+    let party = |s: &&StandingRow| bound.as_ref().is_some_and(|agreement| agreement.party(s.party).is_some());
+    let standings: Vec<&StandingRow> = row.standings.iter().filter(party).collect();
     Ok(Held {
         id,
-        in_force: in_force.transpose()?,
         approved: proposal.as_ref().is_some_and(|p| row.approved == Some(p.digest())),
+        standing: standings.iter().map(|s| s.standing).max().unwrap_or(Standing::Active),
+        notices: standings.iter().map(|s| s.notice.clone()).collect(),
+        in_force,
         signed,
+        next,
         proposal,
-        standing: row.standings.iter().map(|s| s.standing).max().unwrap_or(Standing::Active),
-        notices: row.standings.iter().map(|s| s.notice.clone()).collect(),
     })
 }
 
@@ -217,8 +281,16 @@ impl Agreements {
     pub fn with(&self, partner: OrgId) -> impl Iterator<Item = &Held> {
         self.0.values().filter(move |held| {
             let party = |signed: &SignedAgreement| signed.agreement().is_ok_and(|a| a.party(partner).is_some());
-            held.signed.iter().chain(&held.proposal).any(party)
+            held.signed.iter().chain(&held.next).chain(&held.proposal).any(party)
         })
+    }
+    /// The first time after `now` at which what is in force changes by itself.
+    pub fn changes(&self, now: UnixMillis) -> Result<Option<UnixMillis>, AgreementError> {
+        let mut first = None;
+        for held in self.0.values() {
+            first = first.into_iter().chain(held.changes(now)?).min();
+        }
+        Ok(first)
     }
     /// By id, its beginning, or title.
     pub fn find(&self, given: &str) -> Result<&Held, AgreementError> {
@@ -244,7 +316,7 @@ impl Agreements {
 }
 
 fn reload(node: &Node) -> Result<(), AgreementError> {
-    node.reload().map_err(|e| AgreementError::File(e.message))
+    node.reload().map_err(|e| AgreementError::Reload(e.message))
 }
 
 #[cfg(test)]

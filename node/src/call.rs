@@ -281,6 +281,9 @@ fn read_card(path: &Path) -> Result<UnconfirmedCard, Fault> {
     UnconfirmedCard::from_armour(&text).map_err(|e| PartnerError::Card(e).into())
 }
 
+/// Records that one call selects by a query.
+const SELECTED_MAX: usize = 100_000;
+
 /// The records that a selection names.
 fn select(node: &Node, selection: &Selection) -> Result<Vec<RecordId>, Fault> {
     match selection {
@@ -292,8 +295,12 @@ fn select(node: &Node, selection: &Selection) -> Result<Vec<RecordId>, Fault> {
         }
         Selection::AllDrafts => Ok(gate::in_state(node, |row| row.review == Review::Draft)?),
         Selection::Found(query) => {
-            let query = Query { own: Some(true), limit: Some(100_000), ..query.clone() };
+            let query = Query { own: Some(true), limit: Some(SELECTED_MAX), ..query.clone() };
             let found = search::search(node, &query)?;
+            if found.more {
+                let what = format!("more than {SELECTED_MAX} records fit: nothing was changed; narrow the query");
+                return Err(Fault::input("too-many", what));
+            }
             found.records.iter().map(|r| show::resolve_own(node, &r.id)).collect()
         }
     }

@@ -5,24 +5,27 @@
 
 use crate::{
     agreements,
-    node::Node,
+    node::{Node, Rules},
     partners::{self, PartnerState},
     receive::{self, ReceiveError, Taken},
     secret,
     share::{ShareError, feeds, outbox},
 };
 use entente_protocol::{
-    agreement::{Standing, StandingNotice},
+    agreement::{AgreementFault, SignedAgreement, Standing, StandingNotice},
     codec::{self, Bounds},
     cose::SignatureBytes,
     error::PeerFault,
-    feed::{Carried, Comparison, FeedKey},
+    feed::{Carried, Comparison, Cursor, FeedKey},
     id::{AgreementDigest, AgreementId, FeedId, Nonce, OrgId, StoreId},
     session::{
         AgreementLine, CloseCode, Event, Heads, ReceivedHead, Role, SendError, SentHead, Session, SessionConfig,
     },
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// A session cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -75,14 +78,18 @@ pub struct Conversation {
     opened: bool,
     /// The rules that the partner was last told of.
     told: u64,
+    /// The rules of which it was last told versions and standings.
+    spoken: u64,
+    /// How often released records had been held back when the runs that wait were decided.
+    held_back: u64,
     /// The agreements that it was last told of: no head of another may be shown.
     named: BTreeSet<AgreementId>,
     /// The versions that the partner holds in force.
     theirs: BTreeMap<AgreementId, AgreementDigest>,
     /// Feeds of which a run came when nothing was taken: it waits at the partner.
     left: BTreeSet<FeedKey>,
-    /// Versions told, by agreement: those in force, and those on their way.
-    proposals: BTreeMap<(AgreementId, bool), Vec<u8>>,
+    /// Versions that both sides have, as far as this session has shown, with the signatures on them.
+    proposals: BTreeMap<AgreementDigest, Vec<u8>>,
     standings: BTreeSet<SignatureBytes>,
     card_told: bool,
 }
@@ -104,6 +111,8 @@ impl Conversation {
             offered: BTreeSet::new(),
             opened: false,
             told: 0,
+            spoken: 0,
+            held_back: node.held_back(),
             named: BTreeSet::new(),
             theirs: BTreeMap::new(),
             left: BTreeSet::new(),
@@ -138,16 +147,20 @@ impl Conversation {
                 let (sent, received) = (heads.sent.len(), heads.received.len());
                 tracing::debug!(partner = %self.peer.short(), sent, received, "heads were compared");
             }
-            // Not taken, rather than taken and refused: once sharing goes on, it is served and decided again.
-            // Withdrawals alone are taken at any time.
-            Event::Run { feed, message } if !message.carried.is_empty() && !shares(node, self.peer, feed.agreement) => {
-                session.stop(feed.id());
-                self.left.insert(feed);
-            }
             Event::Run { feed, message } => {
                 // Refused now would be refused for good; the partner serves it again when the time is known.
                 clock(node)?;
-                let taken = receive::run(node, &feed, &message)?;
+                let taken = match receive::run(node, &feed, &message) {
+                    Err(ReceiveError::Fork) => return self.stopped(node, session, &feed),
+                    taken => taken?,
+                };
+                if taken.waits {
+                    // Not taken, rather than taken and refused: once sharing goes on, it is served and decided again.
+                    tracing::info!(partner = %feed.sender.short(), "a run waits at the partner: nothing of it can be judged now");
+                    session.stop(feed.id());
+                    self.left.insert(feed);
+                    return Ok(());
+                }
                 let bytes: usize = message.carried.iter().map(|Carried(_, _, _, body)| body.len()).sum();
                 let Taken { length, records, refused, .. } = taken;
                 tracing::debug!(partner = %feed.sender.short(), length, records, refused, bytes, "a run is kept");
@@ -157,12 +170,25 @@ impl Conversation {
                 node.note_success(self.peer);
                 node.wake();
             }
-            Event::Receipt { feed, receipt } => {
-                let length = receive::receipt(node, &feed, &receipt)?;
-                tracing::debug!(partner = %feed.receiver.short(), length, "a run is countersigned");
-                node.note_success(self.peer);
+            Event::Receipt { feed, receipt } => match receive::receipt(node, &feed, &receipt) {
+                Err(ReceiveError::Fork) => self.stopped(node, session, &feed)?,
+                taken => {
+                    let length = taken?;
+                    tracing::debug!(partner = %feed.receiver.short(), length, "a run is countersigned");
+                    node.note_success(self.peer);
+                }
+            },
+            Event::Proposal(_) | Event::Card(_) if !node.may_change(self.peer) => {
+                node.note_error(
+                    self.peer,
+                    "it sends more cards and proposals than are looked at in an hour".to_owned(),
+                );
             }
             Event::Proposal(bytes) => {
+                // What a partner sent it need not be told.
+                if let Ok(signed) = SignedAgreement::from_bytes(&bytes) {
+                    self.proposals.insert(signed.digest(), bytes.clone());
+                }
                 // A proposal that we cannot take is the business of people, not of the connection.
                 if let Err(error) = agreements::receive(node, self.peer, &bytes) {
                     store_fault(&error)?;
@@ -170,17 +196,22 @@ impl Conversation {
                     node.note_error(self.peer, format!("a proposal was not taken: {error}"));
                 }
             }
+            // Not dropped, for it may be a suspension: it is said again in the next session.
+            Event::Standing(_) if !node.may_change(self.peer) => session.close(CloseCode::BUSY),
             Event::Standing(signed) => self.standing(node, session, &signed)?,
             Event::Card(bytes) => match partners::update(node, self.peer, &bytes) {
                 Ok(true) => node.reload().map_err(|e| fatal(&e.message))?,
                 Ok(false) => {}
-                Err(error) => tracing::warn!(partner = %self.peer, %error, "a card was not taken"),
+                Err(error) if error.is_store() => return Err(fatal(&error.to_string())),
+                Err(error) => {
+                    tracing::warn!(partner = %self.peer, %error, "a card was not taken");
+                    node.note_error(self.peer, format!("a card was not taken: {error}"));
+                }
             },
             Event::Notice(_) => {}
-            Event::Fork { feed, ours, theirs, .. } => {
+            Event::Fork { feed, ours, theirs, signed } => {
                 session.stop(feed.id());
-                fork(node, &feed, ours.length, theirs.length)?;
-                node.note_error(self.peer, "two histories of one feed were shown: it is stopped".to_owned());
+                self.fork(node, &feed, ours, theirs, signed)?;
             }
             Event::Closed { code, by_peer } => {
                 if code.blames_peer() {
@@ -194,15 +225,22 @@ impl Conversation {
 
     /// Says what changed and fills the windows. Returns whether there is more to do at once.
     pub fn pump(&mut self, node: &Node, session: &mut Session) -> Result<bool, ExchangeFault> {
-        let book = node.book();
-        let Some(partner) = book.get(self.peer).filter(|p| p.state != PartnerState::Removed) else {
+        let rules = node.rules();
+        let Some(partner) = rules.book.get(self.peer).filter(|p| p.state != PartnerState::Removed) else {
             return Err(ExchangeFault::Unknown);
         };
         if !self.opened || !session.is_open() {
             return Ok(false);
         }
         self.tell(node, session)?;
-        if self.left.iter().any(|feed| shares(node, self.peer, feed.agreement)) {
+        let held_back = node.held_back();
+        if self.held_back != held_back {
+            for (agreement, _, _) in feeds::agreements_with(node, self.peer) {
+                session.withdraw_queued(agreement);
+            }
+            self.held_back = held_back;
+        }
+        if self.can_go_on(node)? {
             // A session shows each head once: what was left is served in the next one.
             session.close(CloseCode::BUSY);
             return Ok(false);
@@ -217,10 +255,23 @@ impl Conversation {
             }
             // A partner that does not hold our version yet would judge the run by another.
             if self.theirs.get(&agreement) == Some(&version) {
-                more |= fill(node, session, &feed)?;
+                more |= fill(node, &rules, session, &feed)?;
             }
         }
         Ok(more)
+    }
+
+    /// Whether a run that was left can be taken now: something may pass, and both sides hold one version.
+    fn can_go_on(&self, node: &Node) -> Result<bool, ExchangeFault> {
+        let rules = node.rules();
+        for feed in &self.left {
+            let version = rules.policy.agreement(feed.agreement).map(|governed| governed.in_force.digest);
+            let same = version.is_some() && version == self.theirs.get(&feed.agreement).copied();
+            if same && shares(node, self.peer, feed.agreement) && feeds::stopped(node, feed)?.is_none() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Names the agreements that the partner shares with us.
@@ -235,6 +286,8 @@ impl Conversation {
         rules
             .agreements
             .with(self.peer)
+            // One that a partner is only proposed to join, or has left, is named to others.
+            .filter(|held| held.binds(self.peer))
             .filter_map(|held| {
                 let version = held.in_force.as_ref()?.digest;
                 Some(AgreementLine { id: held.id, version, standings: held.notices.clone() })
@@ -249,24 +302,27 @@ impl Conversation {
             self.card_told = true;
         }
         let generation = node.generation();
-        let first = self.proposals.is_empty() && self.standings.is_empty();
-        if self.told == generation && !first {
+        if self.spoken == generation {
             return Ok(());
         }
         let rules = node.rules();
         for held in rules.agreements.with(self.peer) {
-            for notice in &held.notices {
+            for notice in held.notices.iter().filter(|_| held.binds(self.peer)) {
                 if self.standings.insert(notice.clone()) && party_of(notice) == Some(node.keys.org) {
                     session.send_standing(notice.clone())?;
                 }
             }
-            // The complete version, then the one on its way, which follows it: a partner that has them takes no notice.
-            for (complete, signed) in [(true, &held.signed), (false, &held.proposal)] {
-                let Some(signed) = signed else { continue };
-                let bytes = signed.to_bytes().map_err(|e| fatal(&e.to_string()))?;
-                if self.proposals.get(&(held.id, complete)) != Some(&bytes) {
+            // The complete versions, then the one on its way, which follows them: a partner that has them takes no notice.
+            for signed in held.signed.iter().chain(&held.next).chain(&held.proposal) {
+                let broken = |e: AgreementFault| fatal(&e.to_string());
+                // Each goes to its own parties, whoever is party to another version.
+                if signed.agreement().map_err(broken)?.party(self.peer).is_none() {
+                    continue;
+                }
+                let bytes = signed.to_bytes().map_err(broken)?;
+                if self.proposals.get(&signed.digest()) != Some(&bytes) {
                     session.send_proposal(bytes.clone())?;
-                    self.proposals.insert((held.id, complete), bytes);
+                    self.proposals.insert(signed.digest(), bytes);
                 }
             }
         }
@@ -279,6 +335,7 @@ impl Conversation {
             self.offer_heads(node, session)?;
             self.told = generation;
         }
+        self.spoken = generation;
         Ok(())
     }
 
@@ -309,7 +366,7 @@ impl Conversation {
                 continue;
             }
             let out = feeds::outgoing(node, self.peer, agreement);
-            if self.offered.insert(out.id()) {
+            if feeds::stopped(node, &out)?.is_none() && self.offered.insert(out.id()) {
                 let row = feeds::out_row(node, &out, digest)?;
                 let last = row.length.checked_sub(1);
                 let run = match last {
@@ -320,7 +377,8 @@ impl Conversation {
                 heads.sent.push(SentHead { run, feed: out, head: row.cursor(), acknowledged });
             }
             let incoming = feeds::incoming(node, self.peer, peer_store, agreement);
-            if shares(node, self.peer, agreement) && self.offered.insert(incoming.id()) {
+            let open = shares(node, self.peer, agreement) && feeds::stopped(node, &incoming)?.is_none();
+            if open && self.offered.insert(incoming.id()) {
                 let row = feeds::in_row(node, &incoming)?;
                 heads.received.push(ReceivedHead { feed: incoming, head: row.cursor(), receipt: row.receipt });
             }
@@ -350,46 +408,75 @@ impl Conversation {
             if let Some(error) = failed {
                 return Err(error.into());
             }
-            match comparison {
-                Comparison::Equal | Comparison::Behind(_) => {
-                    if let Some(receipt) = &shown.receipt {
-                        receive::receipt(node, &feed, receipt)?;
-                    }
-                }
-                Comparison::Ahead(_) | Comparison::Fork => {
+            match (comparison, &shown.receipt) {
+                // With the countersignature it is kept and proved; it also shows how a copy that is too old was found.
+                (_, Some(receipt)) => match receive::receipt(node, &feed, receipt) {
+                    Ok(_) => {}
+                    Err(ReceiveError::Fork) => self.stopped(node, session, &feed)?,
+                    Err(error) => return Err(error.into()),
+                },
+                (Comparison::Equal | Comparison::Behind(_), None) => {}
+                (Comparison::Ahead(_) | Comparison::Fork, None) => {
                     session.stop(feed.id());
-                    fork(node, &feed, row.length, shown.head.length)?;
-                    node.note_error(
-                        self.peer,
-                        "the partner holds more of our feed than this store knows: it is stopped; was an old backup restored?"
-                            .to_owned(),
-                    );
+                    self.fork(node, &feed, row.cursor(), shown.head, None)?;
                 }
             }
         }
         Ok(())
     }
+
+    /// Says why a feed is stopped, where people look.
+    fn stopped(&self, node: &Node, session: &mut Session, feed: &FeedKey) -> Result<(), ExchangeFault> {
+        session.stop(feed.id());
+        if let Some(row) = feeds::stopped(node, feed)? {
+            node.note_error(self.peer, row.why(feed, node.keys.org).to_owned());
+        }
+        Ok(())
+    }
+
+    /// Two histories were shown: both heads are kept, with what the partner signed for its own.
+    fn fork(
+        &self,
+        node: &Node,
+        feed: &FeedKey,
+        ours: Cursor,
+        theirs: Cursor,
+        signed: Option<SignatureBytes>,
+    ) -> Result<(), ExchangeFault> {
+        let our_proof = if feed.sender == node.keys.org {
+            let row = feeds::out_row(node, feed, AgreementDigest::from_bytes([0; 32]))?;
+            feeds::run_at(node, feed, &row, ours.length.saturating_sub(1))?.map(|(_, sent)| sent.run)
+        } else {
+            feeds::in_row(node, feed)?.receipt
+        };
+        let row = feeds::StoppedRow { at: node.clock.now(), ours, theirs, our_proof, their_proof: signed };
+        feeds::stop(node, feed, &row)?;
+        node.note_error(self.peer, row.why(feed, node.keys.org).to_owned());
+        Ok(())
+    }
 }
 
-/// Whether something may flow under an agreement now, as far as standings and the partner go.
+/// Whether something may pass under an agreement now.
 fn shares(node: &Node, peer: OrgId, agreement: AgreementId) -> bool {
-    let rules = node.rules();
-    let active = rules.book.get(peer).is_some_and(|partner| partner.state == PartnerState::Active);
-    active && rules.agreements.get(agreement).is_some_and(|held| held.standing == Standing::Active)
+    node.rules().policy.passes(peer, agreement, node.interval()).is_ok()
 }
 
-/// Sends what is due of one feed, as far as its window goes.
-fn fill(node: &Node, session: &mut Session, feed: &FeedKey) -> Result<bool, ExchangeFault> {
+/// Sends what is due of one feed, as far as its window goes. Whether there is more to do at once.
+fn fill(node: &Node, rules: &Arc<Rules>, session: &mut Session, feed: &FeedKey) -> Result<bool, ExchangeFault> {
     let id = feed.id();
     while session.window(id) > 0 {
         let Some(next) = session.next(id) else { return Ok(false) };
-        let zero = AgreementDigest::from_bytes([0; 32]);
-        let row = feeds::out_row(node, feed, zero)?;
+        let row = feeds::out_row(node, feed, AgreementDigest::from_bytes([0; 32]))?;
         let step = if next.length < row.length {
-            outbox::Step { run: outbox::again(node, feed, next.length)?, more: true }
+            let run = outbox::again(node, feed, next.length)?;
+            outbox::Step { more: run.is_some(), run }
         } else {
             outbox::step(node, feed)?
         };
+        // A suspension, or another version, overtakes what was decided before it: that is served and decided again.
+        if !Arc::ptr_eq(rules, &node.rules()) {
+            return Ok(true);
+        }
         match step.run {
             Some(run) => session.send_run(run.message)?,
             None => return Ok(step.more),
@@ -418,19 +505,4 @@ fn fatal(message: &str) -> ExchangeFault {
 /// Passes on a fault of our own store; a partner's fault is handled where it happened.
 fn store_fault(error: &agreements::AgreementError) -> Result<(), ExchangeFault> {
     if error.is_store() { Err(fatal(&error.to_string())) } else { Ok(()) }
-}
-
-fn fork(node: &Node, feed: &FeedKey, ours: u64, theirs: u64) -> Result<(), ExchangeFault> {
-    let mut txn = node.holdings.begin();
-    let about = [
-        ("agreement", feed.agreement.to_string()),
-        ("sender", feed.sender.to_string()),
-        ("receiver", feed.receiver.to_string()),
-        ("ours", ours.to_string()),
-        ("theirs", theirs.to_string()),
-    ];
-    node.journal(&mut txn, "fork", &about).map_err(ShareError::from)?;
-    txn.commit().map_err(ShareError::from)?;
-    tracing::error!(partner = %feed.receiver, "two histories of one feed: it is stopped");
-    Ok(())
 }

@@ -17,6 +17,8 @@ pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod control;
+#[cfg(test)]
+mod core_tests;
 pub mod demo;
 pub mod error;
 pub mod exchange;

@@ -20,6 +20,7 @@ use crate::{
 use entente_policy::{Interval, PartnerState as InPolicy, PolicySet, RedLine};
 use entente_protocol::{
     id::{AgreementId, OrgId},
+    limits,
     time::UnixMillis,
 };
 use serde::{Deserialize, Serialize};
@@ -40,8 +41,12 @@ pub struct Rules {
     pub agreements: Arc<Agreements>,
     /// The compiled set.
     pub policy: Arc<PolicySet>,
+    /// When the first of them changes by itself: an agreement begins, ends, or gives way to its next version.
+    pub until: Option<UnixMillis>,
 }
 
+/// An hour, in milliseconds.
+const HOUR_MS: u64 = 3_600_000;
 /// Key of the own rules' version in [`Table::Meta`].
 const OWN_RULES: &[u8] = b"own rules";
 
@@ -68,8 +73,14 @@ pub struct Node {
     pub red_lines: Vec<redlines::Held>,
     /// Replaced as a whole, never changed in place.
     rules: RwLock<Arc<Rules>>,
+    /// Held from reading the store until what was read is in force: an older reading never replaces a newer one.
+    loading: Mutex<()>,
     /// Rises with every change of the rules.
     generation: AtomicU64,
+    /// Rises when a record that people had released is to be held back.
+    held_back: AtomicU64,
+    /// Changes that each partner sent in the hour under way, and when that began.
+    changes: Mutex<BTreeMap<OrgId, (UnixMillis, u32)>>,
     /// How it went with each partner since the node was opened.
     health: Mutex<BTreeMap<OrgId, Health>>,
     waker: RwLock<Option<Waker>>,
@@ -78,12 +89,14 @@ pub struct Node {
 /// How it went with one partner.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Health {
-    /// Sessions under way. Where both sides dialled at once there are two for a moment, until one has ended.
+    /// Sessions under way: one, and none for a moment between two.
     pub sessions: u32,
+    /// Why it could not be reached when it was last dialled, and when; forgotten once there is a connection.
+    pub unreachable: Option<(UnixMillis, String)>,
     /// When a run or receipt last went through.
     pub success: Option<UnixMillis>,
-    /// What went wrong last, in words.
-    pub error: Option<String>,
+    /// What went wrong last, and when; forgotten once a run or receipt goes through.
+    pub error: Option<(UnixMillis, String)>,
 }
 
 /// An event of the journal: what happened, with ids and counts, never contents.
@@ -103,17 +116,23 @@ impl Health {
     pub const fn connected(&self) -> bool {
         self.sessions > 0
     }
+    /// What is wrong with the partner or the way to it now, and since when: without a connection that comes first.
+    pub fn trouble(&self) -> Option<&(UnixMillis, String)> {
+        self.unreachable.as_ref().or(self.error.as_ref())
+    }
 }
 
 impl Node {
     /// Opens a home.
     pub fn open(home: Home, unlock: &Unlock, clock: Arc<dyn Clock>) -> Result<Self, Fault> {
         let config = Config::load(&home).map_err(|e| Fault::setup("config", e))?;
+        // Before any key is read: a process that ends just now may write the keyring until it lets go.
+        let lock = open::lock(&home.store())?;
         let identity = unlock.open(&home.keys()).map_err(|e| Fault::setup("unlock", e))?;
         let keys = Keys::open(&home, &config, &identity, clock.now()).map_err(|e| Fault::setup("identity", e))?;
         let recipient = recovery::recipient(&home.keys()).map_err(|e| Fault::setup("recovery", e))?;
         let keyring = Keyring::open(&home.keys(), &identity, &recipient).map_err(|e| Fault::setup("keyring", e))?;
-        let holdings = open::open(&home.store(), config.engine, Arc::new(keyring))?;
+        let holdings = open::open_locked(&home.store(), lock, config.engine, Arc::new(keyring))?;
         Self::over(home, config, clock, keys, Arc::new(holdings))
     }
 
@@ -127,7 +146,7 @@ impl Node {
     ) -> Result<Self, Fault> {
         let red_lines = redlines::load(&home, &config, &Book::load(&holdings)?);
         let red_lines = red_lines.map_err(|e| Fault::setup("red-lines", e))?;
-        let rules = Arc::new(load(&holdings, keys.org, &red_lines)?);
+        let rules = Arc::new(load(&holdings, keys.org, &red_lines, clock.now())?);
         let node = Self {
             home,
             config,
@@ -138,7 +157,10 @@ impl Node {
             reader: Program::own(),
             red_lines,
             rules: RwLock::new(rules),
+            loading: Mutex::new(()),
             generation: AtomicU64::new(1),
+            held_back: AtomicU64::new(0),
+            changes: Mutex::default(),
             health: Mutex::default(),
             waker: RwLock::new(None),
         };
@@ -200,16 +222,51 @@ impl Node {
 
     /// Reads partners and agreements again; called after every change of them.
     pub fn reload(&self) -> Result<(), Fault> {
-        let rules = Arc::new(load(&self.holdings, self.keys.org, &self.red_lines)?);
-        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;
-        self.generation.fetch_add(1, Ordering::SeqCst);
+        self.replace(|| load(&self.holdings, self.keys.org, &self.red_lines, self.clock.now()))
+    }
+
+    fn replace(&self, load: impl FnOnce() -> Result<Rules, Fault>) -> Result<(), Fault> {
+        {
+            let _one = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
+            let rules = Arc::new(load()?);
+            *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;
+            self.generation.fetch_add(1, Ordering::SeqCst);
+        }
         self.wake();
         Ok(())
+    }
+
+    /// Time went on: what begins or ends by itself does so. Called now and then while the node runs.
+    pub fn tick(&self) -> Result<(), Fault> {
+        let now = self.clock.now();
+        if self.rules().until.is_some_and(|until| until <= now) { self.reload() } else { Ok(()) }
+    }
+
+    /// Whether another change that a partner sent is looked at: so many are in an hour, and no more.
+    pub fn may_change(&self, partner: OrgId) -> bool {
+        let now = self.clock.now();
+        let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        let (began, count) = changes.entry(partner).or_insert((now, 0));
+        if now.0.abs_diff(began.0) >= HOUR_MS {
+            (*began, *count) = (now, 0);
+        }
+        *count = count.saturating_add(1);
+        *count <= limits::CHANGES_PER_HOUR_MAX
     }
 
     /// Rises with every change of partners and agreements.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::SeqCst)
+    }
+
+    /// A record that people had released is held back: what waits to be sent is decided again.
+    pub fn hold_back(&self) {
+        self.held_back.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Rises when a record that people had released is to be held back.
+    pub fn held_back(&self) -> u64 {
+        self.held_back.load(Ordering::SeqCst)
     }
 
     /// How it went with a partner.
@@ -218,17 +275,29 @@ impl Node {
     }
     /// A run or receipt went through.
     pub fn note_success(&self, partner: OrgId) {
-        self.healths().entry(partner).or_default().success = Some(self.clock.now());
+        let now = self.clock.now();
+        let mut healths = self.healths();
+        let health = healths.entry(partner).or_default();
+        (health.success, health.error) = (Some(now), None);
     }
     /// Something went wrong with a partner.
     pub fn note_error(&self, partner: OrgId, what: String) {
-        self.healths().entry(partner).or_default().error = Some(what);
+        let now = self.clock.now();
+        self.healths().entry(partner).or_default().error = Some((now, what));
+    }
+    /// It was dialled in vain.
+    pub fn note_unreachable(&self, partner: OrgId, why: String) {
+        let now = self.clock.now();
+        self.healths().entry(partner).or_default().unreachable = Some((now, why));
     }
     /// A session began, or ended.
     pub fn note_session(&self, partner: OrgId, began: bool) {
         let mut healths = self.healths();
-        let sessions = &mut healths.entry(partner).or_default().sessions;
-        *sessions = if began { sessions.saturating_add(1) } else { sessions.saturating_sub(1) };
+        let health = healths.entry(partner).or_default();
+        health.sessions = if began { health.sessions.saturating_add(1) } else { health.sessions.saturating_sub(1) };
+        if began {
+            health.unreachable = None;
+        }
     }
     fn healths(&self) -> std::sync::MutexGuard<'_, BTreeMap<OrgId, Health>> {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
@@ -302,9 +371,10 @@ impl Node {
     }
 }
 
-fn load(holdings: &Holdings, own: OrgId, red_lines: &[redlines::Held]) -> Result<Rules, Fault> {
+fn load(holdings: &Holdings, own: OrgId, red_lines: &[redlines::Held], now: UnixMillis) -> Result<Rules, Fault> {
     let book = Book::load(holdings)?;
-    let agreements = agreements::load(holdings, own, &book)?;
+    let agreements = agreements::load(holdings, now)?;
+    let until = agreements.changes(now)?;
     let partners: BTreeMap<OrgId, InPolicy> = book
         .iter()
         .filter_map(|(org, partner)| match partner.state {
@@ -315,5 +385,61 @@ fn load(holdings: &Holdings, own: OrgId, red_lines: &[redlines::Held]) -> Result
         .collect();
     let lines: Vec<RedLine> = red_lines.iter().map(|held| held.line.clone()).collect();
     let policy = agreements.compile(own, partners, &lines)?;
-    Ok(Rules { book: Arc::new(book), agreements: Arc::new(agreements), policy: Arc::new(policy) })
+    Ok(Rules { book: Arc::new(book), agreements: Arc::new(agreements), policy: Arc::new(policy), until })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{clock::ManualClock, partners, testkit};
+    use std::{sync::mpsc, thread, time::Duration};
+
+    const NOW: UnixMillis = UnixMillis(1_795_305_600_000);
+
+    /// A thread read the store before a partner was suspended, and is slow. What it read must not replace what the
+    /// suspension brought into force.
+    #[test]
+    fn an_older_reading_of_the_rules_never_replaces_a_newer_one() -> Result<(), Box<dyn std::error::Error>> {
+        let folder = tempfile::tempdir()?;
+        let clock = Arc::new(ManualClock::at(NOW));
+        let (a, b) = (testkit::node(folder.path(), "a", &clock)?, testkit::node(folder.path(), "b", &clock)?);
+        testkit::pair(&a, &b)?;
+        let (read, has_read) = mpsc::channel();
+        let (go, may_go) = mpsc::channel::<()>();
+        let (done, is_done) = mpsc::channel();
+        thread::scope(|scope| -> Result<(), Box<dyn std::error::Error>> {
+            let a = &a;
+            let slow = scope.spawn(move || {
+                a.replace(|| {
+                    let rules = load(&a.holdings, a.keys.org, &a.red_lines, NOW);
+                    read.send(()).map_err(|e| Fault::setup("test", e))?;
+                    may_go.recv().map_err(|e| Fault::setup("test", e))?;
+                    rules
+                })
+            });
+            has_read.recv()?;
+            partners::set_state(a, b.keys.org, PartnerState::Suspended)?;
+            scope.spawn(move || done.send(a.reload()));
+            // Only where nothing holds it back does the second reading come first.
+            drop(is_done.recv_timeout(Duration::from_millis(300)));
+            go.send(())?;
+            slow.join().map_err(|_| "panic")??;
+            Ok(())
+        })?;
+        assert_eq!(a.book().get(b.keys.org).map(|p| p.state), Some(PartnerState::Suspended));
+        Ok(())
+    }
+
+    #[test]
+    fn a_partner_changes_things_so_often_in_an_hour_and_no_more() -> Result<(), Box<dyn std::error::Error>> {
+        let folder = tempfile::tempdir()?;
+        let clock = Arc::new(ManualClock::at(NOW));
+        let a = testkit::node(folder.path(), "a", &clock)?;
+        let (b, c) = (OrgId::from_bytes([2; 32]), OrgId::from_bytes([3; 32]));
+        assert!((0..limits::CHANGES_PER_HOUR_MAX).all(|_| a.may_change(b)));
+        assert!(!a.may_change(b) && a.may_change(c));
+        clock.advance(HOUR_MS);
+        assert!(a.may_change(b));
+        Ok(())
+    }
 }

@@ -4,7 +4,7 @@ use crate::{
     node::Node,
     records::stored::{RowDamage, decode, encode},
     seal::keyring::Partition,
-    store::{StoreError, holdings::Holdings, layout::Table},
+    store::{StoreError, holdings::Holdings, layout::Table, txn::Txn},
 };
 use entente_protocol::{
     id::{CardDigest, KeyId, OrgId},
@@ -98,6 +98,13 @@ pub enum PartnerError {
     Damage(#[from] RowDamage),
 }
 
+impl PartnerError {
+    /// Whether the store is at fault, and nobody outside.
+    pub const fn is_store(&self) -> bool {
+        matches!(self, Self::Store(_) | Self::Damage(_))
+    }
+}
+
 impl Book {
     /// Reads every partner.
     pub fn load(holdings: &Holdings) -> Result<Self, PartnerError> {
@@ -185,6 +192,12 @@ impl PartnerView {
     }
 }
 
+/// A partner's row, within the transaction that will write it: nothing else changes it meanwhile.
+fn read(txn: &Txn<'_>, org: OrgId) -> Result<Option<PartnerRow>, PartnerError> {
+    let row = txn.get(Partition::Node, Table::Partner, org.as_bytes())?;
+    row.map(|row| Ok(decode("partner", &row)?)).transpose()
+}
+
 /// Adds a partner whose words were confirmed, or takes a newer card of a known one.
 pub fn add(node: &Node, card: UnconfirmedCard, words: &str) -> Result<OrgId, PartnerError> {
     if Words::parse(words).ok() != Some(card.words()) {
@@ -196,20 +209,22 @@ pub fn add(node: &Node, card: UnconfirmedCard, words: &str) -> Result<OrgId, Par
     if org == node.keys.org {
         return Err(PartnerError::Own);
     }
-    let book = node.book();
-    let known = book.get(org);
-    // What a newer card revokes stays revoked, also for who was removed.
-    if let Some(newer) = known.map(|k| k.card.payload().number).filter(|number| *number > card.payload().number) {
-        return Err(CardFault::NotNewer { given: card.payload().number, known: newer }.into());
-    }
-    let row = PartnerRow {
-        card: card.bytes().to_vec(),
-        state: PartnerState::Active,
-        digest,
-        handle: Some(card.payload().handle.clone()),
-        confirmed: node.clock.now(),
-    };
     let mut txn = node.holdings.begin();
+    let known = read(&txn, org)?;
+    // Words are about a card. Who was suspended stays so until somebody resumes it; only who was removed begins anew.
+    let state = match &known {
+        Some(PartnerRow { state: PartnerState::Suspended, .. }) => PartnerState::Suspended,
+        _ => PartnerState::Active,
+    };
+    if let Some(known) = &known {
+        // What a newer card revokes stays revoked, also for who was removed.
+        let (given, known) = (card.payload().number, Card::from_store(&known.card, known.digest)?.payload().number);
+        if known > given {
+            return Err(CardFault::NotNewer { given, known }.into());
+        }
+    }
+    let handle = Some(card.payload().handle.clone());
+    let row = PartnerRow { card: card.bytes().to_vec(), state, digest, handle, confirmed: node.clock.now() };
     txn.put(Partition::Node, Table::Partner, org.as_bytes(), &encode("partner", &row)?)?;
     txn.push(Partition::Node, Table::Card, org.as_bytes(), card.bytes())?;
     if known.is_none() {
@@ -222,21 +237,17 @@ pub fn add(node: &Node, card: UnconfirmedCard, words: &str) -> Result<OrgId, Par
 
 /// Takes a newer card that a partner's node sent: same organisation, same root, higher number.
 pub fn update(node: &Node, org: OrgId, bytes: &[u8]) -> Result<bool, PartnerError> {
-    let book = node.book();
-    let Some(partner) = book.get(org) else { return Err(PartnerError::Unknown(org.to_string())) };
     let newer = UnconfirmedCard::from_bytes(bytes)?;
-    if newer.payload().number <= partner.card.payload().number {
+    let mut txn = node.holdings.begin();
+    let Some(known) = read(&txn, org)? else { return Err(PartnerError::Unknown(org.to_string())) };
+    let before = Card::from_store(&known.card, known.digest)?;
+    if newer.payload().number <= before.payload().number {
         return Ok(false);
     }
-    let card = Card::verify_update(&partner.card, newer)?;
-    let row = PartnerRow {
-        card: card.bytes().to_vec(),
-        state: partner.state,
-        digest: card.digest(),
-        handle: Some(partner.handle.clone()),
-        confirmed: partner.confirmed,
-    };
-    let mut txn = node.holdings.begin();
+    let card = Card::verify_update(&before, newer)?;
+    // Where the partner stands is not the card's to say.
+    let handle = known.handle.or_else(|| Some(before.payload().handle.clone()));
+    let row = PartnerRow { card: card.bytes().to_vec(), digest: card.digest(), handle, ..known };
     txn.put(Partition::Node, Table::Partner, org.as_bytes(), &encode("partner", &row)?)?;
     txn.push(Partition::Node, Table::Card, org.as_bytes(), card.bytes())?;
     let number = card.payload().number.to_string();
@@ -249,19 +260,12 @@ pub fn update(node: &Node, org: OrgId, bytes: &[u8]) -> Result<bool, PartnerErro
 ///
 /// A removed partner comes back only through [`add`]: while it was removed nobody heard which keys it revoked.
 pub fn set_state(node: &Node, org: OrgId, state: PartnerState) -> Result<(), PartnerError> {
-    let book = node.book();
-    let Some(partner) = book.get(org) else { return Err(PartnerError::Unknown(org.to_string())) };
-    if partner.state == PartnerState::Removed && state != PartnerState::Removed {
-        return Err(PartnerError::WasRemoved(partner.handle.clone()));
-    }
-    let row = PartnerRow {
-        card: partner.card.bytes().to_vec(),
-        state,
-        digest: partner.card.digest(),
-        handle: Some(partner.handle.clone()),
-        confirmed: partner.confirmed,
-    };
     let mut txn = node.holdings.begin();
+    let Some(known) = read(&txn, org)? else { return Err(PartnerError::Unknown(org.to_string())) };
+    if known.state == PartnerState::Removed && state != PartnerState::Removed {
+        return Err(PartnerError::WasRemoved(node.handle_of(org)));
+    }
+    let row = PartnerRow { state, ..known };
     txn.put(Partition::Node, Table::Partner, org.as_bytes(), &encode("partner", &row)?)?;
     let event = match state {
         PartnerState::Active => "partner-resume",

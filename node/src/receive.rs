@@ -2,11 +2,12 @@
 //!
 //! A run is taken whole: one append carries its records, index rows, proofs, cursor and journal event.
 //! The receipt exists only after that append returned. A record that policy refuses is left out, and
-//! the refusal goes back as an entry of our own feed; the rest of the run is unharmed.
+//! the refusal goes back as an entry of our own feed; the rest of the run is unharmed. While nothing may
+//! pass nothing is taken, and nothing refused.
 
 use crate::{
     clock::mark::{MarkError, Stated},
-    node::Node,
+    node::{Node, Rules},
     records::{
         index::{self, Facets},
         keep,
@@ -19,13 +20,15 @@ use crate::{
     },
     store::{StoreError, layout::Table, txn::Txn},
 };
+use entente_policy::Interval;
 use entente_protocol::{
+    clearance::Acceptance,
     cose::SignatureBytes,
     feed::{
         FeedKey, Held, REFUSED, Receipt, ReceivedRun, Run, RunFault, RunMessage, VerifiedEntry, VerifiedRelease,
         VerifiedRun,
     },
-    id::{AgreementId, OrgId, RecordId},
+    id::{AgreementDigest, AgreementId, OrgId, RecordId},
     identity::Purpose,
     record::{Body, Shape, Verified},
     time::UnixMillis,
@@ -33,6 +36,7 @@ use entente_protocol::{
 };
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
+use std::sync::Arc;
 
 /// A received run could not be taken.
 #[derive(Debug, thiserror::Error)]
@@ -106,103 +110,179 @@ pub struct Taken {
     pub records: u64,
     /// Records refused.
     pub refused: u64,
+    /// Nothing was taken, because nothing may pass now: the run stays with its sender, which serves it again.
+    pub waits: bool,
 }
 
 /// Takes a run of a partner's feed.
+///
+/// A reason of this hour (a suspension, an agreement that has not begun or has expired here, another version of it) is
+/// none to refuse a record: a countersigned refusal is for good. The run then waits at its sender.
 pub fn run(node: &Node, feed: &FeedKey, message: &RunMessage) -> Result<Taken, ReceiveError> {
     let now = node.clock.now();
-    let state = feeds::in_row(node, feed)?;
-    let book = node.book();
-    let sender = |kid| book.key(feed.sender, Purpose::Runs, kid, now);
-    let originator = |org: OrgId, kid| match org == node.keys.org {
-        true => node.keys.card.key(Purpose::Records, kid, now),
-        false => book.key(org, Purpose::Records, kid, now),
-    };
-    let prior = feed.previous().map(|before| feeds::in_row(node, &before).map(|row| row.cursor())).transpose()?;
-    let held = Held { feed: state.cursor(), prior };
-    match message.verify(feed, held, sender, originator)? {
-        // Known already: the receipt that we gave then is given again.
-        ReceivedRun::Held(_) => Ok(Taken { receipt: state.receipt, length: state.length, ..Taken::default() }),
-        ReceivedRun::Fork(run) => {
-            let mut txn = node.holdings.begin();
-            let about = [("partner", feed.sender.to_string()), ("theirs", hex::encode(run.root.as_bytes()))];
-            node.journal(&mut txn, "fork", &about)?;
-            txn.commit()?;
-            Err(ReceiveError::Fork)
+    // The second turn is for a feed or rules that changed under the first one.
+    for _ in 0..2 {
+        let rules = node.rules();
+        // Withdrawals alone are taken at any time.
+        let passes =
+            message.carried.is_empty() || rules.policy.passes(feed.sender, feed.agreement, node.interval()).is_ok();
+        if !passes || feeds::stopped(node, feed)?.is_some() {
+            break;
         }
-        ReceivedRun::Next(verified) => take(node, feed, message, *verified, state),
+        let state = feeds::in_row(node, feed)?;
+        let sender = |kid| rules.book.key(feed.sender, Purpose::Runs, kid, now);
+        let originator = |org: OrgId, kid| match org == node.keys.org {
+            true => node.keys.card.key(Purpose::Records, kid, now),
+            false => rules.book.key(org, Purpose::Records, kid, now),
+        };
+        let prior = feed.previous().map(|before| feeds::in_row(node, &before).map(|row| row.cursor())).transpose()?;
+        let held = Held { feed: state.cursor(), prior };
+        let taken = match message.verify(feed, held, sender, originator)? {
+            // Known already: the receipt that we gave then is given again.
+            ReceivedRun::Held(_) => Some(Taken { receipt: state.receipt, length: state.length, ..Taken::default() }),
+            ReceivedRun::Fork(run) => {
+                fork(node, feed, &state, &run, &message.run)?;
+                return Err(ReceiveError::Fork);
+            }
+            ReceivedRun::Next(verified) if differs(&rules, feed, &verified) => break,
+            ReceivedRun::Next(verified) => take(node, feed, message, &rules, &verified, state)?,
+        };
+        if let Some(taken) = taken {
+            return Ok(taken);
+        }
+    }
+    Ok(Taken { waits: true, ..Taken::default() })
+}
+
+/// Whether a release in the run was cleared under another version than the one that we hold: which of the two
+/// permits it, neither side can say before both hold the same.
+fn differs(rules: &Rules, feed: &FeedKey, verified: &VerifiedRun) -> bool {
+    let version = rules.policy.agreement(feed.agreement).map(|governed| governed.in_force.digest);
+    verified.entries().iter().any(|(_, entry)| match entry {
+        VerifiedEntry::Release(release) => Some(release.version) != version,
+        _ => false,
+    })
+}
+
+/// Keeps what proves a fork: the signature of the run that we hold at that place, and the one that came.
+fn fork(
+    node: &Node,
+    feed: &FeedKey,
+    state: &feeds::InRow,
+    theirs: &Run,
+    signed: &SignatureBytes,
+) -> Result<(), ReceiveError> {
+    let partition = Partition::Agreement(feed.agreement);
+    let mut held = None;
+    for place in (0..state.runs).rev() {
+        let Some(row) = node.holdings.item(partition, Table::RunIn, feed.id().as_bytes(), place)? else { continue };
+        let row: RunInRow = decode("run", &row)?;
+        let begins = Run::danger_unverified(&row.run)?.before.length;
+        held = Some(row.run);
+        if begins <= theirs.before.length {
+            break;
+        }
+    }
+    let row = feeds::StoppedRow {
+        at: node.clock.now(),
+        ours: state.cursor(),
+        theirs: theirs.end(),
+        our_proof: held,
+        their_proof: Some(signed.clone()),
+    };
+    Ok(feeds::stop(node, feed, &row)?)
+}
+
+/// What becomes of one entry, decided before the transaction begins.
+enum Decided<'a> {
+    Keep(&'a VerifiedRelease, Acceptance, ReceivedRow),
+    Refuse,
+    Withdraw(RecordId),
+    Nothing,
+}
+
+fn decide<'a>(
+    rules: &Rules,
+    arrival: &Arrival<'_>,
+    now: Interval,
+    number: u64,
+    entry: &'a VerifiedEntry,
+) -> Decided<'a> {
+    let feed = arrival.feed;
+    match entry {
+        VerifiedEntry::Release(release) => {
+            match rules.policy.accept(feed.sender, feed.agreement, &release.record, now) {
+                Ok(acceptance) => Decided::Keep(release, acceptance, received_row(arrival, release, number)),
+                Err(withheld) => {
+                    tracing::warn!(partner = %feed.sender, entry = number, reason = withheld.reason.code(), "refused");
+                    Decided::Refuse
+                }
+            }
+        }
+        VerifiedEntry::Withdrawal { record } => Decided::Withdraw(*record),
+        VerifiedEntry::Refusal { number } => {
+            tracing::warn!(partner = %feed.sender, entry = number, "an entry of ours was refused");
+            Decided::Nothing
+        }
+        VerifiedEntry::Closed => Decided::Nothing,
     }
 }
 
+/// Decides, then writes. `None` where feed or rules are others by the time of writing.
 fn take(
     node: &Node,
     feed: &FeedKey,
     message: &RunMessage,
-    verified: VerifiedRun,
+    rules: &Arc<Rules>,
+    verified: &VerifiedRun,
     mut state: feeds::InRow,
-) -> Result<Taken, ReceiveError> {
+) -> Result<Option<Taken>, ReceiveError> {
     let partition = Partition::Agreement(feed.agreement);
-    let rules = node.rules();
     let (now, interval) = (node.clock.now(), node.interval());
-    let run: Run = verified.run().clone();
-    let mut taken = Taken { length: run.end().length, ..Taken::default() };
-    let mut proofs: Vec<ProofRow> = message
-        .attestations
-        .iter()
-        .map(|attestation| ProofRow { records: Vec::new(), attestation: attestation.clone() })
-        .collect();
+    let run = verified.run();
+    let arrival = Arrival { feed, at: now, run: state.runs };
+    let numbered = (run.before.length..).zip(verified.entries());
+    let decided: Vec<(u64, Decided<'_>)> =
+        numbered.map(|(number, (_, entry))| (number, decide(rules, &arrival, interval, number, entry))).collect();
+    let row = encode("run", &RunInRow { run: message.run.clone(), proofs: proofs(message, verified) })?;
+    let receipt = Receipt::of(run, now).sign(&node.keys.runs).map_err(ShareError::from)?;
+
     let mut txn = node.holdings.begin();
+    if feeds::in_row_in(&txn, feed)? != state || !Arc::ptr_eq(rules, &node.rules()) {
+        return Ok(None);
+    }
+    let mut taken = Taken { length: run.end().length, ..Taken::default() };
     let reverse = feeds::outgoing(node, feed.sender, feed.agreement).id();
-    let (mut facets, arrival) = (Facets::default(), Arrival { feed, at: now, run: state.runs });
     let refuse = |txn: &mut Txn<'_>, number: u64| -> Result<(), ReceiveError> {
         let row = encode("pending", &Pending::Refusal { code: REFUSED, number })?;
         txn.push(Partition::Own, Table::Pending, reverse.as_bytes(), &row)?;
         Ok(())
     };
-    for (number, (_, entry)) in (run.before.length..).zip(verified.entries()) {
-        match entry {
-            VerifiedEntry::Release(release) => {
-                if let Some(proof) = proofs.get_mut(release.attestation) {
-                    // A refused record stays in the proof: the joint proof is over all of them.
-                    proof.records.push((u32::from(release.position), release.record.id()));
-                }
-                if !amends_its_own(&txn, partition, &release.record)? {
-                    taken.refused += 1;
-                    tracing::warn!(partner = %feed.sender, entry = number, "refused: it amends another line");
-                    refuse(&mut txn, number)?;
-                    continue;
-                }
-                match rules.policy.accept(feed.sender, feed.agreement, &release.record, interval) {
-                    Ok(acceptance) => {
-                        debug_assert_eq!(acceptance.record(), release.record.id());
-                        keep_one(&mut txn, &mut facets, &arrival, release, number)?;
-                        taken.records += 1;
-                    }
-                    Err(reason) => {
-                        taken.refused += 1;
-                        tracing::warn!(partner = %feed.sender, entry = number, reason = reason.reason.code(), "refused");
-                        refuse(&mut txn, number)?;
-                    }
-                }
+    let mut facets = Facets::default();
+    for (number, decided) in decided {
+        match decided {
+            Decided::Keep(release, ..) if !amends_its_own(&txn, partition, &release.record)? => {
+                tracing::warn!(partner = %feed.sender, entry = number, "refused: it amends another line");
+                refuse(&mut txn, number)?;
+                taken.refused += 1;
             }
-            VerifiedEntry::Withdrawal { record } => {
+            Decided::Keep(release, acceptance, row) => {
+                keep_one(&mut txn, &mut facets, feed, release, &acceptance, &row)?;
+                taken.records += 1;
+            }
+            Decided::Refuse => {
+                refuse(&mut txn, number)?;
+                taken.refused += 1;
+            }
+            Decided::Withdraw(record) => {
                 let row = encode("withdrawal", &WithdrawnRow { at: now, number })?;
                 txn.put(partition, Table::Withdrawn, record.as_bytes(), &row)?;
             }
-            VerifiedEntry::Refusal { number } => {
-                tracing::warn!(partner = %feed.sender, entry = number, "an entry of ours was refused");
-            }
-            VerifiedEntry::Closed => {}
+            Decided::Nothing => {}
         }
     }
     facets.write(&mut txn, partition).map_err(ShareError::from)?;
-    for proof in &mut proofs {
-        proof.records.sort_unstable();
-        proof.records.dedup();
-    }
-    let row = RunInRow { run: message.run.clone(), proofs };
-    txn.push(partition, Table::RunIn, feed.id().as_bytes(), &encode("run", &row)?)?;
-    let receipt = Receipt::of(&run, now).sign(&node.keys.runs).map_err(ShareError::from)?;
+    txn.push(partition, Table::RunIn, feed.id().as_bytes(), &row)?;
     let end = run.end();
     (state.at, state.runs, state.length, state.digest) = (Some(now), state.runs + 1, end.length, end.digest);
     state.receipt = Some(receipt.clone());
@@ -213,12 +293,33 @@ fn take(
         ("entries", run.count.to_string()),
         ("run", hex::encode(run.root.as_bytes())),
     ];
-    node.journal(&mut txn, "run-received", &about)?;
     stated(node, &mut txn, feed.sender, run.time)?;
+    node.journal(&mut txn, "run-received", &about)?;
     // The commit point: only now is the run held, and only now does the receipt leave this function.
     txn.commit()?;
     taken.receipt = Some(receipt);
-    Ok(taken)
+    Ok(Some(taken))
+}
+
+/// The batch proofs, each with the records that it covers. A refused record stays in the proof: it is over all of them.
+fn proofs(message: &RunMessage, verified: &VerifiedRun) -> Vec<ProofRow> {
+    let mut proofs: Vec<ProofRow> = message
+        .attestations
+        .iter()
+        .map(|attestation| ProofRow { records: Vec::new(), attestation: attestation.clone() })
+        .collect();
+    for (_, entry) in verified.entries() {
+        if let VerifiedEntry::Release(release) = entry
+            && let Some(proof) = proofs.get_mut(release.attestation)
+        {
+            proof.records.push((u32::from(release.position), release.record.id()));
+        }
+    }
+    for proof in &mut proofs {
+        proof.records.sort_unstable();
+        proof.records.dedup();
+    }
+    proofs
 }
 
 /// Whether what a record says that it amends, where we hold that, is of its own line, kind and originator (REC-9).
@@ -229,14 +330,6 @@ fn amends_its_own(txn: &Txn<'_>, partition: Partition, record: &Verified) -> Res
     let row = txn.item(partition, Table::Received, b"", place)?.ok_or(StoreError::Broken { at: place })?;
     let row: ReceivedRow = decode("received record", &row)?;
     Ok(Body::from_bytes(&row.body).is_ok_and(|earlier| record.header().may_amend(earlier.header())))
-}
-
-/// What is the same for every record of a run.
-struct Arrival<'a> {
-    feed: &'a FeedKey,
-    at: UnixMillis,
-    /// The run's place in the list of runs.
-    run: u64,
 }
 
 /// Notes the time that a partner signed. One too far ahead of our clock counts for nothing, and people are told.
@@ -254,28 +347,20 @@ fn stated(node: &Node, txn: &mut Txn<'_>, partner: OrgId, at: UnixMillis) -> Res
     Ok(())
 }
 
-fn keep_one(
-    txn: &mut Txn<'_>,
-    facets: &mut Facets,
-    arrival: &Arrival<'_>,
-    release: &VerifiedRelease,
-    number: u64,
-) -> Result<(), ReceiveError> {
-    let Arrival { feed, at, run } = *arrival;
-    let partition = Partition::Agreement(feed.agreement);
+/// What is the same for every record of a run.
+struct Arrival<'a> {
+    feed: &'a FeedKey,
+    at: UnixMillis,
+    /// The run's place in the list of runs.
+    run: u64,
+}
+
+fn received_row(arrival: &Arrival<'_>, release: &VerifiedRelease, number: u64) -> ReceivedRow {
     let record = &release.record;
-    let (id, kind) = (record.id(), record.header().kind);
-    let before: Option<(u64, ReceivedRow)> = match txn.first(partition, index::ID, id.as_bytes())? {
-        Some(place) => {
-            let row = txn.item(partition, Table::Received, b"", place)?;
-            Some((place, decode("received record", &row.ok_or(StoreError::Broken { at: place })?)?))
-        }
-        None => None,
-    };
-    let row = ReceivedRow {
-        at,
+    ReceivedRow {
+        at: arrival.at,
         body: record.body().bytes().to_vec(),
-        feed: feed.id(),
+        feed: arrival.feed.id(),
         nodes: record.nodes().to_vec(),
         clause: release.clause,
         number,
@@ -287,12 +372,34 @@ fn keep_one(
                 (opening.slot, ByteBuf::from(opening.salt.to_vec()), ByteBuf::from(opening.value.clone()))
             })
             .collect(),
-        run,
+        run: arrival.run,
+    }
+}
+
+/// Keeps one record. Only what policy accepted gets here.
+fn keep_one(
+    txn: &mut Txn<'_>,
+    facets: &mut Facets,
+    feed: &FeedKey,
+    release: &VerifiedRelease,
+    acceptance: &Acceptance,
+    row: &ReceivedRow,
+) -> Result<(), ReceiveError> {
+    let partition = Partition::Agreement(acceptance.agreement());
+    let record = &release.record;
+    let (id, kind) = (acceptance.record(), record.header().kind);
+    let before: Option<(u64, ReceivedRow)> = match txn.first(partition, index::ID, id.as_bytes())? {
+        Some(place) => {
+            let row = txn.item(partition, Table::Received, b"", place)?;
+            Some((place, decode("received record", &row.ok_or(StoreError::Broken { at: place })?)?))
+        }
+        None => None,
     };
-    if txn.get(partition, Table::Withdrawn, id.as_bytes())?.is_some() {
+    let back = txn.get(partition, Table::Withdrawn, id.as_bytes())?.is_some();
+    if back {
         txn.delete(partition, Table::Withdrawn, id.as_bytes())?;
     }
-    let bytes = encode("received record", &row)?;
+    let bytes = encode("received record", row)?;
     let place = match &before {
         Some((place, _)) => {
             txn.replace_item(partition, Table::Received, b"", *place, &bytes)?;
@@ -308,13 +415,18 @@ fn keep_one(
         }
     };
     let known = |slot: u8| before.as_ref().is_some_and(|(_, b)| b.openings.iter().any(|(s, _, _)| *s == slot));
-    for slot in record.slots().iter().filter(|s| !known(s.opening.slot)) {
-        let Some(row) = kind.slot_number(slot.opening.slot) else { continue };
-        for term in index::terms(kind, row, &slot.value) {
-            facets.term(txn, partition, term, place)?;
+    for slot in record.slots() {
+        let (is_known, Some(known_slot)) = (known(slot.opening.slot), kind.slot_number(slot.opening.slot)) else {
+            continue;
+        };
+        if !is_known {
+            for term in index::terms(kind, known_slot, &slot.value) {
+                facets.term(txn, partition, term, place)?;
+            }
         }
-        if matches!(row.shape, Shape::Content) {
-            let wanted = WantedFile { feed: *feed, number, record: id };
+        // The wish went with the withdrawal, and comes back with the record.
+        if matches!(known_slot.shape, Shape::Content) && (back || !is_known) {
+            let wanted = WantedFile { feed: *feed, number: row.number, record: id };
             txn.push(partition, Table::Wanted, WANTED, &encode("wanted file", &wanted)?)?;
         }
     }
@@ -336,19 +448,39 @@ pub fn receipt(node: &Node, feed: &FeedKey, signed: &SignatureBytes) -> Result<u
     let book = node.book();
     let now = node.clock.now();
     let receipt = Receipt::verify(signed, feed, |kid| book.key(feed.receiver, Purpose::Runs, kid, now))?;
-    let zero = entente_protocol::id::AgreementDigest::from_bytes([0; 32]);
-    let mut row = feeds::out_row(node, feed, zero)?;
-    if feeds::digest_at(node, feed, &row, receipt.held.length)? != Some(receipt.held.digest) {
+    let length = receipt.held.length;
+    let mut txn = node.holdings.begin();
+    let mut row = feeds::out_row_in(&txn, feed, AgreementDigest::from_bytes([0; 32]))?;
+    let run = match feeds::run_at(node, feed, &row, length.saturating_sub(1))? {
+        Some((_, sent)) => Some((Run::danger_unverified(&sent.run)?, sent.run)),
+        None => None,
+    };
+    // With the digest alone, the receipt could speak of another tree over the same entries.
+    if run.as_ref().is_none_or(|(run, _)| run.end() != receipt.held || run.root != receipt.root) {
+        drop(txn);
+        let stopped = feeds::StoppedRow {
+            at: now,
+            ours: row.cursor(),
+            theirs: receipt.held,
+            our_proof: run.map(|(_, signed)| signed),
+            their_proof: Some(signed.clone()),
+        };
+        feeds::stop(node, feed, &stopped)?;
         return Err(ReceiveError::Fork);
     }
-    if row.countersigned.is_none_or(|c| c.length < receipt.held.length) {
+    if row.countersigned.is_none_or(|c| c.length < length) {
         row.countersigned = Some(receipt.held);
         row.at = Some(now);
-        let mut txn = node.holdings.begin();
         txn.push(Partition::Own, Table::Receipt, feed.id().as_bytes(), &signed.0)?;
         stated(node, &mut txn, feed.receiver, receipt.time)?;
         feeds::put_out(&mut txn, feed, &row)?;
+        let about = [
+            ("agreement", feed.agreement.to_string()),
+            ("partner", feed.receiver.to_string()),
+            ("entries", length.to_string()),
+        ];
+        node.journal(&mut txn, "receipt", &about)?;
         txn.commit()?;
     }
-    Ok(receipt.held.length)
+    Ok(length)
 }

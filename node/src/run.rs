@@ -1,41 +1,43 @@
 //! Serving: wires node, partners and control socket together once, and stops them in order. Read this second.
 //!
 //! Everything that decides or stores is synchronous and lives elsewhere; this owns the tasks. Order of
-//! the end: the signal, then the loops, then the sessions, then the socket is removed.
+//! the end: the signal, then the loops, the sessions, the answers of calls under way; then the socket is removed.
+
+mod bringing;
 
 use crate::{
     clock::{SystemClock, say},
     config::Home,
     control::server::{self, Live},
-    error::Fault,
+    error::{Blame, Fault},
     exchange::{Conversation, ExchangeFault},
     node::Node,
     partners::PartnerState,
     peer::{
-        Clock, Connection,
+        Clock,
         accept::{self, Peers},
         book::{self, SharedBook},
         budget::{self, Budgets},
         dial::{self, Jitter},
         driver::{Driver, Ended, Exchange, ExchangeError, Turns, Wakes},
         endpoint::{Endpoint, Settings},
-        fetch::{self, FetchError, FetchReply},
-        stop::{self, Stopper},
+        fetch::FetchReply,
+        stop::{self, Stop, Stopper},
         tls,
     },
     records::gate::RELEASE_LOG,
     seal::keyring::Partition,
     secret::{self, unlock::Unlock},
     share::{
-        feeds, fetching,
-        files::{self},
+        feeds,
+        fetching::{self, Resting},
+        files::{self, Given},
     },
     store::layout::Table,
 };
 use entente_protocol::{
-    agreement::Standing,
     error::PeerFault,
-    id::{Nonce, OrgId},
+    id::OrgId,
     identity::Purpose,
     limits,
     session::{
@@ -58,23 +60,24 @@ use tokio::{sync::Notify, task::JoinSet};
 const ROUND: Duration = Duration::from_secs(120);
 /// How long a partner has to answer before a round gives it up.
 const CONNECT: Duration = Duration::from_secs(15);
+/// How often it is looked at what the time of day changes: agreements that begin and end, records that become due.
+const TICK: Duration = Duration::from_secs(30);
 /// How often a running node looks after its clock and its certificate.
 const UPKEEP: Duration = Duration::from_secs(10 * 60);
 /// A round is over when nothing moved for so long.
 const QUIET: Duration = Duration::from_millis(400);
 
-/// The synchronous core behind the driver: one conversation for each session, by the nonce that names it. A
-/// partner has two for a moment when both sides dialled at once.
+/// The synchronous core behind the driver: one conversation for each session, of which a partner has one at a time.
 struct Core {
     node: Arc<Node>,
-    talks: Mutex<BTreeMap<Nonce, Arc<Mutex<Conversation>>>>,
+    talks: Mutex<BTreeMap<OrgId, Arc<Mutex<Conversation>>>>,
     budgets: Budgets,
 }
 
 impl Core {
-    fn talk(&self, session: &Session) -> Result<Arc<Mutex<Conversation>>, ExchangeError> {
+    fn talk(&self, peer: OrgId) -> Result<Arc<Mutex<Conversation>>, ExchangeError> {
         let talks = self.talks.lock().unwrap_or_else(PoisonError::into_inner);
-        let talk = talks.get(&session.config().nonce).cloned();
+        let talk = talks.get(&peer).cloned();
         talk.ok_or_else(|| ExchangeError::Internal("no such session".to_owned()))
     }
 }
@@ -99,7 +102,7 @@ impl Exchange for Core {
         }
         let (conversation, session) = Conversation::open(&self.node, peer, role)?;
         let mut talks = self.talks.lock().unwrap_or_else(PoisonError::into_inner);
-        talks.insert(session.config().nonce, Arc::new(Mutex::new(conversation)));
+        talks.insert(peer, Arc::new(Mutex::new(conversation)));
         self.node.note_session(peer, true);
         Ok(session)
     }
@@ -110,13 +113,13 @@ impl Exchange for Core {
         if counted && !self.budgets.spend(peer, budget::REQUEST, self.node.clock.now()) {
             return Err(PeerFault::TooMany { what: "requests", max: limits::PARTNER_REQUESTS_BURST as usize }.into());
         }
-        let talk = self.talk(session)?;
+        let talk = self.talk(peer)?;
         let mut talk = talk.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(talk.event(&self.node, session, event)?)
     }
 
-    fn pump(&self, _peer: OrgId, session: &mut Session) -> Result<bool, ExchangeError> {
-        let talk = self.talk(session)?;
+    fn pump(&self, peer: OrgId, session: &mut Session) -> Result<bool, ExchangeError> {
+        let talk = self.talk(peer)?;
         let mut talk = talk.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(talk.pump(&self.node, session)?)
     }
@@ -124,49 +127,55 @@ impl Exchange for Core {
     fn fetch(&self, peer: OrgId, request: Request) -> Result<FetchReply, RefusedCode> {
         let given = self.give(peer, request);
         // What is given is bounded by what the partner reads. What is not given costs it something too.
-        let refused = matches!(given, Err(RefusedCode::NotGiven));
+        let refused = given.is_err();
         if refused && !self.budgets.spend(peer, budget::REQUEST, self.node.clock.now()) {
             return Err(RefusedCode::Busy);
         }
         given
     }
 
-    fn closed(&self, peer: OrgId, session: &Session, ended: &Ended) {
-        self.talks.lock().unwrap_or_else(PoisonError::into_inner).remove(&session.config().nonce);
+    fn closed(&self, peer: OrgId, ended: &Ended) {
+        self.talks.lock().unwrap_or_else(PoisonError::into_inner).remove(&peer);
         self.node.note_session(peer, false);
-        // To begin again is our own wish, and no error.
-        let begins_again = Ended::Closed { code: CloseCode::BUSY, by_peer: false };
         if let Ended::Closed { code, by_peer } = ended
             && !matches!(*code, CloseCode::DONE | CloseCode::SHUTDOWN | CloseCode::REPLACED)
-            && *ended != begins_again
+            // To begin again is our own wish, and no error.
+            && (*by_peer || *code != CloseCode::BUSY)
         {
             let side = if *by_peer { "the partner ended the session" } else { "the session was ended here" };
-            self.node.note_error(peer, format!("{side}: {}", code.name()));
+            let meaning = CloseCode::ALL.iter().find(|row| row.0 == *code).map_or("", |row| row.2);
+            self.node.note_error(peer, format!("{side}: {} ({meaning})", code.name()));
         }
+    }
+
+    fn unreachable(&self, peer: OrgId, why: String) {
+        self.node.note_unreachable(peer, why);
     }
 }
 
 impl Core {
     fn give(&self, peer: OrgId, request: Request) -> Result<FetchReply, RefusedCode> {
-        let node = &self.node;
-        if node.interval().fault().is_some() {
-            // The receiver asks again; a file that is not given is given up.
-            return Err(RefusedCode::Busy);
-        }
+        let node = Arc::clone(&self.node);
+        // A fault of ours, or a clock that is not known, is no reason for the partner to give the file up.
         let refuse = |error: &dyn std::fmt::Display| {
             tracing::warn!(partner = %peer.short(), %error, "a file could not be given");
-            RefusedCode::NotGiven
+            RefusedCode::Busy
         };
-        let mut keys = feeds::agreements_with(node, peer)
+        let mut keys = feeds::agreements_with(&node, peer)
             .into_iter()
-            .filter(|(_, _, standing)| *standing == Standing::Active)
-            .map(|(agreement, _, _)| feeds::outgoing(node, peer, agreement));
+            .map(|(agreement, _, _)| feeds::outgoing(&node, peer, agreement));
         let feed = keys.find(|key| key.id() == request.feed).ok_or(RefusedCode::NotGiven)?;
-        let row = files::cleared(node, &feed, request.entry, request.slot).map_err(|e| refuse(&e))?;
-        let row = row.ok_or(RefusedCode::NotGiven)?;
+        let (record, row) = match files::given(&node, &feed, request.entry, request.slot).map_err(|e| refuse(&e))? {
+            Given::File(record, row) => (record, row),
+            Given::NotNow => return Err(RefusedCode::Busy),
+            Given::Nothing => return Err(RefusedCode::NotGiven),
+        };
         let content =
-            files::open_at(node, Partition::Own, &row, u64::from(request.from_chunk)).map_err(|e| refuse(&e))?;
-        Ok(FetchReply { size: row.size, chunks: row.chunks, content: Box::new(content) })
+            files::open_at(&node, Partition::Own, &row, u64::from(request.from_chunk)).map_err(|e| refuse(&e))?;
+        files::note_given(&node, &feed, record, request.from_chunk).map_err(|e| refuse(&e))?;
+        let (size, chunks) = (row.size, row.chunks);
+        let still = move || matches!(files::given(&node, &feed, request.entry, request.slot), Ok(Given::File(..)));
+        Ok(FetchReply { size, chunks, content: Box::new(content), still: Box::new(still) })
     }
 }
 
@@ -194,6 +203,9 @@ struct Running {
     book: SharedBook,
     wakes: Wakes,
     stopper: Stopper,
+    resting: Arc<Resting>,
+    /// Held from reading the partners until handshakes see them: an older book never replaces a newer one.
+    refreshing: Mutex<()>,
     /// The chain that the endpoint shows.
     shown: Mutex<Vec<Vec<u8>>>,
 }
@@ -213,37 +225,28 @@ impl Running {
 
     /// Partners and agreements changed: handshakes see it, links are held against it, sessions are woken.
     fn refresh(&self) {
-        self.book.replace(book_of(&self.node));
+        {
+            let _one = self.refreshing.lock().unwrap_or_else(PoisonError::into_inner);
+            self.book.replace(book_of(&self.node));
+        }
         self.peers.review();
         self.wakes.wake_all();
     }
 
     /// What moves while a round is under way; equal twice means that nothing did.
-    fn picture(&self, partner: OrgId) -> Result<Picture, Fault> {
-        let node = &self.node;
-        let log = node.holdings.count(Partition::Own, Table::RecordList, RELEASE_LOG)?;
-        let rules = node.own_rules();
-        let mut picture = Picture::default();
-        let suspended = node.book().get(partner).is_some_and(|p| p.state == PartnerState::Suspended);
-        for (agreement, digest, standing) in feeds::agreements_with(node, partner) {
-            let out = feeds::outgoing(node, partner, agreement);
-            let row = feeds::out_row(node, &out, digest).map_err(Fault::store)?;
-            let acknowledged = row.countersigned.map_or(0, |c| c.length);
-            // Where nothing may be given, nothing is waited for.
-            let paused = suspended || standing != Standing::Active;
-            let given = row.filled == log && row.is_under(digest, &rules);
-            picture.settled &= paused || (acknowledged == row.length && given);
-            picture.sent += row.length;
-            picture.acknowledged += acknowledged;
-            if let Some(store) = feeds::known_store(node, partner, agreement).map_err(Fault::store)? {
-                let incoming = feeds::incoming(node, partner, store, agreement);
-                picture.received += feeds::in_row(node, &incoming).map_err(Fault::store)?.length;
-            }
+    async fn picture(&self, partner: OrgId) -> Result<Picture, Fault> {
+        let (node, resting) = (Arc::clone(&self.node), Arc::clone(&self.resting));
+        let seen = tokio::task::spawn_blocking(move || picture(&node, &resting, partner)).await;
+        seen.map_err(|e| Fault::setup("sync", e))?
+    }
+
+    /// Nobody waits for a round of a node that stops.
+    fn goes_on(&self) -> Result<(), Fault> {
+        if self.peers.driver.stop.is_requested() {
+            Err(Fault::setup("stopped", "the node is stopping"))
+        } else {
+            Ok(())
         }
-        let waiting = fetching::wanted(node).map_err(Fault::store)?;
-        picture.files = waiting.iter().filter(|w| w.file.feed.sender == partner).count();
-        picture.settled &= picture.files == 0;
-        Ok(picture)
     }
 
     async fn round(&self, partner: OrgId) -> Result<Json, Fault> {
@@ -259,17 +262,20 @@ impl Running {
             self.peers.ask_for(partner);
         }
         while !self.node.health(partner).connected() {
+            self.goes_on()?;
             if started.elapsed() > CONNECT {
-                let why = self.node.health(partner).error.unwrap_or_else(|| "no answer".to_owned());
+                let health = self.node.health(partner);
+                let why = health.trouble().map_or("no answer", |(_, why)| why);
                 return Err(Fault::partner("unreachable", format!("`{handle}` cannot be reached: {why}")));
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         self.wakes.wake(partner);
-        let (mut last, mut since) = (self.picture(partner)?, Instant::now());
+        let (mut last, mut since) = (self.picture(partner).await?, Instant::now());
         loop {
             tokio::time::sleep(Duration::from_millis(25)).await;
-            let now = self.picture(partner)?;
+            self.goes_on()?;
+            let now = self.picture(partner).await?;
             if now != last {
                 (last, since) = (now, Instant::now());
             } else if last.settled && since.elapsed() > QUIET {
@@ -281,6 +287,9 @@ impl Running {
                 ));
             }
         }
+        if let Some(why) = last.stopped {
+            return Err(Fault::partner("stopped", format!("`{handle}`: {why}")));
+        }
         Ok(json!({
             "id": partner.to_string(),
             "handle": handle,
@@ -291,9 +300,40 @@ impl Running {
     }
 }
 
+/// What moves while a round with a partner is under way.
+fn picture(node: &Node, resting: &Resting, partner: OrgId) -> Result<Picture, Fault> {
+    let log = node.holdings.count(Partition::Own, Table::RecordList, RELEASE_LOG)?;
+    let now = node.interval();
+    let (rules, own_rules) = (node.rules(), node.own_rules());
+    let mut picture = Picture::default();
+    for (agreement, digest, _) in feeds::agreements_with(node, partner) {
+        let out = feeds::outgoing(node, partner, agreement);
+        let row = feeds::out_row(node, &out, digest).map_err(Fault::store)?;
+        let acknowledged = row.countersigned.map_or(0, |c| c.length);
+        let stopped = feeds::stopped(node, &out).map_err(Fault::store)?;
+        picture.stopped = picture.stopped.or(stopped.as_ref().map(|row| row.why(&out, node.keys.org)));
+        // Where nothing may pass, nothing is waited for.
+        let paused = stopped.is_some() || rules.policy.passes(partner, agreement, now).is_err();
+        let given = acknowledged == row.length && row.filled == log && row.is_under(digest, &own_rules);
+        picture.settled &= paused || given;
+        picture.sent += row.length;
+        picture.acknowledged += acknowledged;
+        if let Some(store) = feeds::known_store(node, partner, agreement).map_err(Fault::store)? {
+            let incoming = feeds::incoming(node, partner, store, agreement);
+            let stopped = feeds::stopped(node, &incoming).map_err(Fault::store)?;
+            picture.stopped = picture.stopped.or(stopped.map(|row| row.why(&incoming, node.keys.org)));
+            picture.received += feeds::in_row(node, &incoming).map_err(Fault::store)?.length;
+        }
+    }
+    picture.files = fetching::waiting(node, partner, resting).map_err(Fault::store)?;
+    picture.settled &= picture.files == 0;
+    Ok(picture)
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Picture {
     settled: bool,
+    stopped: Option<&'static str>,
     sent: u64,
     acknowledged: u64,
     received: u64,
@@ -302,7 +342,7 @@ struct Picture {
 
 impl Default for Picture {
     fn default() -> Self {
-        Self { settled: true, sent: 0, acknowledged: 0, received: 0, files: 0 }
+        Self { settled: true, stopped: None, sent: 0, acknowledged: 0, received: 0, files: 0 }
     }
 }
 
@@ -313,11 +353,26 @@ impl Live for Running {
             Some(given) => vec![book.find(&given)?.0],
             None => book.iter().filter(|(_, p)| p.state == PartnerState::Active).map(|(org, _)| *org).collect(),
         };
-        let mut rounds = Vec::new();
+        let (mut rounds, mut faults) = (Vec::new(), Vec::new());
         for partner in partners {
-            rounds.push(self.round(partner).await?);
+            match self.round(partner).await {
+                Ok(round) => rounds.push(round),
+                Err(fault) if fault.blame == Blame::Partner => faults.push(fault),
+                Err(fault) => return Err(fault),
+            }
         }
-        Ok(json!(rounds))
+        // One that is off keeps nobody from the others; it is told when all have had their turn.
+        match faults.pop() {
+            None => Ok(json!(rounds)),
+            Some(fault) if faults.is_empty() && rounds.is_empty() => Err(fault),
+            Some(fault) => {
+                let done: Vec<&str> = rounds.iter().filter_map(|round| round["handle"].as_str()).collect();
+                let why: Vec<String> = faults.iter().chain([&fault]).map(|fault| fault.message.clone()).collect();
+                let code = if faults.is_empty() { fault.code } else { "partners".to_owned() };
+                let done = if done.is_empty() { "nobody".to_owned() } else { done.join(", ") };
+                Err(Fault::partner(&code, format!("{} (exchanged with: {done})", why.join("; "))))
+            }
+        }
     }
 
     fn stop(&self) {
@@ -354,57 +409,18 @@ async fn upkeep(running: Arc<Running>) {
     }
 }
 
-/// Brings the files that releases gave leave to fetch, one after another, as long as their senders are connected.
-async fn bring_files(node: Arc<Node>, peers: Arc<Peers>, due: Arc<Notify>) {
-    let mut stop = peers.driver.stop.clone();
+/// What the time of day changes: versions and agreements that begin or end, records that become due.
+async fn tick(node: Arc<Node>, wakes: Wakes, mut stop: Stop) {
     loop {
         tokio::select! {
             () = stop.requested() => return,
-            () = due.notified() => {}
-            () = tokio::time::sleep(Duration::from_secs(5)) => {}
+            () = tokio::time::sleep(TICK) => {}
         }
-        let asked = Arc::clone(&node);
-        let listed = tokio::task::spawn_blocking(move || fetching::wanted(&asked)).await;
-        let wanted = match listed {
-            Ok(Ok(wanted)) => wanted,
-            Ok(Err(error)) => {
-                tracing::error!(%error, "the files to fetch cannot be listed");
-                continue;
-            }
-            Err(_) => return,
-        };
-        for file in wanted {
-            let Some(connection) = peers.links.connection(file.file.feed.sender) else { continue };
-            if peers.driver.stop.is_requested() {
-                return;
-            }
-            bring_one(&node, &connection, file).await;
-        }
-    }
-}
-
-async fn bring_one(node: &Arc<Node>, connection: &Connection, wanted: fetching::Wanted) {
-    let sink = fetching::Incoming::new(Arc::clone(node), wanted.clone());
-    let sender = wanted.file.feed.sender;
-    match fetch::fetch(connection, wanted.request(), wanted.content, sink).await {
-        Ok((sink, list)) => {
-            let bytes = list.content().size;
-            let finished = tokio::task::spawn_blocking(move || sink.finish(&list)).await;
-            match finished {
-                Ok(Ok(())) => tracing::debug!(partner = %sender.short(), bytes, "a file is kept"),
-                Ok(Err(error)) => tracing::error!(%error, "a fetched file could not be kept"),
-                Err(_) => {}
-            }
-        }
-        Err(FetchError::Refused(code)) if code == RefusedCode::NotGiven as u16 => {
-            node.note_error(sender, "a file was not given any more".to_owned());
-            let node = Arc::clone(node);
-            let dropped = move || fetching::drop_wanted(&node, wanted.agreement, wanted.place);
-            let _ = tokio::task::spawn_blocking(dropped).await;
-        }
-        Err(error) => {
-            tracing::warn!(partner = %sender.short(), %error, "a file did not come");
-            node.note_error(sender, format!("a file did not come: {error}"));
+        let ticked = Arc::clone(&node);
+        match tokio::task::spawn_blocking(move || ticked.tick()).await {
+            Ok(Ok(())) => wakes.wake_all(),
+            Ok(Err(error)) => tracing::error!(%error, "the agreements could not be read again"),
+            Err(error) => tracing::error!(%error, "the agreements could not be read again"),
         }
     }
 }
@@ -450,8 +466,17 @@ async fn serve<F: Future<Output = R> + Send, R>(
     };
     let peers = Peers::new(endpoint, driver, stopper.clone());
     let files = Arc::new(Notify::new());
-    let shown = Mutex::new(node.keys.chain());
-    let running = Arc::new(Running { node: Arc::clone(&node), peers: Arc::clone(&peers), book, wakes, stopper, shown });
+    let resting = Arc::new(Resting::default());
+    let running = Arc::new(Running {
+        node: Arc::clone(&node),
+        peers: Arc::clone(&peers),
+        book,
+        wakes: wakes.clone(),
+        stopper,
+        resting: Arc::clone(&resting),
+        refreshing: Mutex::new(()),
+        shown: Mutex::new(node.keys.chain()),
+    });
     let (woken, files_due) = (Arc::downgrade(&running), Arc::clone(&files));
     let seen = Mutex::new(node.generation());
     node.on_commit(Box::new(move || {
@@ -477,7 +502,8 @@ async fn serve<F: Future<Output = R> + Send, R>(
     tasks.spawn(accept::accept(Arc::clone(&peers)));
     tasks.spawn(dial::dial(Arc::clone(&peers), jitter()));
     tasks.spawn(upkeep(Arc::clone(&running)));
-    tasks.spawn(bring_files(Arc::clone(&node), Arc::clone(&peers), files));
+    tasks.spawn(bringing::bring(Arc::clone(&node), Arc::clone(&peers), resting, files));
+    tasks.spawn(tick(Arc::clone(&node), wakes, stop.clone()));
     let control = tokio::spawn(server::serve(listener, Arc::clone(&node), Arc::clone(&running), stop.clone()));
     let mut stopped = stop.clone();
     let result = {
@@ -490,8 +516,8 @@ async fn serve<F: Future<Output = R> + Send, R>(
     };
     running.stopper.stop();
     while tasks.join_next().await.is_some() {}
-    // It ends by itself, within a bounded time.
-    drop(control.await);
+    // Whoever asked is answered, also the one who asked to stop.
+    let _ = control.await;
     peers.endpoint.close(CloseCode::SHUTDOWN);
     let _ = fs::remove_file(node.home.path().join(Home::SOCKET));
     if let Some(cause) = peers.fatal() {

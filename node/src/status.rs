@@ -51,8 +51,14 @@ fn partner(node: &Node, org: OrgId) -> Result<Json, ShareError> {
         let out = feeds::out_row(node, &key, digest)?;
         let acknowledged = out.countersigned.map_or(0, |c| c.length);
         let log = node.holdings.count(Partition::Own, Table::RecordList, crate::records::gate::RELEASE_LOG)?;
+        let mut stopped = feeds::stopped(node, &key)?.map(|row| row.why(&key, node.keys.org));
         let incoming = match feeds::known_store(node, org, agreement)? {
-            Some(store) => Some(feeds::in_row(node, &feeds::incoming(node, org, store, agreement))?),
+            Some(store) => {
+                let key = feeds::incoming(node, org, store, agreement);
+                let why = feeds::stopped(node, &key)?.map(|row| row.why(&key, node.keys.org));
+                stopped = stopped.or(why);
+                Some(feeds::in_row(node, &key)?)
+            }
             None => None,
         };
         feeds_out.push(json!({
@@ -66,6 +72,7 @@ fn partner(node: &Node, org: OrgId) -> Result<Json, ShareError> {
             "last_acknowledged": out.at.map(|t| t.to_string()),
             "received": incoming.as_ref().map_or(0, |i| i.length),
             "last_received": incoming.and_then(|i| i.at).map(|t| t.to_string()),
+            "stopped": stopped,
         }));
     }
     let book = node.book();
@@ -76,7 +83,8 @@ fn partner(node: &Node, org: OrgId) -> Result<Json, ShareError> {
         "state": book.get(org).map_or(PartnerState::Removed.name(), |p| p.state.name()),
         "connected": health.connected(),
         "last_success": health.success.map(|t| t.to_string()),
-        "last_error": health.error,
+        "last_error": health.trouble().map(|(_, what)| what),
+        "last_error_at": health.trouble().map(|(at, _)| at.to_string()),
         "feeds": feeds_out,
     }))
 }

@@ -105,6 +105,12 @@ impl PolicySet {
         }
     }
 
+    /// Whether anything may pass between us and a partner under an agreement now, and why not. While nothing may,
+    /// nothing need be asked: such a withholding is of this hour and not of a record, and what waits is not decided.
+    pub fn passes(&self, partner: OrgId, agreement: AgreementId, now: Interval) -> Result<(), Reason> {
+        self.governing(partner, agreement, now).map(drop)
+    }
+
     /// Decides about one record that a partner sent. More than any one clause permits is refused: it
     /// protects the sender as well as us. Conditions are the sender's: we do not see all that they read.
     pub fn accept(

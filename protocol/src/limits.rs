@@ -97,6 +97,10 @@ pub const AGREEMENT_CLAUSES_MAX: usize = 256;
 pub const CONDITION_BYTES_MAX: usize = 4 << 10;
 /// Agreements that two partners share.
 pub const AGREEMENTS_PER_PARTNER_MAX: usize = 64;
+/// Proposals of one partner that wait for people.
+pub const PROPOSALS_PER_PARTNER_MAX: usize = 32;
+/// Cards, proposals and notices of one partner that are looked at in an hour.
+pub const CHANGES_PER_HOUR_MAX: u32 = 600;
 
 /// Size of an attachment.
 pub const ATTACHMENT_BYTES_MAX: u64 = 4 << 30;

@@ -53,11 +53,15 @@ fn run_over(
     Ok(Run::over(feed.id(), before, hashes, version, node.clock.now(), None)?.sign(key)?)
 }
 
-/// Someone else's records as an entry of our own feed.
+/// Someone else's records as an entry of our own feed, as if our own agreement had cleared them.
 fn passed_on(node: &Node, theirs: &RunMessage, feed: &FeedKey, before: Cursor) -> Fallible<RunMessage> {
     let mut message = RunMessage { entries: Vec::new(), ..theirs.clone() };
+    let version = feeds::agreements_with(node, feed.receiver).first().ok_or("no agreement")?.1;
     let mut hashes = Vec::new();
-    for Carried(_, _, _, bytes) in &theirs.carried {
+    for Carried(_, _, _, bytes) in &mut message.carried {
+        let cleared = *Release::from_bytes(bytes)?.version().as_bytes();
+        let at = bytes.windows(32).position(|window| window == cleared).ok_or("no version")?;
+        bytes[at..at + 32].copy_from_slice(version.as_bytes());
         let record = entente_protocol::record::Verified::new(Release::from_bytes(bytes)?.into_redacted())?.id();
         let salt = Nonce::from_bytes(secret::random()?);
         let entry = Entry::Release { hash: Release::hash(bytes), salt, record }.to_bytes()?;
@@ -208,21 +212,38 @@ fn what_a_hostile_partner_forges_or_replays_is_not_taken() -> Fallible<()> {
         assert_eq!(stage.a.received_ids().len(), 2, "session {session}");
     }
 
-    // Another history of the same feed.
-    let turned: Vec<EntryHash> = hashes.iter().rev().copied().collect();
-    let fork = RunMessage { run: run_over(&partner, &key, start, &turned, &partner.keys.runs)?, ..good.clone() };
-    stage.refused("another history", CloseCode::RECEIPT, send(fork))?;
-
     // A record of another organisation, proved and without its leave: the run holds, the record is refused for good.
     let before = feeds_end(&good)?;
     let onward = passed_on(&partner, &to_b, &key, before)?;
     let log = stage.a.log().len();
     let mut wire = Wire::dial(&partner, &stage.a)?;
-    wire.send(&run(onward))?;
+    wire.send(&run(onward.clone()))?;
     receipt(&mut wire)?;
     assert_eq!(stage.a.received_ids().len(), 2, "another originator's record is not kept");
     assert!(stage.a.log()[log..].contains("onward-without-grant"), "{}", &stage.a.log()[log..]);
     drop(wire);
+
+    // Another history of the same feed: what was signed twice stops it, whatever comes after.
+    let received = stage.a.received_ids();
+    let log = stage.a.log().len();
+    let withdrawn = |salt: u8| {
+        let record = entente_protocol::id::RecordId::from_bytes([9; 32]);
+        RunEntry::Open(Entry::Withdrawal { code: 1, salt: Nonce::from_bytes([salt; 16]), record }.to_bytes().unwrap())
+    };
+    let only = |salt: u8, before: Cursor| -> Fallible<RunMessage> {
+        let run = run_over(&partner, &key, before, &[withdrawn(salt).hash()], &partner.keys.runs)?;
+        Ok(RunMessage { run, carried: Vec::new(), entries: vec![withdrawn(salt)], attestations: Vec::new() })
+    };
+    let mut wire = Wire::dial(&partner, &stage.a)?;
+    wire.send(&run(only(1, before)?))?;
+    stage.a.logs(log, &["a feed is stopped"]);
+    drop(wire);
+    stage.refused("a run of a feed that is stopped", CloseCode::FEED, send(only(2, feeds_end(&onward)?)?))?;
+    assert_eq!(stage.a.received_ids(), received);
+    let status = stage.a.json(&["status"]);
+    let told = status["partners"].as_array().into_iter().flatten().filter(|p| p["handle"] == "b");
+    let told: Vec<&str> = told.filter_map(|p| p["feeds"][0]["stopped"].as_str()).collect();
+    assert!(told.len() == 1 && told[0].contains("two histories"), "{status}");
 
     // The honest partner is served, in the same node, after all that.
     c.start();

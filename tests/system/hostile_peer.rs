@@ -42,8 +42,8 @@ fn agreement(title: &str, parties: [&str; 2], fields: &str) -> String {
 }
 
 /// Signs by file, in the order that the first-named party signs last.
-fn agree(one: &Home, other: &Home, fields: &str) -> Done {
-    let (names, handles) = (format!("{}-{}", one.handle, other.handle), [one.handle, other.handle]);
+fn agree(one: &Home, other: &Home, number: usize, fields: &str) -> Done {
+    let (names, handles) = (format!("{}-{}-{number}", one.handle, other.handle), [one.handle, other.handle]);
     let (text, first, second) =
         (one.path(&format!("{names}.toml")), one.path(&format!("{names}.1")), one.path(&format!("{names}.2")));
     fs::write(&text, agreement(&names, handles, fields))?;
@@ -118,7 +118,7 @@ async fn play(hostile: &Hostile, log: &str, play: &Move) -> Done {
             }
         }
         // It still answers: a file that was never given is refused.
-        Ends::Not if play.at == At::Open || play.at == At::Heads => {
+        Ends::Not | Ends::Stops if play.at == At::Open || play.at == At::Heads => {
             let ask = entente_protocol::session::fetch::Request {
                 feed: hostile.theirs.id(),
                 slot: 11,
@@ -134,7 +134,7 @@ async fn play(hostile: &Hostile, log: &str, play: &Move) -> Done {
                 return Err("the session did not go on".into());
             }
         }
-        Ends::Not => {}
+        Ends::Not | Ends::Stops => {}
     }
     if !play.log.is_empty() && !logged(log, from, play.log).await? {
         return Err(format!("the log does not say `{}`", play.log).into());
@@ -152,10 +152,14 @@ fn a_hostile_partner_gets_nowhere() -> Done {
     let narrow = "\"number\", \"eval\", \"type\"";
     for partner in [&honest, &fast, &slow] {
         victim.pair(partner);
-        agree(partner, &victim, narrow)?;
+        agree(partner, &victim, 0, narrow)?;
+    }
+    // What stops a feed stops it for good: each such move has an agreement of its own.
+    for number in 1..=MOVES.iter().filter(|play| play.ends == Ends::Stops).count() {
+        agree(&fast, &victim, number, narrow)?;
     }
     fast.pair(&puppet);
-    agree(&fast, &puppet, "\"number\", \"eval\", \"type\", \"serial\", \"serial-prefix\", \"serial-state\"")?;
+    agree(&fast, &puppet, 0, "\"number\", \"eval\", \"type\", \"serial\", \"serial-prefix\", \"serial-state\"")?;
     import(&victim, "VICTIM", 3, true)?;
     import(&honest, "HONEST", MOVES.len(), false)?;
     victim.start();
@@ -174,7 +178,7 @@ fn a_hostile_partner_gets_nowhere() -> Done {
         let open = |home: &Home| {
             Hostile::new(&home.path(home.handle), &home.path(&format!("{}.key", home.handle)), &victim_of(home), store)
         };
-        let (fast, slow) = (open(&fast)?, open(&slow)?);
+        let (mut fast, slow) = (open(&fast)?, open(&slow)?);
         let mut failures = Vec::new();
         let before = resident_kib(pid)?;
         // What only waits is waited for beside the rest.
@@ -194,6 +198,9 @@ fn a_hostile_partner_gets_nowhere() -> Done {
                 failures.extend(
                     play(&fast, &log, one).await.err().map(|error| format!("{:?}, {}: {error}", one.at, one.name)),
                 );
+                if one.ends == Ends::Stops {
+                    fast.turn()?;
+                }
                 let grown = resident_kib(pid).unwrap_or(u64::MAX).saturating_sub(before);
                 if grown > GROWTH_KIB_MAX {
                     failures.push(format!("{:?}, {}: the node has grown by {grown} KiB", one.at, one.name));
@@ -205,10 +212,10 @@ fn a_hostile_partner_gets_nowhere() -> Done {
                     }
                 }
             }
-            failures
+            Ok::<_, Box<dyn std::error::Error>>(failures)
         };
         let (waited, acted) = tokio::join!(waiting, acting);
-        failures.extend(waited.into_iter().chain(acted));
+        failures.extend(waited.into_iter().chain(acted?));
         Ok::<_, Box<dyn std::error::Error>>((failures, before))
     })?;
     println!("{} moves; resident {before} KiB before, {} KiB after", MOVES.len(), resident_kib(pid)?);

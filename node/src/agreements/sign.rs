@@ -2,7 +2,7 @@
 //!
 //! `call` and `exchange` come here. People approve what they were shown, and nothing signs what they did not approve.
 
-use super::{AgreementError, Held, party_key, read, reload, view::describe};
+use super::{AgreementError, AgreementRow, Held, open, party_key, read, reload, view::describe};
 use crate::{
     call::read_text,
     node::Node,
@@ -57,46 +57,73 @@ fn read_file(node: &Node, path: &Path) -> Result<SignedAgreement, AgreementError
 }
 
 /// Whether a version may follow what we hold.
-fn may_follow(held: Option<&Held>, agreement: &Agreement) -> Result<(), AgreementError> {
-    let Some(current) = held.and_then(|h| h.in_force.as_ref()) else { return Ok(()) };
-    if held.is_some_and(|h| h.standing == Standing::Ended) {
+fn may_follow(held: &Held, agreement: &Agreement) -> Result<(), AgreementError> {
+    let Some(newest) = held.newest() else { return Ok(()) };
+    if held.standing == Standing::Ended {
         return Err(AgreementError::Ended);
     }
-    let follows = agreement.predecessor == Some(current.digest) && agreement.version == current.agreement.version + 1;
-    if follows || agreement.digest()? == current.digest {
+    let known = newest.agreement()?.version;
+    if agreement.predecessor == Some(newest.digest()) && agreement.version == known + 1 {
         Ok(())
     } else {
-        Err(AgreementError::Version { given: agreement.version, known: current.agreement.version })
+        Err(AgreementError::Version { given: agreement.version, known })
     }
+}
+
+/// Whether a proposal that waits here stays, though another one for its place came.
+///
+/// Two may draft the next version at once: both sides then keep the same one, or they would swap for ever. One that a
+/// person of ours approved is not replaced by what the wire brings.
+fn stays(before: &SignedAgreement, row: &AgreementRow, signed: &SignedAgreement) -> Result<bool, AgreementError> {
+    let agreement = signed.agreement()?;
+    let complete = signed.signed_by().count() == agreement.parties.len();
+    let rivals = before.agreement()?.version == agreement.version;
+    let approved = row.approved == Some(before.digest());
+    Ok(!complete && rivals && (approved || before.digest() < signed.digest()))
+}
+
+/// Who brings a version.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Brought {
+    /// A person of ours, who approves it.
+    Approved,
+    /// A person of ours, by file.
+    File,
+    /// This partner's node.
+    By(OrgId),
 }
 
 /// Takes a version with the signatures that it has, signs where a person of ours approved it, and keeps it.
 ///
-/// One append: row, version list, journal. Returns what is held now.
-fn take(node: &Node, mut signed: SignedAgreement, approve: bool) -> Result<SignedAgreement, AgreementError> {
+/// One append: row, version list, journal. What it is held against is read within its transaction. Returns what is
+/// held now.
+fn take(node: &Node, mut signed: SignedAgreement, brought: Brought) -> Result<SignedAgreement, AgreementError> {
     let agreement = signed.agreement()?;
-    let rules = node.rules();
-    may_follow(rules.agreements.get(agreement.id), &agreement)?;
-    let known = read(&node.holdings, agreement.id)?;
+    let now = node.clock.now();
+    let mut txn = node.holdings.begin();
+    let known = read(&txn, agreement.id)?;
     let mut row = known.clone().unwrap_or_default();
-    if let Some(bytes) = &row.proposal {
-        let before = SignedAgreement::from_bytes(bytes)?;
+    let held = open(agreement.id, &row, now)?;
+    if let Some(same) = held.signed.iter().chain(&held.next).find(|version| version.digest() == signed.digest()) {
+        return Ok(same.clone());
+    }
+    may_follow(&held, &agreement)?;
+    if let Brought::By(from) = brought
+        && held.proposal.is_none()
+    {
+        few_open(node, from)?;
+    }
+    if let Some(before) = &held.proposal {
         if before.digest() == signed.digest() {
-            signed.merge(&before)?;
-        } else if !approve
-            && signed.signed_by().count() < agreement.parties.len()
-            && before.agreement()?.version == agreement.version
-            && before.digest() < signed.digest()
-        {
-            // Two drafted the next version at once. Both sides keep the same one, or they would swap for ever.
-            return Ok(before);
+            signed.merge(before)?;
+            if signed == *before && brought != Brought::Approved {
+                return Ok(signed);
+            }
+        } else if matches!(brought, Brought::By(_)) && stays(before, &row, &signed)? {
+            return Ok(before.clone());
         }
     }
-    if row.current.as_ref().is_some_and(|c| SignedAgreement::from_bytes(c).is_ok_and(|c| c.digest() == signed.digest()))
-    {
-        return Ok(signed);
-    }
-    if approve {
+    if brought == Brought::Approved {
         row.approved = Some(signed.digest());
     }
     let own = node.keys.org;
@@ -104,30 +131,51 @@ fn take(node: &Node, mut signed: SignedAgreement, approve: bool) -> Result<Signe
     let others = agreement.parties.len() - 1 == signed.signed_by().filter(|p| *p != own).count();
     let unsigned = !signed.signed_by().any(|p| p == own);
     if row.approved == Some(signed.digest()) && unsigned && (!first || others) {
-        signed.sign(own, &node.keys.agreements, node.clock.now())?;
+        signed.sign(own, &node.keys.agreements, now)?;
     }
-    let complete = signed.complete(|org, kid| party_key(node, org, kid))?;
+    let complete = signed.complete(|org, kid| party_key(node, org, kid))?.is_some();
     let bytes = ByteBuf::from(signed.to_bytes()?);
-    if complete.is_some() {
+    if complete {
         // The partition's keys stand before any row speaks of it.
         node.holdings.ensure_partition(Partition::Agreement(agreement.id))?;
-        (row.current, row.proposal, row.approved) = (Some(bytes.clone()), None, None);
+        settle(&mut row, &held, bytes.clone(), agreement.from <= now)?;
+        txn.push(Partition::Node, Table::AgreementVersion, agreement.id.as_bytes(), &bytes)?;
     } else {
-        row.proposal = Some(bytes.clone());
+        row.proposal = Some(bytes);
     }
-    let mut txn = node.holdings.begin();
     if known.is_none() {
         txn.push(Partition::Node, Table::AgreementList, b"", agreement.id.as_bytes())?;
     }
     txn.put(Partition::Node, Table::Agreement, agreement.id.as_bytes(), &encode("agreement", &row)?)?;
-    let what = if complete.is_some() { "agreement-in-force" } else { "agreement-proposal" };
-    if complete.is_some() {
-        txn.push(Partition::Node, Table::AgreementVersion, agreement.id.as_bytes(), &bytes)?;
-    }
+    let what = if complete { "agreement-in-force" } else { "agreement-proposal" };
     let about = [("agreement", agreement.id.to_string()), ("version", agreement.version.to_string())];
     node.journal(&mut txn, what, &about)?;
     txn.commit()?;
+    // At once: whatever fails after this, what is stored is in force.
+    reload(node)?;
     Ok(signed)
+}
+
+/// Puts a complete version where it belongs: in force, or behind the one that is until its first day.
+fn settle(row: &mut AgreementRow, held: &Held, bytes: ByteBuf, begun: bool) -> Result<(), AgreementError> {
+    let kept = |signed: &SignedAgreement| signed.to_bytes().map(ByteBuf::from);
+    row.current = held.signed.as_ref().map(kept).transpose()?;
+    row.next = held.next.iter().map(kept).collect::<Result<_, _>>()?;
+    if row.current.is_none() || begun {
+        (row.current, row.next) = (Some(bytes), Vec::new());
+    } else {
+        row.next.push(bytes);
+    }
+    (row.proposal, row.approved) = (None, None);
+    Ok(())
+}
+
+/// A partner may fill neither our store nor our people's list with drafts.
+fn few_open(node: &Node, from: OrgId) -> Result<(), AgreementError> {
+    let rules = node.rules();
+    let max = limits::PROPOSALS_PER_PARTNER_MAX;
+    let open = rules.agreements.with(from).filter(|held| held.proposal.is_some()).count();
+    if open < max { Ok(()) } else { Err(AgreementError::TooMany { what: "proposals that wait", max }) }
 }
 
 /// Checks a file and says what it is, keeping nothing.
@@ -137,23 +185,26 @@ pub fn check_file(node: &Node, path: &Path) -> Result<Json, AgreementError> {
 }
 
 /// Approves a file's version, signs it where it is our turn, and writes the signed file.
+///
+/// Where the node may not write there, the answer carries the file as `unwritten`, for the caller to write: what was
+/// signed is signed.
 pub fn sign_file(node: &Node, path: &Path, output: &Path) -> Result<Json, AgreementError> {
-    let signed = take(node, read_file(node, path)?, true)?;
+    let signed = take(node, read_file(node, path)?, Brought::Approved)?;
     let text = Armour::AGREEMENT.close(&signed.to_bytes()?);
-    durable::write(output, text.as_bytes(), durable::Existing::Replace)
-        .map_err(|e| AgreementError::File(format!("`{}` cannot be written: {e}", output.display())))?;
-    reload(node)?;
     let mut out = describe(node, &signed, "signed")?;
+    let written = durable::write(output, text.as_bytes(), durable::Existing::Replace);
     if let Some(map) = out.as_object_mut() {
         map.insert("file".to_owned(), json!(output.display().to_string()));
+        if written.is_err() {
+            map.insert("unwritten".to_owned(), json!(text));
+        }
     }
     Ok(out)
 }
 
 /// Takes a signed file from another party.
 pub fn add_file(node: &Node, path: &Path) -> Result<Json, AgreementError> {
-    let signed = take(node, read_file(node, path)?, false)?;
-    reload(node)?;
+    let signed = take(node, read_file(node, path)?, Brought::File)?;
     describe(node, &signed, "added")
 }
 
@@ -167,8 +218,7 @@ pub fn accept(node: &Node, given: &str, digest: &str) -> Result<Json, AgreementE
     if proposal.digest().to_string() != digest {
         return Err(AgreementError::Changed(given.to_owned()));
     }
-    let signed = take(node, proposal, true)?;
-    reload(node)?;
+    let signed = take(node, proposal, Brought::Approved)?;
     describe(node, &signed, "signed")
 }
 
@@ -181,10 +231,10 @@ pub fn receive(node: &Node, from: OrgId, bytes: &[u8]) -> Result<(), AgreementEr
         return Err(AgreementError::NotOurs(node.keys.org));
     }
     let rules = node.rules();
-    let same = rules.agreements.get(agreement.id).and_then(|held| held.proposal.as_ref()) == Some(&signed);
-    if !same {
-        take(node, signed, false)?;
-        reload(node)?;
+    let newest = rules.agreements.get(agreement.id).and_then(Held::newest);
+    // What a partner holds who has not heard of the next version yet.
+    if newest.is_some_and(|known| known.agreement().is_ok_and(|known| known.version > agreement.version)) {
+        return Ok(());
     }
-    Ok(())
+    take(node, signed, Brought::By(from)).map(drop)
 }

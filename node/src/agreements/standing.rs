@@ -1,7 +1,12 @@
 //! Standing: what a party says of an agreement in force, counted, so that the newest word of each party stands.
 
-use super::{AgreementError, AgreementRow, StandingRow, party_key, read, reload};
-use crate::{node::Node, records::stored::encode, seal::keyring::Partition, store::layout::Table};
+use super::{AgreementError, AgreementRow, StandingRow, open, party_key, read, reload};
+use crate::{
+    node::Node,
+    records::stored::encode,
+    seal::keyring::Partition,
+    store::{layout::Table, txn::Txn},
+};
 use entente_protocol::{
     agreement::{AgreementFault, Standing, StandingNotice},
     cose::SignatureBytes,
@@ -11,9 +16,9 @@ use serde_json::{Value as Json, json};
 
 /// States our standing: a notice, signed and counted, that overtakes everything queued.
 pub fn state(node: &Node, given: &str, standing: Standing) -> Result<Json, AgreementError> {
-    let rules = node.rules();
-    let held = rules.agreements.find(given)?;
-    let mut row = read(&node.holdings, held.id)?.ok_or_else(|| AgreementError::Unknown(given.to_owned()))?;
+    let id = node.rules().agreements.find(given)?.id;
+    let txn = node.holdings.begin();
+    let row = read(&txn, id)?.ok_or_else(|| AgreementError::Unknown(given.to_owned()))?;
     let ours = row.standings.iter().find(|s| s.party == node.keys.org);
     if ours.is_some_and(|s| s.standing == Standing::Ended) {
         return Err(AgreementError::Ended);
@@ -23,27 +28,37 @@ pub fn state(node: &Node, given: &str, standing: Standing) -> Result<Json, Agree
         party: node.keys.org,
         counter: ours.map_or(1, |s| s.counter + 1),
         standing,
-        agreement: held.id,
+        agreement: id,
     };
     let signed = notice.sign(&node.keys.agreements).map_err(AgreementFault::from)?;
-    keep_notice(node, &mut row, &notice, signed)?;
-    Ok(json!({ "id": held.id.to_string(), "standing": standing }))
+    keep_notice(node, txn, row, &notice, signed)?;
+    Ok(json!({ "id": id.to_string(), "standing": standing }))
 }
 
-/// Takes a party's standing notice; an older one changes nothing.
+/// Takes a party's standing notice. An older one changes nothing, nor does one of somebody who is no party; of two
+/// with one counter the stricter stays.
 pub fn receive_standing(node: &Node, from: OrgId, signed: &SignatureBytes) -> Result<(), AgreementError> {
     let notice = StandingNotice::verify(signed, from, |kid| party_key(node, from, kid))?;
-    let Some(mut row) = read(&node.holdings, notice.agreement)? else { return Ok(()) };
-    let before = row.standings.iter().find(|s| s.party == from);
-    if before.is_some_and(|s| s.counter >= notice.counter || s.standing == Standing::Ended) {
+    let txn = node.holdings.begin();
+    let Some(row) = read(&txn, notice.agreement)? else { return Ok(()) };
+    let held = open(notice.agreement, &row, node.clock.now())?;
+    let proposed = held.proposal.iter().chain(&held.next).any(|p| p.agreement().is_ok_and(|a| a.party(from).is_some()));
+    if !held.binds(from) && !proposed {
+        return Err(AgreementError::NoParty(from));
+    }
+    let newer = |known: &StandingRow| {
+        known.standing != Standing::Ended && (notice.counter, notice.standing) > (known.counter, known.standing)
+    };
+    if !row.standings.iter().find(|s| s.party == from).is_none_or(newer) {
         return Ok(());
     }
-    keep_notice(node, &mut row, &notice, signed.clone())
+    keep_notice(node, txn, row, &notice, signed.clone())
 }
 
 fn keep_notice(
     node: &Node,
-    row: &mut AgreementRow,
+    mut txn: Txn<'_>,
+    mut row: AgreementRow,
     notice: &StandingNotice,
     signed: SignatureBytes,
 ) -> Result<(), AgreementError> {
@@ -54,9 +69,9 @@ fn keep_notice(
         counter: notice.counter,
         standing: notice.standing,
     });
-    let mut txn = node.holdings.begin();
-    txn.put(Partition::Node, Table::Agreement, notice.agreement.as_bytes(), &encode("agreement", row)?)?;
-    node.journal(&mut txn, "agreement-standing", &[("agreement", notice.agreement.to_string())])?;
+    txn.put(Partition::Node, Table::Agreement, notice.agreement.as_bytes(), &encode("agreement", &row)?)?;
+    let about = [("agreement", notice.agreement.to_string()), ("party", notice.party.to_string())];
+    node.journal(&mut txn, "agreement-standing", &about)?;
     txn.commit()?;
     reload(node)
 }

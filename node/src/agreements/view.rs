@@ -71,7 +71,7 @@ fn view(node: &Node, signed: &SignedAgreement, state: &str) -> Result<AgreementV
     })
 }
 
-/// Every agreement; one with a proposal over a version in force stands twice.
+/// Every agreement; one with a later version or a proposal over a version in force stands more than once.
 pub fn list(node: &Node) -> Result<Vec<AgreementView>, AgreementError> {
     let now = node.interval();
     let mut out = Vec::new();
@@ -79,6 +79,9 @@ pub fn list(node: &Node) -> Result<Vec<AgreementView>, AgreementError> {
     for held in rules.agreements.iter() {
         if let Some(signed) = &held.signed {
             out.push(view(node, signed, state_of(&rules, held, now))?);
+        }
+        for next in &held.next {
+            out.push(view(node, next, "not-yet")?);
         }
         if let Some(proposal) = &held.proposal {
             out.push(view(node, proposal, "proposed")?);

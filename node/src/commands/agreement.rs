@@ -50,6 +50,7 @@ fn sign(reach: &Reach, file: &Path, output: Option<PathBuf>, yes: bool) -> Resul
     let node = reach.node()?;
     let checked = node.call(&Call::AgreementCheck(path.clone()))?;
     consent(reach, &checked, yes)?;
+    let to = output.clone();
     let signed = if is_signed_form(&path)? {
         node.call(&Call::AgreementSign { path, output })?
     } else {
@@ -65,6 +66,22 @@ fn sign(reach: &Reach, file: &Path, output: Option<PathBuf>, yes: bool) -> Resul
         let message = "the file was changed while it was being signed: what was signed is not what was shown; \
             end the agreement (`entente agreement end`) and sign again";
         return Err(Fault::input("changed", message).into());
+    }
+    written(signed, &to)
+}
+
+/// Writes the signed file where the node itself may not, as a service that sees little of the machine.
+fn written(mut signed: Json, output: &Path) -> Result<Json, Failure> {
+    let unwritten = signed.as_object_mut().and_then(|map| map.remove("unwritten"));
+    if let Some(Json::String(file)) = unwritten {
+        durable::write(output, file.as_bytes(), Existing::Replace).map_err(|e| {
+            let message = format!(
+                "the agreement is signed, and kept here; its file `{}` cannot be written: {e}. Give the same command \
+                 with another -o: nothing is signed twice",
+                output.display()
+            );
+            Fault::input("write", message)
+        })?;
     }
     Ok(signed)
 }
@@ -192,6 +209,17 @@ mod tests {
         let text = shown(&value, Look::default());
         assert_eq!(text.matches("title = \"x\\u{1b}[2J\"").count(), 2, "{text}");
         assert!(text.contains("A new version is proposed"));
+    }
+
+    #[test]
+    fn a_file_that_the_node_may_not_write_is_written_here() -> Result<(), Box<dyn std::error::Error>> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("signed");
+        let answer = json!({ "digest": "aa", "unwritten": "-----BEGIN" });
+        assert_eq!(written(answer.clone(), &path).map_err(|_| "refused")?, json!({ "digest": "aa" }));
+        assert_eq!(fs::read_to_string(&path)?, "-----BEGIN");
+        assert!(written(answer, &folder.path().join("no folder").join("signed")).is_err());
+        Ok(())
     }
 
     #[test]

@@ -34,6 +34,7 @@ fn render(value: &Json, look: Look) -> String {
     }
     let mut partners = Table::new(&["partner", "state", "connected", "last success", "last error"]);
     let mut feeds = Table::new(&["partner", "agreement", "standing", "sent", "acknowledged", "undecided", "received"]);
+    let mut stopped = String::new();
     for partner in list(value, "partners") {
         partners.row(["handle", "state", "connected", "last_success", "last_error"].map(|key| text(partner, key)));
         for feed in list(partner, "feeds") {
@@ -42,6 +43,9 @@ fn render(value: &Json, look: Look) -> String {
             let standing = if aside { "set aside".to_owned() } else { text(feed, "standing") };
             let names = [text(partner, "handle"), short(&text(feed, "agreement")), standing];
             feeds.row(names.into_iter().chain(counts));
+            if !text(feed, "stopped").is_empty() {
+                stopped.push_str(&format!("\n{}: {}\n", text(partner, "handle"), text(feed, "stopped")));
+            }
         }
     }
     for table in [partners, feeds] {
@@ -50,6 +54,7 @@ fn render(value: &Json, look: Look) -> String {
             out.push_str(&table.render(look));
         }
     }
+    out.push_str(&stopped);
     out
 }
 

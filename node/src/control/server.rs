@@ -18,9 +18,8 @@ use tokio::{
 
 /// Calls carried out at one time; more wait.
 const CALLS_MAX: usize = 16;
-
-/// How long calls under way may take once the node stops.
-const GRACE: Duration = Duration::from_secs(5);
+/// How long calls under way may take to end when the node stops.
+const ENDING: Duration = Duration::from_secs(60);
 
 /// What only a running node can do.
 pub trait Live: Send + Sync + 'static {
@@ -45,19 +44,19 @@ pub fn bind(home: &Home) -> Result<UnixListener, Fault> {
     Ok(listener)
 }
 
-/// Serves calls until the signal to stop, then lets those under way answer: whoever asked hears that the store
-/// failed, and not that the node went away.
+/// Serves calls until the signal to stop; then takes no more, and waits for the answers of those under way.
 pub async fn serve<L: Live>(listener: UnixListener, node: Arc<Node>, live: Arc<L>, mut stop: Stop) {
     let permits = Arc::new(Semaphore::new(CALLS_MAX));
     let mut calls = JoinSet::new();
     loop {
-        let arrival = async {
+        let accepted = async {
             let permit = Arc::clone(&permits).acquire_owned().await;
             (permit, listener.accept().await)
         };
         let (permit, accepted) = tokio::select! {
+            biased;
             () = stop.requested() => break,
-            arrival = arrival => arrival,
+            accepted = accepted => accepted,
         };
         while calls.try_join_next().is_some() {}
         match accepted {
@@ -76,9 +75,10 @@ pub async fn serve<L: Live>(listener: UnixListener, node: Arc<Node>, live: Arc<L
             }
         }
     }
+    drop(listener);
     let answered = async { while calls.join_next().await.is_some() {} };
-    if tokio::time::timeout(GRACE, answered).await.is_err() {
-        tracing::warn!("calls were still under way when the node stopped");
+    if tokio::time::timeout(ENDING, answered).await.is_err() {
+        tracing::warn!("calls on the control socket did not end in time: what they have committed stays");
     }
 }
 
@@ -107,6 +107,7 @@ async fn one<L: Live>(stream: UnixStream, node: Arc<Node>, live: Arc<L>) -> io::
             Reply::Fault(Fault::input("running", "files are swept only while the node does not run: `entente stop`"))
         }
         Ok(Request { call }) => {
+            tracing::debug!(call = call.name(), "a call on the control socket");
             let (sender, mut progress) = mpsc::channel::<Progress>(8);
             let work = tokio::task::spawn_blocking(move || {
                 let mut last = None;

@@ -13,8 +13,12 @@ use entente_protocol::id::OrgId;
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 use tokio::task::JoinSet;
+
+/// A session that was open for so long went well, however it ended.
+const LASTED: Duration = Duration::from_secs(10);
 
 /// What both loops share.
 pub struct Peers {
@@ -68,20 +72,22 @@ impl Peers {
         }
     }
 
-    /// Keeps a link if it is the one to keep, and runs its session to the end.
-    pub(super) async fn run(&self, link: Link) {
+    /// Keeps a link if it is the one to keep, and runs its session to the end. Whether the two are connected well: the
+    /// session was open and lasted, or another one took its place.
+    pub(super) async fn run(&self, link: Link) -> bool {
         if self.links.keep(&link) == Kept::Other {
-            return;
+            return true;
         }
         // The book may have changed between the handshake and now.
         self.review();
         tracing::info!(peer = %link.peer.short(), dialed = link.dialed, "a partner is connected");
-        let ended = self.driver.drive(&link).await;
+        let (ended, open) = self.driver.drive(&link).await;
         self.links.ended(&link);
         if let Ended::Fatal(cause) = ended {
             tracing::error!(%cause, "the store failed: the node stops");
             self.fail(&cause);
         }
+        open.is_some_and(|open| open >= LASTED) || self.links.connected(link.peer)
     }
 
     async fn admit(&self, arrival: Arrival) {
@@ -92,7 +98,7 @@ impl Peers {
             admitted = arrival.admit() => admitted,
         };
         match admitted {
-            Ok(link) => self.run(link).await,
+            Ok(link) => drop(self.run(link).await),
             // At the usual level: whoever tries the door is seen, also where TLS refused before any certificate came.
             Err(error) => tracing::info!(%from, %error, "an attempt to connect failed"),
         }

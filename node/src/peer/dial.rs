@@ -96,7 +96,8 @@ fn due(book: &Book, attempts: &BTreeMap<OrgId, Attempt>) -> Vec<(OrgId, Vec<Stri
     wanted.map(|(peer, partner)| (*peer, partner.addresses.clone())).collect()
 }
 
-/// Tries every address once and runs the session; whether there was one.
+/// Tries every address once and runs the session; whether it went well. One that dies at once is tried again ever
+/// less often, as an address that does not answer is.
 async fn attempt(peers: &Peers, peer: OrgId, addresses: &[String]) -> bool {
     let mut stop = peers.driver.stop.clone();
     let link = tokio::select! {
@@ -104,25 +105,34 @@ async fn attempt(peers: &Peers, peer: OrgId, addresses: &[String]) -> bool {
         link = connect(peers, peer, addresses) => link,
     };
     match link {
-        Some(link) => {
-            peers.run(link).await;
-            true
-        }
+        Some(link) => peers.run(link).await,
         None => false,
     }
 }
 
 async fn connect(peers: &Peers, peer: OrgId, addresses: &[String]) -> Option<Link> {
-    for address in addresses {
-        for address in resolve(address).await {
+    let mut why = None;
+    for name in addresses {
+        let found = resolve(name).await;
+        if found.is_empty() {
+            why = Some(format!("`{name}` is no address that is known here"));
+        }
+        for address in found {
             match peers.endpoint.dial(peer, address).await {
                 Ok(link) => return Some(link),
                 Err(error @ ConnectError::Refused(_)) => {
                     tracing::warn!(peer = %peer.short(), %error, "a partner's address answered wrongly");
+                    why = Some(format!("what answers at {address} is not this partner: {error}"));
                 }
-                Err(error) => tracing::debug!(peer = %peer.short(), %error, "a partner was not reached"),
+                Err(error) => {
+                    tracing::debug!(peer = %peer.short(), %error, "a partner was not reached");
+                    why = Some(format!("{address}: {error}"));
+                }
             }
         }
+    }
+    if let Some(why) = why {
+        peers.driver.exchange.unreachable(peer, why);
     }
     None
 }

@@ -25,7 +25,7 @@ use quinn::{Connection, ConnectionError, RecvStream, SendStream, VarInt};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::{
     runtime::Handle,
@@ -38,6 +38,8 @@ use tokio::{
 const LANES: Duration = Duration::from_secs(10);
 /// How long the last words of a session may take.
 const DRAIN: Duration = Duration::from_secs(5);
+/// The core broke within a session: ours to mend.
+const BROKEN: Ended = Ended::Closed { code: CloseCode::INTERNAL, by_peer: false };
 /// Frames that wait on each side of the core, for each lane.
 const WAITING_MAX: usize = 1;
 
@@ -95,8 +97,10 @@ pub trait Exchange: Send + Sync + 'static {
     /// # Errors
     /// The code that the partner is told; what was never released and what does not exist look alike.
     fn fetch(&self, peer: OrgId, request: Request) -> Result<FetchReply, RefusedCode>;
-    /// The session is over; called once for each that was opened. Another one with the same partner may have begun.
-    fn closed(&self, peer: OrgId, session: &Session, ended: &Ended);
+    /// The session is over; called once for each that was opened, and before the next one with this partner is.
+    fn closed(&self, peer: OrgId, ended: &Ended);
+    /// The partner was dialled, and there is no connection: why, for people. Only takes note, and never blocks.
+    fn unreachable(&self, peer: OrgId, why: String);
 }
 
 /// How a session ended.
@@ -163,10 +167,11 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// Runs one session until it ends, then closes the connection. Dropping the future closes the connection's
-    /// streams; the core's thread then ends by itself.
-    pub async fn drive(&self, link: &Link) -> Ended {
-        let ended = self.session(link).await;
+    /// Runs one session until it ends, then closes the connection. Says how it ended, and for how long it had been
+    /// open, if it ever was. Dropping the future closes the connection's streams; the core's thread then ends by
+    /// itself, and the partner's next session begins after that.
+    pub async fn drive(&self, link: &Link) -> (Ended, Option<Duration>) {
+        let (ended, open) = self.session(link).await;
         let code = match &ended {
             Ended::Closed { code, .. } => *code,
             Ended::Lost => CloseCode::DONE,
@@ -174,28 +179,29 @@ impl Driver {
         };
         link.connection.close(VarInt::from_u32(code.0), &[]);
         tracing::info!(peer = %link.peer.short(), %code, "a session ended");
-        ended
+        (ended, open)
     }
 
-    async fn session(&self, link: &Link) -> Ended {
+    async fn session(&self, link: &Link) -> (Ended, Option<Duration>) {
+        let refused = |code| (Ended::Closed { code, by_peer: false }, None);
         let mut stop = self.stop.clone();
         // The session before this one was closed when this link was kept; it may still be at work.
         let turn = tokio::select! {
             biased;
-            () = stop.requested() => return Ended::Closed { code: CloseCode::SHUTDOWN, by_peer: false },
-            _ = link.connection.closed() => return Ended::Lost,
+            () = stop.requested() => return refused(CloseCode::SHUTDOWN),
+            _ = link.connection.closed() => return (lost(&link.connection), None),
             turn = self.turns.of(link.peer).lock_owned() => turn,
         };
         let lanes = match timeout(LANES, Lanes::open(link)).await {
             Ok(Ok(lanes)) => lanes,
-            Ok(Err(LaneFault::Read(_) | LaneFault::Write(_))) => return Ended::Lost,
+            Ok(Err(LaneFault::Read(_) | LaneFault::Write(_))) => return (lost(&link.connection), None),
             Ok(Err(fault)) => {
                 tracing::warn!(peer = %link.peer.short(), %fault, "a partner's lanes did not open");
-                return Ended::Closed { code: fault.code(), by_peer: false };
+                return refused(fault.code());
             }
             Err(_) => {
                 tracing::warn!(peer = %link.peer.short(), "a partner's lanes did not open in time");
-                return Ended::Closed { code: CloseCode::TIMEOUT, by_peer: false };
+                return refused(CloseCode::TIMEOUT);
             }
         };
         let (control_to_core, control_in) = mpsc::channel(WAITING_MAX);
@@ -218,6 +224,7 @@ impl Driver {
             connection: link.connection.clone(),
             control: Pipe { inward: control_in, outward: control_out, full: false, ended: false },
             records: Pipe { inward: records_in, outward: records_out, full: false, ended: false },
+            opened: None,
         };
         let role = if link.dialed { Role::Dialer } else { Role::Acceptor };
         let handle = Handle::current();
@@ -227,17 +234,17 @@ impl Driver {
             ended
         });
         // A panic of the core ends this session only.
-        let broken = Ended::Closed { code: CloseCode::INTERNAL, by_peer: false };
+        let broken = (BROKEN, None);
         let ended = tokio::select! {
-            ended = &mut core => ended.unwrap_or(broken),
+            ended = &mut core => ended.unwrap_or(broken.clone()),
             fault = fetch::serve_all(link, &self.exchange) => {
                 // Without its readers the core ends.
                 inward.abort_all();
                 if let Some(fault) = &fault {
                     tracing::warn!(peer = %link.peer.short(), %fault, "a partner misused a stream");
                 }
-                let ended = core.await.unwrap_or(broken);
-                fault.map_or(ended, |fault| Ended::Closed { code: fault.code(), by_peer: false })
+                let (ended, open) = core.await.unwrap_or(broken.clone());
+                (fault.map_or(ended, |fault| Ended::Closed { code: fault.code(), by_peer: false }), open)
             }
         };
         // The core has let go of its queues: the writers say what is left and end.
@@ -327,6 +334,21 @@ struct Core {
     connection: Connection,
     control: Pipe,
     records: Pipe,
+    /// When both sides had said their opening.
+    opened: Option<Instant>,
+}
+
+/// Tells the core, whatever happens, that a session which it opened is over.
+struct Opened {
+    peer: OrgId,
+    exchange: Arc<dyn Exchange>,
+    ended: Ended,
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        self.exchange.closed(self.peer, &self.ended);
+    }
 }
 
 enum Input {
@@ -342,16 +364,20 @@ enum Input {
 }
 
 impl Core {
-    fn run(mut self, role: Role, handle: &Handle) -> Ended {
+    fn run(mut self, role: Role, handle: &Handle) -> (Ended, Option<Duration>) {
         let mut session = match self.exchange.open(self.peer, role) {
             Ok(session) => session,
-            Err(error) => return self.failed(&error),
+            Err(error) => return (self.failed(&error), None),
         };
-        let ended = loop {
+        let mut opened = Opened { peer: self.peer, exchange: Arc::clone(&self.exchange), ended: BROKEN };
+        opened.ended = loop {
             let again = match self.settle(&mut session) {
                 Ok(again) => again,
                 Err(ended) => break ended,
             };
+            if session.is_open() {
+                self.opened.get_or_insert_with(Instant::now);
+            }
             let until = session.poll_timeout();
             // What a fault means is in the session's events, which `settle` reads next.
             match handle.block_on(self.next(until, again)) {
@@ -376,8 +402,7 @@ impl Core {
                 }
             }
         };
-        self.exchange.closed(self.peer, &session, &ended);
-        ended
+        (opened.ended.clone(), self.opened.map(|opened| opened.elapsed()))
     }
 
     /// Events to the core, due work into the windows, frames to the lanes.
@@ -449,15 +474,8 @@ impl Core {
         }
     }
 
-    /// The connection ended without a word in the session; the peer may have said why beside it.
     fn lost(&self) -> Ended {
-        match self.connection.close_reason() {
-            Some(ConnectionError::ApplicationClosed(close)) => {
-                let code = u32::try_from(close.error_code.into_inner()).map_or(CloseCode::INTERNAL, CloseCode);
-                Ended::Closed { code, by_peer: true }
-            }
-            _ => Ended::Lost,
-        }
+        lost(&self.connection)
     }
 
     fn failed(&self, error: &ExchangeError) -> Ended {
@@ -471,6 +489,17 @@ impl Core {
             ExchangeError::Fatal(cause) => Ended::Fatal(cause.clone()),
             other => Ended::Closed { code: other.code(), by_peer: false },
         }
+    }
+}
+
+/// The connection ended without a word in the session; the peer may have said why beside it.
+fn lost(connection: &Connection) -> Ended {
+    match connection.close_reason() {
+        Some(ConnectionError::ApplicationClosed(close)) => {
+            let code = u32::try_from(close.error_code.into_inner()).map_or(CloseCode::INTERNAL, CloseCode);
+            Ended::Closed { code, by_peer: true }
+        }
+        _ => Ended::Lost,
     }
 }
 

@@ -25,7 +25,10 @@ use quinn::ConnectionError;
 use std::{
     collections::VecDeque,
     io::{self, Cursor},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
@@ -43,7 +46,14 @@ struct Model {
     file: Vec<u8>,
     chunks: Vec<Hash>,
     store_fails: bool,
+    /// Whether the file is given on.
+    given: Arc<AtomicBool>,
+    unreached: mpsc::UnboundedSender<String>,
+    /// Told that a session opens, and waited for before it does.
+    gate: Option<Gate>,
 }
+
+type Gate = (mpsc::UnboundedSender<()>, Mutex<std::sync::mpsc::Receiver<()>>);
 
 #[derive(Debug, PartialEq, Eq)]
 enum Happened {
@@ -53,6 +63,10 @@ enum Happened {
 
 impl Exchange for Model {
     fn open(&self, peer: OrgId, role: Role) -> Result<Session, ExchangeError> {
+        if let Some((opens, go)) = &self.gate {
+            let _ = opens.send(());
+            let _ = go.lock().unwrap().recv();
+        }
         let (store, nonce) = (StoreId::from_bytes([7; 16]), Nonce::from_bytes([8; 16]));
         let config = SessionConfig { role, org: self.own, store, peer, nonce };
         Session::new(config, NOW).map_err(|error| ExchangeError::Internal(error.to_string()))
@@ -86,10 +100,15 @@ impl Exchange for Model {
         let mut content = Cursor::new(self.file.clone());
         content.set_position(start);
         let content = Box::new(content);
-        Ok(FetchReply { size: self.file.len() as u64, chunks: self.chunks.clone(), content })
+        let given = Arc::clone(&self.given);
+        let still = Box::new(move || given.load(Ordering::SeqCst));
+        Ok(FetchReply { size: self.file.len() as u64, chunks: self.chunks.clone(), content, still })
     }
-    fn closed(&self, _peer: OrgId, _session: &Session, ended: &Ended) {
+    fn closed(&self, _peer: OrgId, ended: &Ended) {
         let _ = self.happened.send(Happened::Ended(ended.clone()));
+    }
+    fn unreachable(&self, _peer: OrgId, why: String) {
+        let _ = self.unreached.send(why);
     }
 }
 
@@ -121,6 +140,9 @@ fn node(org: &Org, partners: &[(OrgId, Partner)], change: impl FnOnce(&mut Model
         file,
         chunks: manifest.chunks,
         store_fails: false,
+        given: Arc::new(AtomicBool::new(true)),
+        unreached: mpsc::unbounded_channel().0,
+        gate: None,
     };
     change(&mut model);
     let model = Arc::new(model);
@@ -243,6 +265,70 @@ async fn files_are_fetched_resumed_refused_and_checked() -> Fallible {
     let other = Content { chunk_root: Hash::from_bytes([9; 32]), ..far.content };
     let wrong = fetch(&connection, request(3, 0), other, Kept::default()).await;
     assert!(matches!(wrong, Err(FetchError::Content(AttachmentFault::ChunkRoot))));
+    near.stopped().await;
+    far.stopped().await;
+    Ok(())
+}
+
+/// A connection takes the place of another whose core is still at work: the next session waits until it has ended.
+#[tokio::test]
+async fn one_session_at_a_time_with_each_partner() -> Fallible {
+    let (a, b) = (org("a"), org("b"));
+    let (opens, mut opened) = mpsc::unbounded_channel();
+    let (go, wait) = std::sync::mpsc::channel();
+    let mut far = node(&b, &[(a.id, a.partner())], |model| model.gate = Some((opens, Mutex::new(wait))));
+    let near = a.endpoint(&[(b.id, b.partner())], NOW);
+    let address = far.peers.endpoint.local_addr()?;
+    let mut links = Vec::new();
+    for _ in 0..2 {
+        let link = near.dial(b.id, address).await?;
+        let control = driver::open(&link.connection, Carries::Control).await?;
+        links.push((driver::open(&link.connection, Carries::Records).await?, control, link));
+        if links.len() == 1 {
+            timeout(PATIENCE, opened.recv()).await?.ok_or("the first session opens")?;
+        }
+    }
+    let (_, _, first) = links.first().ok_or("two")?;
+    assert!(matches!(end(&first.connection).await, ConnectionError::ApplicationClosed(_)), "it was replaced");
+    let early = timeout(Duration::from_millis(300), opened.recv()).await;
+    assert!(early.is_err(), "a session opens while the one before is at work");
+    go.send(())?;
+    assert!(matches!(far.next().await, Happened::Ended(_)));
+    timeout(PATIENCE, opened.recv()).await?.ok_or("the second session opens")?;
+    go.send(())?;
+    drop(links);
+    far.next().await;
+    far.stopped().await;
+    Ok(())
+}
+
+/// A file is given, and no more after it was taken back: what is under way ends too.
+#[tokio::test]
+async fn a_file_that_is_not_given_any_more_stops() -> Fallible {
+    let (a, b) = (org("a"), org("b"));
+    let mut far = node(&b, &[(a.id, a.partner())], |_| {});
+    let near = node(&a, &[at(&far.peers.endpoint, &b)], |_| {});
+    near.say(b.id, b"here");
+    far.next().await;
+    let connection = near.peers.links.connection(b.id).ok_or("connected")?;
+    far.model.given.store(false, Ordering::SeqCst);
+    let cut = fetch(&connection, request(3, 0), far.content, Kept::default()).await;
+    assert!(matches!(cut, Err(FetchError::Lane(_))), "the file went on");
+    near.stopped().await;
+    far.stopped().await;
+    Ok(())
+}
+
+/// What answers at a partner's address is somebody else: people are told, and it is no partner.
+#[tokio::test]
+async fn a_wrong_node_at_an_address_is_told() -> Fallible {
+    let (a, b, c) = (org("a"), org("b"), org("c"));
+    let far = node(&c, &[(a.id, a.partner())], |_| {});
+    let (unreached, mut told) = mpsc::unbounded_channel();
+    let wrong = Partner { addresses: vec![far.peers.endpoint.local_addr()?.to_string()], ..b.partner() };
+    let near = node(&a, &[(b.id, wrong)], |model| model.unreached = unreached);
+    let why = timeout(PATIENCE, told.recv()).await?.ok_or("told")?;
+    assert!(why.contains("is not this partner"), "{why}");
     near.stopped().await;
     far.stopped().await;
     Ok(())

@@ -25,6 +25,8 @@ use tokio::task::{JoinError, JoinSet, spawn_blocking};
 pub const FILES_MAX: usize = 8;
 /// Streams that may wait for their first word.
 const STREAMS_MAX: usize = 2 * FILES_MAX;
+/// Chunks after which it is asked again whether the file is still given.
+const STILL_CHUNKS: u32 = 8;
 /// One request, padded.
 const REQUEST_BYTES_MAX: usize = 512;
 
@@ -36,6 +38,8 @@ pub struct FetchReply {
     pub chunks: Vec<Hash>,
     /// Its content, from the chunk that was asked for. Read on a thread where blocking is allowed.
     pub content: Box<dyn Read + Send>,
+    /// Whether it is still given: asked there too, every few chunks.
+    pub still: Box<dyn Fn() -> bool + Send>,
 }
 
 /// Keeps what is fetched. Called where blocking is allowed, with verified chunks in their order.
@@ -153,7 +157,7 @@ async fn serve(
             return Ok(());
         }
     };
-    let FetchReply { size, chunks, mut content } = reply;
+    let FetchReply { size, chunks, mut content, mut still } = reply;
     let count = u32::try_from(chunks.len()).unwrap_or(0);
     let Ok(header) = (Reply::Header { size, chunks }).to_bytes() else {
         return refuse(&mut send, RefusedCode::NotGiven).await;
@@ -162,16 +166,25 @@ async fn serve(
     for index in request.from_chunk..count {
         let len = chunk_len(size, index).unwrap_or(0);
         let read = move || {
+            if index.is_multiple_of(STILL_CHUNKS) && !still() {
+                return Err(io::Error::other("it is not given any more"));
+            }
             let mut bytes = vec![0u8; len as usize];
-            content.read_exact(&mut bytes).map(|()| (content, bytes))
+            content.read_exact(&mut bytes).map(|()| (content, still, bytes))
         };
-        let Ok(Ok((rest, bytes))) = spawn_blocking(read).await else {
-            // The reason is ours; the partner sees that the stream was given up and may resume.
-            tracing::error!(peer = %peer.short(), chunk = index, "a file that is given cannot be read");
-            drop(send.reset(VarInt::from_u32(0)));
-            return Ok(());
+        let read = spawn_blocking(read).await.map_err(io::Error::other).flatten();
+        let bytes = match read {
+            Ok((rest, again, bytes)) => {
+                (content, still) = (rest, again);
+                bytes
+            }
+            Err(error) => {
+                // The reason is ours; the partner sees that the stream was given up and may ask again.
+                tracing::warn!(peer = %peer.short(), chunk = index, %error, "the rest of a file is not given");
+                drop(send.reset(VarInt::from_u32(0)));
+                return Ok(());
+            }
         };
-        content = rest;
         lane::write(&mut send, &bytes, FETCH_FRAME_BYTES_MAX).await?;
     }
     lane::finish(&mut send).await;

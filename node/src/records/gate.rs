@@ -151,6 +151,7 @@ pub fn review(node: &Node, records: &[RecordId], to: Review) -> Result<GateOutco
         let ids: Vec<RecordId> = changed.iter().map(|(id, _)| *id).collect();
         let event = encode("gate event", &sign(node, Some(to), &ids, node.clock.now())?)?;
         let event = txn.push(Partition::Own, Table::Review, b"", &event)?;
+        let holds_back = changed.iter().any(|(_, before)| before.released);
         for (record, before) in changed {
             let released = before.released;
             put_state(&mut txn, record, GateRow { review: to, ..before }, event)?;
@@ -161,6 +162,9 @@ pub fn review(node: &Node, records: &[RecordId], to: Review) -> Result<GateOutco
         }
         node.journal(&mut txn, "review", &[("state", to.name().to_owned()), ("records", ids.len().to_string())])?;
         txn.commit()?;
+        if holds_back {
+            node.hold_back();
+        }
     }
     node.wake();
     Ok(outcome)

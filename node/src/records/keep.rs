@@ -105,6 +105,13 @@ pub fn newest(node: &Node, line: LineId) -> Result<Option<RecordId>, KeepError> 
     place.map(|place| Ok(row_at(node, place)?.header()?.id())).transpose()
 }
 
+/// The records of a line of ours, oldest first.
+pub fn line(node: &Node, line: LineId) -> Result<Vec<RecordId>, KeepError> {
+    let key = index::line(node.keys.org, line);
+    let places = node.holdings.find(Partition::Own, index::LINE, &key, None, usize::MAX)?;
+    places.into_iter().map(|place| Ok(row_at(node, place)?.header()?.id())).collect()
+}
+
 /// What an import made of one thing before: its newest record.
 pub fn imported(node: &Node, key: &[u8; 32]) -> Result<Option<(Body, OwnRow)>, KeepError> {
     let Some(place) = node.holdings.newest(Partition::Own, index::IMPORT, key)? else { return Ok(None) };

@@ -261,6 +261,10 @@ pub fn attachment(node: &Node, given: &str, output: &Path, progress: OnProgress<
         ));
     }
     let (partition, manifest) = files::manifest(node, &found)?;
+    // Noted first: a file that left is in the journal, also where the writing was broken off.
+    let mut txn = node.holdings.begin();
+    node.journal(&mut txn, "file-exported", &[("record", id.to_string())])?;
+    txn.commit()?;
     let mut reader = files::open(node, partition, &manifest)?;
     let total = manifest.size;
     let mut done = 0u64;

@@ -15,6 +15,7 @@ use entente_protocol::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_bytes::ByteBuf;
+use std::fmt;
 use zeroize::Zeroizing;
 
 /// Bounds of any stored row.
@@ -39,7 +40,7 @@ pub fn decode<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T
 }
 
 /// A record of ours: what it says, what blinds it, where it is attested.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OwnRow {
     /// Header and root.
@@ -57,6 +58,13 @@ pub struct OwnRow {
     pub values: Vec<(u8, ByteBuf)>,
     /// Its position in the batch.
     pub position: u32,
+}
+
+impl fmt::Debug for OwnRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // What blinds the fields has no printed form.
+        write!(f, "OwnRow({})", self.position)
+    }
 }
 
 impl OwnRow {
@@ -82,7 +90,7 @@ impl OwnRow {
 }
 
 /// A batch of ours: what proves any of its records.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BatchRow {
     /// The signed head.
@@ -94,6 +102,13 @@ pub struct BatchRow {
     pub secret: Vec<u8>,
     /// Its records in their order.
     pub records: Vec<RecordId>,
+}
+
+impl fmt::Debug for BatchRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Nor has the secret of a batch.
+        write!(f, "BatchRow({} from {})", self.records.len(), self.first)
+    }
 }
 
 /// A record that a partner released to us.

@@ -24,6 +24,8 @@ pub struct OutRow {
     /// When it was last countersigned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<UnixMillis>,
+    /// The day up to which nothing waits any more for its time; 0 before the first step.
+    pub due: u64,
     /// Signed runs.
     pub runs: u64,
     /// The own rules under which the log was read.
@@ -126,6 +128,55 @@ pub enum Pending {
     },
 }
 
+/// A record that is decided again when its time has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DueRow {
+    /// When.
+    pub at: UnixMillis,
+    /// Which.
+    pub record: RecordId,
+}
+
+/// The list of what becomes due in a feed on one day.
+pub fn due_scope(feed: FeedId, day: u64) -> Vec<u8> {
+    [b"due".as_slice(), feed.as_bytes(), &day.to_be_bytes()].concat()
+}
+
+/// A feed that is stopped for good, with what proves why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoppedRow {
+    /// When it was found.
+    pub at: UnixMillis,
+    /// What we hold of the feed.
+    pub ours: Cursor,
+    /// What the partner showed.
+    pub theirs: Cursor,
+    /// A signature over what we hold, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub our_proof: Option<SignatureBytes>,
+    /// The partner's signature, where it showed one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub their_proof: Option<SignatureBytes>,
+}
+
+impl StoppedRow {
+    /// In words, for the people who must look.
+    pub fn why(&self, feed: &FeedKey, own: OrgId) -> &'static str {
+        match (feed.sender == own, self.theirs.length > self.ours.length) {
+            (true, true) => {
+                "the partner holds more of what we sent than this store knows: an older copy of the store was put \
+                 back. Nothing more is sent under this agreement; see OPERATING.md, `Back up`"
+            }
+            (false, true) | (_, false) => {
+                "two histories of one feed were signed: both signatures are kept, and nothing more passes in it until \
+                 people have settled which one counts"
+            }
+        }
+    }
+}
+
 /// The feed from us to a partner under an agreement.
 pub fn outgoing(node: &Node, partner: OrgId, agreement: entente_protocol::id::AgreementId) -> FeedKey {
     FeedKey { epoch: 0, store: node.holdings.store_id(), sender: node.keys.org, receiver: partner, agreement }
@@ -181,13 +232,22 @@ fn key(direction: &[u8], feed: FeedId) -> Vec<u8> {
 
 /// Where an outgoing feed stands; a feed that was never used stands at its start.
 pub fn out_row(node: &Node, feed: &FeedKey, version: AgreementDigest) -> Result<OutRow, ShareError> {
-    let id = feed.id();
-    match node.holdings.get(Partition::Own, Table::Cursor, &key(b"out", id))? {
+    out_of(feed.id(), version, node.holdings.get(Partition::Own, Table::Cursor, &key(b"out", feed.id()))?)
+}
+
+/// The same within the transaction that will move it: nothing else moves it meanwhile.
+pub fn out_row_in(txn: &Txn<'_>, feed: &FeedKey, version: AgreementDigest) -> Result<OutRow, ShareError> {
+    out_of(feed.id(), version, txn.get(Partition::Own, Table::Cursor, &key(b"out", feed.id()))?)
+}
+
+fn out_of(id: FeedId, version: AgreementDigest, row: Option<Vec<u8>>) -> Result<OutRow, ShareError> {
+    match row {
         Some(row) => Ok(decode("feed", &row)?),
         None => {
             let start = Cursor::start(id);
             Ok(OutRow {
                 at: None,
+                due: 0,
                 runs: 0,
                 rules: None,
                 digest: start.digest,
@@ -208,11 +268,20 @@ pub fn put_out(txn: &mut Txn<'_>, feed: &FeedKey, row: &OutRow) -> Result<(), Sh
 
 /// Where an incoming feed stands.
 pub fn in_row(node: &Node, feed: &FeedKey) -> Result<InRow, ShareError> {
-    let id = feed.id();
-    match node.holdings.get(Partition::Agreement(feed.agreement), Table::Cursor, &key(b"in", id))? {
+    let partition = Partition::Agreement(feed.agreement);
+    in_of(feed, node.holdings.get(partition, Table::Cursor, &key(b"in", feed.id()))?)
+}
+
+/// The same within the transaction that will move it: nothing else moves it meanwhile.
+pub fn in_row_in(txn: &Txn<'_>, feed: &FeedKey) -> Result<InRow, ShareError> {
+    in_of(feed, txn.get(Partition::Agreement(feed.agreement), Table::Cursor, &key(b"in", feed.id()))?)
+}
+
+fn in_of(feed: &FeedKey, row: Option<Vec<u8>>) -> Result<InRow, ShareError> {
+    match row {
         Some(row) => Ok(decode("feed", &row)?),
         None => {
-            let start = Cursor::start(id);
+            let start = Cursor::start(feed.id());
             Ok(InRow { at: None, runs: 0, store: feed.store, digest: start.digest, length: 0, receipt: None })
         }
     }
@@ -223,6 +292,34 @@ pub fn put_in(txn: &mut Txn<'_>, feed: &FeedKey, row: &InRow) -> Result<(), Shar
     let partition = Partition::Agreement(feed.agreement);
     txn.put(partition, Table::Cursor, &key(b"in", feed.id()), &encode("feed", row)?)?;
     Ok(txn.put(partition, Table::Cursor, &store_key(feed.sender), feed.store.as_bytes())?)
+}
+
+/// Why a feed is stopped, if it is.
+pub fn stopped(node: &Node, feed: &FeedKey) -> Result<Option<StoppedRow>, ShareError> {
+    let row = node.holdings.get(Partition::Own, Table::Cursor, &key(b"stop", feed.id()))?;
+    row.map(|row| Ok(decode("stopped feed", &row)?)).transpose()
+}
+
+/// Stops a feed for good, with the evidence; what was found first stays.
+pub fn stop(node: &Node, feed: &FeedKey, row: &StoppedRow) -> Result<(), ShareError> {
+    let mut txn = node.holdings.begin();
+    let key = key(b"stop", feed.id());
+    if txn.get(Partition::Own, Table::Cursor, &key)?.is_some() {
+        return Ok(());
+    }
+    txn.put(Partition::Own, Table::Cursor, &key, &encode("stopped feed", row)?)?;
+    let about = [
+        ("agreement", feed.agreement.to_string()),
+        ("sender", feed.sender.to_string()),
+        ("receiver", feed.receiver.to_string()),
+        ("ours", row.ours.length.to_string()),
+        ("theirs", row.theirs.length.to_string()),
+    ];
+    let ahead = feed.sender == node.keys.org && row.theirs.length > row.ours.length;
+    node.journal(&mut txn, if ahead { "feed-behind" } else { "fork" }, &about)?;
+    txn.commit()?;
+    tracing::error!(partner = %feed.receiver, why = row.why(feed, node.keys.org), "a feed is stopped");
+    Ok(())
 }
 
 /// The key of the row that says from which store a partner shares.

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     node::Node,
     peer::fetch::Sink,
-    receive::{WANTED, WantedFile},
+    receive::{self, WANTED, WantedFile},
     records::{
         stored::{decode, encode},
         view,
@@ -21,14 +21,21 @@ use crate::{
 };
 use entente_protocol::{
     attachment::{ChunkList, Content},
-    id::{AgreementId, Nonce},
+    id::{AgreementId, Nonce, OrgId},
     session::fetch::Request,
+    time::UnixMillis,
 };
 use serde::{Deserialize, Serialize};
-use std::{io, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    sync::{Arc, Mutex, PoisonError},
+};
 
-/// Files looked at in one round.
+/// Files fetched, or wishes dropped, in one round.
 const ROUND: usize = 256;
+/// Wishes read at a time.
+const PAGE: usize = 256;
 
 /// How far a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,43 +82,105 @@ fn part_key(file: &WantedFile) -> Vec<u8> {
     [b"part".as_slice(), file.record.as_bytes()].concat()
 }
 
-/// Files that wait, small ones first: thumbnails before pictures, pictures before films.
-pub fn wanted(node: &Node) -> Result<Vec<Wanted>, ShareError> {
-    let mut all = Vec::new();
+/// Where a wish stands: which agreement, and its place in the list.
+pub type Place = (AgreementId, u64);
+
+/// Wishes that are left alone for a while, because the partner did not give the file. In memory only: a start tries all.
+#[derive(Debug, Default)]
+pub struct Resting(Mutex<BTreeMap<Place, UnixMillis>>);
+
+impl Resting {
+    /// Leaves a wish alone until then.
+    pub fn rest(&self, place: Place, until: UnixMillis) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(place, until);
+    }
+    /// What is to be left alone at `now`.
+    fn at(&self, now: UnixMillis) -> BTreeSet<Place> {
+        let mut resting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        resting.retain(|_, until| *until > now);
+        resting.keys().copied().collect()
+    }
+}
+
+/// Goes through the wishes for files of one partner, a page at a time, until `look` says that it is enough.
+fn wishes(
+    node: &Node,
+    sender: OrgId,
+    resting: &Resting,
+    look: &mut dyn FnMut(Place, WantedFile) -> Result<bool, ShareError>,
+) -> Result<(), ShareError> {
+    let skip = resting.at(node.clock.now());
     for agreement in node.partitions() {
-        let partition = Partition::Agreement(agreement);
-        for (place, row) in node.holdings.list(partition, Table::Wanted, WANTED, None, ROUND)? {
-            let file: WantedFile = decode("wanted file", &row)?;
-            let received = view::received(node, agreement, file.record)?;
-            let stated = received.as_ref().and_then(|r| {
-                let (_, _, bytes) = r.openings.iter().find(|(slot, _, _)| *slot == files::content_slot())?;
-                Content::from_value(&crate::records::stored::value(bytes).ok()?)
-            });
-            let Some(content) = stated else {
-                drop_wanted(node, agreement, place)?;
-                continue;
-            };
-            if files::find(node, partition, content.sha256)?.is_some() {
-                drop_wanted(node, agreement, place)?;
-                continue;
+        let mut after = None;
+        loop {
+            let page = node.holdings.list(Partition::Agreement(agreement), Table::Wanted, WANTED, after, PAGE)?;
+            for (place, row) in &page {
+                after = Some(*place);
+                let file: WantedFile = decode("wanted file", row)?;
+                let skipped = file.feed.sender != sender || skip.contains(&(agreement, *place));
+                if !skipped && !look((agreement, *place), file)? {
+                    return Ok(());
+                }
             }
-            let part = match node.holdings.get(partition, Table::Attachment, &part_key(&file))? {
-                Some(row) => decode("part of a file", &row)?,
-                None => PartRow { id: Nonce::from_bytes(secret::random()?), segments: 0 },
-            };
-            all.push(Wanted { place, agreement, file, content, part });
+            if page.len() < PAGE {
+                break;
+            }
         }
+    }
+    Ok(())
+}
+
+/// How many files wait for a partner to give them. Writes nothing.
+pub fn waiting(node: &Node, sender: OrgId, resting: &Resting) -> Result<usize, ShareError> {
+    let mut count = 0;
+    wishes(node, sender, resting, &mut |(agreement, _), file| {
+        count += usize::from(wish(node, agreement, &file)?.is_some());
+        Ok(true)
+    })?;
+    Ok(count)
+}
+
+/// What the record states of a wished file; none where it is here, the record was withdrawn, or it is gone.
+fn wish(node: &Node, agreement: AgreementId, file: &WantedFile) -> Result<Option<Content>, ShareError> {
+    if receive::withdrawn(node, agreement, file.record)?.is_some() {
+        return Ok(None);
+    }
+    let received = view::received(node, agreement, file.record)?;
+    let stated = received.as_ref().and_then(|r| {
+        let (_, _, bytes) = r.openings.iter().find(|(slot, _, _)| *slot == files::content_slot())?;
+        Content::from_value(&crate::records::stored::value(bytes).ok()?)
+    });
+    let Some(content) = stated else { return Ok(None) };
+    let held = files::find(node, Partition::Agreement(agreement), content.sha256)?.is_some();
+    Ok((!held).then_some(content))
+}
+
+/// Files that wait for one partner, small ones first: thumbnails before pictures, pictures before films. Wishes that
+/// nothing is behind any more are dropped.
+pub fn wanted(node: &Node, sender: OrgId, resting: &Resting) -> Result<Vec<Wanted>, ShareError> {
+    let (mut all, mut dropped) = (Vec::new(), Vec::new());
+    wishes(node, sender, resting, &mut |(agreement, place), file| {
+        let Some(content) = wish(node, agreement, &file)? else {
+            dropped.push((agreement, place));
+            return Ok(dropped.len() < ROUND);
+        };
+        let part = match node.holdings.get(Partition::Agreement(agreement), Table::Attachment, &part_key(&file))? {
+            Some(row) => decode("part of a file", &row)?,
+            None => PartRow { id: Nonce::from_bytes(secret::random()?), segments: 0 },
+        };
+        all.push(Wanted { place, agreement, file, content, part });
+        Ok(all.len() < ROUND)
+    })?;
+    if !dropped.is_empty() {
+        let mut txn = node.holdings.begin();
+        for (agreement, place) in &dropped {
+            txn.remove_item(Partition::Agreement(*agreement), Table::Wanted, WANTED, *place)?;
+        }
+        node.journal(&mut txn, "file-wishes-dropped", &[("wishes", dropped.len().to_string())])?;
+        txn.commit()?;
     }
     all.sort_by_key(|wanted| wanted.content.size);
     Ok(all)
-}
-
-/// Gives a file up: the partner does not give it, or the record is gone.
-pub fn drop_wanted(node: &Node, agreement: AgreementId, place: u64) -> Result<(), ShareError> {
-    let mut txn = node.holdings.begin();
-    txn.remove_item(Partition::Agreement(agreement), Table::Wanted, WANTED, place)?;
-    txn.commit()?;
-    Ok(())
 }
 
 /// Takes the chunks of one file as they come.

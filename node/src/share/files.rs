@@ -4,7 +4,11 @@
 //! was interrupted goes on where the last whole segment ended, and a chunk is reached without reading
 //! what stands before it. The row with the manifest is what makes the segments a file.
 
-use super::{ShareError, decide::Asked, feeds};
+use super::{
+    ShareError,
+    decide::{self, Asked},
+    feeds,
+};
 use crate::{
     error::Fault,
     node::Node,
@@ -13,7 +17,10 @@ use crate::{
         view::Found,
     },
     seal::keyring::Partition,
-    secret,
+    secret::{
+        self,
+        durable::{self, Existing},
+    },
     store::{
         StoreError,
         holdings::{BlobWriter, Holdings},
@@ -24,14 +31,14 @@ use crate::{
 use entente_protocol::{
     attachment::{ChunkList, Content, Manifest, ManifestBuilder},
     feed::FeedKey,
-    id::{Hash, Nonce, RecordId},
+    id::{AgreementDigest, Hash, Nonce, RecordId},
     limits,
     primitive::Sha256Stream,
     record::{SlotSet, kind::Kind},
 };
 use serde::{Deserialize, Serialize};
 use std::{
-    fs::{self, File},
+    fs,
     io::{self, Read, Seek, SeekFrom, Write},
     path::Path,
     sync::Arc,
@@ -260,27 +267,53 @@ pub fn manifest(node: &Node, found: &Found) -> Result<(Partition, FileRow), Faul
     Ok((partition, row))
 }
 
-/// What a partner may fetch under one entry of a feed of ours, decided at this moment.
-pub fn cleared(node: &Node, feed: &FeedKey, number: u64, slot: u8) -> Result<Option<FileRow>, ShareError> {
+/// What a partner may fetch under one entry of a feed of ours, decided at one moment.
+pub enum Given {
+    /// This file, which this record carries.
+    File(RecordId, Box<FileRow>),
+    /// Not now: the release stands, and what keeps the file back may pass.
+    NotNow,
+    /// Nothing: there is no such release, or it was withdrawn.
+    Nothing,
+}
+
+/// Decides what a partner may fetch.
+pub fn given(node: &Node, feed: &FeedKey, number: u64, slot: u8) -> Result<Given, ShareError> {
     if slot != content_slot() || feed.sender != node.keys.org {
-        return Ok(None);
+        return Ok(Given::Nothing);
     }
     let rules = node.rules();
-    let Some(held) = rules.agreements.get(feed.agreement) else { return Ok(None) };
-    let Some(in_force) = &held.in_force else { return Ok(None) };
-    let row = feeds::out_row(node, feed, in_force.digest)?;
-    let Some((_, run)) = feeds::run_at(node, feed, &row, number)? else { return Ok(None) };
+    let row = feeds::out_row(node, feed, AgreementDigest::from_bytes([0; 32]))?;
+    let Some((_, run)) = feeds::run_at(node, feed, &row, number)? else { return Ok(Given::Nothing) };
     let entry = usize::try_from(number - run.first).ok().and_then(|at| run.entries.get(at));
-    let Some(record): Option<RecordId> = entry.and_then(|e| e.record) else { return Ok(None) };
-    let asked = Asked::load(node, record)?;
     let slots = SlotSet::from_bits(entry.map_or(0, |e| e.slots));
-    let decided = asked.ask(node, feed, slots, |question| rules.policy.decide(question));
-    let cleared = decided.is_ok_and(|c| c.terms().file && c.terms().slots.contains(slot)) && slots.contains(slot);
-    let Some(value) = asked.value(slot).filter(|_| cleared) else { return Ok(None) };
-    match Content::from_value(&value) {
-        Some(content) => find(node, Partition::Own, content.sha256),
-        None => Ok(None),
+    let Some(record) = entry.and_then(|e| e.record).filter(|_| slots.contains(slot)) else {
+        return Ok(Given::Nothing);
+    };
+    if decide::released(node, record, feed.id())?.is_none_or(|released| released.withdrawn) {
+        return Ok(Given::Nothing);
     }
+    let asked = Asked::load(node, record)?;
+    let decided = asked.ask(node, feed, slots, |question| rules.policy.decide(question));
+    let cleared = decided.is_ok_and(|c| c.terms().file && c.terms().slots.contains(slot));
+    let content = asked.value(slot).filter(|_| cleared).and_then(|value| Content::from_value(&value));
+    let Some(content) = content else { return Ok(Given::NotNow) };
+    let row = find(node, Partition::Own, content.sha256)?;
+    Ok(row.map_or(Given::NotNow, |row| Given::File(record, Box::new(row))))
+}
+
+/// Notes in the journal that a partner is given a file.
+pub fn note_given(node: &Node, feed: &FeedKey, record: RecordId, from_chunk: u32) -> Result<(), ShareError> {
+    let mut txn = node.holdings.begin();
+    let about = [
+        ("agreement", feed.agreement.to_string()),
+        ("partner", feed.receiver.to_string()),
+        ("record", record.to_string()),
+        ("from-chunk", from_chunk.to_string()),
+    ];
+    node.journal(&mut txn, "file-given", &about)?;
+    txn.commit()?;
+    Ok(())
 }
 
 /// Writes a file out: each chunk and the whole are verified, and the name appears only when all is well.
@@ -292,12 +325,13 @@ pub fn write_out(
     let failed = |e: io::Error| Fault::input("write", format!("`{}` cannot be written: {e}", output.display()));
     let damaged =
         || Fault::store("the stored file does not match its record: restore it from a backup or fetch it again");
+    let exists = || Fault::input("exists", format!("`{}` exists already: name another file", output.display()));
     if output.exists() {
-        return Err(Fault::input("exists", format!("`{}` exists already: name another file", output.display())));
+        return Err(exists());
     }
-    let name = output.file_name().ok_or_else(|| failed(io::ErrorKind::InvalidInput.into()))?;
-    let temporary = output.with_file_name(format!(".{}.part", name.to_string_lossy()));
-    let mut file = File::create(&temporary).map_err(failed)?;
+    // For its owner alone, and under a name that nobody can have put there before.
+    let temporary = durable::temporary_beside(output).map_err(failed)?;
+    let mut file = durable::create(&temporary).map_err(failed)?;
     let chunks = ChunkList::verify(row.content(), row.chunks.clone()).map_err(|_| damaged())?;
     let mut whole = Sha256Stream::default();
     let mut written = 0u64;
@@ -320,7 +354,12 @@ pub fn write_out(
     })();
     let same = Hash::from_bytes(whole.finish()) == row.sha256;
     let result = result.and_then(|()| if same && written == row.size { Ok(()) } else { Err(damaged()) });
-    let result = result.and_then(|()| file.sync_all().and_then(|()| fs::rename(&temporary, output)).map_err(failed));
+    let result = result.and_then(|()| {
+        durable::publish(&file, &temporary, output, Existing::Refuse).map_err(|e| match e.kind() {
+            io::ErrorKind::AlreadyExists => exists(),
+            _ => failed(e),
+        })
+    });
     if result.is_err() {
         let _ = fs::remove_file(&temporary);
     }

@@ -2,12 +2,14 @@
 //!
 //! One call makes at most one run, in one append: entries, run, cursors, what was released, journal.
 //! A crash before the append leaves no trace; after it, the run is served again until countersigned.
+//! Everything that decides is read while the transaction is open, so no two runs begin at one place, and
+//! what was decided still stands when it is signed.
 
 use super::{
     ShareError,
     bodies::Bodies,
     decide::{self, Asked},
-    feeds::{self, OutRow, Pending, SentEntry, SentRun},
+    feeds::{self, DueRow, OutRow, Pending, SentEntry, SentRun},
 };
 use crate::{
     node::{Node, Rules},
@@ -20,21 +22,22 @@ use crate::{
     secret,
     store::{StoreError, layout::Table, txn::Txn},
 };
+use entente_policy::{Interval, Reason};
 use entente_protocol::{
-    agreement::Standing,
     clearance::{Clearance, Terms},
     feed::{Entry, FeedKey, RUN_ENTRY_OVERHEAD_BYTES, Run, RunMessage, WITHDRAWN},
     id::{AgreementDigest, EntryHash, LineId, Nonce, RecordId},
     limits,
     record::SlotSet,
+    time::UnixMillis,
 };
 use serde_bytes::ByteBuf;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Records decided in one step: what one call may cost.
-const DECIDED_MAX: usize = 4 * limits::RUN_ENTRIES_MAX;
-/// Referring records looked at when a line is first released.
-const REFERRERS_MAX: usize = 1_000;
+/// Records decided in one step: how long one call may keep others from writing.
+const DECIDED_MAX: usize = limits::RUN_ENTRIES_MAX;
+/// Referring records read at a time when a line is first released.
+const PAGE: usize = 1_000;
 
 /// A run that is durable and may be sent.
 pub struct Prepared {
@@ -45,6 +48,7 @@ pub struct Prepared {
 }
 
 /// What one step did.
+#[derive(Default)]
 pub struct Step {
     /// A run to send, if there was anything to say.
     pub run: Option<Prepared>,
@@ -65,24 +69,32 @@ struct Draft<'a> {
     lines: BTreeSet<LineId>,
     /// Records that refer to a line first released here, to be decided again.
     again: Vec<RecordId>,
+    /// Records to be decided again at a time.
+    due: Vec<DueRow>,
+    /// Those whose time has come, by day and place in its list.
+    taken: Vec<(u64, u64)>,
     first: u64,
+    now: Interval,
+    /// When the agreement ends, for all of its records at once.
+    until: UnixMillis,
 }
 
 /// Fills a feed with what is due and signs one run.
 pub fn step(node: &Node, feed: &FeedKey) -> Result<Step, ShareError> {
-    let idle = Step { run: None, more: false };
-    // What cannot be decided now is not taken from the log as withheld: it is decided when the time is known.
-    if node.interval().fault().is_some() {
-        return Ok(idle);
-    }
+    let txn = node.holdings.begin();
     let rules = node.rules();
-    let Some(held) = rules.agreements.get(feed.agreement) else { return Ok(idle) };
-    let Some(in_force) = held.in_force.as_ref().filter(|_| held.standing == Standing::Active) else { return Ok(idle) };
-    if rules.policy.aside(feed.agreement).is_some() {
-        return Ok(idle);
+    let now = node.interval();
+    // While nothing may pass nothing is decided: what is taken from the log as withheld is never looked at again.
+    if rules.policy.passes(feed.receiver, feed.agreement, now).is_err() || feeds::stopped(node, feed)?.is_some() {
+        return Ok(Step::default());
     }
-    let before = feeds::out_row(node, feed, in_force.digest)?;
+    let held = rules.agreements.get(feed.agreement);
+    let Some(in_force) = held.and_then(|held| held.in_force.as_ref()) else { return Ok(Step::default()) };
+    let before = feeds::out_row_in(&txn, feed, in_force.digest)?;
     let mut row = before.clone();
+    if row.due == 0 {
+        row.due = now.early.days();
+    }
     let own_rules = node.own_rules();
     if !row.is_under(in_force.digest, &own_rules) {
         // A new version, another red line or gate: everything ever released is decided anew, from the beginning of the log.
@@ -98,13 +110,17 @@ pub fn step(node: &Node, feed: &FeedKey) -> Result<Step, ShareError> {
         released: BTreeMap::new(),
         lines: BTreeSet::new(),
         again: Vec::new(),
+        due: Vec::new(),
+        taken: Vec::new(),
         first: row.length,
+        now,
+        until: in_force.agreement.until,
     };
     let more = draft.fill(&mut row)?;
-    if row == before {
-        return Ok(idle);
+    if row == before && draft.taken.is_empty() {
+        return Ok(Step::default());
     }
-    commit(draft, row, more)
+    commit(txn, draft, row, more)
 }
 
 impl Draft<'_> {
@@ -141,6 +157,9 @@ impl Draft<'_> {
                 break;
             }
         }
+        if self.fill_due(row, &mut decided)? {
+            return Ok(true);
+        }
         loop {
             let page =
                 self.node.holdings.list(Partition::Own, Table::RecordList, RELEASE_LOG, after(row.filled), 512)?;
@@ -156,6 +175,39 @@ impl Draft<'_> {
                 return Ok(!self.again.is_empty());
             }
         }
+    }
+
+    /// Decides again what waited for a time that has come, day by day. Says whether the run is full.
+    fn fill_due(&mut self, row: &mut OutRow, decided: &mut usize) -> Result<bool, ShareError> {
+        let today = self.now.early.days();
+        while row.due <= today {
+            let (scope, mut after) = (feeds::due_scope(self.feed.id(), row.due), None);
+            loop {
+                let page = self.node.holdings.list(Partition::Own, Table::Pending, &scope, after, 256)?;
+                for (n, bytes) in &page {
+                    if self.is_full() || *decided >= DECIDED_MAX {
+                        return Ok(true);
+                    }
+                    let DueRow { at, record } = decode("due record", bytes)?;
+                    if at <= self.now.early {
+                        *decided += 1;
+                        self.consider(record)?;
+                        self.taken.push((row.due, *n));
+                    }
+                    after = Some(*n);
+                }
+                if page.len() < 256 {
+                    break;
+                }
+            }
+            // A day that is over has nothing left; today's list is looked at until its end.
+            if row.due == today {
+                break;
+            }
+            row.due += 1;
+            *decided += 1;
+        }
+        Ok(false)
     }
 
     fn known(&self, record: RecordId) -> Result<Option<ReleasedRow>, ShareError> {
@@ -180,6 +232,7 @@ impl Draft<'_> {
                 let new = before.is_none_or(|b| b.withdrawn || b.set() != terms.slots || b.version != terms.version);
                 if new {
                     self.release(&asked, &clearance, &terms)?;
+                    self.wait_for(record, terms.until.filter(|until| *until < self.until));
                 }
                 for amendment in amendments {
                     // It went without naming this record, which could not be named then.
@@ -193,7 +246,10 @@ impl Draft<'_> {
                 }
                 self.supersede(&asked, shown)
             }
-            Ok(_) | Err(_) => {
+            decided => {
+                if decided.is_err_and(|withheld| withheld.reason == Reason::NotBefore) {
+                    self.wait_for(record, asked.body.header().floor.not_before);
+                }
                 if before.is_some_and(|b| !b.withdrawn) {
                     self.withdraw(record)?;
                 }
@@ -204,6 +260,11 @@ impl Draft<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// Remembers that a decision holds until a time, and no longer.
+    fn wait_for(&mut self, record: RecordId, at: Option<UnixMillis>) {
+        self.due.extend(at.map(|at| DueRow { at, record }));
     }
 
     /// Whether an amendment would go in a way that shows what it amends, if that was released.
@@ -267,17 +328,28 @@ impl Draft<'_> {
         self.released.insert(asked.record, ReleasedRow::new(terms, number));
         let line = asked.body.header().line;
         if !self.lines.contains(&line) && !decide::line_released(self.node, line, self.feed.id())? {
-            let referrers =
-                self.node.holdings.find(Partition::Own, index::REF, line.as_bytes(), None, REFERRERS_MAX)?;
-            for place in referrers {
-                let Some((id, _)) = keep::at(self.node, place)? else { continue };
+            self.referrers(line)?;
+        }
+        self.lines.insert(line);
+        Ok(())
+    }
+
+    /// What refers to a line that was not known to the partner before is decided again.
+    fn referrers(&mut self, line: LineId) -> Result<(), ShareError> {
+        let mut after: Option<u64> = None;
+        loop {
+            let page = self.node.holdings.find(Partition::Own, index::REF, line.as_bytes(), after, PAGE)?;
+            for place in &page {
+                let Some((id, _)) = keep::at(self.node, *place)? else { continue };
                 if self.known(id)?.is_some_and(|r| !r.withdrawn) {
                     self.again.push(id);
                 }
             }
+            if page.len() < PAGE {
+                return Ok(());
+            }
+            after = Some(after.map_or(0, |last| last + 1) + PAGE as u64 - 1);
         }
-        self.lines.insert(line);
-        Ok(())
     }
 
     fn withdraw(&mut self, record: RecordId) -> Result<(), ShareError> {
@@ -311,10 +383,16 @@ impl Draft<'_> {
 }
 
 /// One append: the run, what it released, where the feed stands, and the journal's event.
-fn commit(draft: Draft<'_>, mut row: OutRow, more: bool) -> Result<Step, ShareError> {
-    let Draft { node, feed, bodies, entries, hashes, released, lines, again, .. } = draft;
+fn commit(mut txn: Txn<'_>, draft: Draft<'_>, mut row: OutRow, more: bool) -> Result<Step, ShareError> {
+    let Draft { node, feed, bodies, entries, hashes, released, lines, again, due, taken, .. } = draft;
     let id = feed.id();
-    let mut txn = node.holdings.begin();
+    for (day, place) in taken {
+        txn.remove_item(Partition::Own, Table::Pending, &feeds::due_scope(id, day), place)?;
+    }
+    for waiting in due {
+        let scope = feeds::due_scope(id, waiting.at.days().max(row.due));
+        txn.push(Partition::Own, Table::Pending, &scope, &encode("due record", &waiting)?)?;
+    }
     for record in &again {
         txn.push(Partition::Own, Table::Pending, id.as_bytes(), &encode("pending", &Pending::Record(*record))?)?;
     }
@@ -351,6 +429,11 @@ fn commit(draft: Draft<'_>, mut row: OutRow, more: bool) -> Result<Step, ShareEr
 /// An entry that is no longer cleared goes as its hash alone, and the record is decided again.
 pub fn again(node: &Node, feed: &FeedKey, number: u64) -> Result<Option<Prepared>, ShareError> {
     let rules = node.rules();
+    let now = node.interval();
+    // It waits, whole: an entry that went as its hash for a reason that passes would be sent twice.
+    if rules.policy.passes(feed.receiver, feed.agreement, now).is_err() || feeds::stopped(node, feed)?.is_some() {
+        return Ok(None);
+    }
     let row = feeds::out_row(node, feed, AgreementDigest::from_bytes([0; 32]))?;
     let Some((_, sent)) = feeds::run_at(node, feed, &row, number)? else { return Ok(None) };
     let mut closed: BTreeSet<usize> = BTreeSet::new();
@@ -396,12 +479,19 @@ fn close<'a>(
         txn.push(Partition::Own, Table::Pending, feed.id().as_bytes(), &pending)?;
         // The partner may hold it from an earlier entry, or from a connection that was cut: unless it goes
         // again, its withdrawal follows.
-        if let Some(row) = decide::released(node, *record, feed.id())? {
-            let row = encode("release", &ReleasedRow { slots: 0, ..row })?;
-            txn.put(Partition::Own, Table::Release, &record_in_feed(*record, feed.id()), &row)?;
+        let key = record_in_feed(*record, feed.id());
+        if let Some(row) = txn.get(Partition::Own, Table::Release, &key)? {
+            let row = ReleasedRow { slots: 0, ..decode("release", &row)? };
+            txn.put(Partition::Own, Table::Release, &key, &encode("release", &row)?)?;
         }
     }
-    forget_lines(node, &mut txn, feed, records)?;
+    forget_lines(node, &mut txn, feed, records.clone())?;
+    let about = [
+        ("agreement", feed.agreement.to_string()),
+        ("partner", feed.receiver.to_string()),
+        ("entries", records.count().to_string()),
+    ];
+    node.journal(&mut txn, "releases-closed", &about)?;
     txn.commit()?;
     Ok(())
 }

@@ -144,10 +144,22 @@ pub fn open(folder: &Path, backend: Backend, keyring: Arc<Keyring>) -> Result<Ho
     if backend == Backend::Memory {
         return in_memory(keyring);
     }
-    if !folder.exists() {
-        return Err(StoreError::Missing(folder.to_owned()));
-    }
-    let lock = FolderLock::take(folder)?;
+    open_locked(folder, lock(folder)?, backend, keyring)
+}
+
+/// Takes the folder of a store that exists. What lies elsewhere and belongs to it, the keyring before all, is read
+/// after this: another process may have been writing it until now.
+pub fn lock(folder: &Path) -> Result<FolderLock, StoreError> {
+    if folder.exists() { FolderLock::take(folder) } else { Err(StoreError::Missing(folder.to_owned())) }
+}
+
+/// Opens the store in a folder that is ours.
+pub fn open_locked(
+    folder: &Path,
+    lock: FolderLock,
+    backend: Backend,
+    keyring: Arc<Keyring>,
+) -> Result<Holdings, StoreError> {
     for part in parts(folder) {
         if !part.exists() {
             return Err(StoreError::Missing(part));

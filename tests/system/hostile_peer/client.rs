@@ -4,6 +4,7 @@
 //! machine: everything is on the loopback.
 
 use entente_node::{
+    agreements::Held,
     clock::SystemClock,
     config::Home as Folder,
     node::Node,
@@ -58,8 +59,11 @@ pub struct Hostile {
     pub theirs: FeedKey,
     /// A run that we made as honest partners do. It is sent only where it is refused.
     pub honest: RunMessage,
-    /// A run for somebody else, under an agreement that lets more go.
-    pub broad: Option<RunMessage>,
+    /// A run for somebody else, under an agreement that lets more go, and that agreement's version.
+    pub broad: Option<(RunMessage, AgreementDigest)>,
+    /// Agreements with the victim that were not used yet.
+    fresh: Vec<(AgreementId, AgreementDigest)>,
+    store: StoreId,
     endpoint: Endpoint,
     address: SocketAddr,
 }
@@ -95,24 +99,43 @@ impl Hostile {
             addresses: Vec::new(),
             nodes: partner.card.keys(Purpose::Node).map(|entry| (entry.key.id(), entry.clone())).collect(),
         };
-        let held = rules.agreements.with(victim).next().ok_or("no agreement")?;
-        let (agreement, version) = (held.id, held.in_force.as_ref().ok_or("not in force")?.digest);
+        let version = |held: &Held| Some((held.id, held.in_force.as_ref()?.digest));
+        let mut fresh: Vec<_> = rules.agreements.with(victim).filter_map(version).collect();
         let chain = node.keys.chain().into_iter().map(CertificateDer::from).collect();
         let key = PrivatePkcs8KeyDer::from(node.keys.tls.expose().clone());
         let identity = Identity::new(node.keys.org, chain, key, now())?;
         let book = SharedBook::new(Book { partners: [(victim, known)].into() });
         let endpoint = Endpoint::bind("127.0.0.1:0".parse()?, identity, book, Clock::new(now), Settings::default())?;
-        let (ours, theirs) =
-            (feeds::outgoing(&node, victim, agreement), feeds::incoming(&node, victim, store, agreement));
-        let honest = outbox::step(&node, &ours)?.run.ok_or("nothing to send")?.message;
         let other = rules.book.iter().find(|(org, _)| **org != victim).map(|(org, _)| *org);
-        let broad = match other.and_then(|other| Some((other, rules.agreements.with(other).next()?.id))) {
-            Some((other, agreement)) => {
-                outbox::step(&node, &feeds::outgoing(&node, other, agreement))?.run.map(|run| run.message)
+        let broad = match other.and_then(|other| Some((other, version(rules.agreements.with(other).next()?)?))) {
+            Some((other, (agreement, version))) => {
+                let run = outbox::step(&node, &feeds::outgoing(&node, other, agreement))?.run;
+                run.map(|run| (run.message, version))
             }
             None => None,
         };
-        Ok(Self { honest, broad, victim, agreement, version, ours, theirs, endpoint, address, node })
+        let (agreement, version) = fresh.pop().ok_or("no agreement")?;
+        let (ours, theirs, honest) = Self::under(&node, victim, store, agreement)?;
+        Ok(Self { honest, broad, victim, agreement, version, ours, theirs, fresh, store, endpoint, address, node })
+    }
+
+    /// The feeds under an agreement, and the run that an honest partner would send first.
+    fn under(
+        node: &Node,
+        victim: OrgId,
+        store: StoreId,
+        agreement: AgreementId,
+    ) -> Done<(FeedKey, FeedKey, RunMessage)> {
+        let ours = feeds::outgoing(node, victim, agreement);
+        let honest = outbox::step(node, &ours)?.run.ok_or("nothing to send")?.message;
+        Ok((ours, feeds::incoming(node, victim, store, agreement), honest))
+    }
+
+    /// What the last move stopped stays stopped: goes on under an agreement that was not used yet.
+    pub fn turn(&mut self) -> Done {
+        (self.agreement, self.version) = self.fresh.pop().ok_or("no other agreement")?;
+        (self.ours, self.theirs, self.honest) = Self::under(&self.node, self.victim, self.store, self.agreement)?;
+        Ok(())
     }
 
     /// A session in a state, reached as honest partners reach it.

@@ -21,6 +21,8 @@ pub enum Ends {
     With(CloseCode),
     /// It goes on.
     Not,
+    /// It goes on, and takes and gives nothing more in this feed: not in this session, nor in another.
+    Stops,
 }
 
 type Acting<'a> = Pin<Box<dyn Future<Output = Done> + 'a>>;
@@ -54,6 +56,7 @@ macro_rules! moves {
 }
 
 const GOES_ON: Ends = Ends::Not;
+const STOPS: Ends = Ends::Stops;
 const FRAME: Ends = Ends::With(CloseCode::FRAME);
 const MESSAGE: Ends = Ends::With(CloseCode::MESSAGE);
 const UNEXPECTED: Ends = Ends::With(CloseCode::UNEXPECTED);
@@ -135,7 +138,21 @@ fn run(message: RunMessage) -> Message {
 
 /// The honest next run, with the body of its first release changed and everything above it signed anew.
 fn poisoned(h: &Hostile, t: &Talk, change: impl FnOnce(Release) -> Vec<u8>) -> Done<RunMessage> {
-    let mut message = h.honest.clone();
+    changed(h, t, h.honest.clone(), change)
+}
+
+/// A record with more fields than the agreement with the victim lets go, as if that agreement had cleared it.
+fn beyond(h: &Hostile, t: &Talk) -> Done<RunMessage> {
+    let (broad, version) = h.broad.clone().ok_or("no other agreement")?;
+    changed(h, t, broad, |r| swapped(r.to_bytes().unwrap(), version.as_bytes(), h.version.as_bytes()))
+}
+
+fn changed(
+    h: &Hostile,
+    t: &Talk,
+    mut message: RunMessage,
+    change: impl FnOnce(Release) -> Vec<u8>,
+) -> Done<RunMessage> {
     let Carried(entry, _, _, bytes) = message.carried.first_mut().ok_or("nothing carried")?;
     *bytes = change(Release::from_bytes(bytes)?);
     let hash = Release::hash(bytes);
@@ -242,9 +259,9 @@ moves! {
     Heads "a sent head without its run" FEED "feed" |h, t| { let mut m = h.heads(); m.sent[0].head.length = 3; t.say(&Message::Heads(m)).await? };
     Heads "one head twice" MESSAGE "malformed" |h, t| { let mut m = h.heads(); m.received.push(m.received[0].clone()); t.say(&Message::Heads(m)).await? };
     Heads "two hundred and fifty-seven heads" LIMIT "more than 256 feeds" |h, t| { let mut m = h.heads(); m.received = vec![m.received[0].clone(); 257]; t.say(&Message::Heads(m)).await? };
-    Heads "a cursor ahead" GOES_ON "two histories" |h, t| t.say(&Message::Heads(claimed(h, 1_000, 1))).await?;
-    Heads "a cursor with another digest" GOES_ON "two histories" |h, t| t.say(&Message::Heads(claimed(h, 2, 1))).await?;
-    Heads "a cursor in the middle of a run" GOES_ON "two histories" |h, t| t.say(&Message::Heads(claimed(h, 1, 1))).await?;
+    Heads "a cursor ahead" STOPS "older copy" |h, t| t.say(&Message::Heads(claimed(h, 1_000, 1))).await?;
+    Heads "a cursor with another digest" STOPS "two histories" |h, t| t.say(&Message::Heads(claimed(h, 2, 1))).await?;
+    Heads "a cursor in the middle of a run" STOPS "two histories" |h, t| t.say(&Message::Heads(claimed(h, 1, 1))).await?;
     Heads "a greeting instead" UNEXPECTED "`heads` was expected" |h, t| t.say(&Message::Hello(h.hello())).await?;
     Heads "nothing more now" TIMEOUT "in time" |h, t| { t.connection.closed().await };
 
@@ -258,7 +275,7 @@ moves! {
     Open "a receipt for a run that was never sent" RECEIPT "receipt" |h, t| { let (_, r) = t.hear_run().await?; t.say(&h.receipt(&r, |x| x.held.length += 7)?).await? };
     Open "a receipt for another feed" FEED "feed" |h, t| { let (_, r) = t.hear_run().await?; t.say(&h.receipt(&r, |x| x.feed = FeedId::from_bytes([3; 32]))?).await? };
     Open "a receipt over another root" RECEIPT "receipt" |h, t| { let (_, r) = t.hear_run().await?; t.say(&h.receipt(&r, |x| x.root = Hash::from_bytes([3; 32]))?).await? };
-    Open "a receipt over another history" GOES_ON "two histories" |h, t| { let (_, r) = t.hear_run().await?; t.say(&h.receipt(&r, |x| x.held.digest = FeedDigest::from_bytes([3; 32]))?).await? };
+    Open "a receipt over another history" STOPS "two histories" |h, t| { let (_, r) = t.hear_run().await?; t.say(&h.receipt(&r, |x| x.held.digest = FeedDigest::from_bytes([3; 32]))?).await? };
     Open "a receipt signed with another key" RUN "key" |h, t| { let (_, r) = t.hear_run().await?; t.say(&Message::Receipt(Receipt::of(&r, UnixMillis(1)).sign(&h.node.keys.records)?)).await? };
     Open "a run signed with another key" RUN "key" |h, t| { let mut m = h.honest.clone(); m.run = Run::danger_unverified(&m.run)?.sign(&h.node.keys.records)?; t.say(&run(m)).await? };
     Open "a run of another agreement" FEED "feed" |h, t| { let mut m = h.honest.clone(); h.resign(&mut m, t.held, |r| r.feed = FeedKey { agreement: AgreementId::from_bytes([5; 16]), ..h.ours }.id())?; t.say(&run(m)).await? };
@@ -300,7 +317,8 @@ moves! {
     // What is taken here, is taken: the feed is longer afterwards, and holds nothing.
     Open "one run twice in a session" GOES_ON "" |h, t| { let m = plain(h, t, vec![withdrawal(4)], None)?; t.say(&run(m.clone())).await?; t.say(&run(m)).await? };
     Open "a run of an earlier session" GOES_ON "" |h, t| { let start = Cursor::start(h.ours.id()); t.say(&run(plain(h, t, vec![withdrawal(4)], Some(start))?)).await? };
-    Open "a record with fields beyond the agreement" GOES_ON "refused" |h, t| { let mut m = h.broad.clone().ok_or("no other agreement")?; h.resign(&mut m, t.held, |_| {})?; t.say(&run(m)).await? };
-    Open "two runs at one length" RECEIPT "receipt" |h, t| { let (one, two) = (plain(h, t, vec![withdrawal(5)], None)?, plain(h, t, vec![withdrawal(6)], None)?); t.say(&run(one)).await?; t.say(&run(two)).await? };
+    Open "a record that was cleared under another version" GOES_ON "waits" |h, t| { let mut m = h.broad.clone().ok_or("no other agreement")?.0; h.resign(&mut m, t.held, |_| {})?; t.say(&run(m)).await? };
+    Open "a record with fields beyond the agreement" GOES_ON "refused" |h, t| t.say(&run(beyond(h, t)?)).await?;
+    Open "two runs at one length" STOPS "two histories" |h, t| { let (one, two) = (plain(h, t, vec![withdrawal(5)], None)?, plain(h, t, vec![withdrawal(6)], None)?); t.say(&run(one)).await?; t.say(&run(two)).await? };
     Open "a flood of proposals" LIMIT "requests" |h, t| flood(t, Message::Proposal(vec![0xff; 100])).await?;
 }

@@ -164,6 +164,7 @@ const RULES: &[Rule] = &[
             "node/src/peer/",
             "node/src/control/",
             "node/src/run.rs",
+            "node/src/run/",
             "node/src/main.rs",
             "node/src/demo/",
             "node/src/demo.rs",
