@@ -10,8 +10,9 @@ use super::{
         ChildFault,
         picture::{Facts, Picture, Pictures},
     },
-    import::{ImportError, ImportReport, Imported, Step},
+    import::{ImportError, ImportReport},
     photo::{self, Media},
+    step::{Imported, Steps},
     table,
 };
 use crate::{
@@ -57,13 +58,12 @@ impl Carrier {
         Self { attachments, pictures: Pictures::new(node.reader.clone()), unbound: 0 }
     }
 
-    /// Adds the files of one record to the step.
+    /// Adds the files of one record to the import.
     pub fn carry(
         &mut self,
-        node: &Node,
+        steps: &mut Steps<'_>,
         owner: &Owner<'_>,
         refs: &[PhotoRef],
-        step: &mut Step,
         report: &mut ImportReport,
     ) -> Result<(), ImportError> {
         let Some(attachments) = &mut self.attachments else {
@@ -75,7 +75,7 @@ impl Carrier {
         let twice = bound.ambiguous.iter().map(|name| format!("{}: `{name}` is there more than once", owner.number));
         report.missing.extend(twice);
         for (place, path) in (1u32..).zip(&bound.files) {
-            if let Err(error) = one(node, &mut self.pictures, owner, place, path, step, report) {
+            if let Err(error) = one(steps, &mut self.pictures, owner, place, path, report) {
                 match error {
                     CarryError::Import(error) => return Err(error),
                     CarryError::Read(cause) => {
@@ -137,18 +137,18 @@ fn begin(pictures: &mut Pictures, path: &Path, ours: &File) -> Result<Picture, C
 
 /// One file: its original, and its copies where they can be made.
 fn one(
-    node: &Node,
+    steps: &mut Steps<'_>,
     pictures: &mut Pictures,
     owner: &Owner<'_>,
     place: u32,
     path: &Path,
-    step: &mut Step,
     report: &mut ImportReport,
 ) -> Result<(), CarryError> {
+    let node = steps.node();
     let mut file = File::open(path).map_err(CarryError::Read)?;
     let name = name_of(path);
     let key = |role: &str| sha256(&[b"attachment", &owner.key, name.as_bytes(), role.as_bytes()]);
-    let known = step.known(node, &key("original"))?;
+    let known = steps.known(&key("original"))?;
     // A file that was never here is looked at while it is stored; one that was, only if it is another now.
     let begun = if known.is_none() { Some(begin(pictures, path, &file)?) } else { None };
     let original = store(node, &mut file)?;
@@ -183,7 +183,7 @@ fn one(
     let base = Base { node, owner, place, facts };
     let base = base.sound(&original, &name, &mut note);
     let media = base.facts.media;
-    let of_original = base.add(step, report, key("original"), "original", media, original, &name, None)?;
+    let of_original = base.add(steps, report, key("original"), "original", media, original, &name, None)?;
     if is_alive {
         for role in ["stripped", "thumbnail"] {
             match copy(node, &mut picture)? {
@@ -192,7 +192,7 @@ fn one(
                     break;
                 }
                 Ok((media, file)) => {
-                    base.add(step, report, key(role), role, media, file, "", Some(of_original))?;
+                    base.add(steps, report, key(role), role, media, file, "", Some(of_original))?;
                 }
             }
         }
@@ -247,7 +247,7 @@ impl Base<'_> {
     #[expect(clippy::too_many_arguments, reason = "one record's particulars, named at each of three calls")]
     fn add(
         &self,
-        step: &mut Step,
+        steps: &mut Steps<'_>,
         report: &mut ImportReport,
         key: [u8; 32],
         role: &'static str,
@@ -256,7 +256,7 @@ impl Base<'_> {
         name: &str,
         from: Option<LineId>,
     ) -> Result<LineId, CarryError> {
-        let known = step.known(self.node, &key)?;
+        let known = steps.known(&key)?;
         let line = match known {
             Some(known) => known.line,
             None => keep::new_line().map_err(KeepError::from)?,
@@ -271,8 +271,8 @@ impl Base<'_> {
         } else {
             report.added += 1;
         }
-        step.add(self.node, key, file.sha256, record, known.is_some())?;
-        step.files.push(file);
+        steps.add(key, file.sha256, record, known.is_some())?;
+        steps.add_file(file);
         Ok(line)
     }
 

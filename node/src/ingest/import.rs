@@ -1,6 +1,7 @@
 //! Importing a file: rows become drafts, drafts become committed and attested records, all as drafts of the gate.
 //!
-//! Memory is flat: rows are taken in steps, and each step is one batch, one signature and one append.
+//! Memory is flat: rows are taken in steps ([`step`](super::step)), and each step is one batch, one signature and one
+//! append. Reading, making records and writing go on side by side, each in the file's order.
 //! The same file again adds nothing; a corrected row amends exactly what it changed.
 
 use super::{
@@ -8,10 +9,11 @@ use super::{
     carry::{self, Carrier},
     child::{
         ChildFault,
-        table::{self, OpenFault},
+        table::{self, OpenFault, Rows},
     },
     mapping::{MappedRecord, MappedRow, Mapping, MappingError},
-    table::TableError,
+    step::Steps,
+    table::{RowFault, TableError},
 };
 use crate::{
     call::{OnProgress, Progress},
@@ -20,13 +22,12 @@ use crate::{
         keep::{self, KeepError},
         stored::RowDamage,
     },
-    seal::keyring::Partition,
     share::ShareError,
     store::StoreError,
 };
 use entente_protocol::{
-    id::{Hash, LineId, RecordId},
-    record::{Draft, Record, Reference},
+    id::{Hash, LineId},
+    record::{Draft, Reference},
     value::Value,
 };
 use serde::{Deserialize, Serialize};
@@ -34,10 +35,17 @@ use std::{
     collections::{BTreeMap, HashMap},
     fs, io,
     path::{Path, PathBuf},
+    sync::{
+        atomic::AtomicU64,
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    thread,
 };
 
-/// Records of one step: one batch, one append.
-const STEP_RECORDS: usize = 5_000;
+/// Rows that are read and mapped before they are handed on together.
+const CHUNK_ROWS: usize = 128;
+/// Chunks of rows that wait.
+const CHUNKS_WAITING_MAX: usize = 4;
 /// Faults that are listed; more are counted.
 const LISTED_MAX: usize = 1_000;
 /// The mapping that is used where none is named: the columns of the sample evidence.
@@ -164,26 +172,6 @@ impl From<RowDamage> for ImportError {
     }
 }
 
-/// What an import made of one thing, by its identity within the collection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Imported {
-    /// Its line.
-    pub line: LineId,
-    /// Digest of what it said.
-    pub digest: Hash,
-    /// Its newest record.
-    pub record: RecordId,
-}
-
-/// Records on their way into one append.
-#[derive(Default)]
-pub(super) struct Step {
-    records: Vec<keep::New>,
-    imported: HashMap<[u8; 32], Imported>,
-    pub files: Vec<crate::share::files::FileRow>,
-    dry_run: bool,
-}
-
 /// Which row of this import first spoke of a thing, so that two rows that contradict each other are told
 /// apart from a corrected file. Beyond the bound the later row counts as a correction.
 #[derive(Default)]
@@ -196,59 +184,6 @@ impl Seen {
         if self.0.len() < Self::MAX {
             self.0.entry(key).or_insert(row);
         }
-    }
-}
-
-impl Step {
-    /// What is known under an identity, with what this step adds.
-    pub fn known(&self, node: &Node, key: &[u8; 32]) -> Result<Option<Imported>, ImportError> {
-        if let Some(imported) = self.imported.get(key) {
-            return Ok(Some(*imported));
-        }
-        let Some((body, row)) = keep::imported(node, key)? else { return Ok(None) };
-        let digest = row.import.unwrap_or(Hash::from_bytes([0; 32]));
-        Ok(Some(Imported { line: body.header().line, digest, record: body.id() }))
-    }
-
-    /// Adds a record that was made of a thing.
-    pub fn add(
-        &mut self,
-        node: &Node,
-        key: [u8; 32],
-        digest: Hash,
-        record: Record,
-        amends: bool,
-    ) -> Result<(), ImportError> {
-        // What is amended must be in the store: an amendment is counted after it.
-        if amends && self.imported.contains_key(&key) {
-            self.commit(node)?;
-        }
-        let line = record.header().line;
-        self.imported.insert(key, Imported { line, digest, record: record.id() });
-        self.records.push(keep::New { record, amends, import: Some((key, digest)) });
-        Ok(())
-    }
-
-    fn commit(&mut self, node: &Node) -> Result<(), ImportError> {
-        let step = std::mem::replace(self, Self { dry_run: self.dry_run, ..Self::default() });
-        if step.dry_run {
-            // The files were stored to be looked at; no row speaks of them.
-            for file in &step.files {
-                crate::share::files::discard(node, Partition::Own, file)?;
-            }
-            return Ok(());
-        }
-        if step.records.is_empty() {
-            return Ok(());
-        }
-        let mut txn = node.holdings.begin();
-        for file in &step.files {
-            crate::share::files::keep(&mut txn, Partition::Own, file)?;
-        }
-        keep::add(node, &mut txn, &step.records)?;
-        node.journal(&mut txn, "import", &[("records", step.records.len().to_string())])?;
-        txn.commit()?;
-        Ok(())
     }
 }
 
@@ -284,35 +219,85 @@ pub fn import(node: &Node, options: &ImportOptions, progress: OnProgress<'_>) ->
     let attachments = options.attachments.as_deref().map(Attachments::open).transpose()?;
     let mut report = ImportReport { has_keys: mapping.has_keys(), dry_run: options.dry_run, ..ImportReport::default() };
     let mut carrier = Carrier::new(attachments, node);
-    let mut step = Step { dry_run: options.dry_run, ..Step::default() };
-    let mut seen = Seen::default();
-    for row in rows {
-        let row = match row {
-            Ok(row) => row,
-            Err(fault) => {
-                // What was read well is kept: the same file, mended, adds only the rest.
-                step.commit(node)?;
-                return Err(ImportError::Child { path: shown(&options.path), fault });
-            }
-        };
-        report.rows += 1;
-        let mapped = row.and_then(|row| mapping.map(&row));
-        match mapped {
-            Err(fault) => bad(&mut report, fault.row, fault.column.clone(), fault.cause.to_string()),
-            Ok(mapped) => take(node, &mapping, mapped, &mut step, &mut seen, &mut carrier, &mut report)?,
-        }
-        if step.records.len() >= STEP_RECORDS {
-            step.commit(node)?;
-        }
-        if report.rows.is_multiple_of(500) {
-            progress(Progress { done: report.rows, total: None });
-        }
-    }
-    step.commit(node)?;
+    let written = AtomicU64::new(0);
+    // Three threads beside the child that parses: rows are mapped, records are made, steps are written.
+    thread::scope(|scope| {
+        let (mut steps, writer) = Steps::begin(scope, node, options.dry_run, &written);
+        let (out, chunks) = sync_channel(CHUNKS_WAITING_MAX);
+        let mapping = &mapping;
+        scope.spawn(move || map_all(rows, mapping, &out));
+        let taken = take_all(mapping, chunks, &mut steps, &mut carrier, &mut report, progress);
+        // What was read well is kept, whatever ended the reading: the same file, mended, adds only the rest.
+        let cut = steps.cut();
+        drop(steps);
+        writer.finish()?;
+        cut?;
+        taken.map_err(|stopped| match stopped {
+            Stopped::Child(fault) => ImportError::Child { path: shown(&options.path), fault },
+            Stopped::Import(error) => error,
+        })
+    })?;
     carrier.finish(&mut report);
     progress(Progress { done: report.rows, total: Some(report.rows) });
     node.wake();
     Ok(report)
+}
+
+/// What a row stands for, or why it stands for nothing.
+type Mapped = Result<MappedRow, RowFault>;
+
+/// Why no more rows are taken.
+enum Stopped {
+    Child(ChildFault),
+    Import(ImportError),
+}
+
+/// Reads and maps rows until there are no more, or nobody takes them.
+fn map_all(rows: Rows, mapping: &Mapping, out: &SyncSender<Result<Vec<Mapped>, ChildFault>>) {
+    let mut chunk = Vec::with_capacity(CHUNK_ROWS);
+    for row in rows {
+        match row {
+            Ok(row) => chunk.push(row.and_then(|row| mapping.map(&row))),
+            Err(fault) => {
+                let _ = out.send(Ok(chunk)).and_then(|()| out.send(Err(fault)));
+                return;
+            }
+        }
+        if chunk.len() == CHUNK_ROWS
+            && out.send(Ok(std::mem::replace(&mut chunk, Vec::with_capacity(CHUNK_ROWS)))).is_err()
+        {
+            return;
+        }
+    }
+    let _ = out.send(Ok(chunk));
+}
+
+/// Makes records of rows.
+fn take_all(
+    mapping: &Mapping,
+    chunks: Receiver<Result<Vec<Mapped>, ChildFault>>,
+    steps: &mut Steps<'_>,
+    carrier: &mut Carrier,
+    report: &mut ImportReport,
+    progress: OnProgress<'_>,
+) -> Result<(), Stopped> {
+    let mut seen = Seen::default();
+    for chunk in chunks {
+        for row in chunk.map_err(Stopped::Child)? {
+            report.rows += 1;
+            match row {
+                Err(fault) => bad(report, fault.row, fault.column.clone(), fault.cause.to_string()),
+                Ok(mapped) => {
+                    take(mapping, mapped, steps, &mut seen, carrier, report).map_err(Stopped::Import)?;
+                }
+            }
+            steps.cut_if_full().map_err(Stopped::Import)?;
+            if report.rows.is_multiple_of(500) {
+                progress(Progress { done: report.rows, total: None });
+            }
+        }
+    }
+    Ok(())
 }
 
 fn bad(report: &mut ImportReport, row: u64, column: Option<String>, why: String) {
@@ -334,10 +319,9 @@ struct Planned {
 
 /// Takes one row whole, or leaves it out whole.
 fn take(
-    node: &Node,
     mapping: &Mapping,
     row: MappedRow,
-    step: &mut Step,
+    steps: &mut Steps<'_>,
     seen: &mut Seen,
     carrier: &mut Carrier,
     report: &mut ImportReport,
@@ -345,7 +329,7 @@ fn take(
     let mut lines: BTreeMap<&str, LineId> = BTreeMap::new();
     let mut planned = Vec::with_capacity(row.records.len());
     for record in &row.records {
-        match plan(node, mapping, record, step, &lines)? {
+        match plan(mapping, record, steps, &lines)? {
             Ok(plan) => {
                 let first = seen.0.get(&plan.key).copied().filter(|_| plan.amends);
                 if let Some(first) = first {
@@ -391,14 +375,14 @@ fn take(
                 } else {
                     report.added += 1;
                 }
-                step.add(node, plan.key, plan.digest, record, plan.amends)?;
+                steps.add(plan.key, plan.digest, record, plan.amends)?;
             }
         }
     }
     for (plan, record) in planned.iter().zip(&row.records) {
         if !record.photos.is_empty() {
             let to = carry::Owner { key: plan.key, line: plan.line, number: &plan.number, floor: mapping.floor() };
-            carrier.carry(node, &to, &record.photos, step, report)?;
+            carrier.carry(steps, &to, &record.photos, report)?;
         }
     }
     Ok(())
@@ -408,15 +392,15 @@ type Fault = (Option<String>, String);
 
 /// What to do about one record: nothing, a new line, or an amendment.
 fn plan(
-    node: &Node,
     mapping: &Mapping,
     record: &MappedRecord,
-    step: &Step,
+    steps: &mut Steps<'_>,
     lines: &BTreeMap<&str, LineId>,
 ) -> Result<Result<Planned, Fault>, ImportError> {
     let key = *record.key.as_bytes();
     let digest = Hash::from_bytes(record.digest);
-    let known = step.known(node, &key)?;
+    let known = steps.known(&key)?;
+    let own = steps.org();
     if let Some(known) = known.filter(|k| k.digest == digest) {
         let number = record.number.clone();
         return Ok(Ok(Planned { key, digest: known.digest, draft: None, line: known.line, amends: false, number }));
@@ -425,7 +409,7 @@ fn plan(
         Some(known) => known.line,
         None => keep::new_line().map_err(KeepError::from)?,
     };
-    let mut draft = Draft::new(record.kind, node.keys.org, line, mapping.floor().clone());
+    let mut draft = Draft::new(record.kind, own, line, mapping.floor().clone());
     for (slot, value) in &record.fields {
         if let Err(fault) = draft.set_number(*slot, value.clone()) {
             let field = record.kind.slot_number(*slot).map(|s| s.name.to_owned());
@@ -434,7 +418,7 @@ fn plan(
     }
     for (slot, target) in &record.links {
         let Some(target) = lines.get(target.as_ref()) else { continue };
-        let reference = Reference { originator: node.keys.org, line: *target };
+        let reference = Reference { originator: own, line: *target };
         if let Err(fault) = draft.set_number(*slot, reference.to_value()) {
             return Ok(Err((None, fault.to_string())));
         }

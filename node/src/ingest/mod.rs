@@ -14,4 +14,5 @@ pub mod import;
 pub mod mapping;
 pub mod photo;
 pub mod serial;
+mod step;
 pub mod table;
