@@ -4,180 +4,45 @@
 //! the end: the signal, then the loops, the sessions, the answers of calls under way; then the socket is removed.
 
 mod bringing;
+mod round;
+mod talks;
 
 use crate::{
-    clock::{SystemClock, say},
+    clock::SystemClock,
     config::Home,
     control::server::{self, Live},
     error::{Blame, Fault},
-    exchange::{Conversation, ExchangeFault},
     node::Node,
     partners::PartnerState,
     peer::{
         Clock,
         accept::{self, Peers},
         book::{self, SharedBook},
-        budget::{self, Budgets},
         dial::{self, Jitter},
-        driver::{Driver, Ended, Exchange, ExchangeError, Turns, Wakes},
+        driver::{Driver, Turns, Wakes},
         endpoint::{Endpoint, Settings},
-        fetch::FetchReply,
         stop::{self, Stop, Stopper},
         tls,
     },
-    records::gate::RELEASE_LOG,
-    seal::keyring::Partition,
     secret::{self, unlock::Unlock},
-    share::{
-        feeds,
-        fetching::{self, Resting},
-        files::{self, Given},
-    },
-    store::layout::Table,
+    share::fetching::Resting,
 };
-use entente_protocol::{
-    error::PeerFault,
-    id::OrgId,
-    identity::Purpose,
-    limits,
-    session::{
-        CloseCode, Event, Role, Session,
-        fetch::{RefusedCode, Request},
-    },
-};
+use entente_protocol::{id::OrgId, identity::Purpose, session::CloseCode};
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use serde_json::{Value as Json, json};
 use std::{
-    collections::BTreeMap,
     fs,
     future::Future,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
+use talks::Core;
 use tokio::{sync::Notify, task::JoinSet};
 
-/// How long one round with partners may take.
-const ROUND: Duration = Duration::from_secs(120);
-/// How long a partner has to answer before a round gives it up.
-const CONNECT: Duration = Duration::from_secs(15);
 /// How often it is looked at what the time of day changes: agreements that begin and end, records that become due.
 const TICK: Duration = Duration::from_secs(30);
 /// How often a running node looks after its clock and its certificate.
 const UPKEEP: Duration = Duration::from_secs(10 * 60);
-/// A round is over when nothing moved for so long.
-const QUIET: Duration = Duration::from_millis(400);
-
-/// The synchronous core behind the driver: one conversation for each session, of which a partner has one at a time.
-struct Core {
-    node: Arc<Node>,
-    talks: Mutex<BTreeMap<OrgId, Arc<Mutex<Conversation>>>>,
-    budgets: Budgets,
-}
-
-impl Core {
-    fn talk(&self, peer: OrgId) -> Result<Arc<Mutex<Conversation>>, ExchangeError> {
-        let talks = self.talks.lock().unwrap_or_else(PoisonError::into_inner);
-        let talk = talks.get(&peer).cloned();
-        talk.ok_or_else(|| ExchangeError::Internal("no such session".to_owned()))
-    }
-}
-
-impl From<ExchangeFault> for ExchangeError {
-    fn from(fault: ExchangeFault) -> Self {
-        match fault {
-            ExchangeFault::Peer(fault) => Self::Peer(fault),
-            ExchangeFault::Unknown => Self::Removed,
-            ExchangeFault::Fatal(error) => Self::Fatal(error.to_string()),
-            ExchangeFault::Send(error) => Self::Internal(error.to_string()),
-            ExchangeFault::Clock(trouble) => Self::Internal(trouble),
-        }
-    }
-}
-
-impl Exchange for Core {
-    fn open(&self, peer: OrgId, role: Role) -> Result<Session, ExchangeError> {
-        if !self.budgets.spend(peer, budget::SESSION, self.node.clock.now()) {
-            self.node.note_error(peer, "too many sessions and requests: it is let in again as time passes".to_owned());
-            return Err(ExchangeError::Busy);
-        }
-        let (conversation, session) = Conversation::open(&self.node, peer, role)?;
-        let mut talks = self.talks.lock().unwrap_or_else(PoisonError::into_inner);
-        talks.insert(peer, Arc::new(Mutex::new(conversation)));
-        self.node.note_session(peer, true);
-        Ok(session)
-    }
-
-    fn event(&self, peer: OrgId, session: &mut Session, event: Event) -> Result<(), ExchangeError> {
-        // Runs and receipts have their windows; everything else is counted.
-        let counted = !matches!(event, Event::Run { .. } | Event::Receipt { .. } | Event::Fork { .. });
-        if counted && !self.budgets.spend(peer, budget::REQUEST, self.node.clock.now()) {
-            return Err(PeerFault::TooMany { what: "requests", max: limits::PARTNER_REQUESTS_BURST as usize }.into());
-        }
-        let talk = self.talk(peer)?;
-        let mut talk = talk.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(talk.event(&self.node, session, event)?)
-    }
-
-    fn pump(&self, peer: OrgId, session: &mut Session) -> Result<bool, ExchangeError> {
-        let talk = self.talk(peer)?;
-        let mut talk = talk.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(talk.pump(&self.node, session)?)
-    }
-
-    fn fetch(&self, peer: OrgId, request: Request) -> Result<FetchReply, RefusedCode> {
-        let given = self.give(peer, request);
-        // What is given is bounded by what the partner reads. What is not given costs it something too.
-        let refused = given.is_err();
-        if refused && !self.budgets.spend(peer, budget::REQUEST, self.node.clock.now()) {
-            return Err(RefusedCode::Busy);
-        }
-        given
-    }
-
-    fn closed(&self, peer: OrgId, ended: &Ended) {
-        self.talks.lock().unwrap_or_else(PoisonError::into_inner).remove(&peer);
-        self.node.note_session(peer, false);
-        if let Ended::Closed { code, by_peer } = ended
-            && !matches!(*code, CloseCode::DONE | CloseCode::SHUTDOWN | CloseCode::REPLACED)
-            // To begin again is our own wish, and no error.
-            && (*by_peer || *code != CloseCode::BUSY)
-        {
-            let side = if *by_peer { "the partner ended the session" } else { "the session was ended here" };
-            let meaning = CloseCode::ALL.iter().find(|row| row.0 == *code).map_or("", |row| row.2);
-            self.node.note_error(peer, format!("{side}: {} ({meaning})", code.name()));
-        }
-    }
-
-    fn unreachable(&self, peer: OrgId, why: String) {
-        self.node.note_unreachable(peer, why);
-    }
-}
-
-impl Core {
-    fn give(&self, peer: OrgId, request: Request) -> Result<FetchReply, RefusedCode> {
-        let node = Arc::clone(&self.node);
-        // A fault of ours, or a clock that is not known, is no reason for the partner to give the file up.
-        let refuse = |error: &dyn std::fmt::Display| {
-            tracing::warn!(partner = %peer.short(), %error, "a file could not be given");
-            RefusedCode::Busy
-        };
-        let mut keys = feeds::agreements_with(&node, peer)
-            .into_iter()
-            .map(|(agreement, _, _)| feeds::outgoing(&node, peer, agreement));
-        let feed = keys.find(|key| key.id() == request.feed).ok_or(RefusedCode::NotGiven)?;
-        let (record, row) = match files::given(&node, &feed, request.entry, request.slot).map_err(|e| refuse(&e))? {
-            Given::File(record, row) => (record, row),
-            Given::NotNow => return Err(RefusedCode::Busy),
-            Given::Nothing => return Err(RefusedCode::NotGiven),
-        };
-        let content =
-            files::open_at(&node, Partition::Own, &row, u64::from(request.from_chunk)).map_err(|e| refuse(&e))?;
-        files::note_given(&node, &feed, record, request.from_chunk).map_err(|e| refuse(&e))?;
-        let (size, chunks) = (row.size, row.chunks);
-        let still = move || matches!(files::given(&node, &feed, request.entry, request.slot), Ok(Given::File(..)));
-        Ok(FetchReply { size, chunks, content: Box::new(content), still: Box::new(still) })
-    }
-}
 
 /// The partners as handshakes see them.
 fn book_of(node: &Node) -> book::Book {
@@ -231,118 +96,6 @@ impl Running {
         }
         self.peers.review();
         self.wakes.wake_all();
-    }
-
-    /// What moves while a round is under way; equal twice means that nothing did.
-    async fn picture(&self, partner: OrgId) -> Result<Picture, Fault> {
-        let (node, resting) = (Arc::clone(&self.node), Arc::clone(&self.resting));
-        let seen = tokio::task::spawn_blocking(move || picture(&node, &resting, partner)).await;
-        seen.map_err(|e| Fault::setup("sync", e))?
-    }
-
-    /// Nobody waits for a round of a node that stops.
-    fn goes_on(&self) -> Result<(), Fault> {
-        if self.peers.driver.stop.is_requested() {
-            Err(Fault::setup("stopped", "the node is stopping"))
-        } else {
-            Ok(())
-        }
-    }
-
-    async fn round(&self, partner: OrgId) -> Result<Json, Fault> {
-        let handle = self.node.handle_of(partner);
-        if self.node.book().get(partner).is_none_or(|p| p.state == PartnerState::Removed) {
-            return Err(Fault::partner("removed", format!("`{handle}` was removed: no connection is made to it")));
-        }
-        if let Some(trouble) = say::trouble(&self.node) {
-            return Err(Fault::setup("clock", trouble));
-        }
-        let started = Instant::now();
-        if !self.node.health(partner).connected() {
-            self.peers.ask_for(partner);
-        }
-        while !self.node.health(partner).connected() {
-            self.goes_on()?;
-            if started.elapsed() > CONNECT {
-                let health = self.node.health(partner);
-                let why = health.trouble().map_or("no answer", |(_, why)| why);
-                return Err(Fault::partner("unreachable", format!("`{handle}` cannot be reached: {why}")));
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        self.wakes.wake(partner);
-        let (mut last, mut since) = (self.picture(partner).await?, Instant::now());
-        loop {
-            tokio::time::sleep(Duration::from_millis(25)).await;
-            self.goes_on()?;
-            let now = self.picture(partner).await?;
-            if now != last {
-                (last, since) = (now, Instant::now());
-            } else if last.settled && since.elapsed() > QUIET {
-                break;
-            } else if started.elapsed() > ROUND {
-                return Err(Fault::partner(
-                    "slow",
-                    format!("`{handle}`: the round did not end in time; it goes on while the node runs"),
-                ));
-            }
-        }
-        if let Some(why) = last.stopped {
-            return Err(Fault::partner("stopped", format!("`{handle}`: {why}")));
-        }
-        Ok(json!({
-            "id": partner.to_string(),
-            "handle": handle,
-            "sent": last.sent,
-            "acknowledged": last.acknowledged,
-            "received": last.received,
-        }))
-    }
-}
-
-/// What moves while a round with a partner is under way.
-fn picture(node: &Node, resting: &Resting, partner: OrgId) -> Result<Picture, Fault> {
-    let log = node.holdings.count(Partition::Own, Table::RecordList, RELEASE_LOG)?;
-    let now = node.interval();
-    let (rules, own_rules) = (node.rules(), node.own_rules());
-    let mut picture = Picture::default();
-    for (agreement, digest, _) in feeds::agreements_with(node, partner) {
-        let out = feeds::outgoing(node, partner, agreement);
-        let row = feeds::out_row(node, &out, digest).map_err(Fault::store)?;
-        let acknowledged = row.countersigned.map_or(0, |c| c.length);
-        let stopped = feeds::stopped(node, &out).map_err(Fault::store)?;
-        picture.stopped = picture.stopped.or(stopped.as_ref().map(|row| row.why(&out, node.keys.org)));
-        // Where nothing may pass, nothing is waited for.
-        let paused = stopped.is_some() || rules.policy.passes(partner, agreement, now).is_err();
-        let given = acknowledged == row.length && row.filled == log && row.is_under(digest, &own_rules);
-        picture.settled &= paused || given;
-        picture.sent += row.length;
-        picture.acknowledged += acknowledged;
-        if let Some(store) = feeds::known_store(node, partner, agreement).map_err(Fault::store)? {
-            let incoming = feeds::incoming(node, partner, store, agreement);
-            let stopped = feeds::stopped(node, &incoming).map_err(Fault::store)?;
-            picture.stopped = picture.stopped.or(stopped.map(|row| row.why(&incoming, node.keys.org)));
-            picture.received += feeds::in_row(node, &incoming).map_err(Fault::store)?.length;
-        }
-    }
-    picture.files = fetching::waiting(node, partner, resting).map_err(Fault::store)?;
-    picture.settled &= picture.files == 0;
-    Ok(picture)
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Picture {
-    settled: bool,
-    stopped: Option<&'static str>,
-    sent: u64,
-    acknowledged: u64,
-    received: u64,
-    files: usize,
-}
-
-impl Default for Picture {
-    fn default() -> Self {
-        Self { settled: true, stopped: None, sent: 0, acknowledged: 0, received: 0, files: 0 }
     }
 }
 
@@ -455,7 +208,7 @@ async fn serve<F: Future<Output = R> + Send, R>(
     let address = endpoint.local_addr().map_err(|e| Fault::setup("network", e))?;
     let (stopper, stop) = stop::signal();
     let wakes = Wakes::default();
-    let core = Arc::new(Core { node: Arc::clone(&node), talks: Mutex::default(), budgets: Budgets::default() });
+    let core = Arc::new(Core::new(Arc::clone(&node)));
     let clock = Arc::clone(&node.clock);
     let driver = Driver {
         exchange: core,

@@ -1,7 +1,7 @@
 //! A disk that lies: one byte of one file is another, or a file is shorter. The store refuses or says what is wrong; it
 //! never answers with something else than what was written, and never leaves out silently what was acknowledged.
 
-use super::{Outcome, Rng, Site, disk, power::workshop, verify};
+use super::{Outcome, Rng, Site, content, power::workshop, verify};
 use entente_node::store::open::{self, Backend};
 use std::{
     collections::BTreeMap,
@@ -94,7 +94,7 @@ pub fn flips(worker: &Path, backend: Backend, trials: u64, seed: u64) -> Outcome
     trial("flips", worker, backend, (trials, seed), &|path, rng| {
         let at = telling_place(path, rng)?;
         let by = 1 << rng.below(8);
-        disk::flip(path, at, by)?;
+        content::flip(path, at, by)?;
         Ok(format!("byte {at} changed by {by:#x}"))
     })
 }
@@ -129,7 +129,7 @@ fn trial(
         let wanted = if rng.one_in(2) { &patient.ledger } else { &patient.files };
         let file = &wanted[rng.below(wanted.len() as u64) as usize];
         let copy = patient.folder.path().join("copy");
-        disk::copy(&patient.site.data(), &copy)?;
+        content::copy(&patient.site.data(), &copy)?;
         let what = harm(&copy.join(file), &mut rng)?;
         let what = format!("seed {}: {}: {what}", seed + n, file.display());
         let seen = std::panic::catch_unwind(|| look(&patient, &copy, &what));

@@ -5,6 +5,7 @@
 //! follows from its number, so nothing has to be remembered but the numbers. Every round follows from its seed, which is
 //! printed when it fails. `system/durability.rs` runs short forms; `long.sh` says how many rounds the long ones take.
 
+pub mod content;
 pub mod damage;
 pub mod disk;
 pub mod faulty;

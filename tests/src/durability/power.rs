@@ -3,8 +3,8 @@
 //! are being opened, and again.
 
 use super::{
-    Outcome, Rng, Site,
-    disk::{self, Disk, STYLES},
+    Outcome, Rng, Site, content,
+    disk::{Disk, STYLES},
     kill::acknowledge,
     trace::{self, Event},
     verify,
@@ -203,7 +203,7 @@ fn cut_again(
             fs::copy(&path, root.join(path.file_name().ok_or("no name")?))?;
         }
     }
-    disk::copy(image, &data)?;
+    content::copy(image, &data)?;
     let mut disk = Disk::of(&data)?;
     let args: [&OsStr; 3] = ["open".as_ref(), root.as_os_str(), site.backend.name().as_ref()];
     match trace::record(worker, &args) {

@@ -1,0 +1,146 @@
+//! Commands about who shares with whom: the own card, partners, agreements.
+
+use clap::Subcommand;
+use std::path::PathBuf;
+
+/// `identity`.
+#[derive(Debug, Subcommand)]
+pub enum Identity {
+    /// Name, id, addresses and the twelve words of the own card
+    #[command(after_help = "Example:\n  entente identity show")]
+    Show,
+    /// The own card, to be sent to partners
+    #[command(
+        after_help = "The words are read out to the partner over the phone; they prove that the card was not changed on \
+        its way. A card whose addresses or names the settings no longer say is made anew, with a higher number and other \
+        words; partners who are connected get it by themselves.\n\nExample:\n  entente identity card -o field.card"
+    )]
+    Card {
+        /// Write it to this file
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Renew the node's certificate now
+    #[command(
+        after_help = "A node does it by itself when less than 30 of its 90 days are left. Its key stays the same: partners \
+        need no new card.\n\nExample:\n  entente identity renew"
+    )]
+    Renew,
+}
+
+/// `partner`.
+#[derive(Debug, Subcommand)]
+pub enum Partner {
+    /// Add a partner by its card, or take a newer card of one
+    #[command(
+        after_help = "Call the partner at a number you know, let it read out its twelve words, and compare. Nothing is \
+        trusted before.\n\nExample:\n  entente partner add panel.card\n  \
+        entente partner add panel.card --confirm \"word word word word word word word word word word word word\""
+    )]
+    Add {
+        /// The card
+        file: PathBuf,
+        /// The twelve words as the partner read them out; without them, they are shown and asked about
+        #[arg(long, value_name = "WORDS")]
+        confirm: Option<String>,
+    },
+    /// Every partner
+    #[command(after_help = "Example:\n  entente partner list --json")]
+    List,
+    /// One partner
+    #[command(after_help = "Example:\n  entente partner show panel")]
+    Show {
+        /// Handle, id or its beginning
+        partner: String,
+    },
+    /// Release nothing more to a partner; recalls and receipts go on
+    #[command(after_help = "Example:\n  entente partner suspend panel")]
+    Suspend {
+        /// Handle, id or its beginning
+        partner: String,
+    },
+    /// Take up sharing again with a partner that was suspended
+    #[command(after_help = "A partner that was removed needs its twelve words again: `entente partner add CARD`.\n\n\
+        Example:\n  entente partner resume panel")]
+    Resume {
+        /// Handle, id or its beginning
+        partner: String,
+    },
+    /// Close every connection with a partner; not even recalls reach it then
+    #[command(after_help = "Example:\n  entente partner remove panel")]
+    Remove {
+        /// Handle, id or its beginning
+        partner: String,
+    },
+}
+
+/// `agreement`.
+#[derive(Debug, Subcommand)]
+pub enum Agreement {
+    /// Check an agreement file; nothing is kept
+    #[command(after_help = "Example:\n  entente agreement check panel.toml")]
+    Check {
+        /// Text, or signed so far
+        file: PathBuf,
+    },
+    /// Sign an agreement: its exact text is shown first
+    #[command(
+        after_help = "Send the signed file to the other parties. The first-named party's signature is added last, by its \
+        node, once the others have signed.\n\nExample:\n  entente agreement sign panel.toml -o panel.signed"
+    )]
+    Sign {
+        /// Text, or signed so far
+        file: PathBuf,
+        /// Where to write the signed file [default: beside the file, ending in .signed]
+        #[arg(short, long, value_name = "OUT")]
+        output: Option<PathBuf>,
+        /// Sign without asking
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Take a signed file from another party; this signs nothing
+    #[command(after_help = "Example:\n  entente agreement add panel.signed")]
+    Add {
+        /// The signed file
+        file: PathBuf,
+    },
+    /// Every agreement
+    #[command(after_help = "Example:\n  entente agreement list")]
+    List,
+    /// One agreement: the text that people sign, and who has signed
+    #[command(after_help = "Example:\n  entente agreement show 3f9a01")]
+    Show {
+        /// Id or its first six digits or more
+        agreement: String,
+    },
+    /// Sign a proposal that a partner's node sent: its exact text is shown first
+    #[command(after_help = "Example:\n  entente agreement accept 3f9a01")]
+    Accept {
+        /// Id or its first six digits or more
+        agreement: String,
+        /// Sign without asking
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Stop releases under an agreement until it is resumed
+    #[command(after_help = "Example:\n  entente agreement suspend 3f9a01")]
+    Suspend {
+        /// Id or its first six digits or more
+        agreement: String,
+    },
+    /// Take up an agreement again
+    #[command(after_help = "Example:\n  entente agreement resume 3f9a01")]
+    Resume {
+        /// Id or its first six digits or more
+        agreement: String,
+    },
+    /// End an agreement, for good
+    #[command(after_help = "Example:\n  entente agreement end 3f9a01")]
+    End {
+        /// Id or its first six digits or more
+        agreement: String,
+        /// End it without asking
+        #[arg(long)]
+        yes: bool,
+    },
+}

@@ -1,0 +1,145 @@
+//! Agreements: who binds whom, from which day, by which version.
+
+use super::*;
+
+fn notice(
+    from: &Node,
+    agreement: AgreementId,
+    counter: u64,
+    standing: Standing,
+) -> Result<entente_protocol::cose::SignatureBytes, Box<dyn std::error::Error>> {
+    let notice = StandingNotice { time: NOW, party: from.keys.org, counter, standing, agreement };
+    Ok(notice.sign(&from.keys.agreements)?)
+}
+
+/// Story: a partner that is no party to an agreement states that it is ended. That counts for nothing. Of two
+/// statements of a party with one number the stricter counts.
+#[test]
+fn who_is_no_party_cannot_end_an_agreement() -> Outcome {
+    let world = World::new("2026-01-01", "2036-12-31")?;
+    let c = testkit::node(world.folder.path(), "c", &world.clock)?;
+    testkit::pair(&world.a, &c)?;
+    let agreement = world.agreement()?;
+    let standing = |node: &Node| node.rules().agreements.get(agreement).map(|held| held.standing);
+    let ended = notice(&c, agreement, 7, Standing::Ended)?;
+    let refused = agreements::receive_standing(&world.a, c.keys.org, &ended);
+    assert!(matches!(refused, Err(AgreementError::NoParty(org)) if org == c.keys.org));
+    assert_eq!(standing(&world.a), Some(Standing::Active));
+    for (given, expected) in [
+        (Standing::Active, Standing::Active),
+        (Standing::Suspended, Standing::Suspended),
+        (Standing::Active, Standing::Suspended),
+    ] {
+        agreements::receive_standing(&world.a, world.b.keys.org, &notice(&world.b, agreement, 3, given)?)?;
+        assert_eq!(standing(&world.a), Some(expected));
+    }
+    Ok(())
+}
+
+/// Story: an agreement is signed in November and begins in January. What people release before then waits, and goes on
+/// the first day.
+#[test]
+fn what_is_released_before_the_first_day_goes_on_it() -> Outcome {
+    let world = World::new("2027-01-01", "2036-12-31")?;
+    world.release("A-1")?;
+    world.exchange()?;
+    assert!(testkit::received(&world.b)?.is_empty());
+    world.move_to(UnixMillis::from_date("2027-01-01").ok_or("date")?.plus(1))?;
+    world.exchange()?;
+    assert_eq!(testkit::received(&world.b)?, ["A-1"]);
+    Ok(())
+}
+
+/// Story: the next version, which permits less, is signed weeks before its first day. Until then the one before
+/// governs, and nothing is withdrawn; on that day it is.
+#[test]
+fn a_later_version_waits_for_its_first_day() -> Outcome {
+    let world = World::new("2026-01-01", "2036-12-31")?;
+    world.release("A-1")?;
+    world.exchange()?;
+    let narrower = |text: String| {
+        text.replace("disclose.item", "when = 'resource has type && resource.type == \"rifle\"'\ndisclose.item")
+    };
+    world.next_version("2027-01-01", narrower)?;
+    world.exchange()?;
+    world.release("A-2")?;
+    world.exchange()?;
+    assert_eq!(testkit::received(&world.b)?, ["A-1", "A-2"]);
+    let states = ask(&world.a, &Call::AgreementList)?;
+    assert_eq!((&states[0]["state"], &states[1]["state"]), (&"in-force".into(), &"not-yet".into()), "{states}");
+    world.move_to(UnixMillis::from_date("2027-01-01").ok_or("date")?.plus(1))?;
+    world.exchange()?;
+    world.exchange()?;
+    assert!(testkit::received(&world.b)?.is_empty(), "the new version covers no pistol");
+    let states = ask(&world.a, &Call::AgreementList)?;
+    assert_eq!((&states[0]["version"], &states[0]["state"]), (&2.into(), &"in-force".into()), "{states}");
+    Ok(())
+}
+
+/// Story: two draft the next version at once, and people have approved their own. What the wire brings replaces neither.
+#[test]
+fn what_people_approved_is_not_replaced_by_a_rival() -> Outcome {
+    let world = World::new("2026-01-01", "2036-12-31")?;
+    let rules = world.a.rules();
+    let held = rules.agreements.get(world.agreement()?).ok_or("held")?;
+    let before = held.in_force.as_ref().ok_or("in force")?.digest;
+    let mut digests = Vec::new();
+    for (node, title) in [(&world.a, "One"), (&world.b, "Another")] {
+        let head = format!("version = 2\nid = \"{}\"\npredecessor = \"{before}\"", held.id);
+        let text = testkit::agreement("2036-12-31").replace("version = 1", &head).replace("Every item", title);
+        let (path, output) = (world.folder.path().join("rival.toml"), world.folder.path().join("rival"));
+        fs::write(&path, text)?;
+        let signed = ask(node, &Call::AgreementSign { path, output })?;
+        digests.push(signed["digest"].as_str().ok_or("digest")?.to_owned());
+    }
+    world.exchange()?;
+    for (node, digest) in [(&world.a, &digests[0]), (&world.b, &digests[1])] {
+        let rules = node.rules();
+        let held = rules.agreements.get(held.id).ok_or("held")?;
+        assert_eq!(held.proposal.as_ref().map(|p| p.digest().to_string()).as_ref(), Some(digest));
+        assert!(held.approved);
+    }
+    Ok(())
+}
+
+/// Story: a partner's node floods ours with drafts of ever new agreements. So many are kept, and no more.
+#[test]
+fn a_partner_cannot_fill_the_list_with_drafts() -> Outcome {
+    let world = World::strangers()?;
+    let (path, output) = (world.folder.path().join("draft.toml"), world.folder.path().join("draft"));
+    let mut refused = None;
+    for n in 0..=limits::PROPOSALS_PER_PARTNER_MAX {
+        fs::write(&path, testkit::agreement("2036-12-31").replace("Every item", &format!("Draft {n}")))?;
+        ask(&world.b, &Call::AgreementSign { path: path.clone(), output: output.clone() })?;
+        let bytes = Armour::AGREEMENT.open(&fs::read_to_string(&output)?)?;
+        refused = agreements::receive(&world.a, world.b.keys.org, &bytes).err();
+        assert_eq!(refused.is_some(), n == limits::PROPOSALS_PER_PARTNER_MAX, "{n}: {refused:?}");
+    }
+    assert!(matches!(refused, Some(AgreementError::TooMany { .. })));
+    Ok(())
+}
+
+/// Story: a third party is proposed to join. It is told of the version that names it, and of nothing else: no version
+/// that it is no party to, no standing.
+#[test]
+fn a_proposal_goes_to_its_own_parties() -> Outcome {
+    let world = World::new("2026-01-01", "2036-12-31")?;
+    let c = testkit::node(world.folder.path(), "c", &world.clock)?;
+    testkit::pair(&world.a, &c)?;
+    testkit::pair(&world.b, &c)?;
+    let agreement = world.agreement()?;
+    agreements::state(&world.a, &agreement.to_string(), Standing::Suspended)?;
+    let before = world.a.rules().agreements.get(agreement).and_then(|h| h.in_force.clone()).ok_or("in force")?;
+    let head = format!("version = 2\nid = \"{agreement}\"\npredecessor = \"{}\"", before.digest);
+    let text = testkit::agreement("2036-12-31")
+        .replace("version = 1", &head)
+        .replace("[[clause]]", "[[party]]\nhandle = \"c\"\nname = \"C\"\n[[clause]]");
+    let (path, output) = (world.folder.path().join("wider.toml"), world.folder.path().join("wider"));
+    fs::write(&path, text)?;
+    ask(&world.a, &Call::AgreementSign { path, output })?;
+    testkit::exchange(&world.a, &c)?;
+    let rules = c.rules();
+    let held = rules.agreements.get(agreement).ok_or("told of the proposal")?;
+    assert!(held.in_force.is_none() && held.notices.is_empty() && held.proposal.is_some());
+    Ok(())
+}

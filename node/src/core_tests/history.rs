@@ -1,0 +1,249 @@
+//! Feeds: one history, signed once, kept with its evidence, and nothing in it that was taken back in time.
+
+use super::*;
+
+/// Every signed run of a feed, in order.
+fn runs(node: &Node, feed: &FeedKey) -> Result<Vec<(SentRun, Run)>, Box<dyn std::error::Error>> {
+    let rows = node.holdings.list(Partition::Own, Table::RunOut, feed.id().as_bytes(), None, 1_000)?;
+    rows.into_iter()
+        .map(|(_, row)| {
+            let sent: SentRun = crate::records::stored::decode("run", &row)?;
+            let run = Run::danger_unverified(&sent.run)?;
+            Ok((sent, run))
+        })
+        .collect()
+}
+
+fn entries(sent: &SentRun) -> Vec<Entry> {
+    sent.entries.iter().filter_map(|entry| Entry::from_bytes(&entry.bytes).ok()).collect()
+}
+
+/// Story: several threads fill one feed at the same moment, as two sessions with one partner would. One history comes
+/// of it: each run begins where the one before ended, and nothing is sent twice.
+#[test]
+fn threads_that_fill_one_feed_sign_one_history() -> Outcome {
+    let world = World::new("2026-01-01", "2036-12-31")?;
+    let feed = world.feed()?;
+    for n in 0..8 {
+        world.item(&format!("A-{n}"), HandlingFloor::default())?;
+        thread::scope(|scope| {
+            let steps: Vec<_> = (0..4).map(|_| scope.spawn(|| outbox::step(&world.a, &feed).map(drop))).collect();
+            steps.into_iter().try_for_each(|step| step.join().map_err(|_| "panic")?.map_err(|_| "a step failed"))
+        })?;
+    }
+    let mut cursor = Cursor::start(feed.id());
+    let runs = runs(&world.a, &feed)?;
+    for (_, run) in &runs {
+        assert_eq!(run.before, cursor, "two runs begin at one place");
+        cursor = run.end();
+    }
+    assert_eq!((cursor.length, runs.len()), (8, 8));
+    Ok(())
+}
+
+/// Story: one run reaches a node on two connections at once. It is kept once, and both are told so.
+#[test]
+fn a_run_that_comes_twice_at_once_is_kept_once() -> Outcome {
+    let world = World::new("2026-01-01", "2036-12-31")?;
+    let feed = world.feed()?;
+    for n in 0..8u64 {
+        world.item(&format!("A-{n}"), HandlingFloor::default())?;
+        let message = outbox::step(&world.a, &feed)?.run.ok_or("a run")?.message;
+        let receipts = thread::scope(|scope| {
+            let taken: Vec<_> = (0..4).map(|_| scope.spawn(|| receive::run(&world.b, &feed, &message))).collect();
+            taken.into_iter().map(|taken| taken.join().map_err(|_| "panic")).collect::<Result<Vec<_>, _>>()
+        })?;
+        for taken in receipts {
+            assert!(taken?.receipt.is_some());
+        }
+        let partition = Partition::Agreement(feed.agreement);
+        assert_eq!(world.b.holdings.count(partition, Table::RunIn, feed.id().as_bytes())?, n + 1);
+    }
+    assert_eq!(testkit::received(&world.b)?.len(), 8);
+    Ok(())
+}
+
+/// Story: a record is refuted after its run was signed, and while it is not known whether the partner took it. The run
+/// goes as its hash, and the withdrawal follows.
+#[test]
+fn a_withdrawal_follows_what_was_closed() -> Outcome {
+    let world = World::new("2026-01-01", "2036-12-31")?;
+    let record = world.item("A-1", HandlingFloor::default())?;
+    let feed = world.feed()?;
+    assert!(outbox::step(&world.a, &feed)?.run.is_some());
+    gate::review(&world.a, &[record], Review::Refuted)?;
+    let again = outbox::again(&world.a, &feed, 0)?.ok_or("served again")?;
+    assert!(again.message.carried.is_empty());
+    while outbox::step(&world.a, &feed)?.more {}
+    let last = runs(&world.a, &feed)?.pop().ok_or("runs")?.0;
+    assert!(entries(&last).iter().any(|e| matches!(e, Entry::Withdrawal { record: r, .. } if *r == record)));
+    Ok(())
+}
+
+/// Story: a run waits for room on the line when its record is refuted. What goes then is its hash, and no body.
+#[test]
+fn what_is_refuted_while_it_waits_does_not_go() -> Outcome {
+    let world = World::new("2026-01-01", "2036-12-31")?;
+    let record = world.item("A-1", HandlingFloor::default())?;
+    let (mut talk, mut session) = Conversation::open(&world.a, world.b.keys.org, Role::Dialer)?;
+    let (mut far, mut far_session) = Conversation::open(&world.b, world.a.keys.org, Role::Acceptor)?;
+    // Only the control lane moves.
+    let mut moved = true;
+    while moved {
+        moved = false;
+        for (node, talk, session) in [(&world.a, &mut talk, &mut session), (&world.b, &mut far, &mut far_session)] {
+            while let Some(event) = session.poll_event() {
+                talk.event(node, session, event)?;
+            }
+            talk.pump(node, session)?;
+        }
+        while let Some(content) = session.poll_lane(Lane::Control) {
+            far_session.handle_frame(Lane::Control, &content, NOW)?;
+            moved = true;
+        }
+        while let Some(content) = far_session.poll_lane(Lane::Control) {
+            session.handle_frame(Lane::Control, &content, NOW)?;
+            moved = true;
+        }
+    }
+    gate::review(&world.a, &[record], Review::Refuted)?;
+    talk.pump(&world.a, &mut session)?;
+    let frame = session.poll_lane(Lane::Records).ok_or("a run waits")?;
+    let Message::Run(message) = Message::from_bytes(Lane::Records, &frame)? else { return Err("a run".into()) };
+    assert!(message.carried.is_empty(), "a refuted record goes");
+    Ok(())
+}
+
+/// Story: a run arrives while its receiver has suspended the sender, and one after the agreement expired there. Nothing
+/// is taken and nothing refused, so nothing is lost: later it is taken whole.
+#[test]
+fn what_comes_while_nothing_may_pass_waits() -> Outcome {
+    let world = World::new("2026-01-01", "2036-12-31")?;
+    world.item("A-1", HandlingFloor::default())?;
+    let feed = world.feed()?;
+    let message = outbox::step(&world.a, &feed)?.run.ok_or("a run")?.message;
+    let stand = |state| {
+        partners::set_state(&world.b, world.a.keys.org, state).map_err(|e| e.to_string())?;
+        world.b.reload().map_err(|e| e.message)
+    };
+    stand(PartnerState::Suspended)?;
+    let taken = receive::run(&world.b, &feed, &message)?;
+    assert_eq!((taken.waits, taken.receipt, taken.refused), (true, None, 0));
+    stand(PartnerState::Active)?;
+    let taken = receive::run(&world.b, &feed, &message)?;
+    assert_eq!((taken.waits, taken.records, taken.refused), (false, 1, 0));
+    // A version that the receiver does not hold yet is none to judge by.
+    world.item("A-2", HandlingFloor::default())?;
+    let message = outbox::step(&world.a, &feed)?.run.ok_or("a run")?.message;
+    world.next_version("2026-01-02", |text| text)?;
+    let complete = world.a.rules().agreements.get(feed.agreement).and_then(|h| h.signed.clone()).ok_or("signed")?;
+    agreements::receive(&world.b, world.a.keys.org, &complete.to_bytes()?)?;
+    assert!(receive::run(&world.b, &feed, &message)?.waits, "it was cleared under another version");
+    world.exchange()?;
+    world.exchange()?;
+    assert_eq!(testkit::received(&world.b)?, ["A-1", "A-2"]);
+    // Last, for a clock that goes back is not believed again.
+    world.item("A-3", HandlingFloor::default())?;
+    let message = outbox::step(&world.a, &feed)?.run.ok_or("a run")?.message;
+    world.clock.set(UnixMillis::from_date("2037-01-02").ok_or("date")?);
+    assert!(receive::run(&world.b, &feed, &message)?.waits, "the agreement has expired");
+    Ok(())
+}
+
+/// Story: a partner countersigns another tree over the same entries. Both signatures are kept, and the feed stands still.
+#[test]
+fn a_receipt_over_another_tree_stops_the_feed_with_its_evidence() -> Outcome {
+    let world = World::new("2026-01-01", "2036-12-31")?;
+    world.item("A-1", HandlingFloor::default())?;
+    let feed = world.feed()?;
+    outbox::step(&world.a, &feed)?.run.ok_or("a run")?;
+    let (sent, run) = runs(&world.a, &feed)?.pop().ok_or("a run")?;
+    let receipt = Receipt { root: Hash::from_bytes([9; 32]), ..Receipt::of(&run, NOW) }.sign(&world.b.keys.runs)?;
+    assert!(matches!(receive::receipt(&world.a, &feed, &receipt), Err(receive::ReceiveError::Fork)));
+    let stopped = feeds::stopped(&world.a, &feed)?.ok_or("stopped")?;
+    assert_eq!((stopped.our_proof, stopped.their_proof), (Some(sent.run), Some(receipt)));
+    world.item("A-2", HandlingFloor::default())?;
+    assert!(outbox::step(&world.a, &feed)?.run.is_none(), "a stopped feed goes on");
+    assert!(feeds::out_row(&world.a, &feed, ZERO)?.countersigned.is_none());
+    Ok(())
+}
+
+/// Story: a partner signs two histories of its feed. What it signed is kept beside what was held, and no more is taken.
+#[test]
+fn another_history_of_a_feed_is_kept_as_evidence() -> Outcome {
+    let world = World::new("2026-01-01", "2036-12-31")?;
+    world.item("A-1", HandlingFloor::default())?;
+    world.exchange()?;
+    let feed = world.feed()?;
+    let (sent, run) = runs(&world.a, &feed)?.pop().ok_or("a run")?;
+    let other = Run::over(
+        feed.id(),
+        run.before,
+        &[entente_protocol::id::EntryHash::from_bytes([7; 32])],
+        run.version,
+        NOW,
+        None,
+    )?;
+    let signed = other.sign(&world.a.keys.runs)?;
+    let message = entente_protocol::feed::RunMessage {
+        run: signed.clone(),
+        carried: Vec::new(),
+        entries: Vec::new(),
+        attestations: Vec::new(),
+    };
+    assert!(matches!(receive::run(&world.b, &feed, &message), Err(receive::ReceiveError::Fork)));
+    let stopped = feeds::stopped(&world.b, &feed)?.ok_or("stopped")?;
+    assert_eq!((stopped.our_proof, stopped.their_proof), (Some(sent.run), Some(signed)));
+    world.item("A-2", HandlingFloor::default())?;
+    world.exchange()?;
+    assert_eq!(testkit::received(&world.b)?, ["A-1"]);
+    Ok(())
+}
+
+fn copy(from: &Path, to: &Path) -> Outcome {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
+
+/// Story: yesterday's copy of a store is put back. Its partner holds more of the feed than the copy knows. Nothing is
+/// signed over it, and people are told at once what happened, by the node's status too.
+#[test]
+fn a_store_that_was_put_back_is_told_and_signs_nothing() -> Outcome {
+    let mut world = World::new("2026-01-01", "2036-12-31")?;
+    world.item("A-1", HandlingFloor::default())?;
+    world.exchange()?;
+    let folder = world.folder.path().to_owned();
+    let open = |world: World, what: &dyn Fn() -> Outcome| -> Result<World, Box<dyn std::error::Error>> {
+        let World { folder, clock, a, b } = world;
+        drop(a);
+        what()?;
+        let a = testkit::open(folder.path(), "a", Arc::clone(&clock))?;
+        Ok(World { a, b, folder, clock })
+    };
+    world = open(world, &|| copy(&folder.join("a"), &folder.join("copy")))?;
+    world.item("A-2", HandlingFloor::default())?;
+    world.exchange()?;
+    world = open(world, &|| {
+        fs::remove_dir_all(folder.join("a"))?;
+        copy(&folder.join("copy"), &folder.join("a"))
+    })?;
+    world.item("A-3", HandlingFloor::default())?;
+    world.exchange()?;
+    let feed = world.feed()?;
+    assert_eq!(feeds::out_row(&world.a, &feed, ZERO)?.length, 1, "something was signed over what the partner holds");
+    let status = status::status(&world.a)?["partners"][0].clone();
+    for said in [&status["last_error"], &status["feeds"][0]["stopped"]] {
+        assert!(said.as_str().is_some_and(|said| said.contains("an older copy of the store was put back")), "{status}");
+    }
+    assert_eq!(testkit::received(&world.b)?, ["A-1", "A-2"]);
+    Ok(())
+}

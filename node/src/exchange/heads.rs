@@ -1,0 +1,115 @@
+//! How far each feed is, on both sides: shown, compared, and stopped where there are two histories.
+
+use super::{Conversation, ExchangeFault, shares};
+use crate::{
+    node::Node,
+    receive::{self, ReceiveError},
+    share::feeds,
+};
+use entente_protocol::{
+    cose::SignatureBytes,
+    feed::{Comparison, Cursor, FeedKey},
+    id::AgreementDigest,
+    session::{Heads, ReceivedHead, SentHead, Session},
+};
+
+impl Conversation {
+    /// Shows our heads of every feed that was not shown yet.
+    pub(super) fn offer_heads(&mut self, node: &Node, session: &mut Session) -> Result<(), ExchangeFault> {
+        let Some(peer_store) = self.peer_store else { return Ok(()) };
+        let mut heads = Heads::default();
+        for (agreement, digest, _) in feeds::agreements_with(node, self.peer) {
+            // One that came into force since is named first, by `tell`.
+            if !self.named.contains(&agreement) {
+                continue;
+            }
+            let out = feeds::outgoing(node, self.peer, agreement);
+            if feeds::stopped(node, &out)?.is_none() && self.offered.insert(out.id()) {
+                let row = feeds::out_row(node, &out, digest)?;
+                let last = row.length.checked_sub(1);
+                let run = match last {
+                    Some(last) => feeds::run_at(node, &out, &row, last)?.map(|(_, run)| run.run),
+                    None => None,
+                };
+                let acknowledged = row.countersigned.map_or(0, |c| c.length);
+                heads.sent.push(SentHead { run, feed: out, head: row.cursor(), acknowledged });
+            }
+            let incoming = feeds::incoming(node, self.peer, peer_store, agreement);
+            let open = shares(node, self.peer, agreement) && feeds::stopped(node, &incoming)?.is_none();
+            if open && self.offered.insert(incoming.id()) {
+                let row = feeds::in_row(node, &incoming)?;
+                heads.received.push(ReceivedHead { feed: incoming, head: row.cursor(), receipt: row.receipt });
+            }
+        }
+        // Nothing new to show is said only in the opening, where the partner waits for it.
+        if self.opened && heads.sent.is_empty() && heads.received.is_empty() {
+            return Ok(());
+        }
+        heads.sent.sort_by_key(|h| h.feed);
+        heads.received.sort_by_key(|h| h.feed);
+        Ok(session.offer_heads(heads)?)
+    }
+
+    /// Compares what the partner holds of our feeds with what we sent.
+    pub(super) fn heads(&self, node: &Node, session: &mut Session, heads: &Heads) -> Result<(), ExchangeFault> {
+        for shown in &heads.received {
+            let feed = shown.feed;
+            let zero = AgreementDigest::from_bytes([0; 32]);
+            let row = feeds::out_row(node, &feed, zero)?;
+            let mut failed = None;
+            let comparison = row.cursor().compare(shown.head, |length| {
+                feeds::digest_at(node, &feed, &row, length).unwrap_or_else(|error| {
+                    failed = Some(error);
+                    None
+                })
+            });
+            if let Some(error) = failed {
+                return Err(error.into());
+            }
+            match (comparison, &shown.receipt) {
+                // With the countersignature it is kept and proved; it also shows how a copy that is too old was found.
+                (_, Some(receipt)) => match receive::receipt(node, &feed, receipt) {
+                    Ok(_) => {}
+                    Err(ReceiveError::Fork) => self.stopped(node, session, &feed)?,
+                    Err(error) => return Err(error.into()),
+                },
+                (Comparison::Equal | Comparison::Behind(_), None) => {}
+                (Comparison::Ahead(_) | Comparison::Fork, None) => {
+                    session.stop(feed.id());
+                    self.fork(node, &feed, row.cursor(), shown.head, None)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Says why a feed is stopped, where people look.
+    pub(super) fn stopped(&self, node: &Node, session: &mut Session, feed: &FeedKey) -> Result<(), ExchangeFault> {
+        session.stop(feed.id());
+        if let Some(row) = feeds::stopped(node, feed)? {
+            node.note_error(self.peer, row.why(feed, node.keys.org).to_owned());
+        }
+        Ok(())
+    }
+
+    /// Two histories were shown: both heads are kept, with what the partner signed for its own.
+    pub(super) fn fork(
+        &self,
+        node: &Node,
+        feed: &FeedKey,
+        ours: Cursor,
+        theirs: Cursor,
+        signed: Option<SignatureBytes>,
+    ) -> Result<(), ExchangeFault> {
+        let our_proof = if feed.sender == node.keys.org {
+            let row = feeds::out_row(node, feed, AgreementDigest::from_bytes([0; 32]))?;
+            feeds::run_at(node, feed, &row, ours.length.saturating_sub(1))?.map(|(_, sent)| sent.run)
+        } else {
+            feeds::in_row(node, feed)?.receipt
+        };
+        let row = feeds::StoppedRow { at: node.clock.now(), ours, theirs, our_proof, their_proof: signed };
+        feeds::stop(node, feed, &row)?;
+        node.note_error(self.peer, row.why(feed, node.keys.org).to_owned());
+        Ok(())
+    }
+}
