@@ -115,7 +115,7 @@ impl World {
         let record = keep::commit(draft)?;
         let id = record.id();
         let mut txn = self.a.holdings.begin();
-        keep::add(&self.a, &mut txn, &[New { record, amends: false, import: None }])?;
+        keep::add(&self.a, &mut txn, vec![New { record, amends: false, import: None }])?;
         txn.commit()?;
         gate::review(&self.a, &[id], Review::Reviewed)?;
         gate::release(&self.a, &[id])?;

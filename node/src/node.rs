@@ -11,7 +11,7 @@ use crate::{
     identity::Keys,
     ingest::child::Program,
     partners::{Book, PartnerState},
-    records::gate::Review,
+    records::{gate::Review, keep::Batches},
     redlines,
     seal::keyring::{Keyring, Partition},
     secret::{recovery, unlock::Unlock},
@@ -69,6 +69,8 @@ pub struct Node {
     pub holdings: Arc<Holdings>,
     /// Which program reads what people bring: this one, unless the library runs inside another.
     pub reader: Program,
+    /// Batches that proofs were lately made of.
+    pub batches: Batches,
     /// Its own red lines, as they stood when it was opened.
     pub red_lines: Vec<redlines::Held>,
     /// Replaced as a whole, never changed in place.
@@ -155,6 +157,7 @@ impl Node {
             keys,
             holdings,
             reader: Program::own(),
+            batches: Batches::default(),
             red_lines,
             rules: RwLock::new(rules),
             loading: Mutex::new(()),

@@ -11,7 +11,7 @@ use crate::{
     label, limits,
     primitive::{Prf, PublicKey, SigningKey, labelled, tagged},
     time::UnixMillis,
-    tree::{Leaf, Tree},
+    tree::{Grown, Leaf, Tree},
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -93,6 +93,7 @@ pub enum AttestationFault {
 /// A batch in its originator's hands.
 pub struct Batch {
     leaves: Vec<(u32, RecordId)>,
+    tree: Grown,
     prf: Prf,
     head: SignatureBytes,
     id: BatchId,
@@ -151,11 +152,12 @@ impl Batch {
     ) -> Result<Self, BatchError> {
         let prf = Prf::new(secret);
         let leaves = Self::place(records, &prf)?;
-        let root = TREE.root(&hashed(&leaves), filler(&prf));
+        let tree = TREE.grow(hashed(&leaves), filler(&prf));
+        let root = tree.root(filler(&prf));
         let wire = WireHead { v: 1, root, time, checkpoint, originator };
         let payload = codec::to_vec(&wire, Bounds::bytes(HEAD_BYTES_MAX))?;
         let head = SignatureBytes(cose::sign(label::SIGN_BATCH, key, &payload));
-        Ok(Self { leaves, prf, head, id: id_of(&payload) })
+        Ok(Self { leaves, tree, prf, head, id: id_of(&payload) })
     }
 
     /// A batch from what its originator keeps: the records in their order, the secret and the signed head.
@@ -168,10 +170,11 @@ impl Batch {
             let payload = parsed.danger_unverified_payload();
             (id_of(payload), codec::from_slice::<WireHead>(payload, Bounds::bytes(HEAD_BYTES_MAX))?)
         };
-        if TREE.root(&hashed(&leaves), filler(&prf)) != wire.root {
+        let tree = TREE.grow(hashed(&leaves), filler(&prf));
+        if tree.root(filler(&prf)) != wire.root {
             return Err(BatchError::Parts);
         }
-        Ok(Self { leaves, prf, head, id })
+        Ok(Self { leaves, tree, prf, head, id })
     }
 
     fn place(records: &[RecordId], prf: &Prf) -> Result<Vec<(u32, RecordId)>, BatchError> {
@@ -205,7 +208,7 @@ impl Batch {
 
     /// One proof for all of `wanted` (positions, rising).
     pub fn prove(&self, wanted: &[u32]) -> Attestation {
-        let (_, nodes) = TREE.prove(&hashed(&self.leaves), wanted, filler(&self.prf));
+        let nodes = self.tree.prove(wanted, filler(&self.prf));
         Attestation { head: self.head.clone(), nodes }
     }
 }

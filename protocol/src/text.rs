@@ -12,14 +12,23 @@ pub fn misleads(c: char) -> bool {
         || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
+/// The first character of a text that misleads; line feeds and tabs do not here.
+pub fn misleading(text: &str) -> Option<char> {
+    // Most text is printable ASCII, of which nothing misleads: a look at its bytes is enough.
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\n' | b'\t')) {
+        return None;
+    }
+    text.chars().find(|c| misleads(*c) && !matches!(c, '\n' | '\t'))
+}
+
 /// Text of one line: 1 to 512 bytes, nothing that misleads.
 pub fn is_line(text: &str) -> bool {
-    !text.is_empty() && text.len() <= NAME_BYTES_MAX && !text.chars().any(misleads)
+    is_prose(text) && text.len() <= NAME_BYTES_MAX && !text.contains(['\n', '\t'])
 }
 
 /// Text of any length but none, with line feeds and tabs, and nothing else that misleads.
 pub fn is_prose(text: &str) -> bool {
-    !text.is_empty() && !text.chars().any(|c| misleads(c) && !matches!(c, '\n' | '\t'))
+    !text.is_empty() && misleading(text).is_none()
 }
 
 #[cfg(test)]

@@ -93,6 +93,25 @@ impl Tree {
         (root, nodes)
     }
 
+    /// The tree over `leaves`, which are in rising order of position, with its inner nodes kept.
+    pub fn grow(self, leaves: Vec<Leaf>, mut filler: impl FnMut(u8, u32) -> Hash) -> Grown {
+        let mut levels = Vec::with_capacity(usize::from(self.depth) + 1);
+        levels.push(leaves);
+        for level in 0..self.depth {
+            let below = levels.last().map(Vec::as_slice).unwrap_or_default();
+            let mut above: Vec<Leaf> = Vec::with_capacity(below.len());
+            let mut rest = below.iter().copied().peekable();
+            while let Some((index, hash)) = rest.next() {
+                let beside = rest.next_if(|(next, _)| *next == index ^ 1);
+                let beside = beside.map_or_else(|| filler(level, index ^ 1), |(_, hash)| hash);
+                let (left, right) = if index & 1 == 0 { (hash, beside) } else { (beside, hash) };
+                above.push((index >> 1, self.node(left, right)));
+            }
+            levels.push(above);
+        }
+        Grown { tree: self, levels }
+    }
+
     /// The root that `disclosed` leaves and `nodes` give. `None` unless positions rise strictly, lie
     /// within the tree, and exactly the nodes needed are there.
     pub fn rebuild(self, disclosed: &[Leaf], nodes: &[Hash]) -> Option<Hash> {
@@ -126,6 +145,52 @@ impl Tree {
     }
 }
 
+/// A tree in memory, of which proofs are made without hashing what they do not show.
+pub struct Grown {
+    tree: Tree,
+    /// By level, rising in index: the leaves first. What is not there is a filler.
+    levels: Vec<Vec<Leaf>>,
+}
+
+impl Grown {
+    /// The root.
+    pub fn root(&self, mut filler: impl FnMut(u8, u32) -> Hash) -> Hash {
+        self.node(self.tree.depth, 0, &mut filler)
+    }
+
+    /// The fewest nodes that give the root back from the `wanted` leaves, as [`Tree::prove`] has them.
+    pub fn prove(&self, wanted: &[u32], mut filler: impl FnMut(u8, u32) -> Hash) -> Vec<Hash> {
+        let mut nodes = Vec::new();
+        self.walk(self.tree.depth, 0, wanted, &mut filler, &mut nodes);
+        nodes
+    }
+
+    fn node(&self, level: u8, index: u32, filler: &mut impl FnMut(u8, u32) -> Hash) -> Hash {
+        let kept = self.levels.get(usize::from(level)).map(Vec::as_slice).unwrap_or_default();
+        let place = kept.binary_search_by_key(&index, |(at, _)| *at).ok();
+        place.and_then(|place| kept.get(place)).map_or_else(|| filler(level, index), |(_, hash)| *hash)
+    }
+
+    /// Ends because `level` falls.
+    fn walk(
+        &self,
+        level: u8,
+        index: u32,
+        wanted: &[u32],
+        filler: &mut impl FnMut(u8, u32) -> Hash,
+        nodes: &mut Vec<Hash>,
+    ) {
+        if wanted.is_empty() {
+            nodes.push(self.node(level, index, filler));
+        } else if level > 0 {
+            let middle = ((index << 1) | 1) << (level - 1);
+            let (left, right) = wanted.split_at(wanted.partition_point(|at| *at < middle));
+            self.walk(level - 1, index << 1, left, filler, nodes);
+            self.walk(level - 1, (index << 1) | 1, right, filler, nodes);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,6 +216,9 @@ mod tests {
             let root = TREE.root(&leaves, filler);
             let (same, nodes) = TREE.prove(&leaves, &wanted, filler);
             prop_assert_eq!(root, same);
+            let grown = TREE.grow(leaves.clone(), filler);
+            prop_assert_eq!(grown.root(filler), root);
+            prop_assert_eq!(&grown.prove(&wanted, filler), &nodes);
             prop_assert_eq!(TREE.rebuild(&disclosed, &nodes), Some(root));
             // The number of nodes depends on the shown positions only, never on what else is present.
             let (_, alone) = TREE.prove(&disclosed, &wanted, filler);

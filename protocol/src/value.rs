@@ -50,6 +50,31 @@ impl Value {
         sorted.sort_by(|a, b| key_order(&a.0, &b.0));
         Self::Map(sorted)
     }
+    /// Bytes that its encoding takes at most.
+    pub fn encoded_bytes_max(&self) -> usize {
+        // A head has at most nine bytes; of shorter content it has fewer.
+        let head = |len: usize| {
+            if len < 24 {
+                1
+            } else if len < 256 {
+                2
+            } else {
+                9
+            }
+        };
+        match self {
+            Self::Int(_) => 9,
+            Self::Bool(_) => 1,
+            Self::Text(text) => head(text.len()) + text.len(),
+            Self::Bytes(bytes) => head(bytes.len()) + bytes.len(),
+            Self::Array(items) => head(items.len()) + items.iter().map(Self::encoded_bytes_max).sum::<usize>(),
+            Self::Map(entries) => {
+                let members =
+                    entries.iter().map(|(key, value)| head(key.len()) + key.len() + value.encoded_bytes_max());
+                head(entries.len()) + members.sum::<usize>()
+            }
+        }
+    }
     /// The text, if it is text.
     pub fn as_text(&self) -> Option<&str> {
         if let Self::Text(text) = self { Some(text) } else { None }

@@ -36,6 +36,7 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::{
+        Arc,
         atomic::AtomicU64,
         mpsc::{Receiver, SyncSender, sync_channel},
     },
@@ -320,15 +321,15 @@ struct Planned {
 /// Takes one row whole, or leaves it out whole.
 fn take(
     mapping: &Mapping,
-    row: MappedRow,
+    mut row: MappedRow,
     steps: &mut Steps<'_>,
     seen: &mut Seen,
     carrier: &mut Carrier,
     report: &mut ImportReport,
 ) -> Result<(), ImportError> {
-    let mut lines: BTreeMap<&str, LineId> = BTreeMap::new();
+    let mut lines: BTreeMap<Arc<str>, LineId> = BTreeMap::new();
     let mut planned = Vec::with_capacity(row.records.len());
-    for record in &row.records {
+    for record in &mut row.records {
         match plan(mapping, record, steps, &lines)? {
             Ok(plan) => {
                 let first = seen.0.get(&plan.key).copied().filter(|_| plan.amends);
@@ -337,7 +338,7 @@ fn take(
                     bad(report, row.number, None, why);
                     return Ok(());
                 }
-                lines.insert(&record.name, plan.line);
+                lines.insert(Arc::clone(&record.name), plan.line);
                 planned.push(plan);
             }
             Err((field, why)) => {
@@ -393,9 +394,9 @@ type Fault = (Option<String>, String);
 /// What to do about one record: nothing, a new line, or an amendment.
 fn plan(
     mapping: &Mapping,
-    record: &MappedRecord,
+    record: &mut MappedRecord,
     steps: &mut Steps<'_>,
-    lines: &BTreeMap<&str, LineId>,
+    lines: &BTreeMap<Arc<str>, LineId>,
 ) -> Result<Result<Planned, Fault>, ImportError> {
     let key = *record.key.as_bytes();
     let digest = Hash::from_bytes(record.digest);
@@ -410,14 +411,14 @@ fn plan(
         None => keep::new_line().map_err(KeepError::from)?,
     };
     let mut draft = Draft::new(record.kind, own, line, mapping.floor().clone());
-    for (slot, value) in &record.fields {
-        if let Err(fault) = draft.set_number(*slot, value.clone()) {
-            let field = record.kind.slot_number(*slot).map(|s| s.name.to_owned());
+    for (slot, value) in std::mem::take(&mut record.fields) {
+        if let Err(fault) = draft.set_number(slot, value) {
+            let field = record.kind.slot_number(slot).map(|s| s.name.to_owned());
             return Ok(Err((field, fault.to_string())));
         }
     }
     for (slot, target) in &record.links {
-        let Some(target) = lines.get(target.as_ref()) else { continue };
+        let Some(target) = lines.get(target) else { continue };
         let reference = Reference { originator: own, line: *target };
         if let Err(fault) = draft.set_number(*slot, reference.to_value()) {
             return Ok(Err((None, fault.to_string())));

@@ -51,13 +51,14 @@ struct Step {
 }
 
 impl Step {
-    fn write(&self, node: &Node) -> Result<(), ImportError> {
+    fn write(self, node: &Node) -> Result<(), ImportError> {
         let mut txn = node.holdings.begin();
         for file in &self.files {
             files::keep(&mut txn, Partition::Own, file)?;
         }
-        keep::add(node, &mut txn, &self.records)?;
-        node.journal(&mut txn, "import", &[("records", self.records.len().to_string())])?;
+        let count = self.records.len();
+        keep::add(node, &mut txn, self.records)?;
+        node.journal(&mut txn, "import", &[("records", count.to_string())])?;
         txn.commit()?;
         Ok(())
     }

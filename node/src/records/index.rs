@@ -121,27 +121,29 @@ struct Shared(String, ByteBuf, Vec<u64>);
 
 /// The facets of one append.
 #[derive(Debug, Default)]
-pub struct Facets(BTreeMap<(&'static str, Vec<u8>), Vec<u64>>);
+pub struct Facets(BTreeMap<&'static str, BTreeMap<Vec<u8>, Vec<u64>>>);
 
 impl Facets {
     /// The record at `place` is of this kind. Places rise from call to call.
     pub fn kind(&mut self, kind: Kind, place: u64) {
-        self.add("kind", kind.name().as_bytes().to_vec(), place);
+        self.add("kind", kind.name().as_bytes(), place);
     }
 
     /// The record at `place` is found by this term: as a facet here, or as a token in the transaction.
     pub fn term(&mut self, txn: &mut Txn<'_>, partition: Partition, term: Term, place: u64) -> Result<(), StoreError> {
         match term.shared {
-            true => self.add(term.field, term.key, place),
+            true => self.add(term.field, &term.key, place),
             false => txn.index(partition, term.field, &term.key, place)?,
         }
         Ok(())
     }
 
-    fn add(&mut self, field: &'static str, key: Vec<u8>, place: u64) {
-        let places = self.0.entry((field, key)).or_default();
-        if places.last() != Some(&place) {
-            places.push(place);
+    fn add(&mut self, field: &'static str, key: &[u8], place: u64) {
+        let keys = self.0.entry(field).or_default();
+        match keys.get_mut(key) {
+            None => drop(keys.insert(key.to_vec(), vec![place])),
+            Some(places) if places.last() != Some(&place) => places.push(place),
+            Some(_) => {}
         }
     }
 
@@ -153,7 +155,8 @@ impl Facets {
         let shared: Vec<Shared> = self
             .0
             .into_iter()
-            .map(|((field, key), mut places)| {
+            .flat_map(|(field, keys)| keys.into_iter().map(move |(key, places)| (field, key, places)))
+            .map(|(field, key, mut places)| {
                 // A supplement may speak of a place before one that was added: order first, then differences.
                 places.sort_unstable();
                 places.dedup();

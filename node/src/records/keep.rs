@@ -17,6 +17,10 @@ use entente_protocol::{
     record::{Body, Draft, DraftError, Record, kind::Kind},
     value::Value,
 };
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, PoisonError},
+};
 use zeroize::Zeroizing;
 
 /// Records could not be kept or read.
@@ -151,7 +155,7 @@ pub struct New {
 /// Attests records as one batch and adds them to a transaction. Nothing is written before its commit.
 ///
 /// At most [`limits::BATCH_RECORDS_MAX`] records; bad drafts are the caller's to leave out first ([`commit`]).
-pub fn add(node: &Node, txn: &mut Txn<'_>, records: &[New]) -> Result<(), KeepError> {
+pub fn add(node: &Node, txn: &mut Txn<'_>, records: Vec<New>) -> Result<(), KeepError> {
     if records.is_empty() {
         return Ok(());
     }
@@ -171,12 +175,12 @@ pub fn add(node: &Node, txn: &mut Txn<'_>, records: &[New]) -> Result<(), KeepEr
     facets.write(txn, Partition::Own)
 }
 
-fn add_one(txn: &mut Txn<'_>, facets: &mut Facets, new: &New, batch: u64, position: u32) -> Result<(), KeepError> {
+fn add_one(txn: &mut Txn<'_>, facets: &mut Facets, new: New, batch: u64, position: u32) -> Result<(), KeepError> {
     let New { record, amends, import } = new;
     let (id, kind) = (record.id(), record.header().kind);
     let line = index::line(record.header().originator, record.header().line);
     let row = OwnRow::new(record, batch, position, import.as_ref().map(|(_, digest)| *digest));
-    let place = txn.push(Partition::Own, Table::Record, b"", &encode("record", &row)?)?;
+    let place = txn.push(Partition::Own, Table::Record, b"", &row.encode()?)?;
     txn.index_once(Partition::Own, index::ID, id.as_bytes(), place)?;
     let known = [Some((index::LINE, line.as_slice())), import.as_ref().map(|(key, _)| (index::IMPORT, key.as_slice()))];
     for (field, key) in known.into_iter().flatten() {
@@ -186,7 +190,7 @@ fn add_one(txn: &mut Txn<'_>, facets: &mut Facets, new: &New, batch: u64, positi
         }
     }
     facets.kind(kind, place);
-    for (slot, bytes) in record.values() {
+    for (slot, bytes) in &row.values {
         let Some(slot) = kind.slot_number(*slot).filter(|slot| index::indexed(slot)) else { continue };
         for term in index::terms(kind, slot, &super::stored::value(bytes)?) {
             facets.term(txn, Partition::Own, term, place)?;
@@ -210,9 +214,28 @@ fn batch_row(node: &Node, number: u64) -> Result<BatchRow, KeepError> {
     Ok(decode("batch", &row.ok_or(StoreError::Broken { at: number })?)?)
 }
 
+/// Batches that were lately asked for, by number, the last one behind. A batch never changes once it is in the store.
+#[derive(Default)]
+pub struct Batches(Mutex<VecDeque<(u64, Arc<Batch>)>>);
+
+impl Batches {
+    /// One tree has some megabytes; a run rarely spans more batches.
+    const MAX: usize = 4;
+}
+
 /// A record's whole batch again, to prove any of its records.
-pub fn batch(node: &Node, number: u64) -> Result<Batch, KeepError> {
+pub fn batch(node: &Node, number: u64) -> Result<Arc<Batch>, KeepError> {
+    let known = || node.batches.0.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, batch)) = known().iter().find(|(n, _)| *n == number) {
+        return Ok(Arc::clone(batch));
+    }
     let row = batch_row(node, number)?;
     let secret: [u8; 32] = row.secret.as_slice().try_into().map_err(|_| StoreError::Broken { at: number })?;
-    Ok(Batch::from_parts(&row.records, &secret, row.head)?)
+    let batch = Arc::new(Batch::from_parts(&row.records, &secret, row.head)?);
+    let mut batches = known();
+    if batches.len() >= Batches::MAX {
+        batches.pop_front();
+    }
+    batches.push_back((number, Arc::clone(&batch)));
+    Ok(batch)
 }

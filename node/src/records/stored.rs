@@ -69,23 +69,36 @@ impl fmt::Debug for OwnRow {
 
 impl OwnRow {
     /// From a committed record.
-    pub fn new(record: &Record, batch: u64, position: u32, import: Option<Hash>) -> Self {
+    pub fn new(record: Record, batch: u64, position: u32, import: Option<Hash>) -> Self {
+        let (body, values, seed) = record.into_parts();
         Self {
-            body: record.body().bytes().to_vec(),
-            seed: record.seed_to_seal().to_vec(),
+            body: body.bytes().to_vec(),
+            seed: seed.to_vec(),
             batch,
             import,
-            values: record.values().iter().map(|(slot, value)| (*slot, ByteBuf::from(value.clone()))).collect(),
+            values: values.into_iter().map(|(slot, value)| (slot, ByteBuf::from(value))).collect(),
             position,
         }
     }
+    /// Its row.
+    pub fn encode(&self) -> Result<Vec<u8>, RowDamage> {
+        let values: usize = self.values.iter().map(|(_, value)| value.len() + 6).sum();
+        let len = self.body.len() + values + 200;
+        codec::to_vec_of(len, self, ROW).map_err(|cause| RowDamage { what: "record", cause })
+    }
+    /// The seed.
+    pub fn seed(&self) -> Result<Zeroizing<[u8; 32]>, RowDamage> {
+        Ok(Zeroizing::new(self.seed.as_slice().try_into().map_err(|_| Self::damage())?))
+    }
+    /// Parts that do not fit each other.
+    pub const fn damage() -> RowDamage {
+        RowDamage { what: "a record", cause: CodecError::Shape }
+    }
     /// The record again; refuses parts that do not fit each other.
     pub fn record(&self) -> Result<Record, RowDamage> {
-        let damage = |cause| RowDamage { what: "a record", cause };
-        let body = Body::from_bytes(&self.body).map_err(damage)?;
-        let seed: [u8; 32] = self.seed.as_slice().try_into().map_err(|_| damage(CodecError::Shape))?;
+        let body = Body::from_bytes(&self.body).map_err(|cause| RowDamage { what: "a record", cause })?;
         let values = self.values.iter().map(|(slot, value)| (*slot, value.to_vec())).collect();
-        Record::from_parts(body, values, Zeroizing::new(seed)).ok_or_else(|| damage(CodecError::Shape))
+        Record::from_parts(body, values, self.seed()?).ok_or_else(Self::damage)
     }
 }
 

@@ -1,9 +1,11 @@
 //! Bodies and batch proofs of one run: what travels beside the signature.
 
 use super::{ShareError, decide::Asked, feeds::SentRun};
-use crate::{node::Node, records::keep};
+use crate::{
+    node::Node,
+    records::{keep, stored::OwnRow},
+};
 use entente_protocol::{
-    batch::Batch,
     clearance::Clearance,
     cose::SignatureBytes,
     feed::{Carried, Entry, Release, RunEntry, RunMessage},
@@ -40,8 +42,9 @@ impl<'a> Bodies<'a> {
 
     /// Redacts a record as cleared, for the entry at this place, and returns the release's hash.
     pub fn add(&mut self, entry: usize, asked: &Asked, clearance: &Clearance) -> Result<Hash, ShareError> {
-        let record = asked.row.record()?;
-        let redacted = Redacted::new(&record, clearance).map_err(|_| ShareError::Clearance)?;
+        let (row, seed) = (&asked.row, asked.row.seed()?);
+        let redacted = Redacted::of_stored(&asked.body, &row.values, &seed, clearance);
+        let redacted = redacted.map_err(|_| ShareError::Clearance)?.ok_or_else(OwnRow::damage)?;
         let bytes = Release::new(redacted, clearance).map_err(|_| ShareError::Clearance)?.to_bytes()?;
         let hash = Release::hash(&bytes);
         self.bytes += bytes.len();
@@ -60,8 +63,7 @@ impl<'a> Bodies<'a> {
         for (batch, mut wanted) in positions {
             wanted.sort_unstable();
             wanted.dedup();
-            let batch: Batch = keep::batch(self.node, batch)?;
-            attestations.push(batch.prove(&wanted));
+            attestations.push(keep::batch(self.node, batch)?.prove(&wanted));
         }
         let mut carried = Vec::with_capacity(self.ready.len());
         let mut with_body = std::collections::BTreeSet::new();

@@ -23,7 +23,8 @@ use super::{
     io_error,
 };
 use ::fjall::{
-    CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, config::CompressionPolicy,
+    AbstractTree, CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable,
+    config::CompressionPolicy,
 };
 use std::{
     collections::BTreeMap,
@@ -35,6 +36,7 @@ use std::{
         Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 const ROWS: &str = "rows";
@@ -42,9 +44,16 @@ const SEQUENCE: &str = "sequence";
 /// Ending of fjall's journal files.
 const JOURNAL: &str = "jnl";
 const CACHE_BYTES: u64 = 64 << 20;
-const JOURNAL_BYTES_MAX: u64 = 256 << 20;
+/// Sealed journals beyond this are emptied into the tree. The least that fjall takes: journals are disk, and are read at
+/// every opening.
+const JOURNAL_BYTES_MAX: u64 = 64 << 20;
 /// Kept in memory before it is written to the tree.
 pub const MEMTABLE_BYTES: u64 = 64 << 20;
+/// With more than this in memory a ledger is written to the tree when it is closed, so that the next opening finds it
+/// there.
+const FLUSH_BYTES: u64 = 16 << 20;
+/// How long closing waits for that. What is not written by then is read from the journals.
+const FLUSH: Duration = Duration::from_secs(60);
 /// Sealed values do not compress, and 64 KiB of row keys are not worth a codec.
 const WORKERS: usize = 2;
 
@@ -168,6 +177,20 @@ impl FjallLedger {
         }
         writes.insert(&self.sequence, row.position.sequence.to_be_bytes(), chain::encode(row));
         self.guarded("append", writes.commit())
+    }
+    /// Has what is in memory written to the tree. fjall's own call for it, which its interface hides, waits without end.
+    fn flush(&self) -> ::fjall::Result<()> {
+        if self.rows.tree.active_memtable().size() < FLUSH_BYTES {
+            return Ok(());
+        }
+        for keyspace in [&self.rows, &self.sequence] {
+            keyspace.rotate_memtable()?;
+        }
+        let begun = Instant::now();
+        while [&self.rows, &self.sequence].iter().any(|k| k.sealed_memtable_count() > 0) && begun.elapsed() < FLUSH {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
     }
     /// Syncs the journal, then notes the position. Only the leader calls it.
     fn sync_to(&self, position: Position) -> Result<(), StoreError> {
@@ -306,6 +329,10 @@ impl Drop for FjallLedger {
         let closed = self.sync_to(head).and_then(|()| lock(&self.files).head.sync());
         if closed.is_err() {
             tracing::warn!("the ledger could not be synced while it was closed");
+            return;
+        }
+        if let Err(error) = self.flush() {
+            tracing::warn!(%error, "the ledger could not be written to the tree while it was closed");
         }
     }
 }

@@ -183,7 +183,7 @@ impl Holdings {
     /// The place that was remembered last for a value of a field.
     pub fn newest(&self, partition: Partition, field: &str, value: &[u8]) -> Result<Option<u64>, StoreError> {
         let keys = self.keys(partition)?;
-        match self.occurrences(&keys, field, value)?.checked_sub(1) {
+        match self.occurrences(&keys, field, value, &Token::new(&keys, field, value, 0))?.checked_sub(1) {
             Some(last) => self.place_of(&keys, &Token::new(&keys, field, value, last)),
             None => Ok(None),
         }
@@ -261,9 +261,16 @@ impl Holdings {
     }
     /// How often a value of a field has occurred: doubling, then halving, so that a value of a million
     /// occurrences costs forty looks. Occurrences are never removed, so there is no gap to fall into.
-    pub(super) fn occurrences(&self, keys: &PartitionKeys, field: &str, value: &[u8]) -> Result<u64, StoreError> {
-        let taken = |n: u64| self.ask(|| Ok(self.ledger.get(&Token::new(keys, field, value, n).row)?.is_some()));
-        if !taken(0)? {
+    pub(super) fn occurrences(
+        &self,
+        keys: &PartitionKeys,
+        field: &str,
+        value: &[u8],
+        first: &Token,
+    ) -> Result<u64, StoreError> {
+        let is_there = |row: &[u8]| self.ask(|| Ok(self.ledger.get(row)?.is_some()));
+        let taken = |n: u64| is_there(&Token::new(keys, field, value, n).row);
+        if !is_there(&first.row)? {
             return Ok(0);
         }
         let (mut low, mut high) = (0u64, 1u64);

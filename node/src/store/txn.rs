@@ -14,7 +14,7 @@ use super::{
 use crate::{
     seal::{
         keyring::{Partition, PartitionKeys},
-        label, value,
+        value,
     },
     secret,
 };
@@ -29,8 +29,8 @@ const OCCURRENCES_MAX: usize = 1 << 18;
 /// What is remembered between transactions: all of it can be read again from the ledger.
 #[derive(Default)]
 pub struct Writer {
-    /// Occurrences of an indexed value, by its keyed name.
-    occurrences: HashMap<[u8; 32], u64>,
+    /// Occurrences of an indexed value, by the row of its first.
+    occurrences: HashMap<Vec<u8>, u64>,
     /// Running digest over the journal.
     journal: Option<[u8; 32]>,
 }
@@ -52,6 +52,17 @@ struct Pending {
     content: Content,
 }
 
+/// A list that a transaction pushed to. Its counter is written once, at the commit.
+struct List {
+    scope: Vec<u8>,
+    keys: Arc<PartitionKeys>,
+    /// Common part of its items' rows.
+    items: Vec<u8>,
+    /// The row of its counter.
+    counter: Vec<u8>,
+    next: u64,
+}
+
 /// One transaction. Dropped without a commit, it did nothing.
 pub struct Txn<'a> {
     holdings: &'a Holdings,
@@ -60,10 +71,10 @@ pub struct Txn<'a> {
     /// Where a row stands in `pending`.
     places: HashMap<Vec<u8>, usize>,
     expect: Vec<(Vec<u8>, Expect)>,
-    /// Next counters of the lists that this transaction pushed to.
-    counters: HashMap<Vec<u8>, u64>,
+    /// The lists that this transaction pushed to.
+    lists: HashMap<(Partition, Table), Vec<List>>,
     /// As in the writer, with this transaction's own.
-    occurrences: HashMap<[u8; 32], u64>,
+    occurrences: HashMap<Vec<u8>, u64>,
     journal: Option<[u8; 32]>,
 }
 
@@ -75,7 +86,7 @@ impl<'a> Txn<'a> {
             pending: Vec::new(),
             places: HashMap::new(),
             expect: Vec::new(),
-            counters: HashMap::new(),
+            lists: HashMap::new(),
             occurrences: HashMap::new(),
             journal: None,
         }
@@ -109,17 +120,23 @@ impl<'a> Txn<'a> {
     }
     /// Adds an item at the end of a list and returns its counter. Counters have no gap and are never used again.
     pub fn push(&mut self, partition: Partition, table: Table, scope: &[u8], value: &[u8]) -> Result<u64, StoreError> {
-        let keys = self.holdings.keys(partition)?;
-        let counter_row = layout::counter(&keys, table, scope);
-        let n = match self.counters.get(&counter_row) {
-            Some(next) => *next,
-            None => self.holdings.counter(&keys, &counter_row)?,
+        let lists = self.lists.entry((partition, table)).or_default();
+        let place = match lists.iter().position(|list| list.scope == scope) {
+            Some(place) => place,
+            None => {
+                let keys = self.holdings.keys(partition)?;
+                let (items, counter) = (layout::list(&keys, table, scope), layout::counter(&keys, table, scope));
+                let next = self.holdings.counter(&keys, &counter)?;
+                lists.push(List { scope: scope.to_vec(), keys, items, counter, next });
+                lists.len() - 1
+            }
         };
-        let next = n.checked_add(1).ok_or(StoreError::TooLarge { what: "items of a list", max: u64::MAX })?;
-        let row = layout::item(&layout::list(&keys, table, scope), n);
-        self.set(row, Arc::clone(&keys), Content::Clear(value.to_vec()));
-        self.set(counter_row.clone(), keys, Content::Clear(next.to_be_bytes().to_vec()));
-        self.counters.insert(counter_row, next);
+        // INVARIANT: a place of this very list of lists.
+        let list = lists.get_mut(place).ok_or(StoreError::Broken { at: 0 })?;
+        let n = list.next;
+        list.next = n.checked_add(1).ok_or(StoreError::TooLarge { what: "items of a list", max: u64::MAX })?;
+        let (row, keys) = (layout::item(&list.items, n), Arc::clone(&list.keys));
+        self.set(row, keys, Content::Clear(value.to_vec()));
         Ok(n)
     }
     /// Removes an item of a list; absent is no error.
@@ -153,9 +170,11 @@ impl<'a> Txn<'a> {
     /// Remembers `place` as the next occurrence of `value` in `field`.
     pub fn index(&mut self, partition: Partition, field: &str, value: &[u8], place: u64) -> Result<(), StoreError> {
         let keys = self.holdings.keys(partition)?;
-        let (name, n) = self.occurrences_of(&keys, field, value)?;
-        self.set_token(Token::new(&keys, field, value, n), keys, place);
-        self.occurrences.insert(name, n + 1);
+        let first = Token::new(&keys, field, value, 0);
+        let n = self.occurrences_of(&keys, field, value, &first)?;
+        self.occurrences.insert(first.row.clone(), n + 1);
+        let token = if n == 0 { first } else { Token::new(&keys, field, value, n) };
+        self.set_token(token, keys, place);
         Ok(())
     }
     /// Remembers `place` for a value that occurs once, as a random or computed id does; nothing is looked up.
@@ -205,11 +224,10 @@ impl<'a> Txn<'a> {
     }
     /// The counter of the next push.
     pub fn count(&self, partition: Partition, table: Table, scope: &[u8]) -> Result<u64, StoreError> {
-        let keys = self.holdings.keys(partition)?;
-        let row = layout::counter(&keys, table, scope);
-        match self.counters.get(&row) {
-            Some(next) => Ok(*next),
-            None => self.holdings.counter(&keys, &row),
+        let pushed = self.lists.get(&(partition, table)).and_then(|all| all.iter().find(|list| list.scope == scope));
+        match pushed {
+            Some(list) => Ok(list.next),
+            None => self.holdings.count(partition, table, scope),
         }
     }
     /// The place that was remembered first for `value` in `field`, with what this transaction added.
@@ -220,7 +238,7 @@ impl<'a> Txn<'a> {
     /// The place that was remembered last for `value` in `field`, with what this transaction added.
     pub fn newest(&self, partition: Partition, field: &str, value: &[u8]) -> Result<Option<u64>, StoreError> {
         let keys = self.holdings.keys(partition)?;
-        let (_, next) = self.occurrences_of(&keys, field, value)?;
+        let next = self.occurrences_of(&keys, field, value, &Token::new(&keys, field, value, 0))?;
         let Some(n) = next.checked_sub(1) else { return Ok(None) };
         self.place_of(&keys, &Token::new(&keys, field, value, n))
     }
@@ -239,7 +257,13 @@ impl<'a> Txn<'a> {
     /// Fixes the order and lets the next transaction begin, without waiting for the disk. Tell nobody
     /// outside before [`Holdings::wait`] returned for this position or a later one.
     pub fn submit(self) -> Result<Position, StoreError> {
-        let Self { holdings, mut writer, pending, expect, occurrences, journal, .. } = self;
+        let Self { holdings, mut writer, mut pending, expect, occurrences, journal, lists, .. } = self;
+        let counters = lists.into_values().flatten();
+        pending.extend(counters.map(|List { keys, counter, next, .. }| Pending {
+            row: counter,
+            keys,
+            content: Content::Clear(next.to_be_bytes().to_vec()),
+        }));
         if pending.is_empty() {
             return holdings.head();
         }
@@ -266,12 +290,17 @@ impl<'a> Txn<'a> {
             None => self.holdings.read(keys, row),
         }
     }
-    /// The keyed name of a value, and how often it has occurred.
-    fn occurrences_of(&self, keys: &PartitionKeys, field: &str, value: &[u8]) -> Result<([u8; 32], u64), StoreError> {
-        let name = keys.token(label::ROW_INDEX, &[field.as_bytes(), value]);
-        match self.occurrences.get(&name).or_else(|| self.writer.occurrences.get(&name)) {
-            Some(n) => Ok((name, *n)),
-            None => Ok((name, self.holdings.occurrences(keys, field, value)?)),
+    /// How often a value has occurred; `first` is the token of its first occurrence.
+    fn occurrences_of(
+        &self,
+        keys: &PartitionKeys,
+        field: &str,
+        value: &[u8],
+        first: &Token,
+    ) -> Result<u64, StoreError> {
+        match self.occurrences.get(&first.row).or_else(|| self.writer.occurrences.get(&first.row)) {
+            Some(n) => Ok(*n),
+            None => self.holdings.occurrences(keys, field, value, first),
         }
     }
     fn place_of(&self, keys: &PartitionKeys, token: &Token) -> Result<Option<u64>, StoreError> {

@@ -13,7 +13,13 @@ use serde::{Serialize, de::DeserializeOwned};
 
 /// Encodes a value and checks that the result is canonical and within bounds.
 pub fn to_vec<T: Serialize>(value: &T, bounds: Bounds) -> Result<Vec<u8>, CodecError> {
-    let bytes = cbor4ii::serde::to_vec(Vec::new(), value).map_err(|_| CodecError::Encode)?;
+    to_vec_of(0, value, bounds)
+}
+
+/// The same where it is known how many bytes there will be at most, or nearly: room for them is made at once.
+pub fn to_vec_of<T: Serialize>(len: usize, value: &T, bounds: Bounds) -> Result<Vec<u8>, CodecError> {
+    let room = Vec::with_capacity(len.min(bounds.bytes_max));
+    let bytes = cbor4ii::serde::to_vec(room, value).map_err(|_| CodecError::Encode)?;
     scan(&bytes, bounds)?;
     Ok(bytes)
 }

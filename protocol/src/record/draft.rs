@@ -129,8 +129,8 @@ impl Draft {
         let mut total = 0usize;
         for (number, value) in &self.values {
             let field = kind.slot_number(*number).map_or("record", |s| s.name);
-            let bytes =
-                codec::to_vec(value, Bounds::bytes(limits::SLOT_VALUE_BYTES_MAX)).map_err(|fault| match fault {
+            let bytes = codec::to_vec_of(value.encoded_bytes_max(), value, Bounds::bytes(limits::SLOT_VALUE_BYTES_MAX))
+                .map_err(|fault| match fault {
                     CodecError::TooLong { len, max } => DraftError::TooLarge { field, len, max },
                     _ => ShapeError { slot: field, expected: "a value that is not nested so deeply".to_owned() }.into(),
                 })?;

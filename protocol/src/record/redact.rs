@@ -1,6 +1,9 @@
 //! Redaction: from a record and a clearance to what one partner gets.
 
-use super::slots::{Opening, Record};
+use super::{
+    header::Body,
+    slots::{Opening, Record, open_stored},
+};
 use crate::{clearance::Clearance, id::Hash};
 
 /// What one partner gets of one record: the body, the cleared openings, and the nodes that prove them.
@@ -30,5 +33,21 @@ impl Redacted {
         }
         let (openings, nodes) = record.open(terms.slots);
         Ok(Self { body: record.body().bytes().to_vec(), openings, nodes })
+    }
+
+    /// The same of a record as it is stored: its body, canonical values by rising slot, and seed. `None` if these do not
+    /// give the root in the body.
+    pub fn of_stored<V: AsRef<[u8]>>(
+        body: &Body,
+        values: &[(u8, V)],
+        seed: &[u8; 32],
+        clearance: &Clearance,
+    ) -> Result<Option<Self>, WrongClearance> {
+        let terms = clearance.terms();
+        if terms.record != body.id() {
+            return Err(WrongClearance);
+        }
+        let opened = open_stored(body, values, seed, terms.slots);
+        Ok(opened.map(|(openings, nodes)| Self { body: body.bytes().to_vec(), openings, nodes }))
     }
 }

@@ -89,9 +89,8 @@ impl fmt::Debug for Opening {
 }
 
 impl Opening {
-    /// leaf = SHA-256(0x10, slot, salt, value).
     pub(super) fn leaf(&self) -> Leaf {
-        (u32::from(self.slot), tagged(label::TAG_SLOT_LEAF, &[&[self.slot], &self.salt, &self.value]))
+        leaf(self.slot, &self.salt, &self.value)
     }
 }
 
@@ -153,6 +152,11 @@ impl Record {
         Some(Self { body, values, seed })
     }
 
+    /// Body, values and seed, for sealing and for nothing else.
+    pub fn into_parts(self) -> (Body, Vec<(u8, Vec<u8>)>, Zeroizing<[u8; 32]>) {
+        (self.body, self.values, self.seed)
+    }
+
     /// The record's id.
     pub fn id(&self) -> RecordId {
         self.body.id()
@@ -185,25 +189,47 @@ impl Record {
 
     /// Openings of the slots in `shown`, and the fewest nodes that give the root back.
     pub(super) fn open(&self, shown: SlotSet) -> (Vec<Opening>, Vec<Hash>) {
-        let blinds = Blinds::new(&self.seed);
-        let leaves = leaves(&self.values, &blinds);
-        let openings: Vec<Opening> = self
-            .values
-            .iter()
-            .filter(|(slot, _)| shown.contains(*slot))
-            .map(|(slot, value)| Opening { slot: *slot, salt: blinds.salt(*slot), value: value.clone() })
-            .collect();
-        let wanted: Vec<u32> = openings.iter().map(|o| u32::from(o.slot)).collect();
-        let (_, nodes) = TREE.prove(&leaves, &wanted, blinds.filler());
+        let (_, openings, nodes) = open(&self.values, &self.seed, shown);
         (openings, nodes)
     }
 }
 
+/// As [`Record::open`], of a record as it is stored. None if its parts do not give the root in the body.
+pub(super) fn open_stored<V: AsRef<[u8]>>(
+    body: &Body,
+    values: &[(u8, V)],
+    seed: &[u8; 32],
+    shown: SlotSet,
+) -> Option<(Vec<Opening>, Vec<Hash>)> {
+    let rising = values.windows(2).all(|w| matches!(w, [a, b] if a.0 < b.0));
+    let within = values.last().is_none_or(|(slot, _)| u32::from(*slot) < TREE.width());
+    (rising && within).then_some(())?;
+    let (root, openings, nodes) = open(values, seed, shown);
+    (root == body.root()).then_some((openings, nodes))
+}
+
+/// The root, the openings, and the nodes that prove them. Each slot is blinded and hashed once.
+fn open<V: AsRef<[u8]>>(values: &[(u8, V)], seed: &[u8; 32], shown: SlotSet) -> (Hash, Vec<Opening>, Vec<Hash>) {
+    let blinds = Blinds::new(seed);
+    let mut leaves = Vec::with_capacity(values.len());
+    let mut openings = Vec::with_capacity(values.len());
+    for (slot, value) in values {
+        let (slot, salt, value) = (*slot, blinds.salt(*slot), value.as_ref());
+        leaves.push(leaf(slot, &salt, value));
+        if shown.contains(slot) {
+            openings.push(Opening { slot, salt, value: value.to_vec() });
+        }
+    }
+    let wanted: Vec<u32> = openings.iter().map(|o| u32::from(o.slot)).collect();
+    let (root, nodes) = TREE.prove(&leaves, &wanted, blinds.filler());
+    (root, openings, nodes)
+}
+
+/// leaf = SHA-256(0x10, slot, salt, value).
+fn leaf(slot: u8, salt: &[u8; 16], value: &[u8]) -> Leaf {
+    (u32::from(slot), tagged(label::TAG_SLOT_LEAF, &[&[slot], salt, value]))
+}
+
 fn leaves(values: &[(u8, Vec<u8>)], blinds: &Blinds) -> Vec<Leaf> {
-    values
-        .iter()
-        .map(|(slot, value)| {
-            (u32::from(*slot), tagged(label::TAG_SLOT_LEAF, &[&[*slot], &blinds.salt(*slot), value.as_slice()]))
-        })
-        .collect()
+    values.iter().map(|(slot, value)| leaf(*slot, &blinds.salt(*slot), value)).collect()
 }

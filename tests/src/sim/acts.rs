@@ -92,7 +92,7 @@ impl World<'_> {
         self.act(n, Doing::Commit(Box::new(recorded)), |node| {
             let mut txn = node.holdings.begin();
             let new = keep::New { record, amends, import: None };
-            keep::add(node, &mut txn, &[new])?;
+            keep::add(node, &mut txn, vec![new])?;
             txn.commit()?;
             Ok(())
         })?;

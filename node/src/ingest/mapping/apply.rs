@@ -2,6 +2,7 @@
 //!
 //! The first thing that is wrong leaves the whole row out: half a row would be a false statement.
 
+use serde::{Serialize, Serializer, ser::SerializeSeq};
 use std::sync::Arc;
 
 use entente_protocol::codec::{self, Bounds};
@@ -129,18 +130,35 @@ fn values(row: &Row, columns: &[Column]) -> Option<Vec<u8>> {
     any.then_some(bytes)
 }
 
+/// What a record says as one list, which is digested but never built: numbers and values of its fields, `true`, slots
+/// and targets of its links, `true`, its photographs.
+struct Said<'a>(&'a MappedRecord);
+
+impl Serialize for Said<'_> {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        let MappedRecord { kind, fields, links, photos, .. } = self.0;
+        let mut all = s.serialize_seq(Some(3 + 2 * (fields.len() + links.len()) + photos.len()))?;
+        all.serialize_element(kind.name())?;
+        for (slot, value) in fields {
+            all.serialize_element(slot)?;
+            all.serialize_element(value)?;
+        }
+        all.serialize_element(&true)?;
+        for (slot, target) in links {
+            all.serialize_element(slot)?;
+            all.serialize_element(&**target)?;
+        }
+        all.serialize_element(&true)?;
+        for photo in photos {
+            all.serialize_element(&photo.to_string())?;
+        }
+        all.end()
+    }
+}
+
 fn digest(record: &MappedRecord) -> Option<[u8; 32]> {
-    let mut all = vec![Value::text(record.kind.name())];
-    for (slot, value) in &record.fields {
-        all.extend([Value::Int(i64::from(*slot)), value.clone()]);
-    }
-    all.push(Value::Bool(true));
-    for (slot, target) in &record.links {
-        all.extend([Value::Int(i64::from(*slot)), Value::text(&**target)]);
-    }
-    all.push(Value::Bool(true));
-    all.extend(record.photos.iter().map(|photo| Value::Text(photo.to_string())));
-    let bytes = codec::to_vec(&Value::Array(all), Bounds::bytes(2 * limits::RECORD_BYTES_MAX)).ok()?;
+    let len = record.fields.iter().map(|(_, value)| 3 + value.encoded_bytes_max()).sum::<usize>() + 64;
+    let bytes = codec::to_vec_of(len, &Said(record), Bounds::bytes(2 * limits::RECORD_BYTES_MAX)).ok()?;
     Some(sha256(&[&bytes]))
 }
 

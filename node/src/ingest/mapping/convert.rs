@@ -4,7 +4,7 @@
 //! and terminals are refused wherever they stand.
 
 use entente_protocol::record::Shape;
-use entente_protocol::text::misleads;
+use entente_protocol::text::misleading;
 use entente_protocol::value::Value;
 
 use std::borrow::Cow;
@@ -66,8 +66,7 @@ pub(super) fn text_keyed(mut members: Vec<(String, Value)>) -> Value {
 
 /// Refuses control characters, invisible ones and those that turn the reading order round.
 pub(super) fn readable(text: &str) -> Result<(), RowCause> {
-    let bad = text.chars().find(|c| misleads(*c) && !matches!(c, '\n' | '\t'));
-    bad.map_or(Ok(()), |c| Err(RowCause::Control(u32::from(c))))
+    misleading(text).map_or(Ok(()), |c| Err(RowCause::Control(u32::from(c))))
 }
 
 /// A text of several lines as the one line that a name is: lists wrap long names, and the breaks say nothing. Between
