@@ -279,16 +279,20 @@ mod tests {
         let relay = Relay::open(seed)?;
         relay.leads_to(node.local_addr()?);
         relay.becomes([line, Line::default()]);
-        for number in 0..COUNT {
-            client.send_to(&number.to_be_bytes(), relay.address)?;
-            // Slower than what a socket holds, so that nothing is lost but by the line.
-            std::thread::sleep(Duration::from_micros(200));
-        }
+        let address = relay.address;
+        let sends = std::thread::spawn(move || {
+            for number in 0..COUNT {
+                drop(client.send_to(&number.to_be_bytes(), address));
+                // Slower than the sockets, so that nothing is lost but by the line.
+                std::thread::sleep(Duration::from_micros(500));
+            }
+        });
         let mut out = Vec::new();
         let mut buffer = [0; 4];
         while node.recv_from(&mut buffer).is_ok() {
             out.push(u32::from_be_bytes(buffer));
         }
+        sends.join().map_err(|_| "the sender")?;
         Ok((out, relay.passed()[TOWARDS]))
     }
 

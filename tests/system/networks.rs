@@ -35,7 +35,8 @@ to = ["b"]
 onward = "never"
 retention-days = 30
 files = ["original"]
-disclose.attachment = ["number", "eval", "of", "role", "media", "content"]
+personal = [{ kind = "attachment", slot = "author", purpose = "tracing", retention-days = 30 }]
+disclose.attachment = ["number", "eval", "of", "role", "media", "content", "taken", "place-point", "author", "camera"]
 [[clause]]
 name = "back"
 from = "b"
@@ -48,6 +49,14 @@ const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 /// Longer than a connection lives in silence, and than it takes to dial anew.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Waits for what takes seconds, and leaves the machine to the nodes meanwhile.
+fn slowly(what: &str, mut holds: impl FnMut() -> bool) -> Duration {
+    within(PATIENCE, what, || {
+        std::thread::sleep(Duration::from_millis(200));
+        holds()
+    })
+}
 
 fn seed() -> u64 {
     knob("ENTENTE_SEED", 1)
@@ -126,8 +135,8 @@ impl Pair {
 
     /// Everything that was released is held once, was sent once, and is acknowledged.
     fn converged(&self, count: u64) {
-        within(PATIENCE, "every record arrives", || self.arrived(count));
-        within(PATIENCE, "every file arrives", || self.has_files());
+        slowly("every record arrives", || self.arrived(count));
+        slowly("every file arrives", || self.has_files());
         until("every receipt arrives", || self.a.feed(&self.b)["acknowledged"] == count);
         let held = self.b.received();
         assert_eq!(held.len() as u64, count, "nothing is held twice");
@@ -212,7 +221,7 @@ fn a_cut_in_one_direction_heals_and_sync_resumes() -> Outcome {
     pair.relay.cut(TOWARDS, true);
     let then = pair.bytes();
     pair.releases("S", 20, 20);
-    within(PATIENCE, "the dead connection is noticed", || pair.b.partner(&pair.a)["connected"] == false);
+    slowly("the dead connection is noticed", || pair.b.partner(&pair.a)["connected"] == false);
     assert!(pair.arrived(201), "nothing passes a cut");
     pair.relay.cut(TOWARDS, false);
     goes_on(&pair, &file, before, then)
@@ -254,20 +263,20 @@ fn a_thin_line_carries_suspensions_and_receipts_then_records_then_pictures() -> 
     let received = || feeds(&pair.b, &pair.a, &pair.agreed.id, "received").as_u64().unwrap_or_default();
     until("the picture's record arrives", || received() == 1);
     let begun = pair.bytes();
-    within(PATIENCE, "the picture is on its way", || pair.bytes() - begun > 20 * KIB);
+    slowly("the picture is on its way", || pair.bytes() - begun > 20 * KIB);
 
     let before = pair.bytes();
     pair.releases("R", 160, 40);
     pair.b.pass(&["T-00001"]);
     pair.a.ok(&["agreement", "suspend", &other.id]);
     let mut order: Vec<&str> = Vec::new();
-    let mut came = |what: &'static str, holds: bool, order: &mut Vec<&str>| {
+    let came = |what: &'static str, holds: bool, order: &mut Vec<&str>| {
         if holds && !order.contains(&what) {
             println!("{what}: {} bytes", pair.bytes() - before);
             order.push(what);
         }
     };
-    within(PATIENCE, "everything arrives", || {
+    slowly("everything arrives", || {
         // Asked in the order in which it must not come, so that what comes between two questions does not excuse it.
         came("picture", pair.has_files(), &mut order);
         came("records", received() == 161, &mut order);
@@ -388,8 +397,7 @@ fn nodes_in_namespaces_converge_after_every_partition() -> Outcome {
         }
         assert!(b.received().len() < numbers.len());
         assert!(side.run("ip link set v0 up"));
-        let took =
-            within(PATIENCE, "what was released meanwhile arrives", || b.feed(&a)["received"] == (round + 1) * each);
+        let took = slowly("what was released meanwhile arrives", || b.feed(&a)["received"] == (round + 1) * each);
         println!("round {round}: {took:?} after the link came up");
     }
     until("every receipt arrives", || a.feed(&b)["acknowledged"] == rounds * each);
