@@ -40,6 +40,12 @@ part_simulation() {
     cargo run --workspace --locked --bin entente-sim -- --seeds "$from..$((from + 10000))"
 }
 
+# networks: 100 interruptions of a bad line, 200 partitions between network namespaces (60 minutes)
+part_networks() {
+    system networks::a_line_that_loses_doubles_and_reorders_carries_everything_once ENTENTE_CUTS=100
+    system networks::nodes_in_namespaces_converge_after_every_partition ENTENTE_PARTITIONS=200
+}
+
 # sled: kill, power, flips and truncations with the second engine too, a tenth of the rounds (20 minutes)
 part_sled() {
     local features="--features sled"

@@ -159,7 +159,8 @@ impl Pair {
     }
 }
 
-/// Story: a line loses, doubles and reorders, and is interrupted for moments; records and a file of several chunks pass.
+/// Story: a line loses, doubles and reorders, and is interrupted again and again; records and a file of several chunks
+/// pass. In the long form the address changes too, and some cuts outlive the connection.
 #[test]
 fn a_line_that_loses_doubles_and_reorders_carries_everything_once() -> Outcome {
     let mut pair = Pair::new()?;
@@ -167,17 +168,26 @@ fn a_line_that_loses_doubles_and_reorders_carries_everything_once() -> Outcome {
     let bad = Line { lost: 30, twice: 20, late: 20, delay, jitter: delay / 2, ..Line::default() };
     pair.relay.becomes([bad, bad]);
     pair.starts();
-    pair.releases("L", 60, 20);
     let file = pair.releases_file("F", 3 * MIB)?;
     let mut chance = Chance::new(pair.world.seed, "moments");
-    for _ in 0..knob("ENTENTE_CUTS", 2) {
+    let rounds = knob("ENTENTE_CUTS", 3);
+    for round in 0..rounds {
         let direction = if chance.below(2) == 0 { TOWARDS } else { AWAY };
+        let (cut, healed, kind) = (chance.below(2_000), chance.below(1_000), chance.below(6));
         pair.relay.cut(direction, true);
-        std::thread::sleep(Duration::from_millis(chance.below(2_000)));
+        pair.releases(&format!("L{round}"), 20, 20);
+        std::thread::sleep(Duration::from_millis(cut));
+        match kind {
+            0 if round >= 3 => pair.relay.moves(),
+            1 if round >= 3 => {
+                slowly("the dead connection is noticed", || pair.a.partner(&pair.b)["connected"] == false);
+            }
+            _ => {}
+        }
         pair.relay.cut(direction, false);
-        std::thread::sleep(Duration::from_millis(chance.below(1_000)));
+        std::thread::sleep(Duration::from_millis(healed));
     }
-    pair.converged(61);
+    pair.converged(1 + 20 * rounds);
     pair.holds(&file)?;
     let [towards, away] = pair.relay.passed();
     assert!(towards.lost > 0 && away.lost > 0, "the line was good: {towards:?}, {away:?}");
@@ -290,6 +300,7 @@ fn a_thin_line_carries_suspensions_and_receipts_then_records_then_pictures() -> 
     first.sort_unstable();
     assert_eq!(first, ["receipt", "suspension"], "{order:?}");
     assert_eq!(order.get(2..), Some(&["records", "picture"][..]), "{order:?}");
+    assert!(!pair.b.log().contains("did not come"), "a file that waits is not given up: {}", pair.b.log());
     pair.holds(&file)
 }
 
