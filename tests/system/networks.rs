@@ -143,7 +143,10 @@ impl Pair {
         assert_eq!(self.b.received_ids().len() as u64, count);
         assert_eq!(self.a.feed(&self.b)["sent"], count, "nothing was released twice");
         for home in [&self.a, &self.b] {
-            assert!(!home.log().contains("refused") && !home.log().contains("broke the protocol"), "{}", home.log());
+            let log = home.log();
+            // Where a line falls silent in an opening, the partner cannot be told from it.
+            let bad = |line: &str| line.contains("broke the protocol") && !line.contains("in time");
+            assert!(!log.contains("refused") && !log.lines().any(bad), "{log}");
         }
     }
 
@@ -276,7 +279,8 @@ fn a_thin_line_carries_suspensions_and_receipts_then_records_then_pictures() -> 
     slowly("the picture is on its way", || pair.bytes() - begun > 20 * KIB);
 
     let before = pair.bytes();
-    pair.releases("R", 160, 40);
+    let records = knob("ENTENTE_THIN_RECORDS", 160);
+    pair.releases("R", u32::try_from(records)?, 40);
     pair.b.pass(&["T-00001"]);
     pair.a.ok(&["agreement", "suspend", &other.id]);
     let mut order: Vec<&str> = Vec::new();
@@ -286,10 +290,11 @@ fn a_thin_line_carries_suspensions_and_receipts_then_records_then_pictures() -> 
             order.push(what);
         }
     };
-    slowly("everything arrives", || {
+    within(PATIENCE + Duration::from_secs(records), "everything arrives", || {
+        std::thread::sleep(Duration::from_millis(200));
         // Asked in the order in which it must not come, so that what comes between two questions does not excuse it.
         came("picture", pair.has_files(), &mut order);
-        came("records", received() == 161, &mut order);
+        came("records", received() == 1 + records, &mut order);
         let suspended = feeds(&pair.b, &pair.a, &other.id, "standing") != "active";
         came("suspension", suspended, &mut order);
         let receipt = feeds(&pair.b, &pair.a, &pair.agreed.id, "acknowledged") == 1;
