@@ -159,7 +159,7 @@ impl Home {
         let (home, key) = (self.path(self.handle), self.path(&format!("{}.key", self.handle)));
         let log = OpenOptions::new().create(true).append(true).open(self.path(&format!("{}.log", self.handle)));
         let mut words = self.enters.clone();
-        words.extend([entente().display().to_string()]);
+        words.push(entente().display().to_string());
         words.extend(["--home", &home, "--identity-file", &key, "run"].map(str::to_owned));
         let child = Command::new(&words[0])
             .args(&words[1..])

@@ -167,11 +167,11 @@ impl Pair {
 #[test]
 fn a_line_that_loses_doubles_and_reorders_carries_everything_once() -> Outcome {
     let mut pair = Pair::new()?;
-    let delay = Duration::from_millis(20);
-    let bad = Line { lost: 30, twice: 20, late: 20, delay, jitter: delay / 2, ..Line::default() };
+    let delay = Duration::from_millis(10);
+    let bad = Line { lost: 20, twice: 20, late: 10, delay, jitter: delay / 2, ..Line::default() };
     pair.relay.becomes([bad, bad]);
     pair.starts();
-    let file = pair.releases_file("F", 3 * MIB)?;
+    let file = pair.releases_file("F", 2 * MIB)?;
     let mut chance = Chance::new(pair.world.seed, "moments");
     let rounds = knob("ENTENTE_CUTS", 3);
     for round in 0..rounds {
@@ -197,32 +197,33 @@ fn a_line_that_loses_doubles_and_reorders_carries_everything_once() -> Outcome {
     Ok(())
 }
 
-/// Bytes a second of the lines on which a file is interrupted.
-const FAST: u64 = 2 * MIB;
 const FILE: u64 = 12 * MIB;
 
-/// Lets a file go until so many bytes of it passed.
-fn halfway(pair: &Pair) -> Result<(Vec<u8>, u64), Box<dyn Error>> {
-    let line = Line { rate: FAST, queue: 64 * KIB, delay: Duration::from_millis(5), ..Line::default() };
+/// Lets a file of `size` bytes go, over a line of `rate` bytes a second, until so many bytes of it passed.
+fn halfway(pair: &Pair, rate: u64, size: u64, passed: u64) -> Result<(Vec<u8>, u64), Box<dyn Error>> {
+    let line = Line { rate, queue: 64 * KIB, delay: Duration::from_millis(5), ..Line::default() };
     pair.relay.becomes([line, line]);
     pair.releases("R", 200, 200);
     until("the first records arrive", || pair.arrived(200));
     let before = pair.bytes();
-    let file = pair.releases_file("F", FILE)?;
-    within(PATIENCE, "most of the file has passed", || pair.bytes() - before > 8 * MIB);
+    let file = pair.releases_file("F", size)?;
+    within(PATIENCE, "most of the file has passed", || pair.bytes() - before > passed);
     Ok((file, before))
 }
 
-/// After the interruption: what had come before does not come again, of a file at most a chunk and what was under way.
-fn goes_on(pair: &Pair, file: &[u8], before: u64, then: u64) -> Outcome {
+/// After the interruption: the file is whole, and so many bytes and no more came twice.
+fn goes_on(pair: &Pair, file: &[u8], passed: [u64; 2], twice: u64) -> Outcome {
     pair.converged(201 + 20);
     pair.holds(file)?;
+    let [before, then] = passed;
     let (first, second) = (then - before, pair.bytes() - then);
     println!("{first} bytes before, {second} after");
-    // Packets have heads, and the new session its handshake.
-    assert!(second < FILE - first + 3 * MIB, "{first} bytes passed before, and {second} after: it began anew");
+    assert!(second < file.len() as u64 - first + twice, "{first} bytes passed before, and {second} after");
     Ok(())
 }
+
+/// A chunk that had not come whole, what was under way, the heads of packets, and the handshake of the new session.
+const CHUNK: u64 = 3 * MIB;
 
 /// Story: in the middle of a file, the line carries nothing from `a` to `b` any more, and everything from `b` to `a`.
 /// The connection dies; records are released meanwhile. The line heals: all goes on where it was.
@@ -230,14 +231,14 @@ fn goes_on(pair: &Pair, file: &[u8], before: u64, then: u64) -> Outcome {
 fn a_cut_in_one_direction_heals_and_sync_resumes() -> Outcome {
     let mut pair = Pair::new()?;
     pair.starts();
-    let (file, before) = halfway(&pair)?;
+    let (file, before) = halfway(&pair, 2 * MIB, FILE, 8 * MIB)?;
     pair.relay.cut(TOWARDS, true);
     let then = pair.bytes();
     pair.releases("S", 20, 20);
     slowly("the dead connection is noticed", || pair.b.partner(&pair.a)["connected"] == false);
     assert!(pair.arrived(201), "nothing passes a cut");
     pair.relay.cut(TOWARDS, false);
-    goes_on(&pair, &file, before, then)
+    goes_on(&pair, &file, [before, then], CHUNK)
 }
 
 /// Story: in the middle of a file the dialler gets another address. Nobody is told; both connect anew and go on.
@@ -245,14 +246,27 @@ fn a_cut_in_one_direction_heals_and_sync_resumes() -> Outcome {
 fn a_change_of_address_means_reconnect_and_resume() -> Outcome {
     let mut pair = Pair::new()?;
     pair.starts();
-    let (file, before) = halfway(&pair)?;
+    let (file, before) = halfway(&pair, 2 * MIB, FILE, 8 * MIB)?;
     let log = pair.a.log().len();
     pair.relay.moves();
     let then = pair.bytes();
     pair.releases("S", 20, 20);
-    goes_on(&pair, &file, before, then)?;
+    goes_on(&pair, &file, [before, then], CHUNK)?;
     pair.a.logs(log, &["a partner is connected"]);
     Ok(())
+}
+
+/// Story: the receiver is started again when 21 of 24 MiB of a file have come: it goes on at the last whole segment, 16.
+#[test]
+fn a_restart_goes_on_at_the_last_whole_segment() -> Outcome {
+    let mut pair = Pair::new()?;
+    pair.starts();
+    let (file, before) = halfway(&pair, 6 * MIB, 24 * MIB, 21 * MIB)?;
+    pair.b.stop();
+    let then = pair.bytes();
+    pair.releases("S", 20, 20);
+    pair.b.start();
+    goes_on(&pair, &file, [before, then], 5 * MIB + CHUNK)
 }
 
 /// Story: 64 kbit/s, 600 ms there and back, 2 % lost. A picture is on its way when records are released, then a receipt
@@ -312,25 +326,25 @@ fn a_thin_line_carries_suspensions_and_receipts_then_records_then_pictures() -> 
 /// A network of its own: a process that waits in it, and goes when the story does.
 struct Network {
     holder: Child,
+    /// Closed with the story, however it ends: the process then goes by itself.
     _lives: Option<ChildStdin>,
 }
 
 impl Network {
     /// Made by this command; none where the machine does not allow it.
     fn new(command: &[&str]) -> Option<Self> {
-        let mut holder = Command::new(command.first()?)
+        let holder = Command::new(command.first()?)
             .args(command.get(1..)?)
             .args(["sh", "-c", "echo; exec cat"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
-            .spawn()
-            .ok()?;
+            .spawn();
+        let mut network = Self { holder: holder.ok()?, _lives: None };
+        network._lives = network.holder.stdin.take();
         let mut line = String::new();
-        let made = BufReader::new(holder.stdout.take()?).read_line(&mut line).is_ok_and(|read| read > 0);
-        let lives = holder.stdin.take();
-        let network = Self { holder, _lives: lives };
-        made.then_some(network)
+        let made = BufReader::new(network.holder.stdout.take()?).read_line(&mut line);
+        made.is_ok_and(|read| read > 0).then_some(network)
     }
 
     /// What runs a command in it.
