@@ -293,7 +293,7 @@ fn a_thin_line_carries_suspensions_and_receipts_then_records_then_pictures() -> 
     slowly("the picture is on its way", || pair.bytes() - begun > 20 * KIB);
 
     let before = pair.bytes();
-    let records = knob("ENTENTE_THIN_RECORDS", 160);
+    let records = knob("ENTENTE_THIN_RECORDS", 110);
     pair.releases("R", u32::try_from(records)?, 40);
     pair.b.pass(&["T-00001"]);
     pair.a.ok(&["agreement", "suspend", &other.id]);
