@@ -40,6 +40,13 @@ part_simulation() {
     cargo run --workspace --locked --bin entente-sim -- --seeds "$from..$((from + 10000))"
 }
 
+# networks: records for minutes on a thin line, 100 interruptions of a bad one, 200 partitions of namespaces (60 minutes)
+part_networks() {
+    system networks::a_thin_line_carries_suspensions_and_receipts_then_records_then_pictures ENTENTE_THIN_RECORDS=600
+    system networks::a_line_that_loses_doubles_and_reorders_carries_everything_once ENTENTE_CUTS=100
+    system networks::nodes_in_namespaces_converge_after_every_partition ENTENTE_PARTITIONS=200
+}
+
 # sled: kill, power, flips and truncations with the second engine too, a tenth of the rounds (20 minutes)
 part_sled() {
     local features="--features sled"

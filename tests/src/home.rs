@@ -28,6 +28,8 @@ pub struct Home {
     /// Its short name, and the name of its folder.
     pub handle: &'static str,
     running: Option<Child>,
+    /// A command that enters the network of the node, before the node's own.
+    enters: Vec<String>,
 }
 
 /// A version of an agreement that both have signed.
@@ -56,15 +58,29 @@ impl Home {
     /// Makes a home on a port that the system chooses.
     #[must_use]
     pub fn init(folder: &Path, handle: &'static str) -> Self {
+        Self::reached_at(folder, handle, "127.0.0.1:0", None)
+    }
+
+    /// Makes a home that listens on one address and tells partners another.
+    #[must_use]
+    pub fn reached_at(folder: &Path, handle: &'static str, listen: &str, advertise: Option<&str>) -> Self {
         let home = Self::at(folder, handle);
-        home.ok(&["init", "--name", &handle.to_uppercase(), "--handle", handle, "--listen", "127.0.0.1:0"]);
+        let name = handle.to_uppercase();
+        let mut args = vec!["init", "--name", &name, "--handle", handle, "--listen", listen];
+        args.extend(advertise.iter().flat_map(|address| ["--advertise", address]));
+        home.ok(&args);
         home
+    }
+
+    /// From now on the node runs in a network of its own, entered by this command; the other commands need none.
+    pub fn enters(&mut self, command: &[String]) {
+        self.enters = command.to_vec();
     }
 
     /// A home that is made otherwise.
     #[must_use]
     pub fn at(folder: &Path, handle: &'static str) -> Self {
-        Self { folder: folder.to_owned(), handle, running: None }
+        Self { folder: folder.to_owned(), handle, running: None, enters: Vec::new() }
     }
 
     /// A path in the story's folder.
@@ -142,9 +158,13 @@ impl Home {
     pub fn start(&mut self) {
         let (home, key) = (self.path(self.handle), self.path(&format!("{}.key", self.handle)));
         let log = OpenOptions::new().create(true).append(true).open(self.path(&format!("{}.log", self.handle)));
-        let child = Command::new(entente())
-            .args(["--home", &home, "--identity-file", &key, "run"])
+        let mut words = self.enters.clone();
+        words.push(entente().display().to_string());
+        words.extend(["--home", &home, "--identity-file", &key, "run"].map(str::to_owned));
+        let child = Command::new(&words[0])
+            .args(&words[1..])
             .env_clear()
+            .envs((!self.enters.is_empty()).then_some(("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log.map_or_else(|_| Stdio::null(), Stdio::from))

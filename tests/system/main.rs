@@ -15,6 +15,7 @@ mod hostile_peer;
 mod kill;
 mod life;
 mod mishaps;
+mod networks;
 mod photographs;
 mod real_input;
 mod redaction;

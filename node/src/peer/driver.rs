@@ -11,7 +11,7 @@ use super::{
     Clock,
     endpoint::Link,
     fetch::{self, FetchReply},
-    lane::{self, Carries, Frames, LaneFault},
+    lane::{self, Carries, Frames, LaneFault, PROGRESS},
     stop::Stop,
 };
 use entente_protocol::{
@@ -212,8 +212,8 @@ impl Driver {
         let (records_out, records_from_core) = mpsc::channel(WAITING_MAX);
         let (control, records) = (Lane::Control.frame_bytes_max(), Lane::Records.frame_bytes_max());
         let mut inward = JoinSet::new();
-        inward.spawn(lane::inward(Frames::new(lanes.control.1, control), control_to_core));
-        inward.spawn(lane::inward(Frames::new(lanes.records.1, records), records_to_core));
+        inward.spawn(lane::inward(Frames::new(lanes.control.1, control, PROGRESS), control_to_core));
+        inward.spawn(lane::inward(Frames::new(lanes.records.1, records, PROGRESS), records_to_core));
         let mut outward = JoinSet::new();
         outward.spawn(lane::outward(lanes.control.0, control, control_from_core));
         outward.spawn(lane::outward(lanes.records.0, records, records_from_core));

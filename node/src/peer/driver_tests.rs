@@ -396,7 +396,7 @@ async fn moves_against_the_protocol_are_closed_with_their_code() {
     let message = closed_with(|connection| async move {
         let (mut control, _in) = driver::open(&connection, Carries::Control).await?;
         let (_records, _rin) = driver::open(&connection, Carries::Records).await?;
-        lane::write(&mut control, b"\x01", 64).await?;
+        lane::write(&mut control, b"\x01", 64, lane::PROGRESS).await?;
         connection.closed().await;
         Ok(())
     });

@@ -26,9 +26,9 @@ use std::{
 };
 
 /// Silence after which a connection is given up.
-pub const IDLE_MS_MAX: u32 = 30_000;
+pub const IDLE_MS_MAX: u32 = 15_000;
 /// Silence after which we say that we are still here.
-const KEEP_ALIVE: Duration = Duration::from_secs(10);
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// A handshake, from the first packet.
 pub const HANDSHAKE_MS_MAX: u64 = 10_000;
 /// Streams that a peer may hold open. Ours: two lanes, and files.

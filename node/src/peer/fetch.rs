@@ -6,7 +6,7 @@
 use super::{
     driver::{self, Exchange},
     endpoint::Link,
-    lane::{self, Carries, Frames, LaneFault},
+    lane::{self, Carries, FILE_PROGRESS, Frames, LaneFault},
 };
 use entente_protocol::{
     attachment::{AttachmentFault, ChunkList, Content, chunk_len},
@@ -89,9 +89,9 @@ pub async fn fetch<S: Sink>(
     mut sink: S,
 ) -> Result<(S, ChunkList), FetchError> {
     let (mut send, receive) = driver::open(connection, Carries::File).await?;
-    lane::write(&mut send, &request.to_bytes()?, REQUEST_BYTES_MAX).await?;
+    lane::write(&mut send, &request.to_bytes()?, REQUEST_BYTES_MAX, FILE_PROGRESS).await?;
     send.finish().map_err(|_| LaneFault::Truncated)?;
-    let mut frames = Frames::new(receive, FETCH_FRAME_BYTES_MAX);
+    let mut frames = Frames::new(receive, FETCH_FRAME_BYTES_MAX, FILE_PROGRESS);
     let chunks = match Reply::from_bytes(&frames.due().await?)? {
         Reply::Refused { code } => return Err(FetchError::Refused(code)),
         Reply::Header { chunks, .. } => chunks,
@@ -143,7 +143,7 @@ async fn serve(
     }
     // An error says that the stream is closed, which the write finds as well.
     drop(send.set_priority(Carries::File.priority()));
-    let content = Frames::new(receive, REQUEST_BYTES_MAX).due().await?;
+    let content = Frames::new(receive, REQUEST_BYTES_MAX, lane::PROGRESS).due().await?;
     let Ok(request) = Request::from_bytes(&content) else { return Err(LaneFault::Stream) };
     let given = if busy {
         Err(RefusedCode::Busy)
@@ -162,7 +162,7 @@ async fn serve(
     let Ok(header) = (Reply::Header { size, chunks }).to_bytes() else {
         return refuse(&mut send, RefusedCode::NotGiven).await;
     };
-    lane::write(&mut send, &header, FETCH_FRAME_BYTES_MAX).await?;
+    lane::write(&mut send, &header, FETCH_FRAME_BYTES_MAX, FILE_PROGRESS).await?;
     for index in request.from_chunk..count {
         let len = chunk_len(size, index).unwrap_or(0);
         let read = move || {
@@ -185,7 +185,7 @@ async fn serve(
                 return Ok(());
             }
         };
-        lane::write(&mut send, &bytes, FETCH_FRAME_BYTES_MAX).await?;
+        lane::write(&mut send, &bytes, FETCH_FRAME_BYTES_MAX, FILE_PROGRESS).await?;
     }
     lane::finish(&mut send).await;
     Ok(())
@@ -193,7 +193,7 @@ async fn serve(
 
 async fn refuse(send: &mut SendStream, code: RefusedCode) -> Result<(), LaneFault> {
     if let Ok(reply) = (Reply::Refused { code: code as u16 }).to_bytes() {
-        lane::write(send, &reply, REQUEST_BYTES_MAX).await?;
+        lane::write(send, &reply, REQUEST_BYTES_MAX, FILE_PROGRESS).await?;
     }
     lane::finish(send).await;
     Ok(())

@@ -16,6 +16,8 @@ use tokio::{
 
 /// A frame may take this long, and longer only while it moves at least [`RATE_BYTES_MIN`] a second.
 pub const PROGRESS: Duration = Duration::from_secs(30);
+/// As [`PROGRESS`], for files: on a thin line they stand still for as long as anything else has to pass.
+pub const FILE_PROGRESS: Duration = Duration::from_secs(600);
 const RATE_BYTES_MIN: u64 = 2_048;
 /// Bytes moved at a time.
 const PIECE_BYTES: usize = 64 << 10;
@@ -92,14 +94,15 @@ pub struct Frames {
     stream: RecvStream,
     reader: FrameReader,
     rest: Bytes,
+    patience: Duration,
     started: Option<Instant>,
     received: u64,
 }
 
 impl Frames {
-    /// For frames of at most `max` bytes.
-    pub fn new(stream: RecvStream, max: usize) -> Self {
-        Self { stream, reader: FrameReader::new(max), rest: Bytes::new(), started: None, received: 0 }
+    /// For frames of at most `max` bytes, each of which may take so long.
+    pub fn new(stream: RecvStream, max: usize, patience: Duration) -> Self {
+        Self { stream, reader: FrameReader::new(max), rest: Bytes::new(), patience, started: None, received: 0 }
     }
 
     /// The next frame's content; `None` where the stream ends between frames. Cancel-safe.
@@ -124,7 +127,7 @@ impl Frames {
                 None => read.await?,
                 Some(started) => {
                     let earned = Duration::from_millis(self.received.saturating_mul(1_000) / RATE_BYTES_MIN);
-                    timeout_at(started + PROGRESS + earned, read).await.map_err(|_| LaneFault::Slow)??
+                    timeout_at(started + self.patience + earned, read).await.map_err(|_| LaneFault::Slow)??
                 }
             };
             let Some(chunk) = chunk else {
@@ -143,7 +146,7 @@ impl Frames {
     /// # Errors
     /// [`LaneFault`].
     pub async fn due(&mut self) -> Result<Vec<u8>, LaneFault> {
-        match timeout(PROGRESS, self.next()).await {
+        match timeout(self.patience, self.next()).await {
             Err(_) if self.started.is_none() => Err(LaneFault::Slow),
             // It has begun, and now keeps its own time.
             Err(_) => self.next().await?.ok_or(LaneFault::Truncated),
@@ -152,13 +155,13 @@ impl Frames {
     }
 }
 
-/// Writes one frame; every piece of it must be taken in time.
+/// Writes one frame; every piece of it must be taken within `patience`.
 ///
 /// # Errors
 /// [`LaneFault`].
-pub async fn write(stream: &mut SendStream, content: &[u8], max: usize) -> Result<(), LaneFault> {
+pub async fn write(stream: &mut SendStream, content: &[u8], max: usize, patience: Duration) -> Result<(), LaneFault> {
     for piece in frame::encode(content, max)?.chunks(PIECE_BYTES) {
-        timeout(PROGRESS, stream.write_all(piece)).await.map_err(|_| LaneFault::Slow)??;
+        timeout(patience, stream.write_all(piece)).await.map_err(|_| LaneFault::Slow)??;
     }
     Ok(())
 }
@@ -187,7 +190,7 @@ pub async fn inward(mut frames: Frames, queue: mpsc::Sender<Result<Vec<u8>, Lane
 /// Pumps frames from a queue into a stream until either ends.
 pub async fn outward(mut stream: SendStream, max: usize, mut queue: mpsc::Receiver<Vec<u8>>) {
     while let Some(content) = queue.recv().await {
-        if let Err(fault) = write(&mut stream, &content, max).await {
+        if let Err(fault) = write(&mut stream, &content, max, PROGRESS).await {
             tracing::debug!(%fault, "a lane cannot be written");
             return;
         }

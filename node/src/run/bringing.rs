@@ -10,28 +10,55 @@ use crate::{
         fetch::{self, FetchError},
         stop::Stop,
     },
-    share::fetching::{self, Resting},
+    share::fetching::{self, Incoming, Place, Resting, Shared},
 };
-use entente_protocol::{id::OrgId, session::fetch::RefusedCode};
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use entente_protocol::{
+    id::OrgId,
+    session::fetch::{RefusedCode, Request},
+};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 use tokio::{sync::Notify, task::JoinSet};
 
-/// A file is brought within this time, or goes on in a later turn at the last whole segment.
+/// A file is brought within this time, or goes on in a later turn: smaller ones may have come meanwhile.
 const FILE: Duration = Duration::from_secs(600);
 /// How long a file that was not given is left alone, in milliseconds.
 const REST_MS: u64 = 60_000;
 
+/// A file that broke off, and what of it is here. One for each partner, until its next turn ends.
+type Halfway = Option<(Place, Shared)>;
+
+/// What became of one file.
+enum Came {
+    /// It is kept.
+    Whole,
+    /// Not now: it is not asked for again at once.
+    Rests,
+    /// It broke off, and may go on at once.
+    Broke,
+}
+
 /// Brings files until the signal to stop.
 pub(super) async fn bring(node: Arc<Node>, peers: Arc<Peers>, resting: Arc<Resting>, due: Arc<Notify>) {
     let mut stop = peers.driver.stop.clone();
-    let mut fetching: JoinSet<OrgId> = JoinSet::new();
+    let mut fetching: JoinSet<(OrgId, Halfway)> = JoinSet::new();
+    let mut halfway: BTreeMap<OrgId, Halfway> = BTreeMap::new();
     let mut busy: BTreeMap<tokio::task::Id, OrgId> = BTreeMap::new();
     loop {
         tokio::select! {
             () = stop.requested() => break,
             Some(done) = fetching.join_next_with_id(), if !fetching.is_empty() => {
                 // One that panicked frees its partner's place as well.
-                let id = done.map_or_else(|error| error.id(), |(id, _)| id);
+                let id = match done {
+                    Ok((id, (peer, broke))) => {
+                        halfway.insert(peer, broke);
+                        id
+                    }
+                    Err(error) => error.id(),
+                };
                 busy.remove(&id);
                 continue;
             }
@@ -43,9 +70,10 @@ pub(super) async fn bring(node: Arc<Node>, peers: Arc<Peers>, resting: Arc<Resti
                 continue;
             };
             let (node, resting, stop) = (Arc::clone(&node), Arc::clone(&resting), stop.clone());
+            let mut broke = halfway.remove(&peer).flatten();
             let task = fetching.spawn(async move {
-                bring_from(&node, &connection, peer, &resting, &stop).await;
-                peer
+                bring_from(&node, &connection, peer, &resting, &stop, &mut broke).await;
+                (peer, broke)
             });
             busy.insert(task.id(), peer);
         }
@@ -54,7 +82,14 @@ pub(super) async fn bring(node: Arc<Node>, peers: Arc<Peers>, resting: Arc<Resti
     fetching.shutdown().await;
 }
 
-async fn bring_from(node: &Arc<Node>, connection: &Connection, sender: OrgId, resting: &Arc<Resting>, stop: &Stop) {
+async fn bring_from(
+    node: &Arc<Node>,
+    connection: &Connection,
+    sender: OrgId,
+    resting: &Arc<Resting>,
+    stop: &Stop,
+    halfway: &mut Halfway,
+) {
     let (asked, rests) = (Arc::clone(node), Arc::clone(resting));
     let listed = tokio::task::spawn_blocking(move || fetching::wanted(&asked, sender, &rests)).await;
     let wanted = match listed {
@@ -67,27 +102,49 @@ async fn bring_from(node: &Arc<Node>, connection: &Connection, sender: OrgId, re
             return;
         }
         let place = (file.agreement, file.place);
-        let brought = tokio::time::timeout(FILE, bring_one(node, connection, file)).await;
-        if !brought.unwrap_or(true) {
-            resting.rest(place, node.clock.now().plus(REST_MS));
+        let sink = match halfway.take_if(|(at, _)| *at == place) {
+            Some((_, sink)) => sink,
+            None => Arc::new(Mutex::new(Incoming::new(Arc::clone(node), file.clone()))),
+        };
+        let Some(request) = next_of(&sink) else { continue };
+        let brought = tokio::time::timeout(FILE, bring_one(node, connection, file, request, &sink)).await;
+        // One of which nothing came makes room for the others.
+        let late = || if next_of(&sink) == Some(request) { Came::Rests } else { Came::Broke };
+        match brought.unwrap_or_else(|_| late()) {
+            Came::Whole => {}
+            Came::Rests => resting.rest(place, node.clock.now().plus(REST_MS)),
+            Came::Broke => {
+                *halfway = Some((place, sink));
+                return;
+            }
         }
     }
 }
 
-/// Brings one file. False if it is not to be asked for again at once.
-async fn bring_one(node: &Arc<Node>, connection: &Connection, wanted: fetching::Wanted) -> bool {
-    let sink = fetching::Incoming::new(Arc::clone(node), wanted.clone());
+fn next_of(sink: &Shared) -> Option<Request> {
+    sink.lock().unwrap_or_else(PoisonError::into_inner).request()
+}
+
+/// Brings one file, or what of it is not in the sink.
+async fn bring_one(
+    node: &Arc<Node>,
+    connection: &Connection,
+    wanted: fetching::Wanted,
+    request: Request,
+    sink: &Shared,
+) -> Came {
     let sender = wanted.file.feed.sender;
-    match fetch::fetch(connection, wanted.request(), wanted.content, sink).await {
+    match fetch::fetch(connection, request, wanted.content, Arc::clone(sink)).await {
         Ok((sink, list)) => {
             let bytes = list.content().size;
-            let finished = tokio::task::spawn_blocking(move || sink.finish(&list)).await;
+            let finish = move || sink.lock().unwrap_or_else(PoisonError::into_inner).finish(&list);
+            let finished = tokio::task::spawn_blocking(finish).await;
             match &finished {
                 Ok(Ok(())) => tracing::debug!(partner = %sender.short(), bytes, "a file is kept"),
                 Ok(Err(error)) => tracing::error!(%error, "a fetched file could not be kept"),
                 Err(error) => tracing::error!(%error, "a fetched file could not be kept"),
             }
-            matches!(finished, Ok(Ok(())))
+            if matches!(finished, Ok(Ok(()))) { Came::Whole } else { Came::Rests }
         }
         // The release stands here, so the wish does too: it goes when the withdrawal comes.
         Err(FetchError::Refused(code)) => {
@@ -95,12 +152,16 @@ async fn bring_one(node: &Arc<Node>, connection: &Connection, wanted: fetching::
             if code == RefusedCode::NotGiven as u16 {
                 node.note_error(sender, "a file that it released is not given".to_owned());
             }
-            false
+            Came::Rests
+        }
+        Err(FetchError::Lane(fault)) if connection.close_reason().is_some() => {
+            tracing::debug!(partner = %sender.short(), %fault, "a file broke off with its connection");
+            Came::Broke
         }
         Err(error) => {
             tracing::warn!(partner = %sender.short(), %error, "a file did not come");
             node.note_error(sender, format!("a file did not come: {error}"));
-            false
+            Came::Rests
         }
     }
 }

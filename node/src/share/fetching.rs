@@ -1,7 +1,8 @@
 //! Files that releases gave leave to fetch: which are wanted, how far each is, and when one is whole.
 //!
 //! `run` drives it: it asks what is wanted, lets `peer::fetch` bring the chunks into an [`Incoming`], and
-//! hands the result back. A restart goes on at the last whole segment.
+//! hands the result back. What did not come whole goes on at the chunk where it broke; after a restart, at the last
+//! whole segment.
 
 use super::{
     ShareError,
@@ -20,7 +21,7 @@ use crate::{
     store::layout::Table,
 };
 use entente_protocol::{
-    attachment::{ChunkList, Content},
+    attachment::{ChunkList, Content, chunk_count},
     id::{AgreementId, Nonce, OrgId},
     session::fetch::Request,
     time::UnixMillis,
@@ -64,18 +65,6 @@ pub struct Wanted {
     /// What the record states of it.
     pub content: Content,
     part: PartRow,
-}
-
-impl Wanted {
-    /// What to ask the partner.
-    pub fn request(&self) -> Request {
-        Request {
-            feed: self.file.feed.id(),
-            slot: files::content_slot(),
-            entry: self.file.number,
-            from_chunk: u32::try_from(self.part.segments * SEGMENT_CHUNKS).unwrap_or(u32::MAX),
-        }
-    }
 }
 
 fn part_key(file: &WantedFile) -> Vec<u8> {
@@ -183,23 +172,38 @@ pub fn wanted(node: &Node, sender: OrgId, resting: &Resting) -> Result<Vec<Wante
     Ok(all)
 }
 
-/// Takes the chunks of one file as they come.
+/// Takes the chunks of one file as they come. A fetch has a clone of [`Shared`], so what came stays when it ends.
 pub struct Incoming {
     node: Arc<Node>,
     wanted: Wanted,
     writer: SegmentWriter,
+    /// The first chunk that is not here. None once one could not be kept: what stands before it is then not certain.
+    next: Option<u32>,
 }
+
+/// A file of which more may come.
+pub type Shared = Arc<Mutex<Incoming>>;
 
 impl Incoming {
     /// Goes on where the file stands.
     pub fn new(node: Arc<Node>, wanted: Wanted) -> Self {
         let partition = Partition::Agreement(wanted.agreement);
         let writer = SegmentWriter::new(&node, partition, wanted.part.id, wanted.part.segments);
-        Self { node, wanted, writer }
+        let next = u32::try_from(wanted.part.segments * SEGMENT_CHUNKS).ok();
+        Self { node, wanted, writer, next }
+    }
+
+    /// What to ask the partner: everything from the first chunk that is not here. None if it must be begun anew.
+    pub fn request(&self) -> Option<Request> {
+        let WantedFile { feed, number, .. } = &self.wanted.file;
+        // Where all are here, the last one comes again, and is passed over.
+        let last = u32::try_from(chunk_count(self.wanted.content.size)).unwrap_or(u32::MAX).saturating_sub(1);
+        let from_chunk = self.next?.min(last);
+        Some(Request { feed: feed.id(), slot: files::content_slot(), entry: *number, from_chunk })
     }
 
     /// Makes what came a file: segments first, then the row, and the wish is fulfilled in the same append.
-    pub fn finish(mut self, list: &ChunkList) -> Result<(), ShareError> {
+    pub fn finish(&mut self, list: &ChunkList) -> Result<(), ShareError> {
         self.writer.close()?;
         let partition = Partition::Agreement(self.wanted.agreement);
         let content = list.content();
@@ -218,10 +222,17 @@ impl Incoming {
         txn.commit()?;
         Ok(())
     }
-}
 
-impl Sink for Incoming {
-    fn chunk(&mut self, _index: u32, bytes: &[u8]) -> io::Result<()> {
+    fn chunk(&mut self, index: u32, bytes: &[u8]) -> io::Result<()> {
+        let next = self.next.ok_or_else(|| io::Error::other("a chunk before it could not be kept"))?;
+        // A fetch that was given up may still have been at its last chunk when the next one asked.
+        if index < next {
+            return Ok(());
+        }
+        if index > next {
+            return Err(io::Error::other("a chunk before it is missing"));
+        }
+        self.next = None;
         if let Some(segments) = self.writer.chunk(bytes).map_err(io::Error::other)? {
             let row = PartRow { id: self.wanted.part.id, segments };
             let bytes = encode("part of a file", &row).map_err(io::Error::other)?;
@@ -230,6 +241,13 @@ impl Sink for Incoming {
             txn.put(partition, Table::Attachment, &part_key(&self.wanted.file), &bytes).map_err(io::Error::other)?;
             txn.commit().map_err(io::Error::other)?;
         }
+        self.next = index.checked_add(1);
         Ok(())
+    }
+}
+
+impl Sink for Shared {
+    fn chunk(&mut self, index: u32, bytes: &[u8]) -> io::Result<()> {
+        self.lock().unwrap_or_else(PoisonError::into_inner).chunk(index, bytes)
     }
 }
