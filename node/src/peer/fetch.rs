@@ -98,14 +98,19 @@ pub async fn fetch<S: Sink>(
     };
     let mut list = ChunkList::verify(content, chunks)?;
     let count = u32::try_from(list.chunks().len()).unwrap_or(u32::MAX);
+    let mut due = if request.from_chunk < count { Some(frames.due().await?) } else { None };
     for index in request.from_chunk..count {
-        let bytes = frames.due().await?;
+        let Some(bytes) = due.take() else { break };
         let kept = move || {
             list.verify_chunk(index, &bytes)?;
             sink.chunk(index, &bytes)?;
             Ok::<_, FetchError>((list, sink))
         };
-        (list, sink) = spawn_blocking(kept).await??;
+        // The next chunk comes in while this one is verified, sealed and written.
+        let next = async { if index + 1 < count { frames.due().await.map(Some) } else { Ok(None) } };
+        let (kept, next) = tokio::join!(spawn_blocking(kept), next);
+        (list, sink) = kept??;
+        due = next?;
     }
     Ok((sink, list))
 }

@@ -54,6 +54,8 @@ pub const MEMTABLE_BYTES: u64 = 64 << 20;
 const FLUSH_BYTES: u64 = 16 << 20;
 /// How long closing waits for that. What is not written by then is read from the journals.
 const FLUSH: Duration = Duration::from_secs(60);
+/// How long closing waits for journals that are not needed any more to go; they go at the next opening otherwise.
+const CLEAR: Duration = Duration::from_millis(500);
 /// Sealed values do not compress, and 64 KiB of row keys are not worth a codec.
 const WORKERS: usize = 2;
 
@@ -187,7 +189,13 @@ impl FjallLedger {
             keyspace.rotate_memtable()?;
         }
         let begun = Instant::now();
-        while [&self.rows, &self.sequence].iter().any(|k| k.sealed_memtable_count() > 0) && begun.elapsed() < FLUSH {
+        let is_written = || [&self.rows, &self.sequence].iter().all(|k| k.sealed_memtable_count() == 0);
+        while !is_written() && begun.elapsed() < FLUSH {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        // Then the journals behind it go, all but the newest.
+        let begun = Instant::now();
+        while self.database.journal_count() > 1 && begun.elapsed() < CLEAR {
             std::thread::sleep(Duration::from_millis(5));
         }
         Ok(())
