@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// Chosen by measurement: tests/bench/README.md.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     entente_node::commands::main(std::env::args_os().collect())
 }
