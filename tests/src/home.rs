@@ -2,7 +2,7 @@
 //!
 //! Called by every story. A verb that cannot fail in good order panics with what the program said.
 
-use crate::{PATIENCE, entente, run};
+use crate::{PATIENCE, entente, recovery_passphrase, run};
 use entente_node::{
     clock::SystemClock,
     config::{Config, Home as Folder},
@@ -57,8 +57,16 @@ impl Home {
     #[must_use]
     pub fn init(folder: &Path, handle: &'static str) -> Self {
         let home = Self::at(folder, handle);
-        home.ok(&["init", "--name", &handle.to_uppercase(), "--handle", handle, "--listen", "127.0.0.1:0"]);
+        let (name, apart) = (handle.to_uppercase(), home.recovery_passphrase());
+        let init = ["init", "--name", &name, "--handle", handle, "--listen", "127.0.0.1:0"];
+        home.ok(&[&init[..], &["--recovery-passphrase-file", &apart]].concat());
         home
+    }
+
+    /// The file with the passphrase of its recovery file.
+    #[must_use]
+    pub fn recovery_passphrase(&self) -> String {
+        recovery_passphrase(&self.folder).display().to_string()
     }
 
     /// A home that is made otherwise.

@@ -15,7 +15,10 @@ use entente_node::{
     receive,
     records::gate::{RELEASE_LOG, Review},
     seal::keyring::{Keyring, Partition},
-    secret::{recovery, unlock::Unlock},
+    secret::{
+        recovery::{self, Passphrase},
+        unlock::Unlock,
+    },
     share::{feeds, outbox},
     store::{
         Append, Ledger, Vault,
@@ -55,7 +58,8 @@ impl Org {
             red_lines: None,
             identity_file: None,
         };
-        init::init(&home, &Init { config, unlock: &unlock, work_factor: 1 }, &SystemClock)?;
+        let recovery = Passphrase::File(entente_tests::recovery_passphrase(folder));
+        init::init(&home, &Init { config, unlock: &unlock, recovery: &recovery, work_factor: 1 }, &SystemClock)?;
         Ok(Self { home, unlock, rows: Append::default() })
     }
     fn node(&self) -> Outcome<Node> {

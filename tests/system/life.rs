@@ -2,7 +2,7 @@
 //!
 //! Stories in which the clock moves are told inside the node's crate: a process cannot be given another clock.
 
-use entente_tests::Home;
+use entente_tests::{Home, recovery_passphrase};
 use serde_json::Value;
 use std::{error::Error, fs, os::unix::fs::OpenOptionsExt, path::Path};
 
@@ -160,9 +160,11 @@ fn a_home_whose_secret_is_lost_serves_again() -> Outcome {
     fs::remove_file(a.path("a.key"))?;
     let _ = refused(&a, &["status"], 3);
     let (safe, new) = (a.path("safe"), a.path("new.key"));
+    let apart = recovery_passphrase(folder.path()).display().to_string();
+    let apart = [("ENTENTE_RECOVERY_PASSPHRASE_FILE", apart.as_str())];
     let recover = |more: &[&str]| {
         let all = ["--home", &a.path("a"), "--identity-file", &new, "--json", "recover", "--recovery-file", &safe];
-        entente_tests::run(&[&all[..], more].concat(), &[])
+        entente_tests::run(&[&all[..], more].concat(), &apart)
     };
     let dry: Value = serde_json::from_slice(&recover(&["--dry-run"]).stdout)?;
     assert_eq!((&dry["recovered"], Path::new(&new).exists()), (&false.into(), false), "{dry}");
@@ -181,7 +183,7 @@ fn a_home_whose_secret_is_lost_serves_again() -> Outcome {
     std::io::Write::write_all(&mut options.write(true).create_new(true).mode(0o600).open(&short)?, b"short\n")?;
     let home = a.path("a");
     let all = ["--home", &home, "--passphrase-file", &short, "recover", "--recovery-file", &safe];
-    assert_eq!(entente_tests::run(&all, &[]).status.code(), Some(3));
+    assert_eq!(entente_tests::run(&all, &apart).status.code(), Some(3));
     assert!(a.json(&["status"])["records_own"].as_u64().is_some_and(|n| n > 0));
     Ok(())
 }
