@@ -283,6 +283,9 @@ umount "$F/disk"
     let full = found.get("full").ok_or("full")?;
     assert!(full.starts_with("5 ") && full.contains("No space left on device"), "{found:#?}");
     assert!(full.contains("\"blame\":\"store\""), "{found:#?}");
+    // Where, and what to do; not how the program calls it inside.
+    assert!(full.contains("the disk is full") && full.contains("disk/a/store"), "{found:#?}");
+    assert!(!full.contains("StorageFull") && !full.contains("Os {") && !full.contains("FjallError"), "{found:#?}");
     let numbers = |name: &str| -> Result<(usize, usize), Box<dyn Error>> {
         let found: Value = serde_json::from_slice(&fs::read(folder.path().join(name))?)?;
         let records = found.as_array().ok_or("no records")?;

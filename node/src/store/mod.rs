@@ -23,6 +23,7 @@ pub mod sled;
 #[cfg(test)]
 mod tests;
 pub mod txn;
+mod words;
 
 use crate::{
     seal::{keyring::KeyringError, stream::StreamError, value::SealError},
@@ -74,7 +75,7 @@ pub enum StoreError {
     #[error("the store refused after an earlier failure: stop the node, check the disk, start again")]
     Poisoned,
     /// The disk or the engine failed.
-    #[error("store: {doing}: {cause}")]
+    #[error("the store could not {doing}: {cause}")]
     Engine {
         /// What was being done.
         doing: &'static str,
@@ -150,7 +151,7 @@ impl StoreError {
     }
     /// A failure of the disk or the engine while `doing` something.
     pub fn engine(doing: &'static str, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self::Engine { doing, cause: Arc::from(cause.into()) }
+        Self::Engine { doing, cause: Arc::from(words::of(cause.into())) }
     }
 }
 
@@ -311,5 +312,9 @@ pub(crate) fn bound(batch: &Append) -> Result<(), StoreError> {
 }
 
 pub(crate) fn io_error(doing: &'static str) -> impl FnOnce(io::Error) -> StoreError {
-    move |cause| StoreError::engine(doing, cause)
+    move |cause| match cause.get_ref().and_then(|inner| inner.downcast_ref::<StoreError>()) {
+        // What was told on the way is not told twice.
+        Some(inner) => inner.clone(),
+        None => StoreError::engine(doing, cause),
+    }
 }
