@@ -23,16 +23,7 @@ use std::{collections::VecDeque, fs, path::Path, sync::Arc};
 
 /// Settings of a home that nobody dials.
 pub fn settings(handle: &str) -> RawConfig {
-    RawConfig {
-        name: handle.to_uppercase(),
-        handle: handle.to_owned(),
-        listen: "127.0.0.1:4433".to_owned(),
-        advertise: Vec::new(),
-        engine: "fjall".to_owned(),
-        release_gate: "reviewed".to_owned(),
-        red_lines: None,
-        identity_file: None,
-    }
+    RawConfig::new(handle.to_uppercase(), handle, "127.0.0.1:4433")
 }
 
 fn unlock(folder: &Path, handle: &str) -> Unlock {

@@ -316,17 +316,7 @@ impl Home {
             || "version = 1".to_owned(),
             |b| format!("id = \"{}\"\nversion = {}\npredecessor = \"{}\"", b.id, b.version + 1, b.digest),
         );
-        let party = |home: &Self| {
-            format!("[[party]]\nhandle = \"{}\"\nname = \"{}\"\n", home.handle, home.handle.to_uppercase())
-        };
-        format!(
-            "language = 1\ntitle = \"{} and {}\"\n{follows}\nbasis = {{ text = \"letter\" }}\npurposes = [\"tracing\"]\n\
-             from = \"2026-01-01\"\nuntil = \"2036-12-31\"\nnotice-days = 0\n{}{}{clauses}",
-            self.handle,
-            other.handle,
-            party(self),
-            party(other)
-        )
+        agreement_text([self.handle, other.handle], &follows, clauses)
     }
 
     /// Imports rows in the columns of the sample; every one must be taken.
@@ -386,6 +376,27 @@ impl Home {
         let partners = status["partners"].as_array().cloned().unwrap_or_default();
         partners.into_iter().find(|p| p["handle"] == partner.handle).unwrap_or_default()
     }
+}
+
+/// The text of an agreement between two; `version` says which one of it, and what it follows.
+#[must_use]
+pub fn agreement_text(parties: [&str; 2], version: &str, clauses: &str) -> String {
+    let party = |handle: &str| format!("[[party]]\nhandle = \"{handle}\"\nname = \"{}\"\n", handle.to_uppercase());
+    format!(
+        "language = 1\ntitle = \"{}\"\n{version}\nbasis = {{ text = \"letter\" }}\npurposes = [\"tracing\"]\n\
+         from = \"2026-01-01\"\nuntil = \"2036-12-31\"\nnotice-days = 0\n{}{clauses}",
+        parties.join(" and "),
+        parties.map(party).concat(),
+    )
+}
+
+/// A clause that lets these fields of every item go from `a` to `b`.
+#[must_use]
+pub fn items_clause(fields: &[&str]) -> String {
+    format!(
+        "[[clause]]\nname = \"items\"\nfrom = \"a\"\nto = [\"b\"]\nonward = \"never\"\nretention-days = 30\n\
+         disclose.item = {fields:?}\n"
+    )
 }
 
 impl Drop for Home {

@@ -6,12 +6,13 @@
 
 pub mod durability;
 mod home;
+mod random;
 pub mod search;
 pub mod sim;
 mod wire;
 mod world;
 
-pub use home::{Agreed, Home, kept};
+pub use home::{Agreed, Home, agreement_text, items_clause, kept};
 pub use wire::{Wire, Wired};
 pub use world::{Chance, Row, World};
 

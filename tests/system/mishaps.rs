@@ -161,16 +161,7 @@ fn a_home_and_a_port_have_one_owner() -> Outcome {
 fn a_clock_set_back_a_year_is_told_and_spoils_nothing() -> Outcome {
     let folder = tempfile::tempdir()?;
     let home = Home::at(folder.path(), "a");
-    let config = RawConfig {
-        name: "A".to_owned(),
-        handle: "a".to_owned(),
-        listen: "127.0.0.1:0".to_owned(),
-        advertise: Vec::new(),
-        engine: "fjall".to_owned(),
-        release_gate: "reviewed".to_owned(),
-        red_lines: None,
-        identity_file: None,
-    };
+    let config = RawConfig::new("A", "a", "127.0.0.1:0");
     let unlock = Unlock::IdentityFile(home.path("a.key").into());
     let in_a_year = ManualClock::at(UnixMillis(SystemClock.now().0 + 366 * 86_400_000));
     let recovery = Passphrase::File(entente_tests::recovery_passphrase(folder.path()));

@@ -46,14 +46,10 @@ pub fn init(reach: &Reach, args: cli::Init) -> Result<Done, Failure> {
         Unlock::PassphraseFile(_) | Unlock::Prompt => None,
     };
     let config = RawConfig {
-        name: args.name,
-        handle: args.handle,
-        listen: args.listen,
         advertise: args.advertise,
         engine: args.engine,
-        release_gate: "reviewed".to_owned(),
-        red_lines: None,
         identity_file,
+        ..RawConfig::new(args.name, args.handle, args.listen)
     };
     if config.engine == "sled" {
         note(SLED);

@@ -59,16 +59,7 @@ impl Federation {
         let mut federation = Self { folder: folder.to_owned(), members: Vec::new() };
         for (handle, name) in names {
             let home = Home::at(folder.join(handle));
-            let config = RawConfig {
-                name: (*name).to_owned(),
-                handle: (*handle).to_owned(),
-                listen: "127.0.0.1:0".to_owned(),
-                advertise: Vec::new(),
-                engine: "fjall".to_owned(),
-                release_gate: "reviewed".to_owned(),
-                red_lines: None,
-                identity_file: None,
-            };
+            let config = RawConfig::new(*name, *handle, "127.0.0.1:0");
             let how = Init { config, unlock: &unlock, recovery: &recovery, work_factor: WORK_FACTOR };
             init::init(&home, &how, &SystemClock)?;
             federation.members.push(Member { handle, home, child: None });

@@ -20,7 +20,7 @@ use super::{
     Append, Ledger, Position, Row, SCAN_ROWS_MAX, SequenceRow, StoreError, SyncFile, bound,
     chain::{self, digest_of},
     head::Head,
-    io_error,
+    io_error, scan_start,
 };
 use ::fjall::{
     CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, config::CompressionPolicy,
@@ -214,10 +214,7 @@ impl Ledger for FjallLedger {
     }
     fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Row>, StoreError> {
         self.healthy()?;
-        let from = match after {
-            Some(after) if after >= prefix => Bound::Excluded(after),
-            _ => Bound::Included(prefix),
-        };
+        let from = scan_start(prefix, after);
         // A snapshot: a scan must not see half of an append.
         let snapshot = self.database.snapshot();
         let mut rows = Vec::new();

@@ -33,6 +33,7 @@ use std::{
     fmt,
     fs::File,
     io::{self, Read, Seek, Write},
+    ops::Bound,
     path::PathBuf,
     sync::Arc,
 };
@@ -291,6 +292,14 @@ pub trait Vault: Send + Sync {
     fn remove(&self, name: BlobName) -> Result<(), StoreError>;
     /// Names in order, strictly after `after`, at most `limit`.
     fn list(&self, after: Option<BlobName>, limit: usize) -> Result<Vec<BlobName>, StoreError>;
+}
+
+/// Where a scan of a prefix begins: after a row of it, or at its first.
+pub fn scan_start<'a>(prefix: &'a [u8], after: Option<&'a [u8]>) -> Bound<&'a [u8]> {
+    match after {
+        Some(after) if after >= prefix => Bound::Excluded(after),
+        _ => Bound::Included(prefix),
+    }
 }
 
 /// Refuses what is beyond the bounds before an engine sees it.
