@@ -337,7 +337,7 @@ fn a_picture_whose_reader_was_killed_gets_its_copies_later() -> Outcome {
     assert!(killed && report["files"] == 1, "{report}");
     assert!(report["notes"].to_string().contains("reading it was stopped"), "{report}");
     let again = home.json(&import[1..]);
-    assert_eq!((&again["files"].as_u64() >= &Some(2), &again["notes"]), (true, &serde_json::json!([])), "{again}");
+    assert!(again["files"].as_u64() >= Some(2) && again["notes"] == serde_json::json!([]), "{again}");
     let kept = home.json(&["search", "--kind", "attachment"]);
     let numbers: Vec<&str> = kept.as_array().into_iter().flatten().filter_map(|r| r["number"].as_str()).collect();
     assert!(["A-1/01", "A-1/01-copy", "A-1/01-small"].iter().all(|n| numbers.contains(n)), "{numbers:?}");

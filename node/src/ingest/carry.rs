@@ -17,6 +17,7 @@ use super::{
 use crate::{
     node::Node,
     records::{
+        index,
         keep::{self, KeepError},
         stored,
     },
@@ -189,6 +190,8 @@ fn one(
     let base = Base { node, owner, place, facts };
     let base = base.sound(&original, &name, &mut note);
     let held = held.zip(unfinished).map(|(held, media)| (held.line, media));
+    // Of a file that is held its first copy may be here, if its reader was stopped over the second.
+    let is_copied = held.is_some() && arrived(node, &key("stripped"))? > arrived(node, &key("original"))?;
     let of_original = base.original(step, report, key("original"), original, &name, held)?;
     if is_alive {
         for role in ["stripped", "thumbnail"] {
@@ -196,6 +199,10 @@ fn one(
                 Err(why) => {
                     report.notes.push(format!("{}: `{name}`: {why}", owner.number));
                     break;
+                }
+                Ok((_, file)) if is_copied && role == "stripped" => {
+                    report.unchanged += 1;
+                    files::discard(node, Partition::Own, &file).map_err(ImportError::from)?;
                 }
                 Ok((media, file)) => {
                     base.add(step, report, key(role), role, media, &file, "", Some(of_original))?;
@@ -210,8 +217,9 @@ fn one(
 /// The format of a file that was kept without its copies, though copies are made of such files, or though nothing is
 /// known of it: its reader may have been stopped. Nothing for one that is whole here, or that was never here.
 fn unfinished(node: &Node, key: &impl Fn(&str) -> [u8; 32]) -> Result<Option<String>, ImportError> {
-    // The copies come one after the other, so the last tells of both.
-    if keep::imported(node, &key("thumbnail"))?.is_some() {
+    // The copies come after their original, one after the other: the last tells of both. One that is older is a copy of
+    // the file that stood there before.
+    if arrived(node, &key("thumbnail"))? > arrived(node, &key("original"))? {
         return Ok(None);
     }
     let Some((_, row)) = keep::imported(node, &key("original"))? else { return Ok(None) };
@@ -221,6 +229,11 @@ fn unfinished(node: &Node, key: &impl Fn(&str) -> [u8; 32]) -> Result<Option<Str
     let Some(Value::Text(media)) = media else { return Ok(None) };
     let is_copied = Media::ALL.iter().any(|m| m.mime() == &*media && (m.has_copies() || *m == Media::Other));
     Ok(is_copied.then(|| media.to_string()))
+}
+
+/// The place of the newest record that an import made of a thing; places rise.
+fn arrived(node: &Node, key: &[u8; 32]) -> Result<Option<u64>, ImportError> {
+    Ok(node.holdings.newest(Partition::Own, index::IMPORT, key)?)
 }
 
 /// Stores the next copy, or says why there is none.

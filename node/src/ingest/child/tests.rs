@@ -309,7 +309,8 @@ fn a_picture_whose_reader_was_killed_is_read_again() -> Outcome {
     let mut node = testkit::node(folder.path(), "a", &clock)?;
     let photos = folder.path().join("photos");
     fs::create_dir(&photos)?;
-    image::RgbImage::new(400, 300).save(photos.join("p.png"))?;
+    let picture = photos.join("p.png");
+    image::RgbImage::new(400, 300).save(&picture)?;
     let path = folder.path().join("rows.csv");
     let row =
         "A-1,C-1,2026-02-03,pistol,Works,M1,9x19,SN 1,,1990,Croatia,Here,Chad,Lac,13.4,14.6,Court,cache,Q,good,,p.png";
@@ -329,6 +330,14 @@ fn a_picture_whose_reader_was_killed_is_read_again() -> Outcome {
     assert_eq!((second.added, second.amended, second.notes.len()), (2, 1, 0), "{second:?}");
     let third = import(Program::own(), false)?;
     assert_eq!((third.added, third.amended, third.files), (0, 0, 0), "{third:?}");
+    // Another picture in its place is killed over too: the copies of the one before are none of it.
+    image::RgbImage::new(200, 600).save(&picture)?;
+    let other = import(misbehaving("is killed over pictures"), false)?;
+    assert_eq!((other.added, other.amended), (0, 1), "{other:?}");
+    let whole = import(Program::own(), false)?;
+    assert_eq!((whole.added, whole.amended), (0, 3), "{whole:?}");
+    let again = import(Program::own(), false)?;
+    assert_eq!((again.added, again.amended, again.files), (0, 0, 0), "{again:?}");
     // Every file that a record speaks of is whole, and no other is left.
     let checked = testkit::ask(&node, &Call::Check { sweep: false })?;
     assert!(checked.as_array().is_some_and(|parts| parts.iter().all(|part| part["ok"] == true)), "{checked}");
