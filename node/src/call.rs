@@ -310,7 +310,11 @@ fn select(node: &Node, selection: &Selection) -> Result<Vec<RecordId>, Fault> {
 pub fn answer(node: &Node, call: &Call, progress: OnProgress<'_>) -> Result<Json, Fault> {
     let answer = carry_out(node, call, progress);
     match node.holdings.failed() {
-        Some(cause) => Err(Fault::store(format!("the store failed, and nothing more is done with it: {cause}"))),
+        Some(cause) => {
+            let store = node.home.store();
+            let store = store.display();
+            Err(Fault::store(format!("the store `{store}` failed, and nothing more is done with it: {cause}")))
+        }
         None => answer,
     }
 }

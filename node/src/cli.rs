@@ -77,8 +77,14 @@ pub struct Global {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Make a home: keys, card, settings and an empty store
-    #[command(after_help = "Example:\n  entente init --home ~/node --name \"Field Office\" --handle field \\\n      \
-        --listen 0.0.0.0:4433 --advertise node.field.example:4433")]
+    #[command(
+        after_help = "The home and its recovery file are opened by two secrets, and init asks for both: what is lost or \
+        stolen with the one must not be lost or stolen with the other. A script names two files.\n\n\
+        Example:\n  entente init --home ~/node --name \"Field Office\" --handle field \\\n      \
+        --listen 0.0.0.0:4433 --advertise node.field.example:4433\n  \
+        entente init --home ~/node --name \"Field Office\" --handle field --listen 0.0.0.0:4433 \\\n      \
+        --passphrase-file pass --recovery-passphrase-file recovery-pass"
+    )]
     Init(Init),
     /// The organisation's identity, and its card for partners
     #[command(subcommand, after_help = "Example:\n  entente identity card -o field.card")]
@@ -187,6 +193,9 @@ pub struct Init {
     /// Where partners reach this node, such as node.field.example:4433; the listening address if absent
     #[arg(long, value_name = "ADDR")]
     pub advertise: Vec<String>,
+    /// The passphrase of the recovery file, in the first line of this file; without it, it is asked for
+    #[arg(long, value_name = "FILE", env = "ENTENTE_RECOVERY_PASSPHRASE_FILE", hide_env_values = true)]
+    pub recovery_passphrase_file: Option<PathBuf>,
     /// Storage engine, for good; `sled` needs a build that has it, and OPERATING.md says why not to take it
     #[arg(long, value_name = "E", default_value = "fjall", value_parser = crate::store::open::ENGINES)]
     pub engine: String,

@@ -5,11 +5,12 @@ use crate::{
     config::{Config, Home, RawConfig},
     error::Fault,
     identity,
-    seal::{hybrid::Recipient, keyring::Keyring},
+    seal::keyring::Keyring,
     secret::{
+        Secret,
         durable::{self, Existing},
-        recovery::{self, Protect},
-        unlock::{self, Unlock, UnlockError},
+        recovery::{self, Passphrase},
+        unlock::{Chosen, Unlock, UnlockError},
     },
     store::open,
 };
@@ -28,6 +29,8 @@ pub struct Init<'a> {
     pub config: RawConfig,
     /// How it will be unlocked.
     pub unlock: &'a Unlock,
+    /// What opens its recovery file: another secret.
+    pub recovery: &'a Passphrase,
     /// scrypt work factor; the strong default except in tests and the demo.
     pub work_factor: u8,
 }
@@ -53,7 +56,10 @@ pub fn init(home: &Home, init: &Init<'_>, clock: &dyn Clock) -> Result<Made, Fau
             return Err(Fault::input("home-exists", format!("`{path}` is not empty: name a new folder with --home")));
         }
     }
-    let made = fill(home, &config, &Init { config: raw, ..*init }, clock);
+    let chosen = init.unlock.choose().map_err(|e| Fault::setup("unlock", e))?;
+    let apart = init.recovery.read(true).map_err(recovery_fault)?;
+    chosen.apart_from(&apart).map_err(recovery_fault)?;
+    let made = fill(home, &config, &Init { config: raw, ..*init }, (&chosen, &apart), clock);
     if made.is_err() {
         clean(home.path(), existed);
     }
@@ -72,13 +78,23 @@ fn settled(listen: &str) -> Result<String, Fault> {
     }
 }
 
-fn fill(home: &Home, config: &Config, init: &Init<'_>, clock: &dyn Clock) -> Result<Made, Fault> {
+fn recovery_fault(error: UnlockError) -> Fault {
+    Fault::setup("recovery", format!("the recovery file cannot be made: {error}"))
+}
+
+fn fill(
+    home: &Home,
+    config: &Config,
+    init: &Init<'_>,
+    (chosen, apart): (&Chosen, &Secret<String>),
+    clock: &dyn Clock,
+) -> Result<Made, Fault> {
     let setup = |e: &dyn std::fmt::Display| Fault::setup("home", format!("`{}`: {e}", home.path().display()));
     for folder in [home.path().to_owned(), home.keys(), home.store()] {
         DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(|e| setup(&e))?;
     }
-    let node = init.unlock.create(&home.keys(), init.work_factor).map_err(|e| Fault::setup("unlock", e))?;
-    let recovery = recovery(home, init).map_err(|e| Fault::setup("recovery", e))?;
+    let node = chosen.create(&home.keys(), init.work_factor).map_err(|e| Fault::setup("unlock", e))?;
+    let recovery = recovery::create(&home.recovery(), apart, init.work_factor, &home.keys()).map_err(recovery_fault)?;
     let org = identity::create(home, config, &node, &recovery, clock.now()).map_err(|e| Fault::setup("identity", e))?;
     let keyring = Keyring::create(&home.keys(), &node, &recovery).map_err(|e| Fault::setup("keyring", e))?;
     drop(open::create(&home.store(), config.engine, Arc::new(keyring))?);
@@ -87,20 +103,6 @@ fn fill(home: &Home, config: &Config, init: &Init<'_>, clock: &dyn Clock) -> Res
     durable::write(&home.config(), text.as_bytes(), Existing::Refuse).map_err(|e| setup(&e))?;
     let card = identity::own_card(home).map_err(|e| Fault::setup("identity", e))?;
     Ok(Made { org, words: card.words().to_string() })
-}
-
-/// The recovery identity in a file of its own, protected as the home is, to be moved off this machine.
-fn recovery(home: &Home, init: &Init<'_>) -> Result<Recipient, UnlockError> {
-    let passphrase = match init.unlock {
-        Unlock::IdentityFile(_) => None,
-        Unlock::PassphraseFile(path) => Some(unlock::read_secret_file(path)?),
-        Unlock::Prompt => Some(unlock::ask("passphrase of the recovery file", Some("once more"))?),
-    };
-    let protect = match &passphrase {
-        Some(passphrase) => Protect::Passphrase(passphrase, init.work_factor),
-        None => Protect::Clear,
-    };
-    recovery::create(&home.recovery(), &protect, &home.keys())
 }
 
 /// Removes what a failed attempt left, and nothing that was there before.

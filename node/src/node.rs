@@ -129,12 +129,13 @@ impl Node {
     pub fn open(home: Home, unlock: &Unlock, clock: Arc<dyn Clock>) -> Result<Self, Fault> {
         let config = Config::load(&home).map_err(|e| Fault::setup("config", e))?;
         // Before any key is read: a process that ends just now may write the keyring until it lets go.
-        let lock = open::lock(&home.store())?;
+        let lock = open::lock(&home.store()).map_err(|e| in_store(&home, e))?;
         let identity = unlock.open(&home.keys()).map_err(|e| Fault::setup("unlock", e))?;
         let keys = Keys::open(&home, &config, &identity, clock.now()).map_err(|e| Fault::setup("identity", e))?;
         let recipient = recovery::recipient(&home.keys()).map_err(|e| Fault::setup("recovery", e))?;
         let keyring = Keyring::open(&home.keys(), &identity, &recipient).map_err(|e| Fault::setup("keyring", e))?;
-        let holdings = open::open_locked(&home.store(), lock, config.engine, Arc::new(keyring))?;
+        let holdings = open::open_locked(&home.store(), lock, config.engine, Arc::new(keyring));
+        let holdings = holdings.map_err(|e| in_store(&home, e))?;
         Self::over(home, config, clock, keys, Arc::new(holdings))
     }
 
@@ -371,6 +372,14 @@ impl Node {
             "store": self.holdings.store_id().to_string(),
             "home": self.home.path().display().to_string(),
         })
+    }
+}
+
+/// A store that does not open, and where it lies.
+fn in_store(home: &Home, error: StoreError) -> Fault {
+    match error {
+        StoreError::Engine { .. } => Fault::store(format!("`{}`: {error}", home.store().display())),
+        other => other.into(),
     }
 }
 

@@ -46,6 +46,8 @@ const STAGING: &str = "keys.recovering";
 pub struct Recover<'a> {
     /// The recovery identity, as `recovery.age` holds it.
     pub recovery: &'a Identity,
+    /// What opened it, if it was sealed: nothing that may unlock the home.
+    pub passphrase: Option<&'a Secret<String>>,
     /// How the home will be unlocked from now on.
     pub unlock: &'a Unlock,
     /// scrypt work factor; the strong default except in tests.
@@ -139,7 +141,9 @@ fn open_all(keys: &Path, recovery: &Identity) -> Result<Vec<Opened>, Fault> {
 fn stage(staging: &Path, keys: &Path, opened: &[Opened], how: &Recover<'_>) -> Result<Identity, Fault> {
     sweep(staging)?;
     DirBuilder::new().mode(0o700).create(staging).map_err(failed(staging))?;
-    let node = how.unlock.create(staging, how.work_factor).map_err(|e| Fault::setup("unlock", e))?;
+    let chosen = how.unlock.choose().map_err(|e| Fault::setup("unlock", e))?;
+    how.passphrase.map_or(Ok(()), |passphrase| chosen.apart_from(passphrase)).map_err(|e| setup(&e))?;
+    let node = chosen.create(staging, how.work_factor).map_err(|e| Fault::setup("unlock", e))?;
     Keyring::recover(staging, &keys.join(KEYRING_RECOVERY_FILE), how.recovery, &node).map_err(|e| setup(&e))?;
     let recipients = [&node.recipient(), &how.recovery.recipient()];
     for key in opened {
@@ -209,6 +213,7 @@ mod tests {
         clock::ManualClock,
         init::{self, Init},
         node::Node,
+        secret::recovery::Passphrase,
         testkit,
     };
     use entente_protocol::time::UnixMillis;
@@ -226,14 +231,16 @@ mod tests {
     #[test]
     fn a_lost_passphrase_is_replaced_and_nothing_else_changes() -> Outcome {
         let folder = tempfile::tempdir()?;
-        let (lost, new) = (
+        let (lost, safe, new) = (
             secret(folder.path(), "lost", "a passphrase that is lost\n")?,
+            secret(folder.path(), "safe", "a passphrase from the safe\n")?,
             secret(folder.path(), "new", "another long passphrase\n")?,
         );
         let home = Home::at(folder.path().join("home"));
         let clock = ManualClock::at(UnixMillis(1_795_305_600_000));
-        let before = Unlock::PassphraseFile(lost);
-        init::init(&home, &Init { config: testkit::settings("a"), unlock: &before, work_factor: 2 }, &clock)?;
+        let (before, safe) = (Unlock::PassphraseFile(lost), Passphrase::File(safe));
+        let config = testkit::settings("a");
+        init::init(&home, &Init { config, unlock: &before, recovery: &safe, work_factor: 2 }, &clock)?;
         let clock = Arc::new(clock);
         let node = Node::open(home.clone(), &before, clock.clone())?;
         let (org, store, chain) = (node.keys.org, node.holdings.store_id(), node.keys.chain());
@@ -241,10 +248,16 @@ mod tests {
         fs::remove_file(home.keys().join(KEYRING_FILE))?;
         assert!(Node::open(home.clone(), &before, clock.clone()).is_err());
 
-        let passphrase = Secret::new("a passphrase that is lost".to_owned());
+        let passphrase = safe.read(false)?;
         let identity = recovery::open(&home.recovery(), Some(&passphrase))?;
         let unlock = Unlock::PassphraseFile(new);
-        let how = Recover { recovery: &identity, unlock: &unlock, work_factor: 2, dry_run: true };
+        let how = Recover {
+            recovery: &identity,
+            passphrase: Some(&passphrase),
+            unlock: &unlock,
+            work_factor: 2,
+            dry_run: true,
+        };
         let files = || names(&home.keys());
         let untouched = files()?;
         let would = recover(&home, &how, &*clock)?;
@@ -254,6 +267,10 @@ mod tests {
         let other = Identity::generate()?;
         let foreign = recover(&home, &Recover { recovery: &other, ..how }, &*clock);
         assert!(foreign.is_err_and(|fault| fault.message.contains("each home has its own")));
+
+        let same = Unlock::PassphraseFile(folder.path().join("safe"));
+        let shared = recover(&home, &Recover { unlock: &same, dry_run: false, ..how }, &*clock);
+        assert!(shared.is_err_and(|fault| fault.message.contains("a passphrase of its own")));
 
         let done = recover(&home, &Recover { dry_run: false, ..how }, &*clock)?;
         assert_eq!((&done["recovered"], &done["card"]), (&json!(true), &json!(2)));
@@ -279,10 +296,18 @@ mod tests {
         fs::create_dir(&staging)?;
         fs::write(staging.join(KEYRING_FILE), "half")?;
         drop(testkit::open(folder.path(), "a", Arc::new(ManualClock::at(UnixMillis(1_795_305_600_000))))?);
-        let identity = recovery::open(&home.recovery(), None)?;
+        let passphrase = testkit::recovery(folder.path(), "a").read(false)?;
+        let identity = recovery::open(&home.recovery(), Some(&passphrase))?;
         let new = folder.path().join("new.key");
         let unlock = Unlock::IdentityFile(new.clone());
-        recover(&home, &Recover { recovery: &identity, unlock: &unlock, work_factor: 2, dry_run: false }, &clock)?;
+        let how = Recover {
+            recovery: &identity,
+            passphrase: Some(&passphrase),
+            unlock: &unlock,
+            work_factor: 2,
+            dry_run: false,
+        };
+        recover(&home, &how, &clock)?;
         assert!(!staging.exists());
         // The settings name the new file, so the home opens by itself.
         let config = Config::load(&home)?;

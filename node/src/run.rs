@@ -274,7 +274,8 @@ async fn serve<F: Future<Output = R> + Send, R>(
     peers.endpoint.close(CloseCode::SHUTDOWN);
     let _ = fs::remove_file(node.home.path().join(Home::SOCKET));
     if let Some(cause) = peers.fatal() {
-        return Err(Fault::store(format!("the store failed, and the node has stopped: {cause}")));
+        let store = node.home.store();
+        return Err(Fault::store(format!("the store `{}` failed, and the node has stopped: {cause}", store.display())));
     }
     result.ok_or_else(|| Fault::setup("stopped", "the node was stopped"))
 }

@@ -11,7 +11,11 @@ use crate::{
     node::Node,
     partners,
     records::gate::Review,
-    secret::unlock::Unlock,
+    secret::{
+        durable::{self, Existing},
+        recovery::Passphrase,
+        unlock::Unlock,
+    },
 };
 use entente_protocol::{identity::UnconfirmedCard, session::Role, time::UnixMillis};
 use serde_json::Value as Json;
@@ -19,27 +23,28 @@ use std::{collections::VecDeque, fs, path::Path, sync::Arc};
 
 /// Settings of a home that nobody dials.
 pub fn settings(handle: &str) -> RawConfig {
-    RawConfig {
-        name: handle.to_uppercase(),
-        handle: handle.to_owned(),
-        listen: "127.0.0.1:4433".to_owned(),
-        advertise: Vec::new(),
-        engine: "fjall".to_owned(),
-        release_gate: "reviewed".to_owned(),
-        red_lines: None,
-        identity_file: None,
-    }
+    RawConfig::new(handle.to_uppercase(), handle, "127.0.0.1:4433")
 }
 
 fn unlock(folder: &Path, handle: &str) -> Unlock {
     Unlock::IdentityFile(folder.join(format!("{handle}.key")))
 }
 
+/// Where the passphrase of a home's recovery file lies.
+pub fn recovery(folder: &Path, handle: &str) -> Passphrase {
+    Passphrase::File(folder.join(format!("{handle}.recovery")))
+}
+
 /// Makes a home below a folder, unlocked by an identity file beside it.
 pub fn init(folder: &Path, handle: &str, now: UnixMillis) -> Result<Home, Fault> {
     let home = Home::at(folder.join(handle));
-    let unlock = unlock(folder, handle);
-    init::init(&home, &Init { config: settings(handle), unlock: &unlock, work_factor: 2 }, &ManualClock::at(now))?;
+    let (unlock, recovery) = (unlock(folder, handle), recovery(folder, handle));
+    if let Passphrase::File(path) = &recovery {
+        durable::write(path, b"six random words for the safe\n", Existing::Replace)
+            .map_err(|e| Fault::setup("home", e))?;
+    }
+    let how = Init { config: settings(handle), unlock: &unlock, recovery: &recovery, work_factor: 2 };
+    init::init(&home, &how, &ManualClock::at(now))?;
     Ok(home)
 }
 

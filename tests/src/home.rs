@@ -2,7 +2,7 @@
 //!
 //! Called by every story. A verb that cannot fail in good order panics with what the program said.
 
-use crate::{PATIENCE, entente, run};
+use crate::{PATIENCE, entente, recovery_passphrase, run};
 use entente_node::{
     clock::SystemClock,
     config::{Config, Home as Folder},
@@ -65,11 +65,18 @@ impl Home {
     #[must_use]
     pub fn reached_at(folder: &Path, handle: &'static str, listen: &str, advertise: Option<&str>) -> Self {
         let home = Self::at(folder, handle);
-        let name = handle.to_uppercase();
+        let (name, apart) = (handle.to_uppercase(), home.recovery_passphrase());
         let mut args = vec!["init", "--name", &name, "--handle", handle, "--listen", listen];
+        args.extend(["--recovery-passphrase-file", &apart]);
         args.extend(advertise.iter().flat_map(|address| ["--advertise", address]));
         home.ok(&args);
         home
+    }
+
+    /// The file with the passphrase of its recovery file.
+    #[must_use]
+    pub fn recovery_passphrase(&self) -> String {
+        recovery_passphrase(&self.folder).display().to_string()
     }
 
     /// From now on the node runs in a network of its own, entered by this command; the other commands need none.
@@ -328,17 +335,7 @@ impl Home {
             || "version = 1".to_owned(),
             |b| format!("id = \"{}\"\nversion = {}\npredecessor = \"{}\"", b.id, b.version + 1, b.digest),
         );
-        let party = |home: &Self| {
-            format!("[[party]]\nhandle = \"{}\"\nname = \"{}\"\n", home.handle, home.handle.to_uppercase())
-        };
-        format!(
-            "language = 1\ntitle = \"{} and {}\"\n{follows}\nbasis = {{ text = \"letter\" }}\npurposes = [\"tracing\"]\n\
-             from = \"2026-01-01\"\nuntil = \"2036-12-31\"\nnotice-days = 0\n{}{}{clauses}",
-            self.handle,
-            other.handle,
-            party(self),
-            party(other)
-        )
+        agreement_text([self.handle, other.handle], &follows, clauses)
     }
 
     /// Imports rows in the columns of the sample; every one must be taken.
@@ -398,6 +395,27 @@ impl Home {
         let partners = status["partners"].as_array().cloned().unwrap_or_default();
         partners.into_iter().find(|p| p["handle"] == partner.handle).unwrap_or_default()
     }
+}
+
+/// The text of an agreement between two; `version` says which one of it, and what it follows.
+#[must_use]
+pub fn agreement_text(parties: [&str; 2], version: &str, clauses: &str) -> String {
+    let party = |handle: &str| format!("[[party]]\nhandle = \"{handle}\"\nname = \"{}\"\n", handle.to_uppercase());
+    format!(
+        "language = 1\ntitle = \"{}\"\n{version}\nbasis = {{ text = \"letter\" }}\npurposes = [\"tracing\"]\n\
+         from = \"2026-01-01\"\nuntil = \"2036-12-31\"\nnotice-days = 0\n{}{clauses}",
+        parties.join(" and "),
+        parties.map(party).concat(),
+    )
+}
+
+/// A clause that lets these fields of every item go from `a` to `b`.
+#[must_use]
+pub fn items_clause(fields: &[&str]) -> String {
+    format!(
+        "[[clause]]\nname = \"items\"\nfrom = \"a\"\nto = [\"b\"]\nonward = \"never\"\nretention-days = 30\n\
+         disclose.item = {fields:?}\n"
+    )
 }
 
 impl Drop for Home {

@@ -6,18 +6,22 @@
 
 pub mod durability;
 mod home;
+mod random;
 pub mod relay;
 pub mod search;
 pub mod sim;
 mod wire;
 mod world;
 
-pub use home::{Agreed, Home, kept};
+pub use home::{Agreed, Home, agreement_text, items_clause, kept};
 pub use wire::{Wire, Wired};
 pub use world::{Chance, Row, World};
 
 use std::{
-    path::PathBuf,
+    fs::OpenOptions,
+    io::Write,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
     process::{Command, Output},
     time::{Duration, Instant},
 };
@@ -50,6 +54,16 @@ pub fn run(args: &[&str], environment: &[(&str, &str)]) -> Output {
         Ok(output) => output,
         Err(error) => panic!("the program cannot be started: {error}"),
     }
+}
+
+/// A file in a story's folder with the passphrase of the recovery files of its homes.
+#[must_use]
+pub fn recovery_passphrase(folder: &Path) -> PathBuf {
+    let path = folder.join("recovery-passphrase");
+    if let Ok(mut file) = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+        drop(file.write_all(b"six random words for the safe\n"));
+    }
+    path
 }
 
 /// Waits until something holds that other processes bring about, and says how long it took.

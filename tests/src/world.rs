@@ -2,7 +2,7 @@
 //!
 //! Called by every story. The same seed makes the same rows and the same delays; a story that fails prints its seed.
 
-use crate::Home;
+use crate::{Home, random::split_mix};
 use std::path::Path;
 use tempfile::TempDir;
 
@@ -141,11 +141,7 @@ impl Chance {
 
     /// The next number.
     pub fn draw(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        split_mix(&mut self.0)
     }
 
     /// A number below a bound.

@@ -161,6 +161,8 @@ fn each_fault_has_the_exit_code_of_whose_it_is() -> Outcome {
         "127.0.0.1:0",
         "--identity-file",
         &open_key,
+        "--recovery-passphrase-file",
+        &a.recovery_passphrase(),
     ])?;
     assert!(code == Some(2) && says(&fault, "not empty"), "{code:?} {fault}");
     let settings = fs::read_to_string(a.folder().config())?;

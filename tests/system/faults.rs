@@ -15,7 +15,10 @@ use entente_node::{
     receive,
     records::gate::{RELEASE_LOG, Review},
     seal::keyring::{Keyring, Partition},
-    secret::{recovery, unlock::Unlock},
+    secret::{
+        recovery::{self, Passphrase},
+        unlock::Unlock,
+    },
     share::{feeds, outbox},
     store::{
         Append, Ledger, Vault,
@@ -30,7 +33,7 @@ use entente_tests::durability::{
     faulty::{Fault, FaultyLedger, FaultyVault, Plan},
     knob,
 };
-use entente_tests::entente;
+use entente_tests::{agreement_text, entente, items_clause, recovery_passphrase};
 use serde_json::Value;
 use std::{fs, path::Path, sync::Arc};
 
@@ -45,17 +48,9 @@ impl Org {
     fn new(folder: &Path, handle: &str) -> Outcome<Self> {
         let home = Home::at(folder.join(handle));
         let unlock = Unlock::IdentityFile(folder.join(format!("{handle}.key")));
-        let config = RawConfig {
-            name: handle.to_uppercase(),
-            handle: handle.to_owned(),
-            listen: "127.0.0.1:0".to_owned(),
-            advertise: Vec::new(),
-            engine: "fjall".to_owned(),
-            release_gate: "reviewed".to_owned(),
-            red_lines: None,
-            identity_file: None,
-        };
-        init::init(&home, &Init { config, unlock: &unlock, work_factor: 1 }, &SystemClock)?;
+        let config = RawConfig::new(handle.to_uppercase(), handle, "127.0.0.1:0");
+        let recovery = Passphrase::File(recovery_passphrase(folder));
+        init::init(&home, &Init { config, unlock: &unlock, recovery: &recovery, work_factor: 1 }, &SystemClock)?;
         Ok(Self { home, unlock, rows: Append::default() })
     }
     fn node(&self) -> Outcome<Node> {
@@ -104,30 +99,6 @@ fn ask(node: &Node, call: &Call) -> Outcome<Value> {
     Ok(call::answer(node, call, &mut |_| {})?)
 }
 
-const AGREEMENT: &str = r#"
-language = 1
-title = "Items"
-version = 1
-basis = { text = "letter" }
-purposes = ["tracing"]
-from = "2026-01-01"
-until = "2036-12-31"
-notice-days = 0
-[[party]]
-handle = "a"
-name = "A"
-[[party]]
-handle = "b"
-name = "B"
-[[clause]]
-name = "items"
-from = "a"
-to = ["b"]
-onward = "never"
-retention-days = 30
-disclose.item = ["number", "eval", "type", "serial-prefix"]
-"#;
-
 const ROWS: &str = "number,case,date,type,make,model,calibre,serial,marks,year,country_of_make,place,country,region,lat,lon,\
     custody,recovered_from,collector,condition,notes,photos\n\
     A-1,C-1,2026-02-03,pistol,Works,M1,9x19,SN 00001,,1990,Croatia,Here,Chad,Lac,13.4,14.6,Court,cache,Quist,good,,scan.pdf\n\
@@ -153,7 +124,8 @@ impl World {
                 let words = card["words"].as_str().ok_or("words")?.to_owned();
                 ask(node, &Call::PartnerAdd { path: path(file), words })?;
             }
-            fs::write(path("text.toml"), AGREEMENT)?;
+            let clause = items_clause(&["number", "eval", "type", "serial-prefix"]);
+            fs::write(path("text.toml"), agreement_text(["a", "b"], "version = 1", &clause))?;
             ask(&one, &Call::AgreementSign { path: path("text.toml"), output: path("one") })?;
             ask(&two, &Call::AgreementSign { path: path("one"), output: path("two") })?;
             ask(&one, &Call::AgreementAdd(path("two")))?;

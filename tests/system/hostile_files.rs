@@ -299,6 +299,54 @@ fn children(parent: u32) -> Vec<u32> {
     .collect()
 }
 
+/// Whether a process has this file open and is a reader already: before, it was a copy of its parent.
+fn reads(pid: u32, path: &str) -> bool {
+    let mut descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let command = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    command.contains("read-what-people-bring")
+        && descriptors.any(|fd| fs::read_link(fd.path()).is_ok_and(|target| target == Path::new(path)))
+}
+
+/// Story: a machine short of memory kills the reader of a large picture. The picture is kept without copies; on a better
+/// day the same import makes them, and adds nothing else.
+#[test]
+fn a_picture_whose_reader_was_killed_gets_its_copies_later() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let home = Home::init(folder.path(), "a");
+    let photos = fs::canonicalize(folder.path())?.join("photos");
+    fs::create_dir(&photos)?;
+    let picture = photos.join("large.png").display().to_string();
+    fs::write(&picture, png(6_000, 6_000, &[(b"IDAT", packed(6_001 * 6_000)?)]))?;
+    let (rows, photos) = (home.file("rows.csv", ""), home.path("photos"));
+    fs::write(&rows, table(&[row("A-1", "Works", "large.png")]))?;
+    let import = ["--json", "import", &rows, "--attachments", &photos];
+    let (place, key) = (home.path("a"), home.path("a.key"));
+    let mut child = std::process::Command::new(entente_tests::entente())
+        .args(["--home", &place, "--identity-file", &key])
+        .args(import)
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()?;
+    let (begun, mut killed) = (Instant::now(), false);
+    while !killed && begun.elapsed() < Duration::from_secs(60) && child.try_wait()?.is_none() {
+        for pid in children(child.id()).into_iter().filter(|pid| reads(*pid, &picture)) {
+            killed = std::process::Command::new("kill").args(["-9", &pid.to_string()]).status()?.success();
+        }
+    }
+    let report: Value = serde_json::from_slice(&child.wait_with_output()?.stdout)?;
+    assert!(killed && report["files"] == 1, "{report}");
+    assert!(report["notes"].to_string().contains("reading it was stopped"), "{report}");
+    let again = home.json(&import[1..]);
+    assert!(again["files"].as_u64() >= Some(2) && again["notes"] == serde_json::json!([]), "{again}");
+    let kept = home.json(&["search", "--kind", "attachment"]);
+    let numbers: Vec<&str> = kept.as_array().into_iter().flatten().filter_map(|r| r["number"].as_str()).collect();
+    assert!(["A-1/01", "A-1/01-copy", "A-1/01-small"].iter().all(|n| numbers.contains(n)), "{numbers:?}");
+    let third = home.json(&import[1..]);
+    assert_eq!((&third["added"], &third["amended"], &third["files"]), (&0.into(), &0.into(), &0.into()), "{third}");
+    home.ok(&["check"]);
+    Ok(())
+}
+
 /// What the kernel says of a reader while it reads: no new privileges, filtered, bounded, alone with its file.
 fn check_reader(pid: u32, table: &str) -> Outcome {
     let read = |what: &str| fs::read_to_string(format!("/proc/{pid}/{what}"));
@@ -369,18 +417,9 @@ fn a_reader_has_nothing_but_its_file() -> Outcome {
     let mut reader = 0;
     // Until it has both limited itself and been given the file: from then on it only waits for its parent.
     while seen.is_err() && begun.elapsed() < Duration::from_secs(60) && import.try_wait()?.is_none() {
-        for pid in children(import.id()) {
-            let has_file = fs::read_dir(format!("/proc/{pid}/fd"))
-                .into_iter()
-                .flatten()
-                .flatten()
-                .any(|fd| fs::read_link(fd.path()).is_ok_and(|target| target == Path::new(&path)));
-            // Before it became one, it was a copy of its parent, with its parent's files.
-            let command = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            if has_file && command.contains("read-what-people-bring") {
-                reader = pid;
-                seen = check_reader(pid, &path);
-            }
+        for pid in children(import.id()).into_iter().filter(|pid| reads(*pid, &path)) {
+            reader = pid;
+            seen = check_reader(pid, &path);
         }
     }
     import.kill()?;

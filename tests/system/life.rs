@@ -2,35 +2,13 @@
 //!
 //! Stories in which the clock moves are told inside the node's crate: a process cannot be given another clock.
 
-use entente_tests::Home;
+use entente_tests::{Home, items_clause, recovery_passphrase};
 use serde_json::Value;
 use std::{error::Error, fs, os::unix::fs::OpenOptionsExt, path::Path};
 
 type Outcome = Result<(), Box<dyn Error>>;
 
-const AGREEMENT: &str = r#"
-language = 1
-title = "Every item"
-version = 1
-basis = { text = "letter" }
-purposes = ["tracing"]
-from = "2026-01-01"
-until = "2036-12-31"
-notice-days = 0
-[[party]]
-handle = "a"
-name = "A"
-[[party]]
-handle = "b"
-name = "B"
-[[clause]]
-name = "items"
-from = "a"
-to = ["b"]
-onward = "never"
-retention-days = 30
-disclose.item = ["number", "eval", "type", "serial", "serial-prefix", "serial-state"]
-"#;
+const FIELDS: &[&str] = &["number", "eval", "type", "serial", "serial-prefix", "serial-state"];
 
 const ROWS: &str = "number,case,date,type,make,model,calibre,serial,marks,year,country_of_make,place,country,region,lat,lon,\
 custody,recovered_from,collector,condition,notes,photos\n\
@@ -41,10 +19,7 @@ A-2,C-1,2026-02-03,rifle,Works,M1,9x19,SN 2,,1990,Croatia,Here,Chad,Lac,13.4,14.
 fn partners(folder: &Path) -> Result<(Home, Home), Box<dyn Error>> {
     let (a, b) = (Home::init(folder, "a"), Home::init(folder, "b"));
     a.pair(&b);
-    fs::write(a.path("agreement.toml"), AGREEMENT)?;
-    a.ok(&["agreement", "sign", &a.path("agreement.toml"), "-o", &a.path("one"), "--yes"]);
-    b.ok(&["agreement", "sign", &a.path("one"), "-o", &a.path("two"), "--yes"]);
-    a.ok(&["agreement", "add", &a.path("two")]);
+    let _agreed = a.agree(&b, &items_clause(FIELDS));
     fs::write(a.path("rows.csv"), ROWS)?;
     a.ok(&["import", &a.path("rows.csv")]);
     a.ok(&["review", "A-1", "A-2", "--state", "reviewed"]);
@@ -160,9 +135,11 @@ fn a_home_whose_secret_is_lost_serves_again() -> Outcome {
     fs::remove_file(a.path("a.key"))?;
     let _ = refused(&a, &["status"], 3);
     let (safe, new) = (a.path("safe"), a.path("new.key"));
+    let apart = recovery_passphrase(folder.path()).display().to_string();
+    let apart = [("ENTENTE_RECOVERY_PASSPHRASE_FILE", apart.as_str())];
     let recover = |more: &[&str]| {
         let all = ["--home", &a.path("a"), "--identity-file", &new, "--json", "recover", "--recovery-file", &safe];
-        entente_tests::run(&[&all[..], more].concat(), &[])
+        entente_tests::run(&[&all[..], more].concat(), &apart)
     };
     let dry: Value = serde_json::from_slice(&recover(&["--dry-run"]).stdout)?;
     assert_eq!((&dry["recovered"], Path::new(&new).exists()), (&false.into(), false), "{dry}");
@@ -181,7 +158,7 @@ fn a_home_whose_secret_is_lost_serves_again() -> Outcome {
     std::io::Write::write_all(&mut options.write(true).create_new(true).mode(0o600).open(&short)?, b"short\n")?;
     let home = a.path("a");
     let all = ["--home", &home, "--passphrase-file", &short, "recover", "--recovery-file", &safe];
-    assert_eq!(entente_tests::run(&all, &[]).status.code(), Some(3));
+    assert_eq!(entente_tests::run(&all, &apart).status.code(), Some(3));
     assert!(a.json(&["status"])["records_own"].as_u64().is_some_and(|n| n > 0));
     Ok(())
 }

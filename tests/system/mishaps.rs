@@ -7,7 +7,7 @@ use entente_node::{
     clock::{Clock, ManualClock, SystemClock},
     config::{Home as Folder, RawConfig},
     init::{self, Init},
-    secret::unlock::Unlock,
+    secret::{recovery::Passphrase, unlock::Unlock},
 };
 use entente_protocol::time::UnixMillis;
 use entente_tests::{Home, entente, run};
@@ -63,6 +63,7 @@ fn a_wrong_passphrase_opens_nothing() -> Outcome {
     let path = |name: &str| folder.path().join(name).display().to_string();
     for (name, phrase, mode) in [
         ("right", "six random words are enough here", 0o600),
+        ("apart", "six other words for the safe", 0o600),
         ("wrong", "six random words are enough hero", 0o600),
         ("short", "short", 0o600),
         ("open", "six random words are enough here", 0o644),
@@ -75,7 +76,9 @@ fn a_wrong_passphrase_opens_nothing() -> Outcome {
         let file = path(phrase);
         run(&[&["--home", &home, "--passphrase-file", &file], args].concat(), &[])
     };
-    let init = ["init", "--name", "A", "--handle", "a", "--listen", "127.0.0.1:0"];
+    let apart = path("apart");
+    let init =
+        ["init", "--name", "A", "--handle", "a", "--listen", "127.0.0.1:0", "--recovery-passphrase-file", &apart];
     check("short", &with("short", &init), 3, &["too short"]);
     assert!(!Path::new(&home).exists(), "nothing half-made stays");
     check("made", &with("right", &init), 0, &[]);
@@ -84,6 +87,52 @@ fn a_wrong_passphrase_opens_nothing() -> Outcome {
     check("open", &with("open", &["status"]), 3, &["chmod 600"]);
     check("none", &run(&["--home", &home, "status"], &[]), 3, &["no passphrase"]);
     check("right", &with("right", &["status"]), 0, &[]);
+    Ok(())
+}
+
+/// Story: a home is made by a script. Its recovery file was in clear beside an identity file, or opened with the very
+/// passphrase of the home: whoever got at the one had both. It needs a passphrase of its own, or there is no home.
+#[test]
+fn the_recovery_file_has_a_secret_of_its_own() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    for (name, phrase) in
+        [("pass", "six random words are enough here"), ("apart", "six other words for the safe"), ("short", "short")]
+    {
+        fs::write(path(name), format!("{phrase}\n"))?;
+        fs::set_permissions(path(name), fs::Permissions::from_mode(0o600))?;
+    }
+    let (home, pass, key, apart, short) = (path("a"), path("pass"), path("a.key"), path("apart"), path("short"));
+    let init = |with: &[&str], environment: &[(&str, &str)]| {
+        let all = ["--home", &home, "init", "--name", "A", "--handle", "a", "--listen", "127.0.0.1:0"];
+        run(&[&all[..], with].concat(), environment)
+    };
+    let own = ["--recovery-passphrase-file", "ENTENTE_RECOVERY_PASSPHRASE_FILE", "of its own"];
+    for with in [["--identity-file", &key], ["--passphrase-file", &pass]] {
+        check("none", &init(&with, &[]), 2, &own);
+        check(
+            "short",
+            &init(&[with[0], with[1], "--recovery-passphrase-file", &short], &[]),
+            3,
+            &["recovery", "too short"],
+        );
+    }
+    let shared = init(&["--passphrase-file", &pass, "--recovery-passphrase-file", &pass], &[]);
+    check("shared", &shared, 3, &["recovery file", "a passphrase of its own"]);
+    assert!(!Path::new(&home).exists(), "nothing half-made stays");
+
+    let environment = [("ENTENTE_RECOVERY_PASSPHRASE_FILE", apart.as_str())];
+    check("made", &init(&["--identity-file", &key], &environment), 0, &[]);
+    let sealed = fs::read(path("a/recovery.age"))?;
+    assert!(sealed.starts_with(b"age-encryption.org/v1"), "the recovery file is in clear");
+    fs::rename(path("a/recovery.age"), path("safe"))?;
+    let (safe, new) = (path("safe"), path("new"));
+    let recover =
+        |with: &[&str]| run(&[&["--home", &home, "recover", "--recovery-file", &safe], with].concat(), &environment);
+    check("shared again", &recover(&["--passphrase-file", &apart]), 3, &["a passphrase of its own"]);
+    check("as it was", &run(&["--home", &home, "status"], &[]), 0, &[]);
+    check("recovered", &recover(&["--identity-file", &new]), 0, &[]);
+    check("opens", &run(&["--home", &home, "status"], &[]), 0, &[]);
     Ok(())
 }
 
@@ -112,19 +161,12 @@ fn a_home_and_a_port_have_one_owner() -> Outcome {
 fn a_clock_set_back_a_year_is_told_and_spoils_nothing() -> Outcome {
     let folder = tempfile::tempdir()?;
     let home = Home::at(folder.path(), "a");
-    let config = RawConfig {
-        name: "A".to_owned(),
-        handle: "a".to_owned(),
-        listen: "127.0.0.1:0".to_owned(),
-        advertise: Vec::new(),
-        engine: "fjall".to_owned(),
-        release_gate: "reviewed".to_owned(),
-        red_lines: None,
-        identity_file: None,
-    };
+    let config = RawConfig::new("A", "a", "127.0.0.1:0");
     let unlock = Unlock::IdentityFile(home.path("a.key").into());
     let in_a_year = ManualClock::at(UnixMillis(SystemClock.now().0 + 366 * 86_400_000));
-    init::init(&Folder::at(home.path("a")), &Init { config, unlock: &unlock, work_factor: 10 }, &in_a_year)?;
+    let recovery = Passphrase::File(entente_tests::recovery_passphrase(folder.path()));
+    let how = Init { config, unlock: &unlock, recovery: &recovery, work_factor: 10 };
+    init::init(&Folder::at(home.path("a")), &how, &in_a_year)?;
     // Records are kept whatever the clock says, and the node says why no partner can trust its certificate.
     fs::write(home.path("rows.csv"), rows(20))?;
     let report = home.json(&["import", &home.path("rows.csv")]);
@@ -204,11 +246,12 @@ fn a_full_disk_stops_an_import_that_goes_on_later() -> Outcome {
     let folder = tempfile::tempdir()?;
     fs::write(folder.path().join("rows.csv"), rows(4_000))?;
     fs::write(folder.path().join("few.csv"), rows(50))?;
+    fs::rename(entente_tests::recovery_passphrase(folder.path()), folder.path().join("apart"))?;
     let script = r#"
 mkdir "$F/disk"
 mount -t tmpfs -o size=16m tmpfs "$F/disk"
 entente() { "$ENTENTE" --json --home "$F/disk/a" --identity-file "$F/disk/a.key" "$@"; }
-entente init --name A --handle a --listen 127.0.0.1:0 >/dev/null
+entente init --name A --handle a --listen 127.0.0.1:0 --recovery-passphrase-file "$F/apart" >/dev/null
 entente import "$F/few.csv" >/dev/null
 dd if=/dev/zero of="$F/disk/other" bs=64k 2>/dev/null || true
 truncate -s -1M "$F/disk/other"
@@ -231,6 +274,9 @@ umount "$F/disk"
     let full = found.get("full").ok_or("full")?;
     assert!(full.starts_with("5 ") && full.contains("No space left on device"), "{found:#?}");
     assert!(full.contains("\"blame\":\"store\""), "{found:#?}");
+    // Where, and what to do; not how the program calls it inside.
+    assert!(full.contains("the disk is full") && full.contains("disk/a/store"), "{found:#?}");
+    assert!(!full.contains("StorageFull") && !full.contains("Os {") && !full.contains("FjallError"), "{found:#?}");
     let numbers = |name: &str| -> Result<(usize, usize), Box<dyn Error>> {
         let found: Value = serde_json::from_slice(&fs::read(folder.path().join(name))?)?;
         let records = found.as_array().ok_or("no records")?;

@@ -60,7 +60,9 @@ fn forms_of_the_manual_parse() {
         let words: Vec<&str> = typed.split(' ').collect();
         assert!(parse(&words).is_ok(), "{typed}: {:?}", parse(&words).err().map(|e| e.to_string()));
     };
-    check("init --name X --handle x --listen 127.0.0.1:0 --advertise a:1 --advertise b:2 --identity-file k");
+    check(
+        "init --name X --handle x --listen 127.0.0.1:0 --advertise a:1 --advertise b:2 --identity-file k --recovery-passphrase-file r",
+    );
     check("identity show");
     check("identity card -o x.card");
     check("identity renew");

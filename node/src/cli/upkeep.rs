@@ -58,7 +58,7 @@ pub struct Recover {
     #[arg(long, value_name = "FILE")]
     pub recovery_file: PathBuf,
     /// The passphrase of the recovery file, in the first line of this file; without it, it is asked for
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "ENTENTE_RECOVERY_PASSPHRASE_FILE", hide_env_values = true)]
     pub recovery_passphrase_file: Option<PathBuf>,
     /// Say whether it would work, and change nothing
     #[arg(long)]

@@ -11,7 +11,10 @@ use crate::{
     config::RawConfig,
     error::Fault,
     init,
-    secret::unlock::{Unlock, WORK_FACTOR},
+    secret::{
+        recovery::Passphrase,
+        unlock::{Unlock, WORK_FACTOR},
+    },
 };
 use serde_json::json;
 use std::path::Path;
@@ -29,25 +32,31 @@ pub fn init(reach: &Reach, args: cli::Init) -> Result<Done, Failure> {
             add --passphrase-file FILE or --identity-file FILE";
         return Err(Fault::input("needs-secret", message).into());
     }
+    let recovery = match &args.recovery_passphrase_file {
+        Some(path) => Passphrase::File(absolute(path)?),
+        None => Passphrase::Prompt,
+    };
+    if recovery == Passphrase::Prompt && !super::at_terminal() {
+        let message = "the recovery file needs a passphrase of its own, and there is no terminal to ask at: \
+            add --recovery-passphrase-file FILE or set ENTENTE_RECOVERY_PASSPHRASE_FILE";
+        return Err(Fault::input("needs-secret", message).into());
+    }
     let identity_file = match &unlock {
         Unlock::IdentityFile(path) => Some(text_of(path)?),
         Unlock::PassphraseFile(_) | Unlock::Prompt => None,
     };
     let config = RawConfig {
-        name: args.name,
-        handle: args.handle,
-        listen: args.listen,
         advertise: args.advertise,
         engine: args.engine,
-        release_gate: "reviewed".to_owned(),
-        red_lines: None,
         identity_file,
+        ..RawConfig::new(args.name, args.handle, args.listen)
     };
     if config.engine == "sled" {
         note(SLED);
     }
     let (name, handle) = (config.name.clone(), config.handle.clone());
-    let made = init::init(&home, &init::Init { config, unlock: &unlock, work_factor: WORK_FACTOR }, &SystemClock)?;
+    let how = init::Init { config, unlock: &unlock, recovery: &recovery, work_factor: WORK_FACTOR };
+    let made = init::init(&home, &how, &SystemClock)?;
     let value = json!({
         "id": made.org.to_string(),
         "name": name,
@@ -72,6 +81,7 @@ pub fn init(reach: &Reach, args: cli::Init) -> Result<Done, Failure> {
         );
         let next = [
             format!("move `{recovery}` off this machine and lock it away: it opens the second copy of the keyring"),
+            "write its passphrase down too, and keep it apart from the file and from what unlocks the home".to_owned(),
             "send the card to your partners, and read them the twelve words over the phone".to_owned(),
             "start the node: `entente run`".to_owned(),
         ];

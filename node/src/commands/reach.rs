@@ -159,14 +159,8 @@ mod tests {
 
     fn settings(identity_file: Option<&str>) -> Result<Config, Box<dyn std::error::Error>> {
         let raw = crate::config::RawConfig {
-            name: "N".to_owned(),
-            handle: "n".to_owned(),
-            listen: "127.0.0.1:0".to_owned(),
-            advertise: Vec::new(),
-            engine: "fjall".to_owned(),
-            release_gate: "reviewed".to_owned(),
-            red_lines: None,
             identity_file: identity_file.map(str::to_owned),
+            ..crate::config::RawConfig::new("N", "n", "127.0.0.1:0")
         };
         Ok(Config::check(raw)?)
     }

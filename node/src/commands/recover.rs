@@ -13,8 +13,9 @@ use crate::{
     recover::{self, Recover},
     seal::hybrid::Identity,
     secret::{
-        recovery,
-        unlock::{self, Unlock, UnlockError, WORK_FACTOR},
+        Secret,
+        recovery::{self, Passphrase},
+        unlock::{Unlock, UnlockError, WORK_FACTOR},
     },
 };
 use std::path::Path;
@@ -27,8 +28,11 @@ pub fn recover(reach: &Reach, args: cli::Recover) -> Result<Done, Failure> {
         return Err(Fault::setup("running", message).into());
     }
     let file = absolute(&args.recovery_file)?;
-    let passphrase = args.recovery_passphrase_file.as_deref().map(absolute).transpose()?;
-    let identity = open(&file, passphrase.as_deref()).map_err(|e| {
+    let passphrase = match &args.recovery_passphrase_file {
+        Some(path) => Passphrase::File(absolute(path)?),
+        None => Passphrase::Prompt,
+    };
+    let (identity, passphrase) = open(&file, &passphrase).map_err(|e| {
         Fault::input("recovery", format!("the recovery file `{}` cannot be opened: {e}", file.display()))
     })?;
     // The settings may name the identity file that is lost: only what is given now counts.
@@ -44,7 +48,13 @@ pub fn recover(reach: &Reach, args: cli::Recover) -> Result<Done, Failure> {
             add --passphrase-file FILE or --identity-file FILE";
         return Err(Fault::input("needs-secret", message).into());
     }
-    let how = Recover { recovery: &identity, unlock: &unlock, work_factor: WORK_FACTOR, dry_run: args.dry_run };
+    let how = Recover {
+        recovery: &identity,
+        passphrase: passphrase.as_ref(),
+        unlock: &unlock,
+        work_factor: WORK_FACTOR,
+        dry_run: args.dry_run,
+    };
     let answer = recover::recover(&home, &how, &SystemClock)?;
     reach.output.answer(&answer, || object(&answer, reach.output.look))?;
     if !args.dry_run && !reach.output.json {
@@ -53,13 +63,7 @@ pub fn recover(reach: &Reach, args: cli::Recover) -> Result<Done, Failure> {
     Ok(Done::Well)
 }
 
-fn open(file: &Path, passphrase: Option<&Path>) -> Result<Identity, UnlockError> {
-    if !recovery::is_sealed(file)? {
-        return recovery::open(file, None);
-    }
-    let passphrase = match passphrase {
-        Some(path) => unlock::read_secret_file(path)?,
-        None => unlock::ask("passphrase of the recovery file", None)?,
-    };
-    recovery::open(file, Some(&passphrase))
+fn open(file: &Path, passphrase: &Passphrase) -> Result<(Identity, Option<Secret<String>>), UnlockError> {
+    let passphrase = if recovery::is_sealed(file)? { Some(passphrase.read(false)?) } else { None };
+    Ok((recovery::open(file, passphrase.as_ref())?, passphrase))
 }

@@ -29,6 +29,22 @@ pub struct RawConfig {
     pub identity_file: Option<String>,
 }
 
+impl RawConfig {
+    /// Settings that say only what has no safe answer of its own.
+    pub fn new(name: impl Into<String>, handle: impl Into<String>, listen: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            handle: handle.into(),
+            listen: listen.into(),
+            advertise: Vec::new(),
+            engine: fjall(),
+            release_gate: reviewed(),
+            red_lines: None,
+            identity_file: None,
+        }
+    }
+}
+
 fn fjall() -> String {
     "fjall".to_owned()
 }

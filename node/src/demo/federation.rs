@@ -10,7 +10,7 @@ use crate::{
     control::client,
     error::Fault,
     init::{self, Init},
-    secret::{self, unlock::Unlock},
+    secret::{self, recovery::Passphrase, unlock::Unlock},
 };
 use serde_json::Value as Json;
 use std::{
@@ -52,23 +52,16 @@ impl Federation {
     /// Makes homes, keys and a passphrase below a folder, and starts the nodes.
     pub fn start(folder: &Path, names: &[(&'static str, &str)]) -> Result<Self, Fault> {
         fs::create_dir_all(folder).map_err(|e| failed("the demo's folder cannot be made", e))?;
-        let passphrase = folder.join("passphrase");
+        let (passphrase, apart) = (folder.join("passphrase"), folder.join("recovery-passphrase"));
         write_passphrase(&passphrase)?;
-        let unlock = Unlock::PassphraseFile(passphrase);
+        write_passphrase(&apart)?;
+        let (unlock, recovery) = (Unlock::PassphraseFile(passphrase), Passphrase::File(apart));
         let mut federation = Self { folder: folder.to_owned(), members: Vec::new() };
         for (handle, name) in names {
             let home = Home::at(folder.join(handle));
-            let config = RawConfig {
-                name: (*name).to_owned(),
-                handle: (*handle).to_owned(),
-                listen: "127.0.0.1:0".to_owned(),
-                advertise: Vec::new(),
-                engine: "fjall".to_owned(),
-                release_gate: "reviewed".to_owned(),
-                red_lines: None,
-                identity_file: None,
-            };
-            init::init(&home, &Init { config, unlock: &unlock, work_factor: WORK_FACTOR }, &SystemClock)?;
+            let config = RawConfig::new(*name, *handle, "127.0.0.1:0");
+            let how = Init { config, unlock: &unlock, recovery: &recovery, work_factor: WORK_FACTOR };
+            init::init(&home, &how, &SystemClock)?;
             federation.members.push(Member { handle, home, child: None });
         }
         for place in 0..federation.members.len() {

@@ -17,7 +17,11 @@ use super::{
 };
 use crate::{
     node::Node,
-    records::keep::{self, KeepError},
+    records::{
+        index,
+        keep::{self, KeepError},
+        stored,
+    },
     seal::keyring::Partition,
     share::files::{self, FileRow},
 };
@@ -149,10 +153,15 @@ fn one(
     let name = name_of(path);
     let key = |role: &str| sha256(&[b"attachment", &owner.key, name.as_bytes(), role.as_bytes()]);
     let known = steps.known(&key("original"))?;
-    // A file that was never here is looked at while it is stored; one that was, only if it is another now.
-    let begun = if known.is_none() { Some(begin(pictures, path, &file)?) } else { None };
+    // What this very import has in hand is not looked at again.
+    let in_hand = ["original", "stripped", "thumbnail"].iter().any(|role| steps.is_in_hand(&key(role)));
+    let unfinished = if in_hand { None } else { unfinished(node, &key)? };
+    // A file that was never here is looked at while it is stored, and so is one whose reader was stopped; any other only
+    // if it is another file now.
+    let begun = if known.is_none() || unfinished.is_some() { Some(begin(pictures, path, &file)?) } else { None };
     let original = store(node, &mut file)?;
-    if known.is_some_and(|k| k.digest == original.sha256) {
+    let held = known.filter(|k| k.digest == original.sha256);
+    if held.is_some() && unfinished.is_none() {
         report.unchanged += 1;
         files::discard(node, Partition::Own, &original).map_err(ImportError::from)?;
         return Ok(());
@@ -182,8 +191,10 @@ fn one(
     facts.faults.iter().for_each(|fault| note(&table::legible(fault, 200)));
     let base = Base { node, owner, place, facts };
     let base = base.sound(&original, &name, &mut note);
-    let media = base.facts.media;
-    let of_original = base.add(steps, report, key("original"), "original", media, original, &name, None)?;
+    let held = held.zip(unfinished).map(|(held, media)| (held.line, media));
+    // Of a file that is held its first copy may be here, if its reader was stopped over the second.
+    let is_copied = held.is_some() && arrived(node, &key("stripped"))? > arrived(node, &key("original"))?;
+    let of_original = base.original(steps, report, key("original"), original, &name, held)?;
     if is_alive {
         for role in ["stripped", "thumbnail"] {
             match copy(node, &mut picture)? {
@@ -191,13 +202,40 @@ fn one(
                     report.notes.push(format!("{}: `{name}`: {why}", owner.number));
                     break;
                 }
+                Ok((_, file)) if is_copied && role == "stripped" => {
+                    report.unchanged += 1;
+                    files::discard(node, Partition::Own, &file).map_err(ImportError::from)?;
+                }
                 Ok((media, file)) => {
-                    base.add(steps, report, key(role), role, media, file, "", Some(of_original))?;
+                    base.add(steps, report, key(role), role, media, &file, "", Some(of_original))?;
+                    steps.add_file(file);
                 }
             }
         }
     }
     Ok(())
+}
+
+/// The format of a file that was kept without its copies, though copies are made of such files, or though nothing is
+/// known of it: its reader may have been stopped. Nothing for one that is whole here, or that was never here.
+fn unfinished(node: &Node, key: &impl Fn(&str) -> [u8; 32]) -> Result<Option<String>, ImportError> {
+    // The copies come after their original, one after the other: the last tells of both. One that is older is a copy of
+    // the file that stood there before.
+    if arrived(node, &key("thumbnail"))? > arrived(node, &key("original"))? {
+        return Ok(None);
+    }
+    let Some((_, row)) = keep::imported(node, &key("original"))? else { return Ok(None) };
+    let slot = Kind::Attachment.slot("media").map(|slot| slot.number);
+    let stated = row.values.iter().find(|(number, _)| Some(*number) == slot);
+    let media = stated.map(|(_, bytes)| stored::value(bytes)).transpose()?;
+    let Some(Value::Text(media)) = media else { return Ok(None) };
+    let is_copied = Media::ALL.iter().any(|m| m.mime() == &*media && (m.has_copies() || *m == Media::Other));
+    Ok(is_copied.then(|| media.to_string()))
+}
+
+/// The place of the newest record that an import made of a thing; places rise.
+fn arrived(node: &Node, key: &[u8; 32]) -> Result<Option<u64>, ImportError> {
+    Ok(node.holdings.newest(Partition::Own, index::IMPORT, key)?)
 }
 
 /// Stores the next copy, or says why there is none.
@@ -243,6 +281,32 @@ impl Base<'_> {
         }
     }
 
+    /// Keeps the original and gives its line. One that is held, as a file of the format given, stays as it is, unless its
+    /// reader was stopped before it said anything.
+    fn original(
+        &self,
+        steps: &mut Steps<'_>,
+        report: &mut ImportReport,
+        key: [u8; 32],
+        file: FileRow,
+        name: &str,
+        held: Option<(LineId, String)>,
+    ) -> Result<LineId, CarryError> {
+        let media = self.facts.media;
+        let Some((line, before)) = held else {
+            let line = self.add(steps, report, key, "original", media, &file, name, None)?;
+            steps.add_file(file);
+            return Ok(line);
+        };
+        // The bytes are there already.
+        files::discard(self.node, Partition::Own, &file).map_err(ImportError::from)?;
+        if media == Media::Other || media.mime() == before {
+            report.unchanged += 1;
+            return Ok(line);
+        }
+        self.add(steps, report, key, "original", media, &file, name, None)
+    }
+
     /// Adds one attachment record; an earlier one of the same identity is amended.
     #[expect(clippy::too_many_arguments, reason = "one record's particulars, named at each of three calls")]
     fn add(
@@ -252,7 +316,7 @@ impl Base<'_> {
         key: [u8; 32],
         role: &'static str,
         media: Media,
-        file: FileRow,
+        file: &FileRow,
         name: &str,
         from: Option<LineId>,
     ) -> Result<LineId, CarryError> {
@@ -262,7 +326,7 @@ impl Base<'_> {
             None => keep::new_line().map_err(KeepError::from)?,
         };
         let draft = self
-            .draft(line, role, media, &file, name, from, known)
+            .draft(line, role, media, file, name, from, known)
             .map_err(|fault| KeepError::Draft { which: format!("{} file {}", self.owner.number, self.place), fault })?;
         let record = keep::commit(draft)?;
         report.files += 1;
@@ -272,7 +336,6 @@ impl Base<'_> {
             report.added += 1;
         }
         steps.add(key, file.sha256, record, known.is_some())?;
-        steps.add_file(file);
         Ok(line)
     }
 

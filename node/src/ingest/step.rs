@@ -111,6 +111,11 @@ impl<'a> Steps<'a> {
         self.node
     }
 
+    /// Whether a step that may not be in the store yet speaks of an identity.
+    pub fn is_in_hand(&self, key: &[u8; 32]) -> bool {
+        self.imported.contains_key(key) || self.handed.iter().any(|step| step.contains_key(key))
+    }
+
     /// What is known under an identity, with what this import adds.
     pub fn known(&mut self, key: &[u8; 32]) -> Result<Option<Imported>, ImportError> {
         while self.settled < self.written.load(Ordering::Acquire) && self.handed.pop_front().is_some() {

@@ -16,6 +16,11 @@ pub const SESSION: u64 = 16;
 
 const _: () = assert!(SESSION < limits::PARTNER_REQUESTS_BURST, "a session can be paid");
 
+const _: () = assert!(
+    limits::PARTNER_REQUESTS_BURST.div_ceil(limits::PARTNER_REQUESTS_PER_S) <= 90,
+    "OPERATING.md says that a budget is full again in about a minute"
+);
+
 /// What one partner has left.
 #[derive(Debug, Clone, Copy)]
 struct Bucket {

@@ -1,6 +1,7 @@
 //! The recovery key: a second hybrid identity that opens the keyring's second copy and every key file.
 //!
-//! It is made once, at init, and kept away from this machine; the home holds its recipient only.
+//! It is made once, at init, sealed to a passphrase of its own, and kept away from this machine; the home holds its
+//! recipient only. A file in clear, as `init` wrote beside an identity file once, still opens.
 //! Nothing but `entente recover` ever reads it.
 
 use super::{
@@ -13,7 +14,7 @@ use crate::seal::hybrid::{Identity, Recipient};
 use std::{
     fs,
     io::{self, Read},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 /// Name of the file in the folder of keys that holds the recovery recipient.
@@ -22,24 +23,36 @@ pub const RECOVERY_RECIPIENT_FILE: &str = "recovery.recipient";
 /// What every age file begins with.
 const AGE_HEADER: &[u8; 21] = b"age-encryption.org/v1";
 
-/// How the recovery identity is written.
-pub enum Protect<'a> {
-    /// Sealed to a passphrase alone, with this scrypt work factor.
-    Passphrase(&'a Secret<String>, u8),
-    /// In clear: for who puts it in a safe or on a device of its own.
-    Clear,
+/// Where the passphrase of the recovery file comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Passphrase {
+    /// Ask at the terminal.
+    Prompt,
+    /// The first line of a file.
+    File(PathBuf),
 }
 
-/// Makes the recovery identity, writes it to `file`, and its recipient into the folder of keys.
-pub fn create(file: &Path, protect: &Protect<'_>, keys: &Path) -> Result<Recipient, UnlockError> {
-    let recipient = match protect {
-        Protect::Clear => unlock::write_identity_file(file)?.recipient(),
-        Protect::Passphrase(passphrase, work_factor) => {
-            let identity = Identity::generate()?;
-            unlock::write_with_passphrase(file, passphrase, &identity, *work_factor, Existing::Refuse)?;
-            identity.recipient()
+impl Passphrase {
+    /// Reads or asks for it; a new one is asked for twice.
+    pub fn read(&self, new: bool) -> Result<Secret<String>, UnlockError> {
+        match self {
+            Self::File(path) => unlock::read_secret_file(path),
+            Self::Prompt => unlock::ask("passphrase of the recovery file", new.then_some("once more")),
         }
-    };
+    }
+}
+
+/// Makes the recovery identity, seals it to a passphrase alone in `file`, and writes its recipient into the folder of
+/// keys. `work_factor` is [`unlock::WORK_FACTOR`] except in tests and the demo.
+pub fn create(
+    file: &Path,
+    passphrase: &Secret<String>,
+    work_factor: u8,
+    keys: &Path,
+) -> Result<Recipient, UnlockError> {
+    let identity = Identity::generate()?;
+    unlock::write_with_passphrase(file, passphrase, &identity, work_factor, Existing::Refuse)?;
+    let recipient = identity.recipient();
     let path = keys.join(RECOVERY_RECIPIENT_FILE);
     durable::write(&path, format!("{recipient}\n").as_bytes(), Existing::Refuse).map_err(|cause| {
         match cause.kind() {
@@ -83,17 +96,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_forms_open_to_the_recipient_that_the_home_holds() -> Result<(), Box<dyn std::error::Error>> {
+    fn both_forms_open_and_the_home_holds_the_recipient() -> Result<(), Box<dyn std::error::Error>> {
         let passphrase = Secret::new("six words that nobody would guess".to_owned());
-        for protect in [Protect::Clear, Protect::Passphrase(&passphrase, 2)] {
-            let keys = tempfile::tempdir()?;
-            let file = keys.path().join("recovery.age");
-            let made = create(&file, &protect, keys.path())?;
-            assert_eq!(recipient(keys.path())?, made);
-            let given = matches!(protect, Protect::Passphrase(..)).then_some(&passphrase);
-            assert_eq!(open(&file, given)?.recipient(), made);
-            assert_eq!(is_sealed(&file)?, given.is_some());
-        }
+        let keys = tempfile::tempdir()?;
+        let (file, clear) = (keys.path().join("recovery.age"), keys.path().join("clear"));
+        let made = create(&file, &passphrase, 2, keys.path())?;
+        assert_eq!(recipient(keys.path())?, made);
+        assert!(is_sealed(&file)?);
+        assert_eq!(open(&file, Some(&passphrase))?.recipient(), made);
+        let made = unlock::write_identity_file(&clear)?.recipient();
+        assert!(!is_sealed(&clear)?);
+        assert_eq!(open(&clear, None)?.recipient(), made);
         Ok(())
     }
 }

@@ -40,6 +40,15 @@ pub enum Unlock {
     IdentityFile(PathBuf),
 }
 
+/// What a new home will be unlocked by: chosen, and used for nothing yet.
+#[derive(Debug)]
+pub enum Chosen {
+    /// This passphrase.
+    Passphrase(Secret<String>),
+    /// This file, which is written where it does not exist.
+    IdentityFile(PathBuf),
+}
+
 /// A home could not be unlocked or locked for the first time.
 #[derive(Debug, thiserror::Error)]
 pub enum UnlockError {
@@ -49,6 +58,12 @@ pub enum UnlockError {
     /// Too short for a new home.
     #[error("the passphrase is too short: at least {PASSPHRASE_CHARS_MIN} characters, better six random words")]
     Short,
+    /// One secret for the home and for its recovery file.
+    #[error(
+        "the recovery file would open with the secret that unlocks the home: give it a passphrase of its own, \
+         for what is lost or stolen with the one must not be lost or stolen with the other"
+    )]
+    Shared,
     /// It opens nothing.
     #[error("wrong passphrase")]
     WrongPassphrase,
@@ -92,20 +107,42 @@ impl Unlock {
             Self::Prompt => open_with_passphrase(&path, &ask("passphrase", None)?),
         }
     }
+    /// Reads or asks for the secret of a new home.
+    pub fn choose(&self) -> Result<Chosen, UnlockError> {
+        Ok(match self {
+            Self::IdentityFile(path) => Chosen::IdentityFile(path.clone()),
+            Self::PassphraseFile(file) => Chosen::Passphrase(read_secret_file(file)?),
+            Self::Prompt => Chosen::Passphrase(ask("new passphrase", Some("once more"))?),
+        })
+    }
+}
+
+impl Chosen {
     /// Makes the identity of a new home. `work_factor` is [`WORK_FACTOR`] except in tests.
     ///
     /// With an identity file that exists, that identity is used; where it does not, one is written.
     pub fn create(&self, keys: &Path, work_factor: u8) -> Result<Identity, UnlockError> {
-        let path = keys.join(NODE_KEY_FILE);
-        let passphrase = match self {
-            Self::IdentityFile(path) if path.exists() => return read_identity_file(path),
-            Self::IdentityFile(path) => return write_identity_file(path),
-            Self::PassphraseFile(file) => read_secret_file(file)?,
-            Self::Prompt => ask("new passphrase", Some("once more"))?,
+        match self {
+            Self::IdentityFile(path) if path.exists() => read_identity_file(path),
+            Self::IdentityFile(path) => write_identity_file(path),
+            Self::Passphrase(passphrase) => {
+                let identity = Identity::generate()?;
+                let path = keys.join(NODE_KEY_FILE);
+                write_with_passphrase(&path, passphrase, &identity, work_factor, Existing::Refuse)?;
+                Ok(identity)
+            }
+        }
+    }
+
+    /// Refuses a passphrase of the recovery file that unlocks the home too.
+    pub fn apart_from(&self, recovery: &Secret<String>) -> Result<(), UnlockError> {
+        let shared = |secret: &Secret<String>| secret.expose().trim() == recovery.expose().trim();
+        let shared = match self {
+            Self::Passphrase(passphrase) => shared(passphrase),
+            // One that is still to be written is random.
+            Self::IdentityFile(path) => path.exists() && shared(&read_identity_file(path)?.to_text()),
         };
-        let identity = Identity::generate()?;
-        write_with_passphrase(&path, &passphrase, &identity, work_factor, Existing::Refuse)?;
-        Ok(identity)
+        if shared { Err(UnlockError::Shared) } else { Ok(()) }
     }
 }
 
@@ -212,13 +249,13 @@ mod tests {
         secret_file(&right, "correct horse battery\n")?;
         secret_file(&wrong, "correct horse butter\n")?;
         secret_file(&short, "horse\n")?;
-        assert!(matches!(Unlock::PassphraseFile(short).create(home.path(), 2), Err(UnlockError::Short)));
-        let made = Unlock::PassphraseFile(right.clone()).create(home.path(), 2)?;
+        assert!(matches!(Unlock::PassphraseFile(short).choose()?.create(home.path(), 2), Err(UnlockError::Short)));
+        let made = Unlock::PassphraseFile(right.clone()).choose()?.create(home.path(), 2)?;
         let opened = Unlock::PassphraseFile(right.clone()).open(home.path())?;
         assert_eq!(made.recipient(), opened.recipient());
         assert!(matches!(Unlock::PassphraseFile(wrong).open(home.path()), Err(UnlockError::WrongPassphrase)));
         assert!(matches!(
-            Unlock::PassphraseFile(right.clone()).create(home.path(), 2),
+            Unlock::PassphraseFile(right.clone()).choose()?.create(home.path(), 2),
             Err(UnlockError::KeyFile(KeyFileError::Exists(_)))
         ));
         fs::set_permissions(&right, fs::Permissions::from_mode(0o644))?;
@@ -230,9 +267,12 @@ mod tests {
     fn an_identity_file_is_the_identity() -> Result<(), Box<dyn std::error::Error>> {
         let home = tempfile::tempdir()?;
         let unlock = Unlock::IdentityFile(home.path().join("identity"));
-        let made = unlock.create(home.path(), 2)?;
-        assert_eq!(unlock.create(home.path(), 2)?.recipient(), made.recipient());
+        let chosen = unlock.choose()?;
+        let made = chosen.create(home.path(), 2)?;
+        assert_eq!(chosen.create(home.path(), 2)?.recipient(), made.recipient());
         assert_eq!(unlock.open(home.path())?.recipient(), made.recipient());
+        assert!(matches!(chosen.apart_from(&made.to_text()), Err(UnlockError::Shared)));
+        chosen.apart_from(&Secret::new("six words that nobody would guess".to_owned()))?;
         Ok(())
     }
 }

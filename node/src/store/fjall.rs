@@ -20,7 +20,7 @@ use super::{
     Append, Ledger, Position, Row, SCAN_ROWS_MAX, SequenceRow, StoreError, SyncFile, bound,
     chain::{self, digest_of},
     head::Head,
-    io_error,
+    io_error, scan_start,
 };
 use ::fjall::{
     AbstractTree, CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable,
@@ -28,6 +28,7 @@ use ::fjall::{
 };
 use std::{
     collections::BTreeMap,
+    error::Error as _,
     fs::{self, File},
     io,
     ops::Bound,
@@ -244,10 +245,7 @@ impl Ledger for FjallLedger {
     }
     fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Row>, StoreError> {
         self.healthy()?;
-        let from = match after {
-            Some(after) if after >= prefix => Bound::Excluded(after),
-            _ => Bound::Included(prefix),
-        };
+        let from = scan_start(prefix, after);
         // A snapshot: a scan must not see half of an append.
         let snapshot = self.database.snapshot();
         let mut rows = Vec::new();
@@ -382,8 +380,24 @@ fn journal_id(path: &Path) -> Option<u64> {
     journal.then(|| path.file_stem()?.to_str()?.parse().ok()).flatten()
 }
 
-fn engine(doing: &'static str) -> impl FnOnce(::fjall::Error) -> StoreError {
-    move |error| StoreError::engine(doing, error)
+/// fjall prints the names of its types. Where the system failed, that is what is told; the rest stands here in words.
+pub(super) fn engine(doing: &'static str) -> impl FnOnce(::fjall::Error) -> StoreError {
+    use ::fjall::Error as E;
+    move |error| {
+        let words = match &error {
+            E::Io(_) => return StoreError::engine(doing, error),
+            E::Storage(inner) if inner.source().is_some_and(|cause| cause.is::<io::Error>()) => {
+                return StoreError::engine(doing, error);
+            }
+            E::Poisoned => "an earlier write failed: start again, and look at the disk if it happens once more",
+            E::Locked => "another process has it open: is the node running?",
+            E::InvalidVersion(_) => {
+                "its files were written by another version of the engine: use the program that wrote them"
+            }
+            _ => "its files are damaged: do not go on with them; copy the whole home, then restore a backup",
+        };
+        StoreError::engine(doing, words)
+    }
 }
 
 /// A thread that panicked while it held one of these locks left nothing half done that a reader trusts.

@@ -5,7 +5,7 @@
 
 use super::{
     Append, BlobName, Ledger, Position, ReadSeek, Row, SCAN_ROWS_MAX, SequenceRow, StoreError, Vault, VaultWriter,
-    bound, chain,
+    bound, chain, scan_start,
 };
 use std::{
     collections::{BTreeMap, HashSet},
@@ -72,10 +72,7 @@ impl Ledger for MemoryLedger {
     fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Row>, StoreError> {
         self.healthy()?;
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-        let from = match after {
-            Some(after) if after >= prefix => Bound::Excluded(after),
-            _ => Bound::Included(prefix),
-        };
+        let from = scan_start(prefix, after);
         let rows = state.rows.range::<[u8], _>((from, Bound::Unbounded));
         let rows = rows.take_while(|(key, _)| key.starts_with(prefix)).take(limit.min(SCAN_ROWS_MAX));
         Ok(rows.map(|(key, value)| (key.clone(), value.clone())).collect())

@@ -23,6 +23,7 @@ pub mod sled;
 #[cfg(test)]
 mod tests;
 pub mod txn;
+mod words;
 
 use crate::{
     seal::{keyring::KeyringError, stream::StreamError, value::SealError},
@@ -32,6 +33,7 @@ use std::{
     fmt,
     fs::File,
     io::{self, Read, Seek, Write},
+    ops::Bound,
     path::PathBuf,
     sync::Arc,
 };
@@ -74,7 +76,7 @@ pub enum StoreError {
     #[error("the store refused after an earlier failure: stop the node, check the disk, start again")]
     Poisoned,
     /// The disk or the engine failed.
-    #[error("store: {doing}: {cause}")]
+    #[error("the store could not {doing}: {cause}")]
     Engine {
         /// What was being done.
         doing: &'static str,
@@ -150,7 +152,7 @@ impl StoreError {
     }
     /// A failure of the disk or the engine while `doing` something.
     pub fn engine(doing: &'static str, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self::Engine { doing, cause: Arc::from(cause.into()) }
+        Self::Engine { doing, cause: Arc::from(words::of(cause.into())) }
     }
 }
 
@@ -292,6 +294,14 @@ pub trait Vault: Send + Sync {
     fn list(&self, after: Option<BlobName>, limit: usize) -> Result<Vec<BlobName>, StoreError>;
 }
 
+/// Where a scan of a prefix begins: after a row of it, or at its first.
+pub fn scan_start<'a>(prefix: &'a [u8], after: Option<&'a [u8]>) -> Bound<&'a [u8]> {
+    match after {
+        Some(after) if after >= prefix => Bound::Excluded(after),
+        _ => Bound::Included(prefix),
+    }
+}
+
 /// Refuses what is beyond the bounds before an engine sees it.
 pub(crate) fn bound(batch: &Append) -> Result<(), StoreError> {
     let rows = batch.puts.len() + batch.deletes.len() + batch.expect.len();
@@ -311,5 +321,9 @@ pub(crate) fn bound(batch: &Append) -> Result<(), StoreError> {
 }
 
 pub(crate) fn io_error(doing: &'static str) -> impl FnOnce(io::Error) -> StoreError {
-    move |cause| StoreError::engine(doing, cause)
+    move |cause| match cause.get_ref().and_then(|inner| inner.downcast_ref::<StoreError>()) {
+        // What was told on the way is not told twice.
+        Some(inner) => inner.clone(),
+        None => StoreError::engine(doing, cause),
+    }
 }

@@ -11,7 +11,7 @@ use super::{
     Append, Ledger, Position, Row, SCAN_ROWS_MAX, SequenceRow, StoreError, SyncFile, bound,
     chain::{self, digest_of},
     head::Head,
-    io_error,
+    io_error, scan_start,
 };
 use ::sled::{Batch, Db, IVec, Transactional, Tree, transaction::TransactionError};
 use std::{
@@ -149,10 +149,7 @@ impl Ledger for SledLedger {
     }
     fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Row>, StoreError> {
         self.healthy()?;
-        let from = match after {
-            Some(after) if after >= prefix => Bound::Excluded(after),
-            _ => Bound::Included(prefix),
-        };
+        let from = scan_start(prefix, after);
         self.guarded("scan rows", || {
             let found = self.rows.range::<&[u8], _>((from, Bound::Unbounded)).take(limit.min(SCAN_ROWS_MAX));
             let mut rows = Vec::new();

@@ -14,9 +14,9 @@ use serde_json::Value as Json;
 use std::{
     collections::BTreeMap,
     ffi::OsStr,
-    fs,
-    io::{BufRead, BufReader},
-    os::unix::net::UnixStream,
+    fs::{self, OpenOptions},
+    io::{BufRead, BufReader, Write as _},
+    os::unix::{fs::OpenOptionsExt as _, net::UnixStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{Arc, Condvar, Mutex, PoisonError},
@@ -40,6 +40,13 @@ impl Home {
         fs::create_dir_all(folder)?;
         let home = Self { program: program.to_owned(), folder: folder.to_owned(), handle: handle.to_owned() };
         let mut args = vec!["init", "--name", handle, "--handle", handle, "--listen", "127.0.0.1:0"];
+        let apart = home.beside("recovery-passphrase");
+        if !apart.exists() {
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&apart)?;
+            file.write_all(b"six random words for the safe\n")?;
+        }
+        let apart = apart.display().to_string();
+        args.extend(["--recovery-passphrase-file", &apart]);
         if let Some(address) = advertise {
             args.extend(["--advertise", address]);
         }

@@ -14,6 +14,7 @@ pub mod power;
 pub mod trace;
 pub mod work;
 
+use crate::random::split_mix;
 use entente_node::{
     seal::{
         hybrid::Identity,
@@ -54,11 +55,7 @@ pub struct Rng(pub u64);
 impl Rng {
     /// The next number.
     pub fn draw(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
+        split_mix(&mut self.0)
     }
     /// A number below `below`, which is not 0.
     pub fn below(&mut self, below: u64) -> u64 {

@@ -2,7 +2,9 @@
 //!
 //! The world draws everything from here, so that a failing run can be told by one number.
 
-/// A generator (SplitMix64: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014).
+use crate::random::split_mix;
+
+/// A generator.
 #[derive(Debug, Clone)]
 pub struct Chance(u64);
 
@@ -15,11 +17,7 @@ impl Chance {
 
     /// The next number.
     pub fn draw(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        split_mix(&mut self.0)
     }
 
     /// A number below `n`; 0 where `n` is 0.

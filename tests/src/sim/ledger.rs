@@ -3,7 +3,9 @@
 //! Between two crashes it is what `Ledger` promises. At a crash a prefix of what was not waited for stays, as on a
 //! disk. A failed append may have reached the disk or not; until the crash everything is then refused.
 
-use entente_node::store::{Append, Ledger, Position, Row, SCAN_ROWS_MAX, SequenceRow, StoreError, chain, layout};
+use entente_node::store::{
+    Append, Ledger, Position, Row, SCAN_ROWS_MAX, SequenceRow, StoreError, chain, layout, scan_start,
+};
 use std::{
     collections::BTreeMap,
     ops::Bound,
@@ -125,10 +127,7 @@ impl Ledger for FaultyLedger {
     }
     fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Row>, StoreError> {
         let state = self.healthy()?;
-        let from = match after {
-            Some(after) if after >= prefix => Bound::Excluded(after),
-            _ => Bound::Included(prefix),
-        };
+        let from = scan_start(prefix, after);
         let rows = state.rows.range::<[u8], _>((from, Bound::Unbounded));
         let rows = rows.take_while(|(key, _)| key.starts_with(prefix)).take(limit.min(SCAN_ROWS_MAX));
         Ok(rows.map(|(key, value)| (key.clone(), value.clone())).collect())

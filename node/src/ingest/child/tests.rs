@@ -3,10 +3,17 @@
 //! be an attack surface in the program that ships are compiled for tests only, behind the very same limits.
 
 use super::{frame::Tag, picture::Pictures, table::OpenFault, *};
-use crate::ingest::{
-    photo::Media,
-    table::{self as in_process, Column, Source},
+use crate::{
+    call::Call,
+    clock::ManualClock,
+    ingest::{
+        import::{ImportOptions, ImportReport, import as import_file},
+        photo::Media,
+        table::{self as in_process, Column, Source},
+    },
+    testkit,
 };
+use entente_protocol::time::UnixMillis;
 use std::{
     fs,
     io::{Seek as _, Write as _},
@@ -15,6 +22,10 @@ use std::{
 };
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+/// The columns of the sample evidence.
+const HEADER: &str = "number,case,date,type,make,model,calibre,serial,marks,year,country_of_make,place,country,region,lat,\
+                      lon,custody,recovered_from,collector,condition,notes,photos";
 
 /// A child that is one test of this file.
 pub(super) fn harness(test: &str) -> Program {
@@ -60,6 +71,8 @@ fn misbehave(how: &str, task: Task, channel: &mut File) {
         "is silent" => return,
         "is not limited" => return frame::write(channel, Tag::NotLimited, b"no seccomp\x1b[2J").unwrap(),
         "dies of some" => return dies_of_some(task, channel),
+        "is killed over pictures" if task == Task::Picture => {}
+        "is killed over pictures" => return assert!(serve::serve(task).is_some()),
         "is behind Landlock only" => return behind_landlock(channel),
         _ => {}
     }
@@ -73,7 +86,7 @@ fn misbehave(how: &str, task: Task, channel: &mut File) {
     frame::write(channel, Tag::Ready, &[frame::VERSION, jail::LANDLOCK_WHOLE]).unwrap();
     let (_, mut file) = serve::receive(channel).unwrap();
     match probe.unwrap_or(how) {
-        "aborts" => std::process::abort(),
+        "aborts" | "is killed over pictures" => std::process::abort(),
         "panics" => panic!("as any parser may"),
         "grows" => drop(std::hint::black_box(vec![1_u8; 3 << 30])),
         "hangs" => loop {
@@ -284,6 +297,50 @@ fn rows_through_a_child_are_the_rows() -> Outcome {
         assert_eq!(here, there, "{name}");
         assert!(!here.is_empty(), "{name}");
     }
+    Ok(())
+}
+
+/// Story: the reader of a picture was killed before it said anything. The same import again reads the picture anew: its
+/// copies come, and what it says of itself amends the original; the third time there is nothing left to do.
+#[test]
+fn a_picture_whose_reader_was_killed_is_read_again() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let clock = std::sync::Arc::new(ManualClock::at(UnixMillis(1_795_305_600_000)));
+    let mut node = testkit::node(folder.path(), "a", &clock)?;
+    let photos = folder.path().join("photos");
+    fs::create_dir(&photos)?;
+    let picture = photos.join("p.png");
+    image::RgbImage::new(400, 300).save(&picture)?;
+    let path = folder.path().join("rows.csv");
+    let row =
+        "A-1,C-1,2026-02-03,pistol,Works,M1,9x19,SN 1,,1990,Croatia,Here,Chad,Lac,13.4,14.6,Court,cache,Q,good,,p.png";
+    fs::write(&path, format!("{HEADER}\n{row}\n"))?;
+    let options = ImportOptions { path, map: None, attachments: Some(photos), dry_run: false };
+    let mut import = |program: Program, dry_run: bool| -> Result<ImportReport, Box<dyn std::error::Error>> {
+        node.reader = program;
+        Ok(import_file(&node, &ImportOptions { dry_run, ..options.clone() }, &mut |_| {})?)
+    };
+    let first = import(misbehaving("is killed over pictures"), false)?;
+    assert_eq!(first.bad_rows, 0, "{first:?}");
+    assert!(first.files == 1 && first.notes.concat().contains("without a copy"), "{first:?}");
+    let still = import(misbehaving("is killed over pictures"), false)?;
+    assert_eq!((still.added, still.amended, still.files), (0, 0, 0), "{still:?}");
+    import(Program::own(), true)?;
+    let second = import(Program::own(), false)?;
+    assert_eq!((second.added, second.amended, second.notes.len()), (2, 1, 0), "{second:?}");
+    let third = import(Program::own(), false)?;
+    assert_eq!((third.added, third.amended, third.files), (0, 0, 0), "{third:?}");
+    // Another picture in its place is killed over too: the copies of the one before are none of it.
+    image::RgbImage::new(200, 600).save(&picture)?;
+    let other = import(misbehaving("is killed over pictures"), false)?;
+    assert_eq!((other.added, other.amended), (0, 1), "{other:?}");
+    let whole = import(Program::own(), false)?;
+    assert_eq!((whole.added, whole.amended), (0, 3), "{whole:?}");
+    let again = import(Program::own(), false)?;
+    assert_eq!((again.added, again.amended, again.files), (0, 0, 0), "{again:?}");
+    // Every file that a record speaks of is whole, and no other is left.
+    let checked = testkit::ask(&node, &Call::Check { sweep: false })?;
+    assert!(checked.as_array().is_some_and(|parts| parts.iter().all(|part| part["ok"] == true)), "{checked}");
     Ok(())
 }
 

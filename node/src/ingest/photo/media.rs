@@ -36,6 +36,24 @@ pub enum Media {
 }
 
 impl Media {
+    /// All of them.
+    pub const ALL: [Media; 9] = [
+        Media::Jpeg,
+        Media::Png,
+        Media::Webp,
+        Media::Tiff,
+        Media::Heic,
+        Media::Pdf,
+        Media::Mp4,
+        Media::Raw,
+        Media::Other,
+    ];
+
+    /// Whether copies are made of pictures of this format, where nothing is wrong with the picture.
+    pub const fn has_copies(self) -> bool {
+        matches!(self, Media::Jpeg | Media::Png | Media::Webp | Media::Tiff)
+    }
+
     /// The media type for the manifest (RFC 6838).
     pub fn mime(self) -> &'static str {
         match self {
