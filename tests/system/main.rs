@@ -9,6 +9,7 @@ mod durability;
 mod faults;
 mod federation;
 mod forged;
+mod fuzz;
 mod hostile;
 mod hostile_files;
 mod hostile_peer;
