@@ -26,7 +26,8 @@ fn fuzz(folder: &Path, args: &[&str]) -> Result<Output, Box<dyn Error>> {
 fn no_target_finds_anything_in_a_short_while() -> Outcome {
     let folder = tempfile::tempdir()?;
     let number = |name: &str| env::var(name).ok().filter(|text| !text.is_empty()).unwrap_or_else(|| "1".to_owned());
-    let output = fuzz(folder.path(), &["--seconds", &number("ENTENTE_FUZZ_SECONDS"), "--seed", &number("ENTENTE_SEED")])?;
+    let output =
+        fuzz(folder.path(), &["--seconds", &number("ENTENTE_FUZZ_SECONDS"), "--seed", &number("ENTENTE_SEED")])?;
     let said = String::from_utf8_lossy(&output.stdout);
     println!("{said}");
     if !output.status.success() {

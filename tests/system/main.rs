@@ -2,6 +2,7 @@
 
 mod agreements;
 mod bench;
+mod canaries;
 mod check;
 mod commands;
 mod demo;
