@@ -137,7 +137,8 @@ impl<'a> Mutator<'a> {
     }
 
     fn lines(&mut self, bytes: &mut Vec<u8>, corpus: &[Vec<u8>]) -> bool {
-        let split = |bytes: &[u8]| -> Vec<Vec<u8>> { bytes.split_inclusive(|b| *b == b'\n').map(<[u8]>::to_vec).collect() };
+        let split =
+            |bytes: &[u8]| -> Vec<Vec<u8>> { bytes.split_inclusive(|b| *b == b'\n').map(<[u8]>::to_vec).collect() };
         let mut lines = split(bytes);
         let at = self.chance.below(lines.len());
         let Some(line) = lines.get(at).cloned() else { return false };

@@ -206,10 +206,7 @@ fn bound(mib: u64) {
     let taken = status.lines().find_map(|line| line.strip_prefix("VmSize:")?.trim().strip_suffix(" kB")?.parse().ok());
     let both = |limit| Rlimit { current: Some(limit), maximum: Some(limit) };
     let taken: u64 = taken.unwrap_or(0);
-    let set = [
-        setrlimit(Resource::As, both((taken << 10) + (mib << 20))),
-        setrlimit(Resource::Core, both(0)),
-    ];
+    let set = [setrlimit(Resource::As, both((taken << 10) + (mib << 20))), setrlimit(Resource::Core, both(0))];
     if taken == 0 || set.iter().any(Result::is_err) {
         eprintln!("memory cannot be bounded here");
     }

@@ -149,7 +149,11 @@ impl Item {
             (Form::Cbor, 2..=5) | (Form::Der, _) => (count as u64).wrapping_add_signed(head.off),
             _ => head.argument.wrapping_add_signed(head.off),
         };
-        if form == Form::Cbor { cbor_head(head, argument, out) } else { der_head(head, argument, out) }
+        if form == Form::Cbor {
+            cbor_head(head, argument, out)
+        } else {
+            der_head(head, argument, out)
+        }
         out.extend_from_slice(&content);
     }
 
@@ -240,7 +244,8 @@ pub fn change(form: Form, items: &mut Vec<Item>, other: &mut [Item], chance: &mu
         (5, item) => item.head().long = true,
         (6, item) => {
             let head = item.head();
-            head.tag = if form == Form::Cbor { head.tag ^ (1 << chance.below(3)) } else { head.tag ^ (1 << chance.below(8)) };
+            head.tag =
+                if form == Form::Cbor { head.tag ^ (1 << chance.below(3)) } else { head.tag ^ (1 << chance.below(8)) };
         }
         (7, item) => {
             if let Some(taken) = taken {

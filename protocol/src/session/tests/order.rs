@@ -9,7 +9,9 @@ use crate::{
         testing::{feed_key, key, org},
     },
     id::{Nonce, StoreId},
-    session::{CloseCode, Event, Heads, Hello, Lane, Message, Notice, ReceivedHead, Role, SendError, SentHead, Session},
+    session::{
+        CloseCode, Event, Heads, Hello, Lane, Message, Notice, ReceivedHead, Role, SendError, SentHead, Session,
+    },
     time::UnixMillis,
 };
 

@@ -116,7 +116,8 @@ pub fn redline_text() -> Subject {
         "[[red-line]]\nname = \"no-rifles\"\naction = \"release\"\nwhen = \"resource.type == \\\"rifle\\\"\"\n",
         "[[red-line]]\nname = \"a\"\naction = \"release\"\nkinds = [\"item\"]\nwhen = \"resource has country\"\n",
     ]);
-    let words = words(&["when = ", "&&", "||", "!", "resource has ", "resource.", "like \"*\"", "in [", "context.", "kinds"]);
+    let words =
+        words(&["when = ", "&&", "||", "!", "resource has ", "resource.", "like \"*\"", "in [", "context.", "kinds"]);
     Subject { seeds, words, judge: Box::new(judge) }
 }
 
@@ -177,7 +178,11 @@ fn tables(seeds: Vec<Vec<u8>>, words: Vec<Vec<u8>>, sources: Vec<(&'static str, 
 pub fn csv() -> Subject {
     let bare = Source { header: false, delimiter: Some(b';'), ..Source::default() };
     let seeds = texts(&[&head(TABLE, 4), &head(TABLE, 12), "a;b;c\n\"d\r\n;\"\"\";e;f\r\n", "number\n\n\"1\"\n"]);
-    tables(seeds, words(&["\";\"", "\"\n\"", "\r\n", ";;;;;;;;;;;;;;;;"]), vec![("t.csv", Source::default()), ("t.txt", bare)])
+    tables(
+        seeds,
+        words(&["\";\"", "\"\n\"", "\r\n", ";;;;;;;;;;;;;;;;"]),
+        vec![("t.csv", Source::default()), ("t.txt", bare)],
+    )
 }
 
 pub fn json() -> Subject {
@@ -199,7 +204,11 @@ pub fn xml() -> Subject {
         "<row><row><number>1</number></row></row>",
     ]);
     let source = Source { elements: vec!["row".to_owned(), "x:row".to_owned()], ..Source::default() };
-    tables(seeds, words(&["<row>", "</row>", "<row/>", "&amp;", "&#x41;", "<?x?>", " a=\"b\"", "xmlns="]), vec![("t.xml", source)])
+    tables(
+        seeds,
+        words(&["<row>", "</row>", "<row/>", "&amp;", "&#x41;", "<?x?>", " a=\"b\"", "xmlns="]),
+        vec![("t.xml", source)],
+    )
 }
 
 /// A workbook of one sheet: its parts stand one after the other in the input, between NUL bytes.
@@ -248,7 +257,14 @@ pub fn workbook() -> Subject {
         filled.map_err(|error| error.to_string())?;
         rows("t.xlsx", &Source::default(), file, None, notes)
     };
-    let words = words(&["r=\"XFD1048576\"", "r=\"A0\"", "t=\"s\"", "<v>4294967295</v>", "ref=\"A1:XFD1048576\"", "<mergeCell ref=\"A1:B2\"/>"]);
+    let words = words(&[
+        "r=\"XFD1048576\"",
+        "r=\"A0\"",
+        "t=\"s\"",
+        "<v>4294967295</v>",
+        "ref=\"A1:XFD1048576\"",
+        "<mergeCell ref=\"A1:B2\"/>",
+    ]);
     Subject { seeds: vec![parts()], words, judge: Box::new(judge) }
 }
 
@@ -271,7 +287,8 @@ pub fn mapping() -> Subject {
         // A mapping that names another format reads this one as that, and finds faults.
         rows("t.csv", mapping.source(), file, Some(&mapping), notes)
     };
-    let words = words(&["[[record]]\n", "[record.", "fields]\n", "link", "photos", "const", "date", "key = [", "when = "]);
+    let words =
+        words(&["[[record]]\n", "[record.", "fields]\n", "link", "photos", "const", "date", "key = [", "when = "]);
     Subject { seeds: texts(&MAPS), words, judge: Box::new(judge) }
 }
 
@@ -336,11 +353,18 @@ fn exif_seeds() -> Vec<Vec<u8>> {
     let tiff = at.and_then(|at| PHOTO.get(at + 6..at + 2_048)).unwrap_or_default().to_vec();
     let head = PHOTO.get(..8 << 10).unwrap_or_default().to_vec();
     let png = [b"\x89PNG\r\n\x1a\n\0\0\0\x04eXIfMM\0*\0\0\0\0".as_slice()].concat();
-    vec![head, tiff, png, b"RIFF\x10\0\0\0WEBPEXIF\x04\0\0\0II*\0".to_vec(), b"\0\0\0\x18ftypheic\0\0\0\0mif1heic".to_vec()]
+    vec![
+        head,
+        tiff,
+        png,
+        b"RIFF\x10\0\0\0WEBPEXIF\x04\0\0\0II*\0".to_vec(),
+        b"\0\0\0\x18ftypheic\0\0\0\0mif1heic".to_vec(),
+    ]
 }
 
 fn exif_holds(exif: &exif::Exif, notes: &mut Notes) -> Verdict {
-    let texts = [&exif.author, &exif.make, &exif.model, &exif.serial, &exif.description, &exif.software, &exif.gps_time];
+    let texts =
+        [&exif.author, &exif.make, &exif.model, &exif.serial, &exif.description, &exif.software, &exif.gps_time];
     let rest = exif.rest.iter().flat_map(|(name, text)| [name, text]);
     for text in texts.into_iter().flatten().chain(rest) {
         holds("a control character in metadata", !text.chars().any(char::is_control))?;
@@ -371,15 +395,25 @@ pub fn exif() -> Subject {
         for name in ["a.jpg", "a.pdf", "a"] {
             notes.note(disguised(name, media).is_some());
         }
-        let read = exif::read(&mut Cursor::new(input)).map_err(|fault| format!("memory that cannot be read: {fault}"))?;
+        let read =
+            exif::read(&mut Cursor::new(input)).map_err(|fault| format!("memory that cannot be read: {fault}"))?;
         exif_holds(&read, notes)
     };
-    let words = vec![b"Exif\0\0".to_vec(), b"II*\0\x08\0\0\0".to_vec(), b"MM\0*\0\0\0\x08".to_vec(), vec![0x88, 0x25], vec![0xff, 0xe1], vec![0, 5], vec![0, 10]];
+    let words = vec![
+        b"Exif\0\0".to_vec(),
+        b"II*\0\x08\0\0\0".to_vec(),
+        b"MM\0*\0\0\0\x08".to_vec(),
+        vec![0x88, 0x25],
+        vec![0xff, 0xe1],
+        vec![0, 5],
+        vec![0, 10],
+    ];
     Subject { seeds: exif_seeds(), words, judge: Box::new(judge) }
 }
 
 /// Limits at which a picture is decoded in milliseconds.
-const SMALL: derive::Limits = derive::Limits { file_bytes: 64 << 10, side: 512, pixels: 1 << 16, memory_bytes: 16 << 20 };
+const SMALL: derive::Limits =
+    derive::Limits { file_bytes: 64 << 10, side: 512, pixels: 1 << 16, memory_bytes: 16 << 20 };
 
 pub fn picture() -> Subject {
     let large = derive::Limits::default();
@@ -404,7 +438,11 @@ pub fn picture() -> Subject {
         }
         holds("a copy of another format", sniff(&derived.stripped) == derived.stripped_media)
     };
-    Subject { seeds, words: vec![b"IHDR".to_vec(), b"IDAT".to_vec(), b"VP8L".to_vec(), vec![0xff, 0xda], vec![0xff, 0xc2]], judge: Box::new(judge) }
+    Subject {
+        seeds,
+        words: vec![b"IHDR".to_vec(), b"IDAT".to_vec(), b"VP8L".to_vec(), vec![0xff, 0xda], vec![0xff, 0xc2]],
+        judge: Box::new(judge),
+    }
 }
 
 /// One grey pixel as PNG.
@@ -439,14 +477,18 @@ pub fn typed() -> Subject {
     let judge = |input: &[u8], notes: &mut Notes| -> Verdict {
         if let Ok(request) = serde_json::from_slice::<Request>(input) {
             notes.note(request.call.name());
-            let again = serde_json::to_vec(&request).ok().and_then(|json| serde_json::from_slice::<Request>(&json).ok());
+            let again =
+                serde_json::to_vec(&request).ok().and_then(|json| serde_json::from_slice::<Request>(&json).ok());
             holds("a call that does not come back", again.as_ref() == Some(&request))?;
         }
         let Some(text) = utf8(input) else { return Ok(()) };
         let opened = Armour::CARD.open(text);
         notes.result("armour", &opened);
         if let Ok(bytes) = opened {
-            holds("armour that does not come back", Armour::CARD.open(&Armour::CARD.close(&bytes)).as_ref() == Ok(&bytes))?;
+            holds(
+                "armour that does not come back",
+                Armour::CARD.open(&Armour::CARD.close(&bytes)).as_ref() == Ok(&bytes),
+            )?;
         }
         let words = Words::parse(text);
         notes.result("words", &words);
@@ -472,5 +514,9 @@ pub fn typed() -> Subject {
         notes.note(PhotoRef::range_in(text).is_some());
         Ok(())
     };
-    Subject { seeds, words: words(&["-----BEGIN", "-----END", "XX", "~", "?", "/..", "%", ":65535", ":0"]), judge: Box::new(judge) }
+    Subject {
+        seeds,
+        words: words(&["-----BEGIN", "-----END", "XX", "~", "?", "/..", "%", ":65535", ":0"]),
+        judge: Box::new(judge),
+    }
 }

@@ -66,7 +66,10 @@ pub fn run() -> Subject {
     for run in &vectors {
         if let (Some(key), Some(at)) = (feed(&run["feed"]), cursor(&run["held"])) {
             let found = (key, Held { feed: at, prior: cursor(&run["prior"]) });
-            if !held.iter().any(|known| known.0 == found.0 && known.1.feed == found.1.feed && known.1.prior == found.1.prior) {
+            if !held
+                .iter()
+                .any(|known| known.0 == found.0 && known.1.feed == found.1.feed && known.1.prior == found.1.prior)
+            {
                 held.push(found);
             }
         }
@@ -93,7 +96,11 @@ pub fn run() -> Subject {
         }
         Ok(())
     };
-    Subject { seeds, words: words(&["run", "carried", "entries", "attestations", "open", "hash"]), judge: Box::new(judge) }
+    Subject {
+        seeds,
+        words: words(&["run", "carried", "entries", "attestations", "open", "hash"]),
+        judge: Box::new(judge),
+    }
 }
 
 pub fn receipt() -> Subject {
@@ -187,7 +194,8 @@ pub fn card() -> Subject {
         let digest = card.digest();
         holds("a card is not confirmed by its digest", card.confirm(digest).is_ok())
     };
-    let words = words(&["addresses", "contacts", "purpose", "records", "revoked", "compromised", "succession", "[::1]:1"]);
+    let words =
+        words(&["addresses", "contacts", "purpose", "records", "revoked", "compromised", "succession", "[::1]:1"]);
     Subject { seeds, words, judge: Box::new(judge) }
 }
 
@@ -215,16 +223,20 @@ pub fn agreement() -> Subject {
         let complete = signed.complete(|org, id| key_of(org, 0, id));
         holds("in force without signatures", !matches!(complete, Ok(Some(_))) || count == body.parties.len())?;
         let checked = check::check(body);
-        notes.result("checked", &checked.as_ref().map(|_| ()).map_err(|fault| format!("{}: {}", fault.key, fault.what)));
+        notes
+            .result("checked", &checked.as_ref().map(|_| ()).map_err(|fault| format!("{}: {}", fault.key, fault.what)));
         let Ok(checked) = checked else { return Ok(()) };
         let drafting = source::Drafting { id: AgreementId::from_bytes([0; 16]), party: &|_| None };
         let text = render(&checked.agreement);
         match source::parse(&text, &drafting) {
-            Ok(again) => holds("what people sign reads back as another agreement", again.agreement == checked.agreement),
+            Ok(again) => {
+                holds("what people sign reads back as another agreement", again.agreement == checked.agreement)
+            }
             Err(fault) => Err(format!("what people sign does not read back: {fault}")),
         }
     };
-    let words = words(&["release", "answer-traces", "alert", "match", "with-grant", "never", "when", "personal", "carries"]);
+    let words =
+        words(&["release", "answer-traces", "alert", "match", "with-grant", "never", "when", "personal", "carries"]);
     Subject { seeds, words, judge: Box::new(judge) }
 }
 
@@ -265,7 +277,8 @@ fn chains() -> Option<Vec<Vec<u8>>> {
     let (root, issuing, node) = (der(1), der(2), der(3));
     let org = OrgId::from_bytes(sha256(&[&issue::public_key(&root).ok()?]));
     let top = issue::root("sample root", &root, &[1; 16], NOW).ok()?;
-    let middle = issue::issuing("sample issuing", &issue::public_key(&issuing).ok()?, &top, &root, &[2; 16], NOW).ok()?;
+    let middle =
+        issue::issuing("sample issuing", &issue::public_key(&issuing).ok()?, &top, &root, &[2; 16], NOW).ok()?;
     let names = issue::NodeNames { org, common: "sample node", dns: &["node.example.org".to_owned()] };
     let leaf = issue::node(names, &issue::public_key(&node).ok()?, &middle, &issuing, &[3; 16], NOW).ok()?;
     let concat = |parts: &[&[u8]]| parts.concat();
@@ -307,7 +320,10 @@ pub fn certificate() -> Subject {
                 notes.result("root", &root);
                 holds("an expired root counts", root.as_ref().map_or(true, |root| now <= root.not_after))?;
                 if let Ok(root) = root {
-                    holds("a root claims another organisation than its key", root.org.as_bytes() == &sha256(&[&root.spki]))?;
+                    holds(
+                        "a root claims another organisation than its key",
+                        root.org.as_bytes() == &sha256(&[&root.spki]),
+                    )?;
                 }
             }
             let Ok(claimed) = claimed else { continue };

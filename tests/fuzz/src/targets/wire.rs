@@ -179,7 +179,8 @@ pub fn value() -> Subject {
         same("value", input, codec::to_vec(&value, BOUNDS))
     };
     let seeds = vectors(include_str!("../../../vectors/value.json"));
-    let words = words(&["geo", "lat", "lon", "norm", "state", "s1", "record", "2026-03", "2026-03-15/2026-04~", "XXXX"]);
+    let words =
+        words(&["geo", "lat", "lon", "norm", "state", "s1", "record", "2026-03", "2026-03-15/2026-04~", "XXXX"]);
     Subject { seeds: seeds.iter().map(|input| unhex(&input["value"])).collect(), words, judge: Box::new(judge) }
 }
 
