@@ -1,9 +1,10 @@
 //! The targets: one for each parser of outside bytes, and planted defects that the rig must find.
 //!
-//! `wire` has what stands on the wire without a signature, `signed` what is signed, `people` what people bring,
+//! `wire` has what stands on the wire without a signature, `signed` what is signed, `people` and `pictures` what people bring,
 //! `session` operations in a row, `planted` what shows that a defect is found.
 
 mod people;
+mod pictures;
 mod planted;
 mod session;
 mod signed;
@@ -38,8 +39,8 @@ pub const ALL: &[Target] = &[
     target("workbook", "rows of workbooks whose parts are changed", Form::Text, 16 << 10, people::workbook),
     target("archive", "workbooks whose archive is changed", Form::Raw, 8 << 10, people::archive),
     target("rows", "rows as the child that parses hands them over", Form::Raw, 8 << 10, people::child_rows),
-    target("exif", "what photographs say of themselves", Form::Raw, 16 << 10, people::exif),
-    target("picture", "copies of pictures", Form::Raw, 16 << 10, people::picture),
+    target("exif", "what photographs say of themselves", Form::Raw, 16 << 10, pictures::exif),
+    target("picture", "copies of pictures", Form::Raw, 16 << 10, pictures::picture),
     target("typed", "words, dates, addresses, serials, armour, calls", Form::Text, 4 << 10, people::typed),
     target("session", "operations of a session against a model", Form::Raw, 400, session::session),
 ];

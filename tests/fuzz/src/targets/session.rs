@@ -3,8 +3,8 @@
 //! Beside the session runs a model of forty lines that knows what must come out: which operation is refused, which
 //! event may follow, which frame may leave. Frames are of two histories of the same feeds, so that forks are met too.
 
-use super::holds;
-use crate::run::{Notes, Subject, Verdict};
+use super::{Subject, Verdict, holds};
+use crate::run::Notes;
 use entente_protocol::{
     agreement::{Standing, StandingNotice},
     cose::SignatureBytes,
