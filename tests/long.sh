@@ -56,6 +56,15 @@ part_sled() {
     system durability::a_file_cut_short_is_never_silently_a_shorter_past ENTENTE_TRUNCATIONS=100
 }
 
+# fuzz: every target for ten minutes, two at a time; prints a row for tests/fuzz/README.md (2 hours 15 minutes)
+part_fuzz() {
+    cargo build --workspace --locked --bin entente-fuzz
+    "${CARGO_TARGET_DIR:-target}/debug/entente-fuzz" --seconds 600 --seed "$seed"
+}
+
+# trace: the stories again, with every node logging all that it can and its log searched for its keys (30 minutes; no seed)
+part_trace() { env ENTENTE_TEST_TRACE=1 cargo test --workspace --locked --test system; }
+
 all() { declare -F | sed -n 's/^declare -f part_//p'; }
 
 parts=()

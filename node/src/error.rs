@@ -69,3 +69,11 @@ impl From<crate::store::StoreError> for Fault {
         Self::store(error)
     }
 }
+
+/// What is wrong with a TOML text, with its line and without quoting it: the file may be another than was meant, and the
+/// line a passphrase.
+pub fn unquoted(text: &str, error: &toml::de::Error) -> String {
+    let at = error.span().map_or(0, |span| span.start);
+    let line = text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1;
+    format!("line {line}: {}", error.message().trim_end())
+}

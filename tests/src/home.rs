@@ -2,7 +2,7 @@
 //!
 //! Called by every story. A verb that cannot fail in good order panics with what the program said.
 
-use crate::{PATIENCE, entente, recovery_passphrase, run};
+use crate::{PATIENCE, entente, recovery_passphrase, run, search};
 use entente_node::{
     clock::SystemClock,
     config::{Config, Home as Folder},
@@ -30,6 +30,7 @@ pub struct Home {
     running: Option<Child>,
     /// A command that enters the network of the node, before the node's own.
     enters: Vec<String>,
+    traced: bool,
 }
 
 /// A version of an agreement that both have signed.
@@ -87,7 +88,8 @@ impl Home {
     /// A home that is made otherwise.
     #[must_use]
     pub fn at(folder: &Path, handle: &'static str) -> Self {
-        Self { folder: folder.to_owned(), handle, running: None, enters: Vec::new() }
+        let traced = std::env::var_os("ENTENTE_TEST_TRACE").is_some();
+        Self { folder: folder.to_owned(), handle, running: None, enters: Vec::new(), traced }
     }
 
     /// A path in the story's folder.
@@ -113,6 +115,11 @@ impl Home {
         let (home, key) = (self.path(self.handle), self.path(&format!("{}.key", self.handle)));
         let all: Vec<&str> = ["--home", &home, "--identity-file", &key].iter().chain(args).copied().collect();
         run(&all, &[])
+    }
+
+    /// Has its node log everything. When the story is over, no key of the home may stand in its log.
+    pub fn trace(&mut self) {
+        self.traced = true;
     }
 
     /// Runs a command that must succeed.
@@ -172,6 +179,7 @@ impl Home {
             .args(&words[1..])
             .env_clear()
             .envs((!self.enters.is_empty()).then_some(("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")))
+            .envs(self.traced.then_some(("ENTENTE_LOG", "trace")))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log.map_or_else(|_| Stdio::null(), Stdio::from))
@@ -418,8 +426,23 @@ pub fn items_clause(fields: &[&str]) -> String {
     )
 }
 
+impl Home {
+    /// Names of the keys of this home that stand in its log.
+    fn betrayed(&self) -> Vec<String> {
+        let identity = self.unlock().open(&self.folder().keys());
+        let keys = identity.ok().and_then(|identity| search::keys(&self.folder().keys(), &identity).ok());
+        let keys = keys.unwrap_or_default();
+        let log = fs::read(self.path(&format!("{}.log", self.handle))).unwrap_or_default();
+        search::Search::new(&keys).found(&log).into_iter().map(str::to_owned).collect()
+    }
+}
+
 impl Drop for Home {
     fn drop(&mut self) {
         self.kill();
+        if self.traced && !std::thread::panicking() {
+            let betrayed = self.betrayed();
+            assert!(betrayed.is_empty(), "`{}` logs its keys: {betrayed:?}", self.handle);
+        }
     }
 }

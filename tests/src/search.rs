@@ -7,11 +7,16 @@ use entente_node::{
     node::Node,
     receive::WANTED,
     records::stored::{ReceivedRow, decode},
-    seal::keyring::Partition,
+    seal::{hybrid::Identity, keyring::Partition},
+    secret::keyfile::KeyFile,
     share::feeds,
     store::{StoreError, layout::Table},
 };
-use std::{fs, io, path::Path};
+use std::{
+    collections::{BTreeSet, HashMap},
+    fs, io,
+    path::Path,
+};
 
 /// Something that must not be found, and its name.
 #[derive(Debug, Clone)]
@@ -27,6 +32,25 @@ impl Secret {
     pub fn text(text: &str) -> Self {
         let hexadecimal: String = text.bytes().map(|b| format!("{b:02x}")).collect();
         Self { what: text.to_owned(), forms: vec![text.as_bytes().to_vec(), hexadecimal.into_bytes()] }
+    }
+
+    /// Bytes, such as a key: as they are, in hexadecimal, in Base64 whatever stands before them there, and as Rust
+    /// prints lists of numbers and strings of bytes.
+    #[must_use]
+    pub fn bytes(what: &str, bytes: &[u8]) -> Self {
+        let hexadecimal: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+        let decimal: Vec<String> = bytes.iter().map(u8::to_string).collect();
+        let mut forms = vec![bytes.to_vec(), hexadecimal.to_uppercase().into_bytes(), hexadecimal.into_bytes()];
+        forms.push(decimal.join(", ").into_bytes());
+        forms.push(bytes.escape_ascii().to_string().into_bytes());
+        // Three bytes make four digits: of what stands one or two bytes later, the first digits differ.
+        for skipped in 0..3 {
+            let whole = bytes.get(skipped..).unwrap_or_default();
+            let digits = base64(whole.get(..whole.len() / 3 * 3).unwrap_or_default());
+            forms.push(digits.replace('+', "-").replace('/', "_").into_bytes());
+            forms.push(digits.into_bytes());
+        }
+        Self { what: what.to_owned(), forms }
     }
 
     /// A whole number of at least five digits: shorter ones stand everywhere by chance.
@@ -49,6 +73,73 @@ impl Secret {
     pub fn is_in(&self, bytes: &[u8]) -> bool {
         self.forms.iter().any(|form| bytes.windows(form.len()).any(|window| window == form.as_slice()))
     }
+}
+
+/// Many secrets, looked for at once: each byte is looked at once, however many there are.
+pub struct Search<'a> {
+    /// By the first two bytes, whether any form begins so.
+    begins: Vec<bool>,
+    forms: HashMap<[u8; 4], Vec<(&'a [u8], &'a str)>>,
+}
+
+impl<'a> Search<'a> {
+    /// For all of these. A form of less than four bytes stands everywhere by chance, and is left out.
+    #[must_use]
+    pub fn new(secrets: &'a [Secret]) -> Self {
+        let mut search = Self { begins: vec![false; 1 << 16], forms: HashMap::new() };
+        for (form, what) in secrets.iter().flat_map(|s| s.forms.iter().map(|form| (form.as_slice(), s.what.as_str()))) {
+            if let [a, b, c, d, ..] = *form {
+                search.begins[usize::from(a) << 8 | usize::from(b)] = true;
+                search.forms.entry([a, b, c, d]).or_default().push((form, what));
+            }
+        }
+        search
+    }
+
+    /// Names of the secrets that these bytes hold.
+    #[must_use]
+    pub fn found(&self, bytes: &[u8]) -> BTreeSet<&'a str> {
+        let mut found = BTreeSet::new();
+        for (at, four) in bytes.windows(4).enumerate() {
+            if !self.begins[usize::from(four[0]) << 8 | usize::from(four[1])] {
+                continue;
+            }
+            for (form, what) in self.forms.get(four).into_iter().flatten() {
+                if bytes[at..].starts_with(form) {
+                    found.insert(*what);
+                }
+            }
+        }
+        found
+    }
+}
+
+/// Every key in a home's folder of keys, opened with the node's identity, and the identity itself.
+///
+/// # Errors
+/// If the folder cannot be read.
+pub fn keys(folder: &Path, identity: &Identity) -> io::Result<Vec<Secret>> {
+    let mut secrets = vec![Secret::bytes("the node's identity", identity.to_text().expose().trim().as_bytes())];
+    for (path, _) in files(folder)? {
+        let Ok(plain) = KeyFile::read(Path::new(&path), identity) else { continue };
+        // Keys of 32 bytes follow the head of a CBOR byte string, or of an octet string in PKCS #8.
+        for (at, two) in plain.expose().windows(2).enumerate() {
+            let key = plain.expose().get(at + 2..at + 34).filter(|_| *two == [0x58, 0x20] || *two == [4, 0x20]);
+            secrets.extend(key.map(|key| Secret::bytes(&format!("a key in {path}"), key)));
+        }
+    }
+    Ok(secrets)
+}
+
+/// Base64 (RFC 4648, section 4) without padding.
+#[must_use]
+pub fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let digits = bytes.chunks(3).flat_map(|three| {
+        let bits = three.iter().fold(0_usize, |bits, byte| bits << 8 | usize::from(*byte)) << (8 * (3 - three.len()));
+        (0..=three.len()).map(move |digit| char::from(DIGITS[bits >> (18 - 6 * digit) & 63]))
+    });
+    digits.collect()
 }
 
 /// The first of these secrets that any of these bytes hold.

@@ -33,6 +33,14 @@ impl World {
         (Self { folder, seed }, homes)
     }
 
+    /// As [`World::of`], with nodes that log everything: see [`Home::trace`].
+    #[must_use]
+    pub fn traced<const N: usize>(seed: u64, handles: [&'static str; N]) -> (Self, [Home; N]) {
+        let (world, mut homes) = Self::of(seed, handles);
+        homes.iter_mut().for_each(Home::trace);
+        (world, homes)
+    }
+
     /// The story's folder.
     #[must_use]
     pub fn folder(&self) -> &Path {

@@ -32,7 +32,7 @@ fn named(fields: &[&str]) -> BTreeSet<String> {
 /// Story: two organisations know each other and have agreed nothing. Nothing leaves, and the reason is given.
 #[test]
 fn without_an_agreement_nothing_leaves() {
-    let (world, [a, mut b]) = World::of(41, ["a", "b"]);
+    let (world, [a, mut b]) = World::traced(41, ["a", "b"]);
     a.pair(&b);
     a.import("rows.csv", &Row::table(&world.rows("N", 20)));
     a.pass_all();

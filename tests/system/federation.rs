@@ -27,7 +27,7 @@ fn numbers(home: &Home) -> BTreeSet<String> {
 /// exactly those three arrive, and stay, although the receiver is killed and started again.
 #[test]
 fn nothing_leaves_before_people_released_it() -> Outcome {
-    let (world, [a, mut b]) = World::of(1, ["a", "b"]);
+    let (world, [a, mut b]) = World::traced(1, ["a", "b"]);
     a.pair(&b);
     let agreed = a.agree(&b, EVERY_ITEM);
     assert_eq!(a.json(&["agreement", "show", &agreed.id])["state"], "in-force");
@@ -74,7 +74,7 @@ fn nothing_leaves_before_people_released_it() -> Outcome {
 /// Story: a partner is removed. Nothing reaches it any more, whatever is released.
 #[test]
 fn a_removed_partner_gets_nothing_more() {
-    let (world, [a, mut b]) = World::of(2, ["a", "b"]);
+    let (world, [a, mut b]) = World::traced(2, ["a", "b"]);
     a.pair(&b);
     let _agreed = a.agree(&b, EVERY_ITEM);
     a.import("rows.csv", &Row::table(&world.rows("A", 40)));

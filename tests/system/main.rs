@@ -2,6 +2,7 @@
 
 mod agreements;
 mod bench;
+mod canaries;
 mod check;
 mod commands;
 mod demo;
@@ -9,6 +10,7 @@ mod durability;
 mod faults;
 mod federation;
 mod forged;
+mod fuzz;
 mod hostile;
 mod hostile_files;
 mod hostile_peer;

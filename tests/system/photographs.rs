@@ -76,7 +76,7 @@ fn write_out(panel: &Home, files: &[Value]) -> Result<ByRole, Box<dyn Error>> {
 /// thumbnails with the year. No byte that it has tells place, day, author, camera or the file's name.
 #[test]
 fn no_byte_that_arrives_tells_place_author_or_camera() -> Outcome {
-    let (_world, [mut car, mut panel]) = World::of(11, ["car", "panel"]);
+    let (_world, [mut car, mut panel]) = World::traced(11, ["car", "panel"]);
     car.pair(&panel);
     let _agreed = car.sign_text(&panel, 1, &fs::read_to_string(sample("agreements/car-panel.toml"))?);
     let (table, photos) = (sample("evidence/field-mission-2026.csv"), sample("evidence/photos"));

@@ -50,7 +50,10 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
         Err(error) => return refused(&error, json),
     };
     let json = cli.global.json;
-    let done = log(&cli.global, &cli.command).map_err(Failure::from).and_then(|()| dispatch(cli));
+    let done = log(&cli.global, &cli.command).map_err(Failure::from).and_then(|()| {
+        crate::secret::leave_no_core();
+        dispatch(cli)
+    });
     match done {
         Ok(done) => done.into(),
         Err(failure) => output::report(&failure, json),

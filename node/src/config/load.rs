@@ -1,7 +1,10 @@
 //! Settings, checked once: addresses parsed, names bounded.
 
 use super::{Home, RawConfig};
-use crate::store::open::{Backend, ENGINES};
+use crate::{
+    error::unquoted,
+    store::open::{Backend, ENGINES},
+};
 use entente_protocol::identity::Address;
 use std::{fs, io, net::SocketAddr, path::PathBuf};
 
@@ -54,7 +57,7 @@ pub enum ConfigError {
     Toml {
         /// The file.
         path: PathBuf,
-        /// Line, key and reason.
+        /// Line and reason.
         message: String,
     },
     /// A value out of bounds.
@@ -75,7 +78,7 @@ impl Config {
             io::ErrorKind::NotFound => ConfigError::NoHome(home.path().to_owned()),
             _ => ConfigError::Io { path: path.clone(), cause },
         })?;
-        let raw = toml::from_str(&text).map_err(|e| ConfigError::Toml { path, message: e.to_string() })?;
+        let raw = toml::from_str(&text).map_err(|e| ConfigError::Toml { path, message: unquoted(&text, &e) })?;
         Self::check(raw)
     }
 

@@ -9,6 +9,7 @@ pub mod recovery;
 pub mod unlock;
 
 use ring::rand::{SecureRandom, SystemRandom};
+use rustix::process::{Resource, Rlimit};
 use std::fmt;
 use zeroize::Zeroize;
 
@@ -55,6 +56,20 @@ pub fn random<const N: usize>() -> Result<[u8; N], RandomError> {
 /// Fills `bytes` with the system's randomness: one call for many small values.
 pub fn fill(bytes: &mut [u8]) -> Result<(), RandomError> {
     SystemRandom::new().fill(bytes).map_err(|_| RandomError)
+}
+
+/// Has the system write no image of this process's memory when it ends badly: there would be every key in it.
+///
+/// A limit of one byte, because Linux asks it alone also where a program such as systemd-coredump would take the image
+/// (core(5)); where no image may be written already, that stays.
+pub fn leave_no_core() {
+    let limit = rustix::process::getrlimit(Resource::Core);
+    if limit.current == Some(0) && limit.maximum == Some(0) {
+        return;
+    }
+    if rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(1), maximum: Some(1) }).is_err() {
+        tracing::warn!("a crash may leave an image of this program's memory: set the limit of core files to 0");
+    }
 }
 
 /// `N` bytes of the system's randomness that are wiped after use.

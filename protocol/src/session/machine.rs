@@ -287,9 +287,13 @@ impl Session {
 
     /// Names the agreements that both are party to, rising by id, and nothing of others.
     ///
-    /// The first time in answer to [`Event::Ready`], later when one changed.
+    /// The first time in answer to [`Event::Ready`], later when one changed. Between that and our heads it is not taken:
+    /// the partner expects heads then, and would close.
     pub fn offer_agreements(&mut self, lines: Vec<AgreementLine>) -> Result<(), SendError> {
         self.greeted()?;
+        if self.said == Said::Agreements {
+            return Err(SendError::NotReady);
+        }
         let place = if self.said < Said::Agreements { Place::Opening } else { Place::Control };
         self.queue(&Message::Agreements(lines), place)?;
         self.said = self.said.max(Said::Agreements);

@@ -25,6 +25,8 @@ struct Outgoing {
     /// Where the next run begins.
     next: Cursor,
     in_flight: VecDeque<InFlight>,
+    /// How many of those in flight, the newest, still wait in the queue.
+    waiting: usize,
     stopped: bool,
 }
 
@@ -57,6 +59,7 @@ impl Sending {
             key,
             next: head,
             in_flight: VecDeque::new(),
+            waiting: 0,
             stopped: false,
         });
     }
@@ -97,6 +100,7 @@ impl Sending {
         }
         outgoing.in_flight.push_back(InFlight { before: run.before, end: run.end(), root: run.root });
         outgoing.next = run.end();
+        outgoing.waiting += 1;
         self.queued_bytes = waiting;
         self.queue.push_back(Queued { feed: run.feed, bytes });
         Ok(())
@@ -105,6 +109,9 @@ impl Sending {
     pub(super) fn pop(&mut self) -> Option<Vec<u8>> {
         let queued = self.queue.pop_front()?;
         self.queued_bytes = self.queued_bytes.saturating_sub(queued.bytes.len());
+        if let Some(outgoing) = self.feeds.get_mut(&queued.feed) {
+            outgoing.waiting = outgoing.waiting.saturating_sub(1);
+        }
         Some(queued.bytes)
     }
 
@@ -126,6 +133,7 @@ impl Sending {
                 && let Some(run) = outgoing.in_flight.pop_back()
             {
                 outgoing.next = run.before;
+                outgoing.waiting = outgoing.waiting.saturating_sub(1);
             }
         }
         dropped.len()
@@ -144,7 +152,8 @@ impl Sending {
         if receipt.held != oldest.end {
             return Ok(Acknowledged::Fork(outgoing.key, oldest.end));
         }
-        if receipt.root != oldest.root {
+        // Nobody can hold what has not left: a receipt from an earlier session says nothing of this one.
+        if receipt.root != oldest.root || outgoing.in_flight.len() <= outgoing.waiting {
             return Err(PeerFault::Receipt);
         }
         outgoing.in_flight.pop_front();

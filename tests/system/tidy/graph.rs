@@ -28,6 +28,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("entente-node", &["entente-policy", "entente-protocol"]),
     ("entente-tests", &["entente-node", "entente-policy", "entente-protocol"]),
     ("entente-bench", &["entente-node", "entente-policy", "entente-protocol", "entente-tests"]),
+    ("entente-fuzz", &["entente-node", "entente-policy", "entente-protocol"]),
 ];
 /// Beside what `deny.toml` bans by feature: what must be on.
 const MUST_BE_ON: &[(&str, &str)] = &[("rustls", "aws_lc_rs"), ("quinn", "rustls-aws-lc-rs")];

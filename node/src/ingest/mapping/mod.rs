@@ -19,6 +19,7 @@ use entente_protocol::value::Value;
 
 use super::attach::PhotoRef;
 use super::table::{Column, Columns, Source, excerpt};
+use crate::error::unquoted;
 
 /// Bytes of a mapping file.
 pub const MAPPING_BYTES_MAX: usize = 1 << 20;
@@ -28,9 +29,9 @@ pub const RECORDS_MAX: usize = 64;
 /// A mapping that cannot be used: the fault of whoever wrote it, or of the file it is used with.
 #[derive(Debug, thiserror::Error)]
 pub enum MappingError {
-    /// Not TOML, or an unknown key; the text names line and key.
+    /// Not TOML, or an unknown key; the text names line and reason.
     #[error("the mapping does not read: {0}")]
-    Toml(#[source] Box<toml::de::Error>),
+    Toml(String),
     /// Beyond [`MAPPING_BYTES_MAX`].
     #[error("the mapping has {0} bytes, and {max} are read", max = MAPPING_BYTES_MAX)]
     TooLarge(usize),
@@ -124,7 +125,7 @@ impl Mapping {
         if text.len() > MAPPING_BYTES_MAX {
             return Err(MappingError::TooLarge(text.len()));
         }
-        let raw = toml::from_str(text).map_err(|error| MappingError::Toml(Box::new(error)))?;
+        let raw = toml::from_str(text).map_err(|error| MappingError::Toml(unquoted(text, &error)))?;
         check::check(text, raw)
     }
 

@@ -10,7 +10,7 @@ mod fault;
 mod json;
 mod lines;
 mod row;
-pub(in crate::ingest) mod wire;
+pub mod wire;
 mod xlsx;
 mod xml;
 

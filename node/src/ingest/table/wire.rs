@@ -49,7 +49,7 @@ fn put_node(out: &mut Vec<u8>, node: &Node) {
 }
 
 /// Columns, or that there are none: kind, count, names.
-pub(in crate::ingest) fn put_columns(out: &mut Vec<u8>, columns: Option<&Columns>) {
+pub fn put_columns(out: &mut Vec<u8>, columns: Option<&Columns>) {
     match columns {
         None => out.push(0),
         Some(columns) => {
@@ -61,7 +61,7 @@ pub(in crate::ingest) fn put_columns(out: &mut Vec<u8>, columns: Option<&Columns
 }
 
 /// A row. One that is beyond the bounds of its parts becomes a fault.
-pub(in crate::ingest) fn put(out: &mut Vec<u8>, row: &Result<Row, RowFault>) {
+pub fn put(out: &mut Vec<u8>, row: &Result<Row, RowFault>) {
     let start = out.len();
     match row {
         Ok(row) => {
@@ -168,7 +168,7 @@ impl<'a> Rest<'a> {
 }
 
 /// Reads columns; `None` outside is what is none, inside a table of trees.
-pub(in crate::ingest) fn columns(bytes: &[u8]) -> Option<Result<Option<Columns>, TableError>> {
+pub fn columns(bytes: &[u8]) -> Option<Result<Option<Columns>, TableError>> {
     let mut rest = Rest(bytes);
     let kind = rest.byte()?;
     if kind == 0 {
@@ -190,7 +190,7 @@ pub(in crate::ingest) fn columns(bytes: &[u8]) -> Option<Result<Option<Columns>,
 }
 
 /// Reads the next row or fault, and says how many bytes it took.
-pub(in crate::ingest) fn row(bytes: &[u8], columns: Option<&Arc<Columns>>) -> Option<(Result<Row, RowFault>, usize)> {
+pub fn row(bytes: &[u8], columns: Option<&Arc<Columns>>) -> Option<(Result<Row, RowFault>, usize)> {
     let mut rest = Rest(bytes);
     let kind = rest.byte()?;
     let number = rest.number()?;

@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek as _};
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 
 use calamine::{DataRef, ExcelDateTime, Reader as _, Xlsx};
@@ -34,7 +35,14 @@ pub(super) struct Sheet {
 }
 
 /// Reads the sheet that `source` names, or the first.
-pub(super) fn read(mut file: File, source: &Source) -> Result<Sheet, TableError> {
+pub(super) fn read(file: File, source: &Source) -> Result<Sheet, TableError> {
+    // The library counts without bounds in references that no program writes, such as a column of ten letters, and
+    // overflow panics. Whoever brought the file is told so, and not that this program failed.
+    let read = panic::catch_unwind(AssertUnwindSafe(|| sheet(file, source)));
+    read.unwrap_or_else(|_| Err(TableError::Workbook("a part of it is not as workbooks are".to_owned())))
+}
+
+fn sheet(mut file: File, source: &Source) -> Result<Sheet, TableError> {
     check_sizes(&file)?;
     file.rewind().map_err(TableError::Read)?;
     let mut workbook: Xlsx<_> = Xlsx::new(BufReader::new(file)).map_err(unusable)?;
@@ -316,6 +324,19 @@ mod tests {
         let sheet = read(workbook(&sheet, SHARED), &Source::default()).unwrap();
         assert!(matches!(sheet.rows[0], Err(RowFault { cause: RowCause::TooManyColumns, .. })));
         assert_eq!(sheet.rows.len(), 1);
+    }
+
+    /// Story: a mutation of a sheet brought the library to a multiplication that overflows, in the part that reads
+    /// references. The child ended, and whoever had brought the file was asked to report a fault of this program.
+    #[test]
+    fn a_reference_that_no_program_writes_is_the_fault_of_the_file() {
+        for sheet in [
+            "<row r=\"1\"><c r=\"AAAAAAAAAA1\"><v>1</v></c></row>",
+            "<row r=\"99999999999\"><c r=\"A99999999999\"><v>1</v></c></row>",
+        ] {
+            let refused = read(workbook(sheet, SHARED), &Source::default());
+            assert!(matches!(refused, Err(TableError::Workbook(_))), "{sheet}: {:?}", refused.err());
+        }
     }
 
     #[test]

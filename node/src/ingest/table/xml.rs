@@ -167,6 +167,7 @@ impl Build {
         }
         let mut element = Element { name: start.local_name().as_ref().to_string(), ..Element::default() };
         self.spend(element.name.len());
+        self.legal(&element.name);
         for attribute in start.attributes() {
             let read = attribute.map_err(|error| error.to_string()).and_then(|attribute| {
                 let value = attribute.normalized_value(quick_xml::XmlVersion::Implicit1_0);
@@ -176,6 +177,8 @@ impl Build {
             match read {
                 Ok((name, value)) => {
                     self.spend(name.len() + value.len());
+                    self.legal(&name);
+                    self.legal(&value);
                     if value.len() > CELL_BYTES_MAX {
                         self.fault(RowCause::CellTooLong);
                     }
@@ -192,9 +195,7 @@ impl Build {
         if self.bytes > ROW_BYTES_MAX {
             self.fault(RowCause::RowTooLong);
         }
-        if text.contains('\0') {
-            self.fault(RowCause::Nul);
-        }
+        self.legal(text);
         if self.cause.is_some() {
             return;
         }
@@ -203,6 +204,13 @@ impl Build {
             if element.text.len() > CELL_BYTES_MAX {
                 self.fault(RowCause::CellTooLong);
             }
+        }
+    }
+
+    /// NUL is no character of XML, nor of a row on its way: names and attributes may not have it either.
+    fn legal(&mut self, text: &str) {
+        if text.contains('\0') {
+            self.fault(RowCause::Nul);
         }
     }
 
@@ -338,6 +346,17 @@ mod tests {
         assert!(found[0].as_ref().is_err_and(RowFault::ends_file));
         let found = rows("<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?><L><P>a</P></L>", &["P"]);
         assert!(found[0].as_ref().is_err_and(RowFault::ends_file));
+    }
+
+    /// Story: a NUL in the name of an attribute made a row that is none on its way to the parent, which then gave up the
+    /// whole file as one made to attack programs. It is the fault of its row.
+    #[test]
+    fn a_nul_in_a_name_or_an_attribute_costs_its_row() {
+        for bad in ["<P a\0=\"1\"/>", "<P a=\"\0\"/>", "<P><a\0/></P>", "<P>\0</P>"] {
+            let found = rows(&format!("<L>{bad}<P>ok</P></L>"), &["P"]);
+            assert!(matches!(found[0], Err(RowFault { row: 1, cause: RowCause::Nul, .. })), "{bad:?}: {:?}", found[0]);
+            assert!(found[1].is_ok());
+        }
     }
 
     #[test]

@@ -9,7 +9,9 @@ use crate::{
         testing::{feed_key, key, org},
     },
     id::{Nonce, StoreId},
-    session::{CloseCode, Event, Heads, Hello, Lane, Message, Notice, ReceivedHead, Role, SentHead, Session},
+    session::{
+        CloseCode, Event, Heads, Hello, Lane, Message, Notice, ReceivedHead, Role, SendError, SentHead, Session,
+    },
     time::UnixMillis,
 };
 
@@ -96,6 +98,14 @@ fn each_state_takes_its_messages_and_no_others() {
             assert_eq!((closed, session.is_closed()), (over, over));
         }
     }
+}
+
+/// Story: a sequence of operations offered the agreements twice before the heads, and the session took both. The partner
+/// expects heads after agreements, and would have closed the session for it.
+#[test]
+fn agreements_are_named_again_only_after_our_heads() {
+    let again = |taken| session(taken).offer_agreements(Node::agreements());
+    assert_eq!((again(0), again(1), again(2)), (Err(SendError::NotReady), Err(SendError::NotReady), Ok(())));
 }
 
 #[test]

@@ -187,15 +187,18 @@ fn receipts_are_owed_once() {
 fn a_receipt_must_be_for_the_oldest_run_in_flight() {
     let node = Node::new(1, 2, 4);
     let runs: Vec<Run> = node.runs.iter().map(|m| Run::danger_unverified(&m.run).unwrap()).collect();
-    let give = |receipt: Receipt| {
+    let give_after = |frames: usize, receipt: Receipt| {
         let mut session = session(3);
         for run in &node.runs {
             session.send_run(run.clone()).unwrap();
         }
+        std::iter::repeat_with(|| session.poll_lane(Lane::Control)).find(Option::is_none);
+        (0..frames.min(node.runs.len())).for_each(|_| drop(session.poll_lane(Lane::Records)));
         let result = hand(&mut session, &Message::Receipt(receipt.sign(&key(2)).unwrap()));
         let events: Vec<Event> = std::iter::from_fn(|| session.poll_event()).collect();
         (result, events, session.window(node.feed()))
     };
+    let give = |receipt| give_after(usize::MAX, receipt);
     let good = Receipt::of(&runs[0], UnixMillis(9));
     let (taken, events, window) = give(good);
     assert_eq!((taken, window), (Ok(()), 3));
@@ -203,6 +206,8 @@ fn a_receipt_must_be_for_the_oldest_run_in_flight() {
     assert_eq!(give(Receipt::of(&runs[1], NOW)).0, Err(PeerFault::Receipt));
     assert_eq!(give(Receipt { root: runs[1].root, ..good }).0, Err(PeerFault::Receipt));
     assert_eq!(give(Receipt { feed: feed_key(2, 1, 9).id(), ..good }).0, Err(PeerFault::Feed));
+    // Nor for one that still waits here: a receipt of an earlier session says nothing of this one.
+    assert_eq!((give_after(0, good).0, give_after(1, good).0), (Err(PeerFault::Receipt), Ok(())));
     // The same length with another digest is a fork, not a slip: the feed stops and the receipt is kept.
     let held = Cursor { digest: FeedDigest::from_bytes([0; 32]), ..good.held };
     let (forked, events, window) = give(Receipt { held, ..good });
