@@ -13,7 +13,7 @@
 
 use entente_node::secret::unlock;
 use entente_tests::{
-    Home, Row, World, entente,
+    Home, Row, World, entente, recovery_passphrase,
     search::{self, Search, Secret},
     until,
 };
@@ -236,7 +236,10 @@ fn no_secret_and_no_evidence_is_left_where_it_can_be_read() -> Outcome {
     let photos = folder.join("photos");
     canaries.extend(photograph(&photos)?);
 
-    car.ok(&["init", "--name", "A", "--handle", "a", "--listen", "127.0.0.1:0"])?;
+    let apart = recovery_passphrase(folder).display().to_string();
+    let init =
+        ["init", "--name", "A", "--handle", "a", "--listen", "127.0.0.1:0", "--recovery-passphrase-file", &apart];
+    car.ok(&init)?;
     let secrets = car.secrets()?;
     assert!(secrets.len() > 8, "keys are found: {}", secrets.len());
     pair(&mut car, &panel)?;

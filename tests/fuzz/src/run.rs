@@ -31,6 +31,8 @@ use std::{
 
 /// How long one input may take. The build is not optimised, and the machine may be busy.
 const SLOW: Duration = Duration::from_secs(10);
+/// Inputs that are tried however short the time is: fewer would show nothing.
+const CASES_MIN: u64 = 40;
 /// Stack of the thread that judges: less than threads of the node have, because frames of this build are larger.
 const STACK_BYTES: usize = 1 << 20;
 /// Inputs that are kept, seeds included.
@@ -224,7 +226,7 @@ fn campaign(target: &Target, order: &Order<'_>, case: &File, start: Instant) -> 
     let mut tally = Tally::default();
     let mut seeds = std::mem::take(&mut subject.seeds).into_iter();
     let words = subject.words.clone();
-    while start.elapsed() < order.time || seeds.len() > 0 {
+    while start.elapsed() < order.time || seeds.len() > 0 || tally.cases < CASES_MIN {
         let is_seed = seeds.len() > 0;
         let input = match seeds.next() {
             Some(seed) => seed,
