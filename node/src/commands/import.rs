@@ -22,6 +22,9 @@ pub fn import(reach: &Reach, args: cli::Import) -> Result<Done, Failure> {
     Ok(Done::Well)
 }
 
+/// Said of a mapping without key columns.
+const NO_KEYS: &str = "\nThe mapping names no key columns: a row is its content, and a corrected row becomes a new record beside the old one.\n";
+
 fn render(report: &Json, look: Look) -> String {
     let mut out = String::new();
     if truth(report, "dry_run") {
@@ -37,6 +40,9 @@ fn render(report: &Json, look: Look) -> String {
         ("files", "files"),
     ];
     out.push_str(&pairs(counts.map(|(name, key)| (name, text(report, key))), look));
+    if !truth(report, "has_keys") {
+        out.push_str(NO_KEYS);
+    }
     let mut bad = Table::new(&["row", "column", "why it was left out"]);
     for row in list(report, "bad") {
         bad.row(["row", "column", "why"].map(|key| text(row, key)));
@@ -72,6 +78,7 @@ mod tests {
             bad_rows: 1,
             added: 4,
             dry_run: true,
+            has_keys: true,
             bad: vec![bad],
             missing: vec!["IMG\u{202e}gpj.exe".to_owned()],
             ..ImportReport::default()
@@ -80,5 +87,17 @@ mod tests {
         assert!(text.starts_with("A trial") && text.contains("rows read          242\n"), "{text}");
         assert!(text.contains("33   date    no such day: `31/02/2026`"), "{text}");
         assert!(text.contains("IMG\\u{202e}gpj.exe") && !text.contains("no row names"), "{text}");
+    }
+
+    #[test]
+    fn a_mapping_without_key_columns_is_told() {
+        let says = |has_keys| {
+            let report = ImportReport { rows: 3, added: 3, has_keys, ..ImportReport::default() };
+            render(&serde_json::json!(report), Look::default())
+        };
+        assert!(
+            says(false).lines().any(|line| line.starts_with("The mapping names no key columns: a row is its content"))
+        );
+        assert!(!says(true).contains("key columns"));
     }
 }
