@@ -3,7 +3,7 @@
 
 use entente_tests::{Home, Row, World, run};
 use serde_json::Value;
-use std::{error::Error, fs, os::unix::fs::PermissionsExt};
+use std::{error::Error, fs, os::unix::fs::PermissionsExt, process::Command};
 
 type Outcome = Result<(), Box<dyn Error>>;
 
@@ -70,7 +70,7 @@ fn what_is_typed_wrongly_is_refused_with_a_remedy_and_changes_nothing() -> Outco
         (&["search", "--country", "Chad"], &["`Chad`", "two letters"]),
         (&["explain", "W-00001", "--to", "z"], &["`z`", "entente partner list"]),
         (&["partner", "add", &card, "--confirm", &other_words], &["words differ"]),
-        (&["partner", "add", &columns, "--confirm", "x"], &["card", "again"]),
+        (&["partner", "add", &columns, "--confirm", "x"], &["columns.csv", "card", "again"]),
         (&["partner", "suspend", "z"], &["`z`", "entente partner list"]),
         (&["import", &absent], &["absent"]),
         (&["import", &columns], &["column"]),
@@ -236,4 +236,30 @@ fn a_query_passes_exactly_what_it_names() {
         assert_eq!(count(&released).iter().sum::<u64>(), named.len() as u64, "release {query:?}: {released}");
         a.ok(&[&["review", "--state", "reviewed"], query].concat());
     }
+}
+
+/// Story: what is named is no file that ends: a device, and a pipe that nobody writes to. It is refused at once, by its
+/// name, wherever a file is asked for.
+#[test]
+fn what_has_no_end_is_not_read() -> Outcome {
+    let (world, [a, b]) = World::of(75, ["a", "b"]);
+    a.pair(&b);
+    let rows = a.file("rows.csv", &Row::table(&world.rows("Z", 1)));
+    let pipe = a.path("pipe.csv");
+    assert!(Command::new("mkfifo").arg(&pipe).status()?.success());
+    for endless in ["/dev/zero", &pipe] {
+        let named = format!("`{endless}`");
+        for args in [
+            &["partner", "add", endless, "--confirm", "x"][..],
+            &["import", endless],
+            &["import", &rows, "--map", endless],
+            &["agreement", "check", endless],
+            &["agreement", "sign", endless, "--yes"],
+            &["agreement", "add", endless],
+            &["redline", "check", endless],
+        ] {
+            check(&a, 2, "input", args, &[&named, "not a regular file"]);
+        }
+    }
+    Ok(())
 }
