@@ -370,11 +370,11 @@ fn carry_out(node: &Node, call: &Call, progress: OnProgress<'_>) -> Result<Json,
         Call::Import(options) => Ok(json!(import::import(node, options, progress)?)),
         Call::Review { records, state } => {
             let ids = select(node, records)?;
-            Ok(json!(gate::review(node, &ids, *state)?))
+            Ok(json!(gate::review_showing(node, &ids, *state, progress)?))
         }
         Call::Release(records) => {
             let ids = select(node, records)?;
-            Ok(json!(gate::release(node, &ids)?))
+            Ok(json!(gate::release_showing(node, &ids, progress)?))
         }
         Call::Search(query) => Ok(json!(search::search(node, query)?)),
         Call::RecordShow(given) => show::show(node, given),

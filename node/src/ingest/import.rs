@@ -235,7 +235,7 @@ pub fn import(node: &Node, options: &ImportOptions, progress: OnProgress<'_>) ->
         })
     })?;
     carrier.finish(&mut report);
-    progress(Progress { done: report.rows, total: Some(report.rows) });
+    progress(Progress { done: report.rows, total: None });
     node.wake();
     Ok(report)
 }
