@@ -126,6 +126,33 @@ fn bad_rows_are_named_and_their_neighbours_kept() {
     assert_eq!((&again["added"], &again["repeated_rows"]), (&0.into(), &4.into()), "the same file again adds nothing");
 }
 
+/// Story: every row of a table is bad. The report names them, and the exit code says that nothing was kept; where one
+/// row is kept, or was before, it does not.
+#[test]
+fn an_import_that_keeps_nothing_fails() -> Outcome {
+    let (world, [a]) = World::of(76, ["a"]);
+    let good = Row::table(&world.rows("V", 2));
+    let bad = good.replace("2026-02-03", "2026-02-30");
+    let half: String =
+        good.lines().chain(bad.lines().skip(2)).map(|line| line.replace("V-00002", "V-00003") + "\n").collect();
+    let (good, bad, half) = (a.file("good.csv", &good), a.file("bad.csv", &bad), a.file("half.csv", &half));
+    for args in [&["--json", "import", &bad][..], &["--json", "import", &bad, "--dry-run"]] {
+        let output = a.run(args);
+        let (report, fault): (Value, Value) =
+            (serde_json::from_slice(&output.stdout)?, serde_json::from_slice(&output.stderr)?);
+        assert_eq!((output.status.code(), &report["bad_rows"]), (Some(2), &2.into()), "{report}");
+        assert_eq!((&fault["error"]["blame"], &fault["error"]["code"]), (&"input".into(), &"no-rows".into()));
+        assert!(fault["error"]["message"].as_str().is_some_and(|m| m.contains(&bad)), "{fault}");
+    }
+    assert_eq!(a.json(&["status"])["records_own"], 0);
+    a.ok(&["import", &good]);
+    for _ in 0..2 {
+        let report = a.json(&["import", &half]);
+        assert_eq!(report["bad_rows"], 1, "{report}");
+    }
+    Ok(())
+}
+
 /// Story: the home, its secret, the partner or the store is at fault: each has its own exit code.
 #[test]
 fn each_fault_has_the_exit_code_of_whose_it_is() -> Outcome {

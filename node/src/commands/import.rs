@@ -6,7 +6,7 @@ use super::{
     show::{brief, list, text, truth},
     table::{Look, Table, pairs},
 };
-use crate::{call::Call, cli, ingest::import::ImportOptions};
+use crate::{call::Call, cli, error::Fault, ingest::import::ImportOptions};
 use serde_json::Value as Json;
 
 /// Imports a file.
@@ -17,9 +17,20 @@ pub fn import(reach: &Reach, args: cli::Import) -> Result<Done, Failure> {
         attachments: args.attachments.as_deref().map(absolute).transpose()?,
         dry_run: args.dry_run,
     };
+    let file = options.path.display().to_string();
     let report = reach.call_watched(&Call::Import(options))?;
     reach.output.answer(&report, || render(&report, reach.output.look))?;
+    if nothing_held(&report) {
+        let message = format!("no row of `{file}` could be taken: correct what is named, or name a mapping with --map");
+        return Err(Fault::input("no-rows", message).into());
+    }
     Ok(Done::Well)
+}
+
+/// Whether rows were left out, and none is here: neither by this import nor since an earlier one.
+fn nothing_held(report: &Json) -> bool {
+    let count = |key| report.get(key).and_then(Json::as_u64).unwrap_or_default();
+    count("bad_rows") > 0 && count("added") + count("amended") + count("unchanged") == 0
 }
 
 /// Said of a mapping without key columns.
