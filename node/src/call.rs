@@ -17,7 +17,7 @@ use crate::{
         search::{self, Query, SearchError},
         show,
     },
-    redlines,
+    redlines, regular,
     share::explain,
 };
 use entente_protocol::id::RecordId;
@@ -266,19 +266,18 @@ impl From<ImportError> for Fault {
 
 /// Reads a small text file that a person named.
 pub fn read_text(path: &Path, bytes_max: u64) -> Result<String, Fault> {
-    let refuse = |what: String| Fault::input("file", format!("`{}` {what}", path.display()));
-    let size = std::fs::metadata(path).map_err(|e| refuse(format!("cannot be read: {e}")))?.len();
-    if size > bytes_max {
-        return Err(refuse(format!("is too large: {size} bytes where at most {bytes_max} are taken")));
-    }
-    std::fs::read_to_string(path).map_err(|e| refuse(format!("cannot be read as text: {e}")))
+    let refuse = |e| Fault::input("file", format!("`{}` cannot be read: {e}", path.display()));
+    regular::text(path, bytes_max).map_err(refuse)
 }
 
 const CARD_FILE_MAX: u64 = 64 << 10;
 
 fn read_card(path: &Path) -> Result<UnconfirmedCard, Fault> {
     let text = read_text(path, CARD_FILE_MAX)?;
-    UnconfirmedCard::from_armour(&text).map_err(|e| PartnerError::Card(e).into())
+    UnconfirmedCard::from_armour(&text).map_err(|e| {
+        let fault = Fault::from(PartnerError::Card(e));
+        Fault { message: format!("`{}`: {}", path.display(), fault.message), ..fault }
+    })
 }
 
 /// Records that one call selects by a query.
@@ -371,11 +370,11 @@ fn carry_out(node: &Node, call: &Call, progress: OnProgress<'_>) -> Result<Json,
         Call::Import(options) => Ok(json!(import::import(node, options, progress)?)),
         Call::Review { records, state } => {
             let ids = select(node, records)?;
-            Ok(json!(gate::review(node, &ids, *state)?))
+            Ok(json!(gate::review_showing(node, &ids, *state, progress)?))
         }
         Call::Release(records) => {
             let ids = select(node, records)?;
-            Ok(json!(gate::release(node, &ids)?))
+            Ok(json!(gate::release_showing(node, &ids, progress)?))
         }
         Call::Search(query) => Ok(json!(search::search(node, query)?)),
         Call::RecordShow(given) => show::show(node, given),

@@ -117,11 +117,11 @@ pub enum Command {
     Review(Review),
     /// Release records: from here on agreements in force may send them
     #[command(after_help = "Example:\n  entente release CAR-2026-0001\n  entente release --all-reviewed\n  \
-        entente release --kind item --from 2026-01 --until 2026-03")]
+        entente release --kind event --from 2026-01 --until 2026-03")]
     Release(Release),
     /// Find records, own and received
     #[command(after_help = "A serial is found in any spelling. Dates are days, months or years.\n\n\
-        Example:\n  entente search --serial \"56 1234-567\"\n  entente search --kind item --country CF --from 2026-01 --received")]
+        Example:\n  entente search --serial \"56 1234-567\"\n  entente search --kind event --country CF --from 2026-01 --received")]
     Search(Search),
     /// One record: show it, prove it, write out its file
     #[command(subcommand, after_help = "Example:\n  entente record verify CAR-2026-0001")]

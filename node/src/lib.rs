@@ -5,7 +5,7 @@
 //! found, shown), [`partners`] and [`agreements`], [`redlines`], [`share`] (the only way out), [`receive`], [`peer`]
 //! (TLS and QUIC), [`run`] (serving), [`recover`] (a lost secret), [`control`] (the socket), [`check`] (is it still
 //! what was written), [`commands`] (the command line), [`demo`]. Below all of them: [`store`] (ledger and vault),
-//! [`seal`], [`secret`].
+//! [`seal`], [`secret`]; [`regular`] opens what people name.
 //!
 //! What is absent: tokio outside `peer`, `control` and `run`; plaintext below `seal`; a way out beside `share`.
 
@@ -32,6 +32,7 @@ pub mod receive;
 pub mod records;
 pub mod recover;
 pub mod redlines;
+pub mod regular;
 pub mod run;
 pub mod seal;
 pub mod secret;

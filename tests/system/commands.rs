@@ -3,9 +3,12 @@
 
 use entente_tests::{Home, Row, World, run};
 use serde_json::Value;
-use std::{error::Error, fs, os::unix::fs::PermissionsExt};
+use std::{error::Error, fs, os::unix::fs::PermissionsExt, process::Command};
 
 type Outcome = Result<(), Box<dyn Error>>;
+
+const HEADER: &str = "number,case,date,type,make,model,calibre,serial,marks,year,country_of_make,place,country,region,lat,\
+                      lon,custody,recovered_from,collector,condition,notes,photos\n";
 
 const CLAUSE: &str = r#"
 [[clause]]
@@ -54,17 +57,20 @@ fn what_is_typed_wrongly_is_refused_with_a_remedy_and_changes_nothing() -> Outco
     let stranger = a.file("stranger.toml", &stranger);
     let exists = a.file("exists.jpg", "x");
 
-    let input: [(&[&str], &[&str]); 22] = [
+    let input: [(&[&str], &[&str]); 25] = [
         (&["record", "show", "W-09999"], &["`W-09999`", "entente search"]),
         (&["record", "attachment", "W-00001", "-o", &exists], &["`W-00001`", "attachment"]),
         (&["review", "W-09999", "--state", "verified"], &["`W-09999`"]),
         (&["release", "W-00002", "W-09999"], &["`W-09999`"]),
         (&["review", "--state", "verified"], &["--all-drafts"]),
         (&["search", "--from", "yesterday"], &["`yesterday`", "2024-03"]),
+        (&["search", "--from", "2026-03-25", "--until", "2026-03-20"], &["`2026-03-25`", "later", "`2026-03-20`"]),
+        (&["release", "--from", "2026-04", "--until", "2026-03"], &["`2026-04`", "later"]),
+        (&["release", "--serial", "UNK"], &["`UNK`", "no whole serial"]),
         (&["search", "--country", "Chad"], &["`Chad`", "two letters"]),
         (&["explain", "W-00001", "--to", "z"], &["`z`", "entente partner list"]),
         (&["partner", "add", &card, "--confirm", &other_words], &["words differ"]),
-        (&["partner", "add", &columns, "--confirm", "x"], &["card", "again"]),
+        (&["partner", "add", &columns, "--confirm", "x"], &["columns.csv", "card", "again"]),
         (&["partner", "suspend", "z"], &["`z`", "entente partner list"]),
         (&["import", &absent], &["absent"]),
         (&["import", &columns], &["column"]),
@@ -118,6 +124,33 @@ fn bad_rows_are_named_and_their_neighbours_kept() {
     assert_eq!(kept.as_array().map(Vec::len), Some(4));
     let again = a.json(&["import", &file]);
     assert_eq!((&again["added"], &again["repeated_rows"]), (&0.into(), &4.into()), "the same file again adds nothing");
+}
+
+/// Story: every row of a table is bad. The report names them, and the exit code says that nothing was kept; where one
+/// row is kept, or was before, it does not.
+#[test]
+fn an_import_that_keeps_nothing_fails() -> Outcome {
+    let (world, [a]) = World::of(76, ["a"]);
+    let good = Row::table(&world.rows("V", 2));
+    let bad = good.replace("2026-02-03", "2026-02-30");
+    let half: String =
+        good.lines().chain(bad.lines().skip(2)).map(|line| line.replace("V-00002", "V-00003") + "\n").collect();
+    let (good, bad, half) = (a.file("good.csv", &good), a.file("bad.csv", &bad), a.file("half.csv", &half));
+    for args in [&["--json", "import", &bad][..], &["--json", "import", &bad, "--dry-run"]] {
+        let output = a.run(args);
+        let (report, fault): (Value, Value) =
+            (serde_json::from_slice(&output.stdout)?, serde_json::from_slice(&output.stderr)?);
+        assert_eq!((output.status.code(), &report["bad_rows"]), (Some(2), &2.into()), "{report}");
+        assert_eq!((&fault["error"]["blame"], &fault["error"]["code"]), (&"input".into(), &"no-rows".into()));
+        assert!(fault["error"]["message"].as_str().is_some_and(|m| m.contains(&bad)), "{fault}");
+    }
+    assert_eq!(a.json(&["status"])["records_own"], 0);
+    a.ok(&["import", &good]);
+    for _ in 0..2 {
+        let report = a.json(&["import", &half]);
+        assert_eq!(report["bad_rows"], 1, "{report}");
+    }
+    Ok(())
 }
 
 /// Story: the home, its secret, the partner or the store is at fault: each has its own exit code.
@@ -181,5 +214,79 @@ fn each_fault_has_the_exit_code_of_whose_it_is() -> Outcome {
     assert!(code == Some(5) && fault["blame"] == "store", "{code:?} {fault}");
     a.kill();
     assert_eq!(a.json(&["status"])["records_own"], 6, "three items, their case, its custodian and holder");
+    Ok(())
+}
+
+/// Story: records are named by what they say. Each flag finds exactly what it names, and a review or a release that is
+/// given the same flags passes exactly that.
+#[test]
+fn a_query_passes_exactly_what_it_names() {
+    let given = [
+        ("2026-03-19", "Croatia", "Chad"),
+        ("2026-03-20", "Serbia", "Chad"),
+        ("2026-03-25", "Croatia", "Niger"),
+        ("2026-03-26", "Serbia", "Niger"),
+        ("2025-03-22", "Serbia", "Niger"),
+    ];
+    let table: String = (1..).zip(given).fold(HEADER.to_owned(), |table, (n, (day, made, found))| {
+        let rest = "Lac,13.4,14.6,Court,cache,X,serviceable,,";
+        table + &format!("Q-{n},K-{n},{day},pistol,Works,M1,9x19,AB 100{n},,1990,{made},Here,{found},{rest}\n")
+    });
+    let queries: [(&[&str], &[&str]); 9] = [
+        (&["--kind", "event", "--from", "2026-03-20", "--until", "2026-03-25"], &["K-2", "K-3"]),
+        (&["--from", "2026-03-25"], &["K-3", "K-4"]),
+        (&["--until", "2026-03-19"], &["K-1", "K-5"]),
+        (&["--from", "2026-03", "--until", "2026-03"], &["K-1", "K-2", "K-3", "K-4"]),
+        (&["--serial", "ab1002"], &["Q-2"]),
+        (&["--kind", "party"], &["PARTY-Court", "PARTY-cache"]),
+        (&["--country", "HR"], &["Q-1", "Q-3"]),
+        (&["--country", "TD", "--until", "2026-03-19"], &["K-1"]),
+        (&["--number", "Q-4"], &["Q-4"]),
+    ];
+    let (_world, [a]) = World::of(74, ["a"]);
+    a.import("rows.csv", &table);
+    let numbers = |args: &[&str]| -> Vec<String> {
+        let found = a.json(&[&["search"], args].concat());
+        let numbers = found.as_array().into_iter().flatten().filter_map(|r| r["number"].as_str().map(str::to_owned));
+        let mut numbers: Vec<String> = numbers.collect();
+        numbers.sort();
+        numbers
+    };
+    for (query, named) in queries {
+        assert_eq!(numbers(query), named, "{query:?}");
+        // Every record is reviewed, then only what is named is verified and released.
+        a.ok(&["review", "--all-drafts", "--state", "reviewed"]);
+        let verified = a.json(&[&["review", "--state", "verified"], query].concat());
+        assert_eq!(numbers(&["--state", "verified"]), named, "review {query:?}: {verified}");
+        let released = a.json(&[&["release"], query].concat());
+        let count = |outcome: &Value| ["changed", "unchanged"].map(|key| outcome[key].as_u64().unwrap_or(99));
+        assert_eq!(count(&released).iter().sum::<u64>(), named.len() as u64, "release {query:?}: {released}");
+        a.ok(&[&["review", "--state", "reviewed"], query].concat());
+    }
+}
+
+/// Story: what is named is no file that ends: a device, and a pipe that nobody writes to. It is refused at once, by its
+/// name, wherever a file is asked for.
+#[test]
+fn what_has_no_end_is_not_read() -> Outcome {
+    let (world, [a, b]) = World::of(75, ["a", "b"]);
+    a.pair(&b);
+    let rows = a.file("rows.csv", &Row::table(&world.rows("Z", 1)));
+    let pipe = a.path("pipe.csv");
+    assert!(Command::new("mkfifo").arg(&pipe).status()?.success());
+    for endless in ["/dev/zero", &pipe] {
+        let named = format!("`{endless}`");
+        for args in [
+            &["partner", "add", endless, "--confirm", "x"][..],
+            &["import", endless],
+            &["import", &rows, "--map", endless],
+            &["agreement", "check", endless],
+            &["agreement", "sign", endless, "--yes"],
+            &["agreement", "add", endless],
+            &["redline", "check", endless],
+        ] {
+            check(&a, 2, "input", args, &[&named, "not a regular file"]);
+        }
+    }
     Ok(())
 }

@@ -6,7 +6,7 @@ use super::{
     show::{brief, list, text, truth},
     table::{Look, Table, pairs},
 };
-use crate::{call::Call, cli, ingest::import::ImportOptions};
+use crate::{call::Call, cli, error::Fault, ingest::import::ImportOptions};
 use serde_json::Value as Json;
 
 /// Imports a file.
@@ -17,10 +17,24 @@ pub fn import(reach: &Reach, args: cli::Import) -> Result<Done, Failure> {
         attachments: args.attachments.as_deref().map(absolute).transpose()?,
         dry_run: args.dry_run,
     };
+    let file = options.path.display().to_string();
     let report = reach.call_watched(&Call::Import(options))?;
     reach.output.answer(&report, || render(&report, reach.output.look))?;
+    if nothing_held(&report) {
+        let message = format!("no row of `{file}` could be taken: correct what is named, or name a mapping with --map");
+        return Err(Fault::input("no-rows", message).into());
+    }
     Ok(Done::Well)
 }
+
+/// Whether rows were left out, and none is here: neither by this import nor since an earlier one.
+fn nothing_held(report: &Json) -> bool {
+    let count = |key| report.get(key).and_then(Json::as_u64).unwrap_or_default();
+    count("bad_rows") > 0 && count("added") + count("amended") + count("unchanged") == 0
+}
+
+/// Said of a mapping without key columns.
+const NO_KEYS: &str = "\nThe mapping names no key columns: a row is its content, and a corrected row becomes a new record beside the old one.\n";
 
 fn render(report: &Json, look: Look) -> String {
     let mut out = String::new();
@@ -37,6 +51,9 @@ fn render(report: &Json, look: Look) -> String {
         ("files", "files"),
     ];
     out.push_str(&pairs(counts.map(|(name, key)| (name, text(report, key))), look));
+    if !truth(report, "has_keys") {
+        out.push_str(NO_KEYS);
+    }
     let mut bad = Table::new(&["row", "column", "why it was left out"]);
     for row in list(report, "bad") {
         bad.row(["row", "column", "why"].map(|key| text(row, key)));
@@ -72,6 +89,7 @@ mod tests {
             bad_rows: 1,
             added: 4,
             dry_run: true,
+            has_keys: true,
             bad: vec![bad],
             missing: vec!["IMG\u{202e}gpj.exe".to_owned()],
             ..ImportReport::default()
@@ -80,5 +98,17 @@ mod tests {
         assert!(text.starts_with("A trial") && text.contains("rows read          242\n"), "{text}");
         assert!(text.contains("33   date    no such day: `31/02/2026`"), "{text}");
         assert!(text.contains("IMG\\u{202e}gpj.exe") && !text.contains("no row names"), "{text}");
+    }
+
+    #[test]
+    fn a_mapping_without_key_columns_is_told() {
+        let says = |has_keys| {
+            let report = ImportReport { rows: 3, added: 3, has_keys, ..ImportReport::default() };
+            render(&serde_json::json!(report), Look::default())
+        };
+        assert!(
+            says(false).lines().any(|line| line.starts_with("The mapping names no key columns: a row is its content"))
+        );
+        assert!(!says(true).contains("key columns"));
     }
 }

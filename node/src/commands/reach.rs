@@ -86,15 +86,8 @@ impl Reach {
     pub fn call_watched(&self, call: &Call) -> Result<Json, Fault> {
         let node = self.node()?;
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-        // The template is a constant: where it does not parse, the default one shows the same.
-        let style = ProgressStyle::with_template("{bar:30} {human_pos} of {human_len}  {eta} to go");
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        let answer = node.call_with(call, &mut |at: Progress| {
-            if let Some(total) = at.total {
-                bar.set_length(total);
-            }
-            bar.set_position(at.done);
-        });
+        bar.set_style(style(None));
+        let answer = node.call_with(call, &mut |at| show(&bar, at));
         bar.finish_and_clear();
         answer
     }
@@ -114,6 +107,24 @@ impl Reach {
             Err(e) => Err(Fault::input("declined", format!("no answer, so nothing was changed: {e}")).into()),
         }
     }
+}
+
+/// Without a total a count is shown: a bar would call whatever is done all of it.
+fn style(total: Option<u64>) -> ProgressStyle {
+    let (template, default): (_, fn() -> ProgressStyle) = match total {
+        Some(_) => ("{bar:30} {human_pos} of {human_len}  {eta} to go", ProgressStyle::default_bar),
+        None => ("{spinner} {human_pos} so far  {elapsed}", ProgressStyle::default_spinner),
+    };
+    // The templates are constants: where one does not parse, the default shows the same.
+    ProgressStyle::with_template(template).unwrap_or_else(|_| default())
+}
+
+fn show(bar: &ProgressBar, at: Progress) {
+    if bar.length() != at.total {
+        bar.set_style(style(at.total));
+        at.total.map_or_else(|| bar.unset_length(), |total| bar.set_length(total));
+    }
+    bar.set_position(at.done);
 }
 
 /// A node that answers.
@@ -175,6 +186,15 @@ mod tests {
         assert_eq!(passphrase.unlock(Some(&without))?, Unlock::PassphraseFile("/p".into()));
         assert_eq!(passphrase.unlock(None)?, Unlock::PassphraseFile("/p".into()));
         Ok(())
+    }
+
+    #[test]
+    fn a_bar_has_the_length_that_is_known() {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+        for (done, total) in [(500, None), (1_000, None), (500, Some(1_200)), (1_000, Some(1_200)), (7, None)] {
+            show(&bar, Progress { done, total });
+            assert_eq!((bar.position(), bar.length()), (done, total));
+        }
     }
 
     #[test]

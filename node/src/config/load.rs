@@ -3,10 +3,11 @@
 use super::{Home, RawConfig};
 use crate::{
     error::unquoted,
+    regular,
     store::open::{Backend, ENGINES},
 };
 use entente_protocol::identity::Address;
-use std::{fs, io, net::SocketAddr, path::PathBuf};
+use std::{io, net::SocketAddr, path::PathBuf};
 
 /// Least review state for release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,11 +71,14 @@ pub enum ConfigError {
     },
 }
 
+/// Bytes of settings that are read.
+const SETTINGS_BYTES_MAX: u64 = 1 << 20;
+
 impl Config {
     /// Reads the settings of a home.
     pub fn load(home: &Home) -> Result<Self, ConfigError> {
         let path = home.config();
-        let text = fs::read_to_string(&path).map_err(|cause| match cause.kind() {
+        let text = regular::text(&path, SETTINGS_BYTES_MAX).map_err(|cause| match cause.kind() {
             io::ErrorKind::NotFound => ConfigError::NoHome(home.path().to_owned()),
             _ => ConfigError::Io { path: path.clone(), cause },
         })?;

@@ -22,6 +22,7 @@ use crate::{
         keep::{self, KeepError},
         stored,
     },
+    regular,
     seal::keyring::Partition,
     share::files::{self, FileRow},
 };
@@ -131,7 +132,7 @@ fn name_of(path: &Path) -> String {
 
 /// Has a file looked at. A descriptor of its own for the child: the two would move each other's place in one.
 fn begin(pictures: &mut Pictures, path: &Path, ours: &File) -> Result<Picture, CarryError> {
-    let theirs = File::open(path).map_err(CarryError::Read)?;
+    let theirs = regular::open(path).map_err(CarryError::Read)?;
     let which = |file: &File| file.metadata().map(|m| (m.dev(), m.ino())).map_err(CarryError::Read);
     if which(ours)? != which(&theirs)? {
         return Err(CarryError::Read(io::Error::other("it was replaced while it was read")));
@@ -149,7 +150,7 @@ fn one(
     report: &mut ImportReport,
 ) -> Result<(), CarryError> {
     let node = steps.node();
-    let mut file = File::open(path).map_err(CarryError::Read)?;
+    let mut file = regular::open(path).map_err(CarryError::Read)?;
     let name = name_of(path);
     let key = |role: &str| sha256(&[b"attachment", &owner.key, name.as_bytes(), role.as_bytes()]);
     let known = steps.known(&key("original"))?;

@@ -22,6 +22,7 @@ use crate::{
         keep::{self, KeepError},
         stored::RowDamage,
     },
+    regular,
     share::ShareError,
     store::StoreError,
 };
@@ -33,7 +34,7 @@ use entente_protocol::{
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, HashMap},
-    fs, io,
+    io,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -196,13 +197,8 @@ fn load_mapping(options: &ImportOptions) -> Result<Mapping, ImportError> {
     let (path, text) = match &options.map {
         None => ("the sample's mapping; name another with --map".to_owned(), SAMPLE_MAPPING.to_owned()),
         Some(path) => {
-            let size = fs::metadata(path).map_err(|cause| ImportError::Io { path: shown(path), cause })?.len();
-            if size > super::mapping::MAPPING_BYTES_MAX as u64 {
-                let fault = MappingError::TooLarge(usize::try_from(size).unwrap_or(usize::MAX));
-                return Err(ImportError::Mapping { path: shown(path), fault });
-            }
-            let text = fs::read_to_string(path).map_err(|cause| ImportError::Io { path: shown(path), cause })?;
-            (shown(path), text)
+            let text = regular::text(path, super::mapping::MAPPING_BYTES_MAX as u64);
+            (shown(path), text.map_err(|cause| ImportError::Io { path: shown(path), cause })?)
         }
     };
     Mapping::parse(&text).map_err(|fault| ImportError::Mapping { path, fault })
@@ -239,7 +235,7 @@ pub fn import(node: &Node, options: &ImportOptions, progress: OnProgress<'_>) ->
         })
     })?;
     carrier.finish(&mut report);
-    progress(Progress { done: report.rows, total: Some(report.rows) });
+    progress(Progress { done: report.rows, total: None });
     node.wake();
     Ok(report)
 }

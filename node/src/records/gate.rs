@@ -8,6 +8,7 @@ use super::{
     stored::{decode, encode},
 };
 use crate::{
+    call::{OnProgress, Progress},
     node::Node,
     seal::keyring::Partition,
     store::{StoreError, layout::Table, txn::Txn},
@@ -132,8 +133,19 @@ fn sign(node: &Node, review: Option<Review>, records: &[RecordId], at: UnixMilli
 
 /// Sets the review state of records. Refuting what was released puts it in the release log again, to be withdrawn.
 pub fn review(node: &Node, records: &[RecordId], to: Review) -> Result<GateOutcome, KeepError> {
+    review_showing(node, records, to, &mut |_| {})
+}
+
+/// As [`review`], and tells how far it is.
+pub fn review_showing(
+    node: &Node,
+    records: &[RecordId],
+    to: Review,
+    progress: OnProgress<'_>,
+) -> Result<GateOutcome, KeepError> {
     let mut outcome = GateOutcome::default();
-    for step in records.chunks(STEP) {
+    for (begun, step) in (0..).step_by(STEP).zip(records.chunks(STEP)) {
+        progress(Progress { done: begun, total: Some(records.len() as u64) });
         let mut txn = node.holdings.begin();
         let mut changed = Vec::new();
         for record in step {
@@ -184,6 +196,11 @@ const fn order(kind: Kind) -> u8 {
 
 /// Releases records: the second step. Records below the organisation's review state are refused.
 pub fn release(node: &Node, records: &[RecordId]) -> Result<GateOutcome, KeepError> {
+    release_showing(node, records, &mut |_| {})
+}
+
+/// As [`release`], and tells how far it is.
+pub fn release_showing(node: &Node, records: &[RecordId], progress: OnProgress<'_>) -> Result<GateOutcome, KeepError> {
     let mut outcome = GateOutcome::default();
     let mut due: Vec<(u8, RecordId)> = Vec::with_capacity(records.len());
     for record in records {
@@ -192,7 +209,8 @@ pub fn release(node: &Node, records: &[RecordId]) -> Result<GateOutcome, KeepErr
     // Stable: within one rank, records stay in the order given.
     due.sort_by_key(|(rank, _)| *rank);
     let least = node.required_review();
-    for step in due.chunks(STEP) {
+    for (begun, step) in (0..).step_by(STEP).zip(due.chunks(STEP)) {
+        progress(Progress { done: begun, total: Some(due.len() as u64) });
         let mut txn = node.holdings.begin();
         let mut changed = Vec::with_capacity(step.len());
         for (_, record) in step {
@@ -247,5 +265,45 @@ pub fn in_state(node: &Node, wanted: impl Fn(&GateRow) -> bool) -> Result<Vec<Re
                 found.push(id);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        call::{self, Call, Selection},
+        clock::ManualClock,
+        ingest::import::ImportOptions,
+        testkit,
+    };
+    use std::{fmt::Write as _, fs, sync::Arc};
+
+    #[test]
+    fn long_calls_tell_how_far_they_are_and_of_how_much() -> Result<(), Box<dyn std::error::Error>> {
+        let folder = tempfile::tempdir()?;
+        let node = testkit::node(folder.path(), "a", &Arc::new(ManualClock::at(UnixMillis(1_795_305_600_000))))?;
+        let (path, map) = (folder.path().join("rows.csv"), folder.path().join("map.toml"));
+        let mut table = "number\n".to_owned();
+        (0..1_200).try_for_each(|n| writeln!(table, "N-{n}"))?;
+        fs::write(&path, table)?;
+        fs::write(
+            &map,
+            "name = \"m\"\n[keys]\ncolumns = [\"number\"]\n[default]\neval = { src4 = \"B\", inf4 = 2 }\n[[record]]\n\
+             name = \"item\"\nkind = \"item\"\n[record.fields]\nnumber = { column = \"number\" }\n\
+             type = { value = \"pistol\" }\nserial = { value = \"UNK\" }\n",
+        )?;
+        let told = |call: Call| {
+            let mut told = Vec::new();
+            let answer = call::answer(&node, &call, &mut |at| told.push((at.done, at.total)));
+            answer.map(|_| told)
+        };
+        // How many rows a file has is not known before its end.
+        let import = ImportOptions { path, map: Some(map), attachments: None, dry_run: false };
+        assert_eq!(told(Call::Import(import))?, [(500, None), (1_000, None), (1_200, None)]);
+        let steps = [(0, Some(1_200)), (500, Some(1_200)), (1_000, Some(1_200))];
+        assert_eq!(told(Call::Review { records: Selection::AllDrafts, state: Review::Reviewed })?, steps);
+        assert_eq!(told(Call::Release(Selection::AllReviewed))?, steps);
+        Ok(())
     }
 }

@@ -20,7 +20,7 @@ use entente_protocol::{
     value::Value,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What is searched for. Every condition given must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +73,19 @@ pub enum SearchError {
     /// Not a date.
     #[error("`{0}` is not a date: give 2024-03-15, 2024-03 or 2024")]
     Date(String),
+    /// A span that ends before it begins.
+    #[error("`{from}` is later than `{until}`, so nothing lies between them: exchange the two")]
+    Span {
+        /// First day.
+        from: String,
+        /// Last day.
+        until: String,
+    },
+    /// A serial of which too little is known to look for it.
+    #[error(
+        "`{0}` is no whole serial, so nothing can be found by it: give one without `*`, `?` or words such as `UNK`"
+    )]
+    Serial(String),
     /// Not a country.
     #[error("`{0}` is not a country code: give two letters, such as CF")]
     Country(String),
@@ -128,12 +141,23 @@ impl Checked {
                 .transpose()
         };
         let (from, until) = (date(&query.from)?, date(&query.until)?);
+        if let (Some(first), Some(last)) = (from, until)
+            && first.0 > last.1
+        {
+            let text = |given: &Option<String>| given.clone().unwrap_or_default();
+            return Err(SearchError::Span { from: text(&query.from), until: text(&query.until) });
+        }
+        let serials = query.serial.as_deref().map(|raw| (raw, serial::keys(raw)));
+        // Without a key there would be no condition, and every record would be found.
+        if let Some((raw, _)) = serials.as_ref().filter(|(_, keys)| keys.is_empty()) {
+            return Err(SearchError::Serial((*raw).to_owned()));
+        }
         let span = (from.is_some() || until.is_some())
             .then(|| (from.map_or(0, |span| span.0), until.map_or(99_991_231, |span| span.1)));
         Ok(Self {
             kind: kind.transpose()?,
             country: country.transpose()?,
-            serials: query.serial.as_deref().map(serial::keys).unwrap_or_default(),
+            serials: serials.map(|(_, keys)| keys).unwrap_or_default(),
             number: query.number.clone(),
             span,
             state: query.state.clone(),
@@ -166,12 +190,17 @@ impl Checked {
     }
 }
 
+/// Whether a date of a record may lie in a span. Of each ladder the finest rung that is there decides: the year beside a
+/// day would overlap every span of that year.
 fn dated(kind: Kind, values: &[(u8, Value)], (from, until): (u32, u32)) -> bool {
-    values.iter().any(|(slot, value)| {
-        let time = kind.slot_number(*slot).and_then(|s| s.rung).is_some_and(|r| r.fact == Fact::Time);
-        let span = value.as_text().and_then(Edtf::parse).map(|e| e.span());
-        time && span.is_some_and(|(first, last)| first <= until && last >= from)
-    })
+    let mut finest: BTreeMap<&str, (u8, (u32, u32))> = BTreeMap::new();
+    for (slot, value) in values {
+        let rung = kind.slot_number(*slot).and_then(|s| s.rung).filter(|rung| rung.fact == Fact::Time);
+        let (Some(rung), Some(date)) = (rung, value.as_text().and_then(Edtf::parse)) else { continue };
+        let here = (rung.level, date.span());
+        finest.entry(rung.ladder).and_modify(|known| *known = here.min(*known)).or_insert(here);
+    }
+    finest.values().any(|(_, (first, last))| *first <= until && *last >= from)
 }
 
 /// Searches.
@@ -272,4 +301,46 @@ fn matching(
     }
     let view = view::view(node, id, &found)?;
     Ok(checked.state.as_ref().is_none_or(|state| *state == view.state).then_some(view))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(slots: &[(&str, &str)]) -> Vec<(u8, Value)> {
+        let number = |name: &str| Kind::Event.slot(name).map_or(63, |s| s.number);
+        slots.iter().map(|(name, text)| (number(name), Value::text(*text))).collect()
+    }
+
+    #[test]
+    fn of_each_ladder_the_finest_rung_decides() {
+        let march = (20_260_320, 20_260_325);
+        for (slots, within) in [
+            (&[("recovered", "2026-03-22"), ("recovered-month", "2026-03"), ("recovered-year", "2026")][..], true),
+            (&[("recovered-year", "2026"), ("recovered-month", "2026-02"), ("recovered", "2026-02-19")], false),
+            (&[("recovered-month", "2026-02"), ("recovered-year", "2026")], false),
+            (&[("recovered-month", "2026-03"), ("recovered-year", "2026")], true),
+            (&[("recovered-year", "2026")], true),
+            (&[("recovered", "2026-02-19"), ("documented", "2026-03-21")], true),
+            (&[], false),
+        ] {
+            assert_eq!(dated(Kind::Event, &event(slots), march), within, "{slots:?}");
+        }
+    }
+
+    #[test]
+    fn what_names_nothing_is_refused_and_does_not_name_everything() {
+        let refused = |query: Query| Checked::new(&query).err().map(|e| e.to_string()).unwrap_or_default();
+        let text = |text: &str| Some(text.to_owned());
+        let span = |from, until| Query { from: text(from), until: text(until), ..Query::default() };
+        let says = refused(span("2026-03-25", "2026-03-20"));
+        assert!(says.contains("`2026-03-25`") && says.contains("`2026-03-20`"), "{says}");
+        for (from, until) in [("2026-03-25", "2026-03"), ("2026", "2026-01-05"), ("2026-03-25", "2026-03-25")] {
+            assert_eq!(refused(span(from, until)), "");
+        }
+        for serial in ["", "UNK", "OBL"] {
+            let says = refused(Query { serial: text(serial), ..Query::default() });
+            assert!(says.contains("no whole serial"), "`{serial}`: {says}");
+        }
+    }
 }

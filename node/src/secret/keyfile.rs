@@ -7,12 +7,14 @@ use super::{
     Secret,
     durable::{self, Existing},
 };
-use crate::seal::{
-    hybrid::{Identity, Recipient},
-    stream::{self, StreamError},
+use crate::{
+    regular,
+    seal::{
+        hybrid::{Identity, Recipient},
+        stream::{self, StreamError},
+    },
 };
 use std::{
-    fs::File,
     io::{self, Read, Write},
     path::{Path, PathBuf},
 };
@@ -89,7 +91,7 @@ pub(super) fn read_with(path: &Path, identities: &[&dyn age::Identity]) -> Resul
         _ => KeyFileError::Io { path: path.to_owned(), cause },
     };
     let stream_error = |cause| KeyFileError::Stream { path: path.to_owned(), cause };
-    let file = File::open(path).map_err(io_error)?;
+    let file = regular::open(path).map_err(io_error)?;
     let length = file.metadata().map_err(io_error)?.len();
     if length > KEY_FILE_BYTES_MAX {
         return Err(KeyFileError::TooLong(path.to_owned()));

@@ -10,7 +10,10 @@ use super::{
     keyfile::KeyFileError,
     unlock::{self, UnlockError},
 };
-use crate::seal::hybrid::{Identity, Recipient};
+use crate::{
+    regular,
+    seal::hybrid::{Identity, Recipient},
+};
 use std::{
     fs,
     io::{self, Read},
@@ -84,7 +87,7 @@ pub fn open(file: &Path, passphrase: Option<&Secret<String>>) -> Result<Identity
 pub fn is_sealed(file: &Path) -> Result<bool, UnlockError> {
     let mut start = [0; AGE_HEADER.len()];
     let io_error = |cause| UnlockError::Io { path: file.to_owned(), cause };
-    match fs::File::open(file).map_err(io_error)?.read_exact(&mut start) {
+    match regular::open(file).map_err(io_error)?.read_exact(&mut start) {
         Ok(()) => Ok(start == *AGE_HEADER),
         Err(cause) if cause.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
         Err(cause) => Err(io_error(cause)),

@@ -4,9 +4,12 @@
 //! between them is one frame here and what a socket holds. Every row is checked again as it comes in.
 
 use super::{Child, ChildFault, Program, Task, frame::Tag, legible};
-use crate::ingest::table::{Columns, Row, RowFault, Source, TableError, wire};
+use crate::{
+    ingest::table::{Columns, Row, RowFault, Source, TableError, wire},
+    regular,
+};
 use serde::{Deserialize, Serialize};
-use std::{fs::File, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 /// What the child is asked for.
 #[derive(Debug, Serialize, Deserialize)]
@@ -39,7 +42,7 @@ pub struct Rows {
 
 /// Opens the file at `path` and has its first row read.
 pub fn open(program: &Program, path: &Path, source: &Source) -> Result<Rows, OpenFault> {
-    let file = File::open(path).map_err(TableError::Read)?;
+    let file = regular::open(path).map_err(TableError::Read)?;
     let ending = path.extension().map(|ending| ending.to_string_lossy().into_owned()).unwrap_or_default();
     let request = Request { ending, source: source.clone() };
     let request = serde_json::to_vec(&request).map_err(|error| TableError::Told(error.to_string()))?;
