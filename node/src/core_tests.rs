@@ -3,6 +3,7 @@
 
 mod binding;
 mod history;
+mod hostile;
 
 use crate::{
     agreements::{self, AgreementError},

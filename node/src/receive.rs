@@ -28,7 +28,7 @@ use entente_protocol::{
         FeedKey, Held, REFUSED, Receipt, ReceivedRun, Run, RunFault, RunMessage, VerifiedEntry, VerifiedRelease,
         VerifiedRun,
     },
-    id::{AgreementDigest, AgreementId, OrgId, RecordId},
+    id::{AgreementDigest, AgreementId, FeedId, OrgId, RecordId},
     identity::Purpose,
     record::{Body, Shape, Verified},
     time::UnixMillis,
@@ -80,6 +80,9 @@ pub struct RunInRow {
 pub struct WithdrawnRow {
     /// When it became durable here.
     pub at: UnixMillis,
+    /// The originator's feed that brought it; absent in rows of the first releases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub feed: Option<FeedId>,
     /// Number of the entry.
     pub number: u64,
 }
@@ -274,9 +277,13 @@ fn take(
                 refuse(&mut txn, number)?;
                 taken.refused += 1;
             }
-            Decided::Withdraw(record) => {
-                let row = encode("withdrawal", &WithdrawnRow { at: now, number })?;
+            Decided::Withdraw(record) if released_by(&txn, partition, feed.sender, record)? => {
+                let row = encode("withdrawal", &WithdrawnRow { at: now, feed: Some(feed.id()), number })?;
                 txn.put(partition, Table::Withdrawn, record.as_bytes(), &row)?;
+            }
+            // Of another party's record, or of one that is not held: there is nothing to undo.
+            Decided::Withdraw(record) => {
+                tracing::debug!(partner = %feed.sender, entry = number, record = %record.short(), "a withdrawal of nothing");
             }
             Decided::Nothing => {}
         }
@@ -320,6 +327,14 @@ fn proofs(message: &RunMessage, verified: &VerifiedRun) -> Vec<ProofRow> {
         proof.records.dedup();
     }
     proofs
+}
+
+/// Whether a record is held that this organisation recorded: nobody else withdraws it.
+fn released_by(txn: &Txn<'_>, partition: Partition, org: OrgId, record: RecordId) -> Result<bool, ReceiveError> {
+    let Some(place) = txn.first(partition, index::ID, record.as_bytes())? else { return Ok(false) };
+    let row = txn.item(partition, Table::Received, b"", place)?.ok_or(StoreError::Broken { at: place })?;
+    let row: ReceivedRow = decode("received record", &row)?;
+    Ok(Body::from_bytes(&row.body).is_ok_and(|body| body.header().originator == org))
 }
 
 /// Whether what a record says that it amends, where we hold that, is of its own line, kind and originator (REC-9).
