@@ -36,7 +36,7 @@ use entente_protocol::{
     limits,
     primitive::SigningKey,
     record::{Draft, HandlingFloor, kind::Kind},
-    session::{Lane, Message, Role},
+    session::{Event, Lane, Message, Role, Session},
     time::UnixMillis,
     value::Value,
 };

@@ -7,7 +7,7 @@ mod heads;
 
 use crate::{
     agreements,
-    node::{Node, Rules},
+    node::Node,
     partners::{self, PartnerState},
     receive::{self, ReceiveError, Taken},
     secret,
@@ -22,10 +22,7 @@ use entente_protocol::{
     id::{AgreementDigest, AgreementId, FeedId, Nonce, OrgId, StoreId},
     session::{AgreementLine, CloseCode, Event, Role, SendError, Session, SessionConfig},
 };
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A session cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -255,7 +252,7 @@ impl Conversation {
             }
             // A partner that does not hold our version yet would judge the run by another.
             if self.theirs.get(&agreement) == Some(&version) {
-                more |= fill(node, &rules, session, &feed)?;
+                more |= fill(node, session, &feed)?;
             }
         }
         Ok(more)
@@ -363,10 +360,12 @@ fn shares(node: &Node, peer: OrgId, agreement: AgreementId) -> bool {
 }
 
 /// Sends what is due of one feed, as far as its window goes. Whether there is more to do at once.
-fn fill(node: &Node, rules: &Arc<Rules>, session: &mut Session, feed: &FeedKey) -> Result<bool, ExchangeFault> {
+fn fill(node: &Node, session: &mut Session, feed: &FeedKey) -> Result<bool, ExchangeFault> {
     let id = feed.id();
     while session.window(id) > 0 {
         let Some(next) = session.next(id) else { return Ok(false) };
+        // Before anything is read: a run that is served again is made without a transaction.
+        let basis = node.basis();
         let row = feeds::out_row(node, feed, AgreementDigest::from_bytes([0; 32]))?;
         let step = if next.length < row.length {
             let run = outbox::again(node, feed, next.length)?;
@@ -374,9 +373,10 @@ fn fill(node: &Node, rules: &Arc<Rules>, session: &mut Session, feed: &FeedKey) 
         } else {
             outbox::step(node, feed)?
         };
-        // A suspension, or another version, overtakes what was decided before it: that is served and decided again.
-        if !Arc::ptr_eq(rules, &node.rules()) {
-            return Ok(true);
+        // A suspension, a refutation, or another version, overtakes what was decided before it: that is served and
+        // decided again. Whoever changes something wakes this session when it is in force.
+        if !basis.stands(node).map_err(ShareError::from)? {
+            return Ok(false);
         }
         match step.run {
             Some(run) => session.send_run(run.message)?,

@@ -43,12 +43,48 @@ pub struct Rules {
     pub policy: Arc<PolicySet>,
     /// When the first of them changes by itself: an agreement begins, ends, or gives way to its next version.
     pub until: Option<UnixMillis>,
+    /// How many changes of partners and agreements they know; see [`changed`].
+    pub changes: u64,
+}
+
+impl Rules {
+    /// Whether nothing has changed in the ledger since they were read, also nothing that is not durable yet. A
+    /// suspension counts from its append on: what is signed or taken after that knows of it.
+    pub fn stand_in(&self, txn: &Txn<'_>) -> Result<bool, StoreError> {
+        Ok(count(txn.get(Partition::Node, Table::Meta, CHANGES)?) == self.changes)
+    }
+}
+
+/// Counts a change of partners or agreements, within the transaction that makes it.
+pub fn changed(txn: &mut Txn<'_>) -> Result<(), StoreError> {
+    let next = count(txn.get(Partition::Node, Table::Meta, CHANGES)?) + 1;
+    txn.put(Partition::Node, Table::Meta, CHANGES, &next.to_be_bytes())
+}
+
+fn count(row: Option<Vec<u8>>) -> u64 {
+    row.and_then(|bytes| <[u8; 8]>::try_from(bytes).ok()).map_or(0, u64::from_be_bytes)
+}
+
+/// What a decision was built on. Where it does not stand any more, what was decided is decided again.
+pub struct Basis {
+    rules: Arc<Rules>,
+    held_back: u64,
+}
+
+impl Basis {
+    /// Whether neither partners and agreements have changed since, nor a released record is to be held back.
+    pub fn stands(&self, node: &Node) -> Result<bool, StoreError> {
+        let changes = count(node.holdings.get(Partition::Node, Table::Meta, CHANGES)?);
+        Ok(Arc::ptr_eq(&self.rules, &node.rules()) && changes == self.rules.changes && node.held_back() == self.held_back)
+    }
 }
 
 /// An hour, in milliseconds.
 const HOUR_MS: u64 = 3_600_000;
 /// Key of the own rules' version in [`Table::Meta`].
 const OWN_RULES: &[u8] = b"own rules";
+/// Key of the count of changes in [`Table::Meta`].
+const CHANGES: &[u8] = b"changes of the rules";
 
 /// Called after every commit that may have work for partners.
 pub type Waker = Box<dyn Fn() + Send + Sync>;
@@ -308,6 +344,17 @@ impl Node {
         Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// What decisions are built on now.
+    pub fn basis(&self) -> Basis {
+        Basis { held_back: self.held_back(), rules: self.rules() }
+    }
+
+    /// Reads the rules again, where the ledger knows of a change that these do not know.
+    pub fn catch_up(&self, known: &Rules) -> Result<(), Fault> {
+        let changes = count(self.holdings.get(Partition::Node, Table::Meta, CHANGES)?);
+        if changes == known.changes || self.rules().changes == changes { Ok(()) } else { self.reload() }
+    }
+
     /// Partners now.
     pub fn book(&self) -> Arc<Book> {
         Arc::clone(&self.rules().book)
@@ -372,6 +419,8 @@ impl Node {
 }
 
 fn load(holdings: &Holdings, own: OrgId, red_lines: &[redlines::Held], now: UnixMillis) -> Result<Rules, Fault> {
+    // First: what changes while the rest is read is read again.
+    let changes = count(holdings.get(Partition::Node, Table::Meta, CHANGES)?);
     let book = Book::load(holdings)?;
     let agreements = agreements::load(holdings, now)?;
     let until = agreements.changes(now)?;
@@ -385,7 +434,7 @@ fn load(holdings: &Holdings, own: OrgId, red_lines: &[redlines::Held], now: Unix
         .collect();
     let lines: Vec<RedLine> = red_lines.iter().map(|held| held.line.clone()).collect();
     let policy = agreements.compile(own, partners, &lines)?;
-    Ok(Rules { book: Arc::new(book), agreements: Arc::new(agreements), policy: Arc::new(policy), until })
+    Ok(Rules { book: Arc::new(book), agreements: Arc::new(agreements), policy: Arc::new(policy), until, changes })
 }
 
 #[cfg(test)]

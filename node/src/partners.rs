@@ -1,7 +1,7 @@
 //! Partners: organisations we have been introduced to. Nothing is trusted before the words were confirmed.
 
 use crate::{
-    node::Node,
+    node::{self, Node},
     records::stored::{RowDamage, decode, encode},
     seal::keyring::Partition,
     store::{StoreError, holdings::Holdings, layout::Table, txn::Txn},
@@ -231,6 +231,7 @@ pub fn add(node: &Node, card: UnconfirmedCard, words: &str) -> Result<OrgId, Par
         txn.push(Partition::Node, Table::PartnerList, b"", org.as_bytes())?;
     }
     node.journal(&mut txn, "partner-add", &[("partner", org.to_string())])?;
+    node::changed(&mut txn)?;
     txn.commit()?;
     Ok(org)
 }
@@ -252,6 +253,7 @@ pub fn update(node: &Node, org: OrgId, bytes: &[u8]) -> Result<bool, PartnerErro
     txn.push(Partition::Node, Table::Card, org.as_bytes(), card.bytes())?;
     let number = card.payload().number.to_string();
     node.journal(&mut txn, "partner-card", &[("partner", org.to_string()), ("number", number)])?;
+    node::changed(&mut txn)?;
     txn.commit()?;
     Ok(true)
 }
@@ -273,6 +275,7 @@ pub fn set_state(node: &Node, org: OrgId, state: PartnerState) -> Result<(), Par
         PartnerState::Removed => "partner-remove",
     };
     node.journal(&mut txn, event, &[("partner", org.to_string())])?;
+    node::changed(&mut txn)?;
     txn.commit()?;
     Ok(())
 }

@@ -153,6 +153,7 @@ pub fn run(node: &Node, feed: &FeedKey, message: &RunMessage) -> Result<Taken, R
         if let Some(taken) = taken {
             return Ok(taken);
         }
+        node.catch_up(&rules).map_err(|fault| ShareError::Rules(fault.message))?;
     }
     Ok(Taken { waits: true, ..Taken::default() })
 }
@@ -251,7 +252,8 @@ fn take(
     let receipt = Receipt::of(run, now).sign(&node.keys.runs).map_err(ShareError::from)?;
 
     let mut txn = node.holdings.begin();
-    if feeds::in_row_in(&txn, feed)? != state || !Arc::ptr_eq(rules, &node.rules()) {
+    let stands = rules.stand_in(&txn)? && Arc::ptr_eq(rules, &node.rules());
+    if !stands || feeds::in_row_in(&txn, feed)? != state {
         return Ok(None);
     }
     let mut taken = Taken { length: run.end().length, ..Taken::default() };

@@ -5,7 +5,7 @@
 use super::{AgreementError, AgreementRow, Held, open, party_key, read, reload, view::describe};
 use crate::{
     call::read_text,
-    node::Node,
+    node::{self, Node},
     records::stored::encode,
     seal::keyring::Partition,
     secret::{self, durable},
@@ -150,6 +150,7 @@ fn take(node: &Node, mut signed: SignedAgreement, brought: Brought) -> Result<Si
     let what = if complete { "agreement-in-force" } else { "agreement-proposal" };
     let about = [("agreement", agreement.id.to_string()), ("version", agreement.version.to_string())];
     node.journal(&mut txn, what, &about)?;
+    node::changed(&mut txn)?;
     txn.commit()?;
     // At once: whatever fails after this, what is stored is in force.
     reload(node)?;

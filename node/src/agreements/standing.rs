@@ -2,7 +2,7 @@
 
 use super::{AgreementError, AgreementRow, StandingRow, open, party_key, read, reload};
 use crate::{
-    node::Node,
+    node::{self, Node},
     records::stored::encode,
     seal::keyring::Partition,
     store::{layout::Table, txn::Txn},
@@ -72,6 +72,7 @@ fn keep_notice(
     txn.put(Partition::Node, Table::Agreement, notice.agreement.as_bytes(), &encode("agreement", &row)?)?;
     let about = [("agreement", notice.agreement.to_string()), ("party", notice.party.to_string())];
     node.journal(&mut txn, "agreement-standing", &about)?;
+    node::changed(&mut txn)?;
     txn.commit()?;
     reload(node)
 }

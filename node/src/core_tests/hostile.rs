@@ -55,3 +55,87 @@ fn nobody_withdraws_what_another_recorded() -> Outcome {
     assert_eq!(row.feed, Some(world.feed()?.id()));
     Ok(())
 }
+
+/// Two conversations in the middle of a session, of which only the control lane moves.
+struct Talks<'a> {
+    sides: [(&'a Node, Conversation, Session); 2],
+}
+
+impl<'a> Talks<'a> {
+    fn open(world: &'a World) -> Result<Self, Box<dyn std::error::Error>> {
+        let side = |own: &'a Node, other: &Node, role| {
+            Conversation::open(own, other.keys.org, role).map(|(talk, session)| (own, talk, session))
+        };
+        let sides = [side(&world.a, &world.b, Role::Dialer)?, side(&world.b, &world.a, Role::Acceptor)?];
+        let mut talks = Self { sides };
+        talks.settle()?;
+        Ok(talks)
+    }
+    /// Until nobody says anything on the control lane. Returns how many messages of `a` went.
+    fn settle(&mut self) -> Result<usize, Box<dyn std::error::Error>> {
+        let mut said = 0;
+        loop {
+            let mut frames = Vec::new();
+            for (place, (node, talk, session)) in self.sides.iter_mut().enumerate() {
+                while let Some(event) = session.poll_event() {
+                    talk.event(node, session, event)?;
+                }
+                talk.pump(node, session)?;
+                while let Some(content) = session.poll_lane(Lane::Control) {
+                    frames.push((place, content));
+                }
+            }
+            if frames.is_empty() {
+                return Ok(said);
+            }
+            for (place, content) in frames {
+                said += usize::from(place == 0);
+                let (node, _, session) = &mut self.sides[1 - place];
+                session.handle_frame(Lane::Control, &content, node.clock.now())?;
+            }
+        }
+    }
+    /// Something happens in the session of `a`.
+    fn happens(&mut self, event: Event) -> Result<(), ExchangeFault> {
+        let (node, talk, session) = &mut self.sides[0];
+        talk.event(node, session, event)
+    }
+    fn session(&mut self) -> &mut Session {
+        &mut self.sides[0].2
+    }
+    fn pump(&mut self) -> Result<bool, ExchangeFault> {
+        let (node, talk, session) = &mut self.sides[0];
+        talk.pump(node, session)
+    }
+}
+
+/// Story: a suspension is in the ledger, and the thread that wrote it has not read the rules again yet. Nothing is signed,
+/// taken or served again under the rules before it.
+#[test]
+fn a_suspension_counts_from_its_append_on() -> Outcome {
+    let world = World::new("2026-01-01", "2036-12-31")?;
+    world.item("A-1", HandlingFloor::default())?;
+    let feed = world.feed()?;
+    let sent = outbox::step(&world.a, &feed)?.run.ok_or("a run")?;
+    partners::set_state(&world.b, world.a.keys.org, PartnerState::Suspended)?;
+    assert!(receive::run(&world.b, &feed, &sent.message)?.waits, "taken from a partner that is suspended");
+    partners::set_state(&world.b, world.a.keys.org, PartnerState::Active)?;
+    world.b.reload()?;
+
+    world.item("A-2", HandlingFloor::default())?;
+    let basis = world.a.basis();
+    let mut talks = Talks::open(&world)?;
+    while talks.session().poll_lane(Lane::Records).is_some() {}
+    assert!(basis.stands(&world.a)?);
+    partners::set_state(&world.a, world.b.keys.org, PartnerState::Suspended)?;
+    assert!(!basis.stands(&world.a)?);
+    drop(talks);
+    let mut talks = Talks::open(&world)?;
+    assert!(talks.session().poll_lane(Lane::Records).is_none(), "served again to a partner that is suspended");
+    drop(talks);
+    world.item("A-3", HandlingFloor::default())?;
+    let before = feeds::out_row(&world.a, &feed, ZERO)?.length;
+    assert!(outbox::step(&world.a, &feed)?.run.is_none(), "signed for a partner that is suspended");
+    assert_eq!(feeds::out_row(&world.a, &feed, ZERO)?.length, before);
+    Ok(())
+}

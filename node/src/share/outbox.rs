@@ -79,13 +79,17 @@ struct Draft<'a> {
     until: UnixMillis,
 }
 
-/// Fills a feed with what is due and signs one run.
+/// Fills a feed with what is due and signs one run. Nothing, where partners or agreements have changed in the ledger and
+/// the rules were not read again yet: whoever reads them wakes the sessions.
 pub fn step(node: &Node, feed: &FeedKey) -> Result<Step, ShareError> {
     let txn = node.holdings.begin();
     let rules = node.rules();
     let now = node.interval();
     // While nothing may pass nothing is decided: what is taken from the log as withheld is never looked at again.
-    if rules.policy.passes(feed.receiver, feed.agreement, now).is_err() || feeds::stopped(node, feed)?.is_some() {
+    if !rules.stand_in(&txn)?
+        || rules.policy.passes(feed.receiver, feed.agreement, now).is_err()
+        || feeds::stopped(node, feed)?.is_some()
+    {
         return Ok(Step::default());
     }
     let held = rules.agreements.get(feed.agreement);
