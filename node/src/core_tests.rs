@@ -103,7 +103,22 @@ impl World {
     }
     /// Keeps an item of `a` under a handling floor, and lets it go.
     fn item(&self, number: &str, floor: HandlingFloor) -> Result<RecordId, Box<dyn std::error::Error>> {
-        let mut draft = Draft::new(Kind::Item, self.a.keys.org, keep::new_line()?, floor);
+        let draft = Draft::new(Kind::Item, self.a.keys.org, keep::new_line()?, floor);
+        self.goes(draft, number, false)
+    }
+    /// Keeps an amendment of a record of `a`, and lets it go.
+    fn amendment(
+        &self,
+        of: RecordId,
+        number: &str,
+        floor: HandlingFloor,
+    ) -> Result<RecordId, Box<dyn std::error::Error>> {
+        let line = keep::own(&self.a, of)?.header()?.header().line;
+        let mut draft = Draft::new(Kind::Item, self.a.keys.org, line, floor);
+        draft.set("supersedes", Value::Bytes(of.as_bytes().to_vec()))?;
+        self.goes(draft, number, true)
+    }
+    fn goes(&self, mut draft: Draft, number: &str, amends: bool) -> Result<RecordId, Box<dyn std::error::Error>> {
         let fields = [
             ("number", Value::text(number)),
             ("eval", Value::map([("inf4", Value::Int(2))])),
@@ -116,7 +131,7 @@ impl World {
         let record = keep::commit(draft)?;
         let id = record.id();
         let mut txn = self.a.holdings.begin();
-        keep::add(&self.a, &mut txn, &[New { record, amends: false, import: None }])?;
+        keep::add(&self.a, &mut txn, &[New { record, amends, import: None }])?;
         txn.commit()?;
         gate::review(&self.a, &[id], Review::Reviewed)?;
         gate::release(&self.a, &[id])?;

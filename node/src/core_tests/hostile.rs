@@ -139,3 +139,24 @@ fn a_suspension_counts_from_its_append_on() -> Outcome {
     assert_eq!(feeds::out_row(&world.a, &feed, ZERO)?.length, before);
     Ok(())
 }
+
+/// Story: a record went, and was withdrawn; another was hidden by a correction that does not go. The partner puts an old
+/// copy back and shows the beginning again. It is served its own history, and neither body.
+#[test]
+fn what_was_withdrawn_or_hidden_is_not_served_again() -> Outcome {
+    let world = World::new("2026-01-01", "2036-12-31")?;
+    let floor = |day| HandlingFloor { destroy_on: day, ..HandlingFloor::default() };
+    let (gone, hidden) = (world.item("A-1", floor(None))?, world.item("A-2", floor(None))?);
+    let feed = world.feed()?;
+    assert_eq!(outbox::step(&world.a, &feed)?.run.ok_or("a run")?.message.carried.len(), 2);
+    // A correction that is under a stricter floor, and so never goes.
+    let closed = HandlingFloor { not_before: Some(NOW.plus(900 * DAY)), ..HandlingFloor::default() };
+    world.amendment(hidden, "A-2", closed)?;
+    assert_eq!(outbox::again(&world.a, &feed, 0)?.ok_or("again")?.message.carried.len(), 1, "the hidden one goes");
+    gate::review(&world.a, &[gone], Review::Refuted)?;
+    while outbox::step(&world.a, &feed)?.more {}
+    // It is good again, and the partner has not been told so yet.
+    gate::review(&world.a, &[gone], Review::Verified)?;
+    assert!(outbox::again(&world.a, &feed, 0)?.ok_or("again")?.message.carried.is_empty(), "what was withdrawn goes");
+    Ok(())
+}

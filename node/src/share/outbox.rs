@@ -26,7 +26,7 @@ use entente_policy::{Interval, Reason};
 use entente_protocol::{
     clearance::{Clearance, Terms},
     feed::{Entry, FeedKey, RUN_ENTRY_OVERHEAD_BYTES, Run, RunMessage, WITHDRAWN},
-    id::{AgreementDigest, EntryHash, LineId, Nonce, RecordId},
+    id::{AgreementDigest, EntryHash, Hash, LineId, Nonce, RecordId},
     limits,
     record::SlotSet,
     time::UnixMillis,
@@ -227,9 +227,7 @@ impl Draft<'_> {
         let before = self.known(record)?;
         let referable = self.referable(&asked)?;
         let policy = &self.rules.policy;
-        let amendments = asked.amendments(self.node)?;
-        // An amendment that people released and that the partner would not see hides the record too.
-        let hidden = amendments.iter().any(|amendment| !self.shows(amendment));
+        let hidden = asked.hidden(self.node, policy, &self.feed)?;
         match asked.ask(self.node, &self.feed, referable, |question| policy.decide(question)) {
             Ok(clearance) if !hidden => {
                 let terms = *clearance.terms();
@@ -238,14 +236,14 @@ impl Draft<'_> {
                     self.release(&asked, &clearance, &terms)?;
                     self.wait_for(record, terms.until.filter(|until| *until < self.until));
                 }
-                for amendment in amendments {
+                for amendment in asked.amendments(self.node)? {
                     // It went without naming this record, which could not be named then.
                     if self.known(amendment.record)?.is_some_and(|r| !r.withdrawn && !r.set().contains(5)) {
                         self.again.push(amendment.record);
                     }
                 }
                 let shown = terms.slots.contains(5);
-                if !shown && self.shows(&asked) && self.revives(&asked)? {
+                if !shown && asked.shows(self.node, policy, &self.feed) && self.revives(&asked)? {
                     return Ok(());
                 }
                 self.supersede(&asked, shown)
@@ -271,22 +269,13 @@ impl Draft<'_> {
         self.due.extend(at.map(|at| DueRow { at, record }));
     }
 
-    /// Whether an amendment would go in a way that shows what it amends, if that was released.
-    fn shows(&self, amendment: &Asked) -> bool {
-        let slots = SlotSet::EMPTY.with(5);
-        let decided = amendment.ask(self.node, &self.feed, slots, |question| self.rules.policy.decide(question));
-        decided.is_ok_and(|clearance| clearance.terms().slots.contains(5))
-    }
-
     /// What an amendment would show as its predecessor may go again, if only other amendments hid it: it is decided
     /// next, and then the amendment once more. Says whether there is one to decide.
     fn revives(&mut self, amendment: &Asked) -> Result<bool, ShareError> {
         let Some(before) = amendment.supersedes() else { return Ok(false) };
         let asked = Asked::load(self.node, before)?;
-        for other in asked.amendments(self.node)? {
-            if !self.shows(&other) {
-                return Ok(false);
-            }
+        if asked.hidden(self.node, &self.rules.policy, &self.feed)? {
+            return Ok(false);
         }
         let decided = asked.ask(self.node, &self.feed, SlotSet::EMPTY, |question| self.rules.policy.decide(question));
         if decided.is_ok() {
@@ -456,9 +445,16 @@ pub fn again(node: &Node, feed: &FeedKey, number: u64) -> Result<Option<Prepared
                 .ok()
                 .and_then(|c| c.narrowed(slots))
                 .filter(|c| c.terms().clause == entry.clause && c.terms().version == sent.version);
-            match cleared {
-                Some(clearance) => drop(bodies.add(at, &asked, &clearance)?),
-                None => drop(closing.insert(at, record)),
+            let withdrawn = decide::released(node, record, feed.id())?.is_none_or(|released| released.withdrawn);
+            let goes = match cleared.filter(|_| !withdrawn) {
+                // A body that gives another hash than the one that was signed would break the run at its receiver.
+                Some(clearance) if !asked.hidden(node, &rules.policy, feed)? => {
+                    released_as(&entry.bytes) == Some(bodies.add(at, &asked, &clearance)?)
+                }
+                _ => false,
+            };
+            if !goes {
+                closing.insert(at, record);
             }
         }
         if closing.is_empty() {
@@ -469,6 +465,14 @@ pub fn again(node: &Node, feed: &FeedKey, number: u64) -> Result<Option<Prepared
     };
     let end = sent.first + sent.entries.len() as u64;
     Ok(Some(Prepared { message: bodies.into_message(sent.run.clone(), &sent)?, end }))
+}
+
+/// The hash of the release that an entry names.
+fn released_as(entry: &[u8]) -> Option<Hash> {
+    match Entry::from_bytes(entry) {
+        Ok(Entry::Release { hash, .. }) => Some(hash),
+        _ => None,
+    }
 }
 
 /// Notes that entries go as their hashes alone: their records are decided again, and are not named until then.
