@@ -21,6 +21,7 @@ use crate::{
     seal::keyring::Partition,
     secret::{keyfile::KeyFile, unlock::Unlock},
     share::{
+        decide,
         feeds::{self, SentRun},
         outbox,
     },

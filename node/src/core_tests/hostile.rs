@@ -160,3 +160,34 @@ fn what_was_withdrawn_or_hidden_is_not_served_again() -> Outcome {
     assert!(outbox::again(&world.a, &feed, 0)?.ok_or("again")?.message.carried.is_empty(), "what was withdrawn goes");
     Ok(())
 }
+
+/// Story: a partner shows the beginning of its feed again and again. What it is served costs no append, nothing is
+/// forgotten of what went since, and the list of what waits does not grow.
+#[test]
+fn an_old_head_shown_again_and_again_changes_nothing() -> Outcome {
+    let world = World::new("2026-01-01", "2036-12-31")?;
+    let feed = world.feed()?;
+    let record = world.item("A-1", HandlingFloor::default())?;
+    outbox::step(&world.a, &feed)?.run.ok_or("released")?;
+    gate::review(&world.a, &[record], Review::Refuted)?;
+    while outbox::step(&world.a, &feed)?.more {}
+    gate::review(&world.a, &[record], Review::Verified)?;
+    while outbox::step(&world.a, &feed)?.more {}
+    let released = decide::released(&world.a, record, feed.id())?.ok_or("released again")?;
+    assert!(released.shows() && released.number == 2);
+    gate::review(&world.a, &[record], Review::Refuted)?;
+    let head = world.a.holdings.head()?.sequence;
+    for _ in 0..5 {
+        assert!(outbox::again(&world.a, &feed, 0)?.ok_or("served")?.message.carried.is_empty());
+    }
+    assert_eq!(world.a.holdings.head()?.sequence, head, "an old head costs appends");
+    assert_eq!(decide::released(&world.a, record, feed.id())?, Some(released), "a later release is forgotten");
+    for _ in 0..5 {
+        assert!(outbox::again(&world.a, &feed, 2)?.ok_or("served")?.message.carried.is_empty());
+    }
+    assert_eq!(world.a.holdings.head()?.sequence, head + 1, "closed once, and then known to be");
+    while outbox::step(&world.a, &feed)?.more {}
+    let waiting = world.a.holdings.list(Partition::Own, Table::Pending, feed.id().as_bytes(), None, 10)?;
+    assert!(waiting.is_empty(), "what was taken from the list stays in it");
+    Ok(())
+}

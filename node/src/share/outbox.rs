@@ -124,7 +124,7 @@ pub fn step(node: &Node, feed: &FeedKey) -> Result<Step, ShareError> {
     if row == before && draft.taken.is_empty() {
         return Ok(Step::default());
     }
-    commit(txn, draft, row, more)
+    commit(txn, draft, before.pending, row, more)
 }
 
 impl Draft<'_> {
@@ -375,8 +375,15 @@ impl Draft<'_> {
     }
 }
 
-/// One append: the run, what it released, where the feed stands, and the journal's event.
-fn commit(mut txn: Txn<'_>, draft: Draft<'_>, mut row: OutRow, more: bool) -> Result<Step, ShareError> {
+/// One append: the run, what it released, where the feed stands, and the journal's event. `taken_from` is where the
+/// pending list was read from.
+fn commit(
+    mut txn: Txn<'_>,
+    draft: Draft<'_>,
+    taken_from: u64,
+    mut row: OutRow,
+    more: bool,
+) -> Result<Step, ShareError> {
     let Draft { node, feed, bodies, entries, hashes, released, lines, again, due, taken, .. } = draft;
     let id = feed.id();
     for (day, place) in taken {
@@ -385,6 +392,9 @@ fn commit(mut txn: Txn<'_>, draft: Draft<'_>, mut row: OutRow, more: bool) -> Re
     for waiting in due {
         let scope = feeds::due_scope(id, waiting.at.days().max(row.due));
         txn.push(Partition::Own, Table::Pending, &scope, &encode("due record", &waiting)?)?;
+    }
+    for place in taken_from..row.pending {
+        txn.remove_item(Partition::Own, Table::Pending, id.as_bytes(), place)?;
     }
     for record in &again {
         txn.push(Partition::Own, Table::Pending, id.as_bytes(), &encode("pending", &Pending::Record(*record))?)?;
@@ -460,7 +470,7 @@ pub fn again(node: &Node, feed: &FeedKey, number: u64) -> Result<Option<Prepared
         if closing.is_empty() {
             break bodies;
         }
-        close(node, feed, closing.values())?;
+        close(node, feed, closing.iter().map(|(at, record)| (sent.first + *at as u64, *record)))?;
         closed.extend(closing.keys());
     };
     let end = sent.first + sent.entries.len() as u64;
@@ -476,28 +486,34 @@ fn released_as(entry: &[u8]) -> Option<Hash> {
 }
 
 /// Notes that entries go as their hashes alone: their records are decided again, and are not named until then.
-fn close<'a>(
-    node: &Node,
-    feed: &FeedKey,
-    records: impl Iterator<Item = &'a RecordId> + Clone,
-) -> Result<(), ShareError> {
+///
+/// Only an entry that is the last word about its record changes anything: a partner that shows an old head again and
+/// again costs no append, and nothing of what went later is forgotten.
+fn close(node: &Node, feed: &FeedKey, entries: impl Iterator<Item = (u64, RecordId)>) -> Result<(), ShareError> {
     let mut txn = node.holdings.begin();
-    for record in records.clone() {
-        let pending = encode("pending", &Pending::Record(*record))?;
+    let mut closed = Vec::new();
+    for (number, record) in entries {
+        let key = record_in_feed(record, feed.id());
+        let row = txn.get(Partition::Own, Table::Release, &key)?;
+        let Some(row) = row.map(|row| decode::<ReleasedRow>("release", &row)).transpose()? else { continue };
+        if row.number != number || !row.shows() {
+            continue;
+        }
+        let pending = encode("pending", &Pending::Record(record))?;
         txn.push(Partition::Own, Table::Pending, feed.id().as_bytes(), &pending)?;
         // The partner may hold it from an earlier entry, or from a connection that was cut: unless it goes
         // again, its withdrawal follows.
-        let key = record_in_feed(*record, feed.id());
-        if let Some(row) = txn.get(Partition::Own, Table::Release, &key)? {
-            let row = ReleasedRow { slots: 0, ..decode("release", &row)? };
-            txn.put(Partition::Own, Table::Release, &key, &encode("release", &row)?)?;
-        }
+        txn.put(Partition::Own, Table::Release, &key, &encode("release", &ReleasedRow { slots: 0, ..row })?)?;
+        closed.push(record);
     }
-    forget_lines(node, &mut txn, feed, records.clone())?;
+    if closed.is_empty() {
+        return Ok(());
+    }
+    forget_lines(node, &mut txn, feed, closed.iter())?;
     let about = [
         ("agreement", feed.agreement.to_string()),
         ("partner", feed.receiver.to_string()),
-        ("entries", records.count().to_string()),
+        ("entries", closed.len().to_string()),
     ];
     node.journal(&mut txn, "releases-closed", &about)?;
     txn.commit()?;
