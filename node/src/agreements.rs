@@ -8,7 +8,7 @@ mod sign;
 mod standing;
 mod view;
 
-pub use sign::{accept, add_file, check_file, receive, sign_file};
+pub use sign::{Received, accept, add_file, check_file, receive, sign_file};
 pub use standing::{receive_standing, state};
 pub use view::{AgreementView, list, show};
 

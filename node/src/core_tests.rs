@@ -31,13 +31,14 @@ use crate::{
 };
 use entente_protocol::{
     agreement::{Standing, StandingNotice},
+    cose::SignatureBytes,
     feed::{Cursor, Entry, FeedKey, Receipt, Run},
     id::{AgreementDigest, AgreementId, Hash, OrgId, RecordId},
     identity::Armour,
     limits,
     primitive::SigningKey,
     record::{Draft, HandlingFloor, kind::Kind},
-    session::{Event, Lane, Message, Role, Session},
+    session::{AgreementLine, Event, Lane, Message, Role, Session},
     time::UnixMillis,
     value::Value,
 };

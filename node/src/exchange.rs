@@ -6,7 +6,7 @@
 mod heads;
 
 use crate::{
-    agreements,
+    agreements::{self, Received},
     node::Node,
     partners::{self, PartnerState},
     receive::{self, ReceiveError, Taken},
@@ -131,8 +131,14 @@ impl Conversation {
             Event::Agreements(lines) => {
                 self.theirs = lines.iter().map(|line| (line.id, line.version)).collect();
                 for line in &lines {
+                    // What is said of another agreement has no place here, nor a second word of one party.
+                    let mut parties = BTreeSet::new();
                     for signed in &line.standings {
-                        self.standing(node, session, signed)?;
+                        let Some(notice) = stated(signed) else { continue };
+                        let belongs = notice.agreement == line.id && parties.insert(notice.party);
+                        if belongs && !self.standing(node, session, &notice, signed)? {
+                            return Ok(());
+                        }
                     }
                 }
                 self.offer_heads(node, session)?;
@@ -187,20 +193,30 @@ impl Conversation {
                     self.proposals.insert(signed.digest(), bytes.clone());
                 }
                 // A proposal that we cannot take is the business of people, not of the connection.
-                if let Err(error) = agreements::receive(node, self.peer, &bytes) {
+                let taken = agreements::receive(node, self.peer, &bytes);
+                if !matches!(taken, Ok(Received::Known | Received::Passed)) {
+                    node.note_change(self.peer);
+                }
+                if let Err(error) = taken {
                     store_fault(&error)?;
                     tracing::warn!(partner = %self.peer, %error, "a proposal was not taken");
                     node.note_error(self.peer, format!("a proposal was not taken: {error}"));
                 }
             }
-            // Not dropped, for it may be a suspension: it is said again in the next session.
-            Event::Standing(_) if !node.may_change(self.peer) => session.close(CloseCode::BUSY),
-            Event::Standing(signed) => self.standing(node, session, &signed)?,
+            Event::Standing(signed) => {
+                if let Some(notice) = stated(&signed) {
+                    self.standing(node, session, &notice, &signed)?;
+                }
+            }
             Event::Card(bytes) => match partners::update(node, self.peer, &bytes) {
-                Ok(true) => node.reload().map_err(|e| fatal(&e.message))?,
+                Ok(true) => {
+                    node.note_change(self.peer);
+                    node.reload().map_err(|e| fatal(&e.message))?;
+                }
                 Ok(false) => {}
                 Err(error) if error.is_store() => return Err(fatal(&error.to_string())),
                 Err(error) => {
+                    node.note_change(self.peer);
                     tracing::warn!(partner = %self.peer, %error, "a card was not taken");
                     node.note_error(self.peer, format!("a card was not taken: {error}"));
                 }
@@ -305,7 +321,7 @@ impl Conversation {
         let rules = node.rules();
         for held in rules.agreements.with(self.peer) {
             for notice in held.notices.iter().filter(|_| held.binds(self.peer)) {
-                if self.standings.insert(notice.clone()) && party_of(notice) == Some(node.keys.org) {
+                if self.standings.insert(notice.clone()) && stated(notice).is_some_and(|n| n.party == node.keys.org) {
                     session.send_standing(notice.clone())?;
                 }
             }
@@ -336,21 +352,32 @@ impl Conversation {
         Ok(())
     }
 
-    fn standing(&mut self, node: &Node, session: &mut Session, signed: &SignatureBytes) -> Result<(), ExchangeFault> {
-        let Some(party) = party_of(signed) else { return Ok(()) };
-        if party != node.keys.org
-            && let Err(error) = agreements::receive_standing(node, party, signed)
-        {
+    /// Takes a notice that may be news. Whether the session goes on; `pump` drops what may not be sent any more.
+    fn standing(
+        &mut self,
+        node: &Node,
+        session: &mut Session,
+        notice: &StandingNotice,
+        signed: &SignatureBytes,
+    ) -> Result<bool, ExchangeFault> {
+        let rules = node.rules();
+        if rules.agreements.get(notice.agreement).is_none_or(|held| held.notices.contains(signed)) {
+            return Ok(true);
+        }
+        if !node.may_change(self.peer) {
+            // Not dropped, for it may be a suspension: it is said again in the next session.
+            session.close(CloseCode::BUSY);
+            return Ok(false);
+        }
+        let taken = agreements::receive_standing(node, notice.party, signed);
+        if !matches!(taken, Ok(false)) {
+            node.note_change(self.peer);
+        }
+        if let Err(error) = taken {
             store_fault(&error)?;
             tracing::warn!(partner = %self.peer, %error, "a notice was not taken");
-            return Ok(());
         }
-        for (agreement, _, standing) in feeds::agreements_with(node, self.peer) {
-            if standing != Standing::Active {
-                session.withdraw_queued(agreement);
-            }
-        }
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -391,11 +418,10 @@ fn clock(node: &Node) -> Result<(), ExchangeFault> {
     crate::clock::say::trouble(node).map_or(Ok(()), |trouble| Err(ExchangeFault::Clock(trouble)))
 }
 
-/// Who a standing notice says that it is from; verified by whoever takes it.
-fn party_of(signed: &SignatureBytes) -> Option<OrgId> {
+/// What a standing notice says, and who it says that it is from; verified by whoever takes it.
+fn stated(signed: &SignatureBytes) -> Option<StandingNotice> {
     let parsed = signed.parse().ok()?;
-    let notice: StandingNotice = codec::from_slice(parsed.danger_unverified_payload(), Bounds::bytes(1 << 10)).ok()?;
-    Some(notice.party)
+    codec::from_slice(parsed.danger_unverified_payload(), Bounds::bytes(1 << 10)).ok()
 }
 
 fn fatal(message: &str) -> ExchangeFault {

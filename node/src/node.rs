@@ -278,16 +278,26 @@ impl Node {
         if self.rules().until.is_some_and(|until| until <= now) { self.reload() } else { Ok(()) }
     }
 
-    /// Whether another change that a partner sent is looked at: so many are in an hour, and no more.
+    /// Whether another change that a partner sends is looked at: so many are in an hour, and no more.
     pub fn may_change(&self, partner: OrgId) -> bool {
+        self.changes_of(partner, 0) < limits::CHANGES_PER_HOUR_MAX
+    }
+
+    /// Something that a partner sent changed something here, or was refused. What is known here already costs nothing:
+    /// an honest partner says all that it knows in each session.
+    pub fn note_change(&self, partner: OrgId) {
+        self.changes_of(partner, 1);
+    }
+
+    fn changes_of(&self, partner: OrgId, more: u32) -> u32 {
         let now = self.clock.now();
         let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
         let (began, count) = changes.entry(partner).or_insert((now, 0));
         if now.0.abs_diff(began.0) >= HOUR_MS {
             (*began, *count) = (now, 0);
         }
-        *count = count.saturating_add(1);
-        *count <= limits::CHANGES_PER_HOUR_MAX
+        *count = count.saturating_add(more);
+        *count
     }
 
     /// Rises with every change of partners and agreements.
@@ -485,7 +495,10 @@ mod tests {
         let clock = Arc::new(ManualClock::at(NOW));
         let a = testkit::node(folder.path(), "a", &clock)?;
         let (b, c) = (OrgId::from_bytes([2; 32]), OrgId::from_bytes([3; 32]));
-        assert!((0..limits::CHANGES_PER_HOUR_MAX).all(|_| a.may_change(b)));
+        for _ in 0..limits::CHANGES_PER_HOUR_MAX {
+            assert!(a.may_change(b));
+            a.note_change(b);
+        }
         assert!(!a.may_change(b) && a.may_change(c));
         clock.advance(HOUR_MS);
         assert!(a.may_change(b));

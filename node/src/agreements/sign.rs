@@ -82,6 +82,17 @@ fn stays(before: &SignedAgreement, row: &AgreementRow, signed: &SignedAgreement)
     Ok(!complete && rivals && (approved || before.digest() < signed.digest()))
 }
 
+/// What became of a version that a partner's node sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Received {
+    /// It, or a signature on it, is new here and was kept.
+    Kept,
+    /// It is held here as it came.
+    Known,
+    /// It was passed over: an older version than the one here, or one that gives way to what people approved.
+    Passed,
+}
+
 /// Who brings a version.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Brought {
@@ -97,7 +108,11 @@ enum Brought {
 ///
 /// One append: row, version list, journal. What it is held against is read within its transaction. Returns what is
 /// held now.
-fn take(node: &Node, mut signed: SignedAgreement, brought: Brought) -> Result<SignedAgreement, AgreementError> {
+fn take(
+    node: &Node,
+    mut signed: SignedAgreement,
+    brought: Brought,
+) -> Result<(SignedAgreement, Received), AgreementError> {
     let agreement = signed.agreement()?;
     let now = node.clock.now();
     let mut txn = node.holdings.begin();
@@ -105,7 +120,7 @@ fn take(node: &Node, mut signed: SignedAgreement, brought: Brought) -> Result<Si
     let mut row = known.clone().unwrap_or_default();
     let held = open(agreement.id, &row, now)?;
     if let Some(same) = held.signed.iter().chain(&held.next).find(|version| version.digest() == signed.digest()) {
-        return Ok(same.clone());
+        return Ok((same.clone(), Received::Known));
     }
     may_follow(&held, &agreement)?;
     if let Brought::By(from) = brought
@@ -117,10 +132,10 @@ fn take(node: &Node, mut signed: SignedAgreement, brought: Brought) -> Result<Si
         if before.digest() == signed.digest() {
             signed.merge(before)?;
             if signed == *before && brought != Brought::Approved {
-                return Ok(signed);
+                return Ok((signed, Received::Known));
             }
         } else if matches!(brought, Brought::By(_)) && stays(before, &row, &signed)? {
-            return Ok(before.clone());
+            return Ok((before.clone(), Received::Passed));
         }
     }
     if brought == Brought::Approved {
@@ -154,7 +169,7 @@ fn take(node: &Node, mut signed: SignedAgreement, brought: Brought) -> Result<Si
     txn.commit()?;
     // At once: whatever fails after this, what is stored is in force.
     reload(node)?;
-    Ok(signed)
+    Ok((signed, Received::Kept))
 }
 
 /// Puts a complete version where it belongs: in force, or behind the one that is until its first day.
@@ -190,7 +205,7 @@ pub fn check_file(node: &Node, path: &Path) -> Result<Json, AgreementError> {
 /// Where the node may not write there, the answer carries the file as `unwritten`, for the caller to write: what was
 /// signed is signed.
 pub fn sign_file(node: &Node, path: &Path, output: &Path) -> Result<Json, AgreementError> {
-    let signed = take(node, read_file(node, path)?, Brought::Approved)?;
+    let (signed, _) = take(node, read_file(node, path)?, Brought::Approved)?;
     let text = Armour::AGREEMENT.close(&signed.to_bytes()?);
     let mut out = describe(node, &signed, "signed")?;
     let written = durable::write(output, text.as_bytes(), durable::Existing::Replace);
@@ -205,7 +220,7 @@ pub fn sign_file(node: &Node, path: &Path, output: &Path) -> Result<Json, Agreem
 
 /// Takes a signed file from another party.
 pub fn add_file(node: &Node, path: &Path) -> Result<Json, AgreementError> {
-    let signed = take(node, read_file(node, path)?, Brought::File)?;
+    let (signed, _) = take(node, read_file(node, path)?, Brought::File)?;
     describe(node, &signed, "added")
 }
 
@@ -219,12 +234,12 @@ pub fn accept(node: &Node, given: &str, digest: &str) -> Result<Json, AgreementE
     if proposal.digest().to_string() != digest {
         return Err(AgreementError::Changed(given.to_owned()));
     }
-    let signed = take(node, proposal, Brought::Approved)?;
+    let (signed, _) = take(node, proposal, Brought::Approved)?;
     describe(node, &signed, "signed")
 }
 
 /// Takes a proposal, or a completed version, that a partner's node sent.
-pub fn receive(node: &Node, from: OrgId, bytes: &[u8]) -> Result<(), AgreementError> {
+pub fn receive(node: &Node, from: OrgId, bytes: &[u8]) -> Result<Received, AgreementError> {
     let signed = SignedAgreement::from_bytes(bytes)?;
     let agreement = signed.verify(|org, kid| party_key(node, org, kid))?;
     let Checked { agreement, .. } = check::check(agreement)?;
@@ -235,7 +250,7 @@ pub fn receive(node: &Node, from: OrgId, bytes: &[u8]) -> Result<(), AgreementEr
     let newest = rules.agreements.get(agreement.id).and_then(Held::newest);
     // What a partner holds who has not heard of the next version yet.
     if newest.is_some_and(|known| known.agreement().is_ok_and(|known| known.version > agreement.version)) {
-        return Ok(());
+        return Ok(Received::Passed);
     }
-    take(node, signed, Brought::By(from)).map(drop)
+    Ok(take(node, signed, Brought::By(from))?.1)
 }

@@ -191,3 +191,90 @@ fn an_old_head_shown_again_and_again_changes_nothing() -> Outcome {
     assert!(waiting.is_empty(), "what was taken from the list stays in it");
     Ok(())
 }
+
+fn notice(
+    from: &Node,
+    agreement: AgreementId,
+    counter: u64,
+    standing: Standing,
+) -> Result<SignatureBytes, Box<dyn std::error::Error>> {
+    let notice = StandingNotice { time: NOW, party: from.keys.org, counter, standing, agreement };
+    Ok(notice.sign(&from.keys.agreements)?)
+}
+
+fn events(node: &Node, what: &str) -> Result<usize, Box<dyn std::error::Error>> {
+    let journal = node.holdings.journal(None, 5_000)?;
+    Ok(journal.iter().filter(|(_, e)| String::from_utf8_lossy(&e.event).contains(what)).count())
+}
+
+/// Story: a partner changes its mind as often as a list of agreements has room for, in each of many lists. Each list
+/// counts as one change, and in an hour there are so many and no more. What is known already counts for nothing.
+#[test]
+fn standings_in_lists_of_agreements_are_counted_too() -> Outcome {
+    let world = World::new("2026-01-01", "2036-12-31")?;
+    let agreement = world.agreement()?;
+    let version = world.b.rules().agreements.get(agreement).and_then(|h| h.in_force.clone()).ok_or("held")?.digest;
+    let list = |counters: std::ops::Range<u64>| {
+        let standing = |n: u64| if n.is_multiple_of(2) { Standing::Active } else { Standing::Suspended };
+        let standings = counters.map(|n| notice(&world.b, agreement, n, standing(n))).collect::<Result<_, _>>()?;
+        Ok::<_, Box<dyn std::error::Error>>(Event::Agreements(vec![AgreementLine { id: agreement, version, standings }]))
+    };
+    let mut talks = Talks::open(&world)?;
+    talks.happens(list(1..17)?)?;
+    assert_eq!(events(&world.a, "agreement-standing")?, 1, "a second word of one party");
+    let foreign = AgreementLine { id: AgreementId::from_bytes([7; 16]), version, standings: vec![] };
+    let Event::Agreements(mut lines) = list(20..21)? else { return Err("lines".into()) };
+    lines[0] = AgreementLine { standings: lines[0].standings.clone(), ..foreign };
+    talks.happens(Event::Agreements(lines))?;
+    assert_eq!(events(&world.a, "agreement-standing")?, 1, "said of another agreement");
+    // Said again and again, as in each session: that is no news.
+    for _ in 0..3 {
+        talks.happens(list(1..2)?)?;
+    }
+    for _ in 2..limits::CHANGES_PER_HOUR_MAX {
+        world.a.note_change(world.b.keys.org);
+    }
+    talks.happens(list(30..31)?)?;
+    assert!(!talks.session().is_closed());
+    assert_eq!(events(&world.a, "agreement-standing")?, 2);
+    talks.happens(list(31..32)?)?;
+    assert!(talks.session().is_closed(), "it is said again later");
+    assert_eq!(events(&world.a, "agreement-standing")?, 2);
+    Ok(())
+}
+
+/// Story: yesterday's copy of a store is put back, from before its organisation ended an agreement. The partner still has
+/// the notice, and shows it: what was ended stays ended.
+#[test]
+fn our_own_end_is_known_again_from_a_partner() -> Outcome {
+    let world = World::new("2026-01-01", "2036-12-31")?;
+    let agreement = world.agreement()?;
+    agreements::receive_standing(&world.b, world.a.keys.org, &notice(&world.a, agreement, 1, Standing::Ended)?)?;
+    let standing = |node: &Node| node.rules().agreements.get(agreement).map(|held| held.standing);
+    assert_eq!(standing(&world.a), Some(Standing::Active));
+    world.exchange()?;
+    assert_eq!(standing(&world.a), Some(Standing::Ended));
+    Ok(())
+}
+
+/// Story: an honest partner's line breaks every few seconds for a day. It says all that it knows each time, nothing of
+/// it is news, and it is not locked out.
+#[test]
+fn who_says_what_is_known_is_not_locked_out() -> Outcome {
+    let world = World::new("2026-01-01", "2036-12-31")?;
+    agreements::state(&world.a, &world.agreement()?.to_string(), Standing::Suspended)?;
+    world.exchange()?;
+    // The agreement and the suspension were news.
+    for _ in 3..limits::CHANGES_PER_HOUR_MAX {
+        world.b.note_change(world.a.keys.org);
+    }
+    world.clock.advance(1);
+    for _ in 0..3 {
+        world.exchange()?;
+    }
+    agreements::state(&world.a, &world.agreement()?.to_string(), Standing::Active)?;
+    world.exchange()?;
+    let standing = world.b.rules().agreements.get(world.agreement()?).map(|held| held.standing);
+    assert_eq!(standing, Some(Standing::Active), "the budget was used up by what was known");
+    Ok(())
+}
