@@ -6,7 +6,7 @@ mod history;
 mod hostile;
 
 use crate::{
-    agreements::{self, AgreementError},
+    agreements::{self, AgreementError, Received},
     call::{Call, Selection},
     clock::ManualClock,
     error::Fault,
@@ -30,7 +30,7 @@ use crate::{
     testkit::{self, ask},
 };
 use entente_protocol::{
-    agreement::{Standing, StandingNotice},
+    agreement::{SignedAgreement, Standing, StandingNotice},
     cose::SignatureBytes,
     feed::{Cursor, Entry, FeedKey, Receipt, Run},
     id::{AgreementDigest, AgreementId, Hash, OrgId, RecordId},
@@ -38,7 +38,7 @@ use entente_protocol::{
     limits,
     primitive::SigningKey,
     record::{Draft, HandlingFloor, kind::Kind},
-    session::{AgreementLine, Event, Lane, Message, Role, Session},
+    session::{AgreementLine, Event, Lane, Message, Notice, Role, Session},
     time::UnixMillis,
     value::Value,
 };

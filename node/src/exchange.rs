@@ -308,8 +308,17 @@ impl Conversation {
             .collect()
     }
 
-    /// Tells the partner what changed here since it was last told: standings first, they overtake all else.
+    /// Tells the partner what changed here since it was last told. Where the queue is full the rest is told when there is
+    /// room again.
     fn tell(&mut self, node: &Node, session: &mut Session) -> Result<(), ExchangeFault> {
+        match self.tell_all(node, session) {
+            Err(ExchangeFault::Send(SendError::QueueFull)) => Ok(()),
+            told => told,
+        }
+    }
+
+    /// Standings first, they overtake all else. What is noted as told was taken by the queue.
+    fn tell_all(&mut self, node: &Node, session: &mut Session) -> Result<(), ExchangeFault> {
         if !self.card_told {
             session.send_card(node.keys.card.bytes().to_vec())?;
             self.card_told = true;
@@ -318,15 +327,24 @@ impl Conversation {
         if self.spoken == generation {
             return Ok(());
         }
+        if self.told != generation {
+            // What waits was decided under the rules before: it is decided again when it is served.
+            for (agreement, _, _) in feeds::agreements_with(node, self.peer) {
+                session.withdraw_queued(agreement);
+            }
+        }
         let rules = node.rules();
         for held in rules.agreements.with(self.peer) {
             for notice in held.notices.iter().filter(|_| held.binds(self.peer)) {
-                if self.standings.insert(notice.clone()) && stated(notice).is_some_and(|n| n.party == node.keys.org) {
+                let ours = stated(notice).is_some_and(|n| n.party == node.keys.org);
+                if ours && !self.standings.contains(notice) {
                     session.send_standing(notice.clone())?;
+                    self.standings.insert(notice.clone());
                 }
             }
             // The complete versions, then the one on its way, which follows them: a partner that has them takes no notice.
-            for signed in held.signed.iter().chain(&held.next).chain(&held.proposal) {
+            // What others drafted is theirs to send, until people of ours stand behind it.
+            for signed in held.signed.iter().chain(&held.next).chain(held.backed(node.keys.org)) {
                 let broken = |e: AgreementFault| fatal(&e.to_string());
                 // Each goes to its own parties, whoever is party to another version.
                 if signed.agreement().map_err(broken)?.party(self.peer).is_none() {
@@ -340,10 +358,6 @@ impl Conversation {
             }
         }
         if self.told != generation {
-            // What waits was decided under the rules before: it is decided again when it is served.
-            for (agreement, _, _) in feeds::agreements_with(node, self.peer) {
-                session.withdraw_queued(agreement);
-            }
             self.name_agreements(node, session)?;
             self.offer_heads(node, session)?;
             self.told = generation;

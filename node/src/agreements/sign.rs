@@ -123,10 +123,15 @@ fn take(
         return Ok((same.clone(), Received::Known));
     }
     may_follow(&held, &agreement)?;
+    let same = held.proposal.as_ref().is_some_and(|before| before.digest() == signed.digest());
     if let Brought::By(from) = brought
-        && held.proposal.is_none()
+        && !same
+        && signed.signed_by().count() < agreement.parties.len()
     {
-        few_open(node, from)?;
+        if row.dropped.contains(&signed.digest()) {
+            return Ok((signed, Received::Passed));
+        }
+        few_open(node, from, held.bringer)?;
     }
     if let Some(before) = &held.proposal {
         if before.digest() == signed.digest() {
@@ -138,8 +143,11 @@ fn take(
             return Ok((before.clone(), Received::Passed));
         }
     }
-    if brought == Brought::Approved {
-        row.approved = Some(signed.digest());
+    match brought {
+        Brought::Approved => (row.approved, row.bringer) = (Some(signed.digest()), None),
+        Brought::File => row.bringer = None,
+        Brought::By(from) if !same => row.bringer = Some(from),
+        Brought::By(_) => {}
     }
     let own = node.keys.org;
     let first = agreement.parties.first().is_some_and(|p| p.id == own);
@@ -182,16 +190,50 @@ fn settle(row: &mut AgreementRow, held: &Held, bytes: ByteBuf, begun: bool) -> R
     } else {
         row.next.push(bytes);
     }
-    (row.proposal, row.approved) = (None, None);
+    (row.proposal, row.approved, row.bringer) = (None, None, None);
+    row.dropped.clear();
     Ok(())
 }
 
-/// A partner may fill neither our store nor our people's list with drafts.
-fn few_open(node: &Node, from: OrgId) -> Result<(), AgreementError> {
+/// A partner may fill neither our store nor our people's list with drafts. Only those that it brought count: what
+/// another brought, or people of ours drafted, keeps no place from it. `replaced` brought the one that gives way.
+fn few_open(node: &Node, from: OrgId, replaced: Option<OrgId>) -> Result<(), AgreementError> {
     let rules = node.rules();
     let max = limits::PROPOSALS_PER_PARTNER_MAX;
-    let open = rules.agreements.with(from).filter(|held| held.proposal.is_some()).count();
-    if open < max { Ok(()) } else { Err(AgreementError::TooMany { what: "proposals that wait", max }) }
+    let open = rules.agreements.iter().filter(|held| held.bringer == Some(from)).count();
+    if replaced == Some(from) || open < max {
+        Ok(())
+    } else {
+        Err(AgreementError::TooMany { what: "proposals that wait", max })
+    }
+}
+
+/// Drops a proposal that people of ours do not want; a partner that sends it again is not heard.
+///
+/// `digest` is that of the version which the person has read. What carries our signature is not dropped.
+pub fn drop_proposal(node: &Node, given: &str, digest: &str) -> Result<Json, AgreementError> {
+    let id = node.rules().agreements.find(given)?.id;
+    let mut txn = node.holdings.begin();
+    let mut row = read(&txn, id)?.ok_or_else(|| AgreementError::Unknown(given.to_owned()))?;
+    let held = open(id, &row, node.clock.now())?;
+    let proposal = held.proposal.ok_or_else(|| AgreementError::NothingToSign(given.to_owned()))?;
+    if proposal.digest().to_string() != digest {
+        return Err(AgreementError::Changed(given.to_owned()));
+    }
+    if proposal.signed_by().any(|party| party == node.keys.org) {
+        return Err(AgreementError::Signed(given.to_owned()));
+    }
+    (row.proposal, row.approved, row.bringer) = (None, None, None);
+    row.dropped.push(proposal.digest());
+    let surplus = row.dropped.len().saturating_sub(limits::PROPOSALS_PER_PARTNER_MAX);
+    row.dropped.drain(..surplus);
+    txn.put(Partition::Node, Table::Agreement, id.as_bytes(), &encode("agreement", &row)?)?;
+    let about = [("agreement", id.to_string()), ("digest", digest.to_owned())];
+    node.journal(&mut txn, "agreement-dropped", &about)?;
+    node::changed(&mut txn)?;
+    txn.commit()?;
+    reload(node)?;
+    describe(node, &proposal, "dropped")
 }
 
 /// Checks a file and says what it is, keeping nothing.

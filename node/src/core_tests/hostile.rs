@@ -278,3 +278,65 @@ fn who_says_what_is_known_is_not_locked_out() -> Outcome {
     assert_eq!(standing, Some(Standing::Active), "the budget was used up by what was known");
     Ok(())
 }
+
+/// Story: a partner does not read, and what we have to tell it does not fit the queue. The session goes on, and the rest
+/// is told when there is room.
+#[test]
+fn what_does_not_fit_the_queue_is_told_later() -> Outcome {
+    let world = World::strangers()?;
+    let mut talks = Talks::open(&world)?;
+    for _ in 0..8 {
+        talks.session().send_notice(Notice { kind: 1, content: vec![0; 500_000] })?;
+    }
+    let (path, output) = (world.folder.path().join("draft.toml"), world.folder.path().join("draft"));
+    fs::write(&path, testkit::agreement("2036-12-31"))?;
+    ask(&world.a, &Call::AgreementSign { path, output })?;
+    talks.pump()?;
+    assert!(world.b.rules().agreements.iter().next().is_none());
+    talks.settle()?;
+    assert!(world.b.rules().agreements.iter().next().is_some(), "told when there was room");
+    Ok(())
+}
+
+/// Story: one partner drafts one agreement after another that names us and a third. The third hears of none of them from
+/// us, and its own draft is taken. What our people drop stays dropped; what they approve is sent on.
+#[test]
+fn drafts_of_one_partner_do_not_come_between_us_and_another() -> Outcome {
+    let world = World::strangers()?;
+    let c = testkit::node(world.folder.path(), "c", &world.clock)?;
+    testkit::pair(&world.a, &c)?;
+    testkit::pair(&world.b, &c)?;
+    let three = testkit::agreement("2036-12-31").replace("[[clause]]", "[[party]]\nhandle = \"c\"\nname = \"C\"\n[[clause]]");
+    let (path, output) = (world.folder.path().join("draft.toml"), world.folder.path().join("draft"));
+    let draft = |by: &Node, text: &str| -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+        fs::write(&path, text)?;
+        ask(by, &Call::AgreementSign { path: path.clone(), output: output.clone() })?;
+        Ok(Armour::AGREEMENT.open(&fs::read_to_string(&output)?)?)
+    };
+    let mut last = Vec::new();
+    for n in 0..limits::PROPOSALS_PER_PARTNER_MAX {
+        last = draft(&world.b, &three.replace("Every item", &format!("Draft {n}")))?;
+        agreements::receive(&world.a, world.b.keys.org, &last)?;
+    }
+    testkit::exchange(&world.a, &c)?;
+    assert_eq!(c.rules().agreements.iter().count(), 0, "what a partner drafted was sent on");
+    let own = draft(&c, &three.replace("Every item", "Of the third"))?;
+    assert_eq!(agreements::receive(&world.a, c.keys.org, &own)?, Received::Kept);
+
+    let (dropped, kept) = (SignedAgreement::from_bytes(&last)?, SignedAgreement::from_bytes(&own)?);
+    let id = dropped.agreement()?.id.to_string();
+    let drop = |digest: String| ask(&world.a, &Call::AgreementDrop { agreement: id.clone(), digest });
+    assert!(drop(kept.digest().to_string()).is_err(), "another one than was read");
+    drop(dropped.digest().to_string())?;
+    assert_eq!(agreements::receive(&world.a, world.b.keys.org, &last)?, Received::Passed);
+    assert!(ask(&world.a, &Call::AgreementShow(id.clone())).is_err());
+    // There is room for another one of the same partner, and no more.
+    let more = draft(&world.b, &three.replace("Every item", "One more"))?;
+    assert_eq!(agreements::receive(&world.a, world.b.keys.org, &more)?, Received::Kept);
+
+    let agreement = kept.agreement()?.id.to_string();
+    ask(&world.a, &Call::AgreementAccept { agreement: agreement.clone(), digest: kept.digest().to_string() })?;
+    testkit::exchange(&world.a, &world.b)?;
+    assert!(world.b.rules().agreements.get(kept.agreement()?.id).is_some(), "what our people approved is sent on");
+    Ok(())
+}

@@ -17,14 +17,15 @@ impl Conversation {
     /// Shows our heads of every feed that was not shown yet.
     pub(super) fn offer_heads(&mut self, node: &Node, session: &mut Session) -> Result<(), ExchangeFault> {
         let Some(peer_store) = self.peer_store else { return Ok(()) };
-        let mut heads = Heads::default();
+        let (mut heads, mut shown) = (Heads::default(), Vec::new());
         for (agreement, digest, _) in feeds::agreements_with(node, self.peer) {
             // One that came into force since is named first, by `tell`.
             if !self.named.contains(&agreement) {
                 continue;
             }
             let out = feeds::outgoing(node, self.peer, agreement);
-            if feeds::stopped(node, &out)?.is_none() && self.offered.insert(out.id()) {
+            if feeds::stopped(node, &out)?.is_none() && !self.offered.contains(&out.id()) {
+                shown.push(out.id());
                 let row = feeds::out_row(node, &out, digest)?;
                 let last = row.length.checked_sub(1);
                 let run = match last {
@@ -36,7 +37,8 @@ impl Conversation {
             }
             let incoming = feeds::incoming(node, self.peer, peer_store, agreement);
             let open = shares(node, self.peer, agreement) && feeds::stopped(node, &incoming)?.is_none();
-            if open && self.offered.insert(incoming.id()) {
+            if open && !self.offered.contains(&incoming.id()) {
+                shown.push(incoming.id());
                 let row = feeds::in_row(node, &incoming)?;
                 heads.received.push(ReceivedHead { feed: incoming, head: row.cursor(), receipt: row.receipt });
             }
@@ -47,7 +49,9 @@ impl Conversation {
         }
         heads.sent.sort_by_key(|h| h.feed);
         heads.received.sort_by_key(|h| h.feed);
-        Ok(session.offer_heads(heads)?)
+        session.offer_heads(heads)?;
+        self.offered.extend(shown);
+        Ok(())
     }
 
     /// Compares what the partner holds of our feeds with what we sent.

@@ -364,9 +364,13 @@ impl Session {
         Ok(if notice.standing == Standing::Active { 0 } else { self.withdraw_queued(notice.agreement) })
     }
 
-    /// Queues an agreement with the signatures that it has so far.
+    /// Queues an agreement with the signatures that it has so far. They fill half of the queue at most: the other half
+    /// is for what may not wait.
     pub fn send_proposal(&mut self, agreement: Vec<u8>) -> Result<(), SendError> {
         self.offered()?;
+        if self.control_bytes.saturating_add(agreement.len()) > limits::CONTROL_QUEUE_BYTES_MAX / 2 {
+            return Err(SendError::QueueFull);
+        }
         self.queue(&Message::Proposal(agreement), Place::Control)
     }
 
