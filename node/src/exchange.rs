@@ -20,6 +20,7 @@ use entente_protocol::{
     error::PeerFault,
     feed::{Carried, FeedKey},
     id::{AgreementDigest, AgreementId, FeedId, Nonce, OrgId, StoreId},
+    primitive::sha256,
     session::{AgreementLine, CloseCode, Event, Role, SendError, Session, SessionConfig},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -85,8 +86,9 @@ pub struct Conversation {
     theirs: BTreeMap<AgreementId, AgreementDigest>,
     /// Feeds of which a run came when nothing was taken: it waits at the partner.
     left: BTreeSet<FeedKey>,
-    /// Versions that both sides have, as far as this session has shown, with the signatures on them.
-    proposals: BTreeMap<AgreementDigest, Vec<u8>>,
+    /// Versions that both sides have, as far as this session has shown, with the SHA-256 of their signed form. Only what
+    /// is held here stands in it, so it grows with our agreements and not with what a partner says.
+    proposals: BTreeMap<AgreementDigest, [u8; 32]>,
     standings: BTreeSet<SignatureBytes>,
     card_told: bool,
 }
@@ -188,14 +190,14 @@ impl Conversation {
                 );
             }
             Event::Proposal(bytes) => {
-                // What a partner sent it need not be told.
-                if let Ok(signed) = SignedAgreement::from_bytes(&bytes) {
-                    self.proposals.insert(signed.digest(), bytes.clone());
-                }
                 // A proposal that we cannot take is the business of people, not of the connection.
                 let taken = agreements::receive(node, self.peer, &bytes);
                 if !matches!(taken, Ok(Received::Known | Received::Passed)) {
                     node.note_change(self.peer);
+                }
+                // What a partner sent it need not be told.
+                if let (Ok(Received::Kept | Received::Known), Ok(signed)) = (&taken, SignedAgreement::from_bytes(&bytes)) {
+                    self.proposals.insert(signed.digest(), sha256(&[&bytes]));
                 }
                 if let Err(error) = taken {
                     store_fault(&error)?;
@@ -351,9 +353,10 @@ impl Conversation {
                     continue;
                 }
                 let bytes = signed.to_bytes().map_err(broken)?;
-                if self.proposals.get(&signed.digest()) != Some(&bytes) {
-                    session.send_proposal(bytes.clone())?;
-                    self.proposals.insert(signed.digest(), bytes);
+                let form = sha256(&[&bytes]);
+                if self.proposals.get(&signed.digest()) != Some(&form) {
+                    session.send_proposal(bytes)?;
+                    self.proposals.insert(signed.digest(), form);
                 }
             }
         }
