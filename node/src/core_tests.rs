@@ -30,10 +30,10 @@ use crate::{
     testkit::{self, ask},
 };
 use entente_protocol::{
-    agreement::{SignedAgreement, Standing, StandingNotice},
+    agreement::{Agreement, SignedAgreement, Standing, StandingNotice},
     cose::SignatureBytes,
     feed::{Cursor, Entry, FeedKey, Receipt, Run},
-    id::{AgreementDigest, AgreementId, Hash, OrgId, RecordId},
+    id::{AgreementDigest, AgreementId, EntryHash, Hash, OrgId, RecordId},
     identity::Armour,
     limits,
     primitive::SigningKey,

@@ -122,6 +122,12 @@ impl Conversation {
         Ok((conversation, session))
     }
 
+    /// Proposals that are remembered.
+    #[cfg(test)]
+    pub fn proposals_known(&self) -> usize {
+        self.proposals.len()
+    }
+
     /// Takes an event of the session.
     pub fn event(&mut self, node: &Node, session: &mut Session, event: Event) -> Result<(), ExchangeFault> {
         match event {

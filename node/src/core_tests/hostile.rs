@@ -340,3 +340,46 @@ fn drafts_of_one_partner_do_not_come_between_us_and_another() -> Outcome {
     assert!(world.b.rules().agreements.get(kept.agreement()?.id).is_some(), "what our people approved is sent on");
     Ok(())
 }
+
+/// Story: a partner sends proposals that cannot be taken, each of them readable. The session remembers none.
+#[test]
+fn what_is_not_taken_is_not_remembered() -> Outcome {
+    let world = World::new("2026-01-01", "2036-12-31")?;
+    let held = world.a.rules().agreements.iter().next().and_then(|h| h.in_force.clone()).ok_or("in force")?;
+    let mut talks = Talks::open(&world)?;
+    let known = talks.sides[0].1.proposals_known();
+    for n in 0..20 {
+        let id = AgreementId::from_bytes([n; 16]);
+        let foreign = Agreement { id, schema: Hash::from_bytes([1; 32]), ..held.agreement.clone() };
+        talks.happens(Event::Proposal(SignedAgreement::unsigned(&foreign)?.to_bytes()?))?;
+    }
+    assert_eq!(talks.sides[0].1.proposals_known(), known);
+    Ok(())
+}
+
+/// Story: a partner shows another history of our feed, with a signature that is nobody's. It is closed, and the feed goes
+/// on: anybody could have written that.
+#[test]
+fn what_nobody_signed_stops_no_feed() -> Outcome {
+    let world = World::new("2026-01-01", "2036-12-31")?;
+    world.item("A-1", HandlingFloor::default())?;
+    world.exchange()?;
+    let (feed, mut talks) = (world.feed()?, Talks::open(&world)?);
+    let ours = feeds::out_row(&world.a, &feed, ZERO)?.cursor();
+    let other = Run::over(feed.id(), Cursor::start(feed.id()), &[EntryHash::from_bytes([7; 32])], ZERO, NOW, None)?;
+    let theirs = other.end();
+    let fork = |signed| Event::Fork { feed, ours, theirs, signed };
+    let forged = Receipt::of(&other, NOW).sign(&world.b.keys.records)?;
+    for signed in [None, Some(forged)] {
+        assert!(matches!(talks.happens(fork(signed)), Err(ExchangeFault::Peer(_))));
+    }
+    assert!(feeds::stopped(&world.a, &feed)?.is_none());
+    // Of the partner's own feed a run counts, and a receipt does not.
+    let incoming = FeedKey { sender: world.b.keys.org, receiver: world.a.keys.org, ..feed };
+    let receipt = Receipt::of(&other, NOW).sign(&world.b.keys.runs)?;
+    let wrong = Event::Fork { feed: incoming, ours, theirs, signed: Some(receipt.clone()) };
+    assert!(matches!(talks.happens(wrong), Err(ExchangeFault::Peer(_))));
+    talks.happens(fork(Some(receipt)))?;
+    assert!(feeds::stopped(&world.a, &feed)?.is_some(), "what it signed does");
+    Ok(())
+}

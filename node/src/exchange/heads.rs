@@ -8,8 +8,10 @@ use crate::{
 };
 use entente_protocol::{
     cose::SignatureBytes,
-    feed::{Comparison, Cursor, FeedKey},
+    error::PeerFault,
+    feed::{Comparison, Cursor, FeedKey, Receipt, Run, RunFault},
     id::AgreementDigest,
+    identity::Purpose,
     session::{Heads, ReceivedHead, SentHead, Session},
 };
 
@@ -96,7 +98,19 @@ impl Conversation {
         Ok(())
     }
 
-    /// Two histories were shown: both heads are kept, with what the partner signed for its own.
+    /// The head that the partner signed: of a feed of ours with a receipt, of its own with a run.
+    fn signed_head(&self, node: &Node, feed: &FeedKey, signed: &SignatureBytes) -> Result<Cursor, RunFault> {
+        let (book, now) = (node.book(), node.clock.now());
+        let key = |kid| book.key(self.peer, Purpose::Runs, kid, now);
+        if feed.sender == node.keys.org {
+            Ok(Receipt::verify(signed, feed, key)?.held)
+        } else {
+            Ok(Run::verify(signed, feed, key)?.end())
+        }
+    }
+
+    /// Two histories were shown: both heads are kept, with what the partner signed for its own. What it did not sign
+    /// proves nothing, and stops nothing: it breaks the rules.
     pub(super) fn fork(
         &self,
         node: &Node,
@@ -105,6 +119,10 @@ impl Conversation {
         theirs: Cursor,
         signed: Option<SignatureBytes>,
     ) -> Result<(), ExchangeFault> {
+        let proof = signed.as_ref().ok_or(PeerFault::Feed)?;
+        if self.signed_head(node, feed, proof).map_err(PeerFault::Run)? != theirs {
+            return Err(PeerFault::Feed.into());
+        }
         let our_proof = if feed.sender == node.keys.org {
             let row = feeds::out_row(node, feed, AgreementDigest::from_bytes([0; 32]))?;
             feeds::run_at(node, feed, &row, ours.length.saturating_sub(1))?.map(|(_, sent)| sent.run)

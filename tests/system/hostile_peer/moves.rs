@@ -127,6 +127,15 @@ fn plain(h: &Hostile, t: &Talk, entries: Vec<RunEntry>, before: Option<Cursor>) 
     Ok(RunMessage { run: run.sign(&h.node.keys.runs)?, carried: vec![], entries, attestations: vec![] })
 }
 
+/// A head of our feed at the length that the victim holds, over another history, signed with a key that signs no runs.
+fn unsigned(h: &Hostile, t: &Talk) -> Done<Heads> {
+    let held = t.held.ok_or("no head")?;
+    let before = Cursor { length: held.length.checked_sub(1).ok_or("nothing is held")?, ..held };
+    let run = Run::over(h.ours.id(), before, &[EntryHash::from_bytes([9; 32])], h.version, h.hello().time, None)?;
+    let shown = SentHead { head: run.end(), run: Some(run.sign(&h.node.keys.records)?), feed: h.ours, acknowledged: 0 };
+    Ok(Heads { sent: vec![shown], received: vec![] })
+}
+
 fn withdrawal(n: u8) -> RunEntry {
     let entry = Entry::Withdrawal { code: 1, salt: Nonce::from_bytes([n; 16]), record: RecordId::from_bytes([n; 32]) };
     RunEntry::Open(entry.to_bytes().unwrap())
@@ -276,6 +285,7 @@ moves! {
     Open "a receipt for another feed" FEED "feed" |h, t| { let (_, r) = t.hear_run().await?; t.say(&h.receipt(&r, |x| x.feed = FeedId::from_bytes([3; 32]))?).await? };
     Open "a receipt over another root" RECEIPT "receipt" |h, t| { let (_, r) = t.hear_run().await?; t.say(&h.receipt(&r, |x| x.root = Hash::from_bytes([3; 32]))?).await? };
     Open "a receipt over another history" STOPS "two histories" |h, t| { let (_, r) = t.hear_run().await?; t.say(&h.receipt(&r, |x| x.held.digest = FeedDigest::from_bytes([3; 32]))?).await? };
+    Open "a receipt over another history that nobody signed" RUN "key" |h, t| { let (_, r) = t.hear_run().await?; let mut x = Receipt::of(&r, UnixMillis(1)); x.held.digest = FeedDigest::from_bytes([3; 32]); t.say(&Message::Receipt(x.sign(&h.node.keys.records)?)).await? };
     Open "a receipt signed with another key" RUN "key" |h, t| { let (_, r) = t.hear_run().await?; t.say(&Message::Receipt(Receipt::of(&r, UnixMillis(1)).sign(&h.node.keys.records)?)).await? };
     Open "a run signed with another key" RUN "key" |h, t| { let mut m = h.honest.clone(); m.run = Run::danger_unverified(&m.run)?.sign(&h.node.keys.records)?; t.say(&run(m)).await? };
     Open "a run of another agreement" FEED "feed" |h, t| { let mut m = h.honest.clone(); h.resign(&mut m, t.held, |r| r.feed = FeedKey { agreement: AgreementId::from_bytes([5; 16]), ..h.ours }.id())?; t.say(&run(m)).await? };
@@ -317,6 +327,7 @@ moves! {
     // What is taken here, is taken: the feed is longer afterwards, and holds nothing.
     Open "one run twice in a session" GOES_ON "" |h, t| { let m = plain(h, t, vec![withdrawal(4)], None)?; t.say(&run(m.clone())).await?; t.say(&run(m)).await? };
     Open "a run of an earlier session" GOES_ON "" |h, t| { let start = Cursor::start(h.ours.id()); t.say(&run(plain(h, t, vec![withdrawal(4)], Some(start))?)).await? };
+    Open "another history of our feed that nobody signed" RUN "key" |h, t| t.say(&Message::Heads(unsigned(h, t)?)).await?;
     Open "a record that was cleared under another version" GOES_ON "waits" |h, t| { let mut m = h.broad.clone().ok_or("no other agreement")?.0; h.resign(&mut m, t.held, |_| {})?; t.say(&run(m)).await? };
     Open "a record with fields beyond the agreement" GOES_ON "refused" |h, t| t.say(&run(beyond(h, t)?)).await?;
     Open "two runs at one length" STOPS "two histories" |h, t| { let (one, two) = (plain(h, t, vec![withdrawal(5)], None)?, plain(h, t, vec![withdrawal(6)], None)?); t.say(&run(one)).await?; t.say(&run(two)).await? };
