@@ -32,13 +32,14 @@ use crate::{
 use entente_protocol::{
     agreement::{Agreement, SignedAgreement, Standing, StandingNotice},
     cose::SignatureBytes,
+    error::PeerFault,
     feed::{Cursor, Entry, FeedKey, Receipt, Run},
-    id::{AgreementDigest, AgreementId, EntryHash, Hash, OrgId, RecordId},
+    id::{AgreementDigest, AgreementId, EntryHash, Hash, OrgId, RecordId, StoreId},
     identity::Armour,
     limits,
     primitive::SigningKey,
     record::{Draft, HandlingFloor, kind::Kind},
-    session::{AgreementLine, Event, Lane, Message, Notice, Role, Session},
+    session::{AgreementLine, Event, Heads, Lane, Message, Notice, ReceivedHead, Role, Session},
     time::UnixMillis,
     value::Value,
 };

@@ -21,7 +21,7 @@ use entente_protocol::{
     feed::{Carried, FeedKey},
     id::{AgreementDigest, AgreementId, FeedId, Nonce, OrgId, StoreId},
     primitive::sha256,
-    session::{AgreementLine, CloseCode, Event, Role, SendError, Session, SessionConfig},
+    session::{AgreementLine, CloseCode, Event, ReceivedHead, Role, SendError, Session, SessionConfig},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -84,6 +84,8 @@ pub struct Conversation {
     named: BTreeSet<AgreementId>,
     /// The versions that the partner holds in force.
     theirs: BTreeMap<AgreementId, AgreementDigest>,
+    /// Heads of feeds of ours under agreements that are not in force here (yet): compared once they are.
+    early: BTreeMap<FeedId, ReceivedHead>,
     /// Feeds of which a run came when nothing was taken: it waits at the partner.
     left: BTreeSet<FeedKey>,
     /// Versions that both sides have, as far as this session has shown, with the SHA-256 of their signed form. Only what
@@ -114,6 +116,7 @@ impl Conversation {
             held_back: node.held_back(),
             named: BTreeSet::new(),
             theirs: BTreeMap::new(),
+            early: BTreeMap::new(),
             left: BTreeSet::new(),
             proposals: BTreeMap::new(),
             standings: BTreeSet::new(),
@@ -153,7 +156,7 @@ impl Conversation {
                 self.opened = true;
             }
             Event::Heads(heads) => {
-                self.heads(node, session, &heads)?;
+                self.heads(node, session, &heads.received)?;
                 self.offer_heads(node, session)?;
                 let (sent, received) = (heads.sent.len(), heads.received.len());
                 tracing::debug!(partner = %self.peer.short(), sent, received, "heads were compared");
@@ -254,6 +257,10 @@ impl Conversation {
             return Ok(false);
         }
         self.tell(node, session)?;
+        if !self.early.is_empty() {
+            let early: Vec<ReceivedHead> = std::mem::take(&mut self.early).into_values().collect();
+            self.heads(node, session, &early)?;
+        }
         let held_back = node.held_back();
         if self.held_back != held_back {
             for (agreement, _, _) in feeds::agreements_with(node, self.peer) {

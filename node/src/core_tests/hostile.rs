@@ -383,3 +383,30 @@ fn what_nobody_signed_stops_no_feed() -> Outcome {
     assert!(feeds::stopped(&world.a, &feed)?.is_some(), "what it signed does");
     Ok(())
 }
+
+/// Story: a partner shows heads of feeds that never were: of other stores, of later epochs, under agreements that we do
+/// not have. Nothing is written, and people are not alarmed.
+#[test]
+fn heads_of_invented_feeds_write_nothing() -> Outcome {
+    let world = World::new("2026-01-01", "2036-12-31")?;
+    let (feed, mut talks) = (world.feed()?, Talks::open(&world)?);
+    let before = world.a.holdings.head()?.sequence;
+    let store = StoreId::from_bytes([9; 16]);
+    let agreement = AgreementId::from_bytes([9; 16]);
+    for (invented, faulty) in [
+        (FeedKey { store, ..feed }, true),
+        (FeedKey { epoch: 3, ..feed }, true),
+        // One that is in force on one side only is nobody's fault.
+        (FeedKey { agreement, ..feed }, false),
+    ] {
+        let run = Run::over(invented.id(), Cursor::start(invented.id()), &[EntryHash::from_bytes([7; 32])], ZERO, NOW, None)?;
+        let receipt = Some(Receipt::of(&run, NOW).sign(&world.b.keys.runs)?);
+        let heads = Heads { sent: vec![], received: vec![ReceivedHead { feed: invented, head: run.end(), receipt }] };
+        let taken = talks.happens(Event::Heads(heads));
+        assert_eq!(matches!(taken, Err(ExchangeFault::Peer(PeerFault::Feed))), faulty, "{taken:?}");
+    }
+    talks.pump()?;
+    assert_eq!(world.a.holdings.head()?.sequence, before, "something was written");
+    assert!(world.a.health(world.b.keys.org).error.is_none());
+    Ok(())
+}

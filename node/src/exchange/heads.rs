@@ -10,10 +10,11 @@ use entente_protocol::{
     cose::SignatureBytes,
     error::PeerFault,
     feed::{Comparison, Cursor, FeedKey, Receipt, Run, RunFault},
-    id::AgreementDigest,
+    id::{AgreementDigest, AgreementId},
     identity::Purpose,
     session::{Heads, ReceivedHead, SentHead, Session},
 };
+use std::collections::BTreeSet;
 
 impl Conversation {
     /// Shows our heads of every feed that was not shown yet.
@@ -56,10 +57,27 @@ impl Conversation {
         Ok(())
     }
 
-    /// Compares what the partner holds of our feeds with what we sent.
-    pub(super) fn heads(&self, node: &Node, session: &mut Session, heads: &Heads) -> Result<(), ExchangeFault> {
-        for shown in &heads.received {
+    /// Compares what the partner holds of our feeds with what we sent. Only of feeds that there are: nothing is written
+    /// about any other.
+    pub(super) fn heads(
+        &mut self,
+        node: &Node,
+        session: &mut Session,
+        received: &[ReceivedHead],
+    ) -> Result<(), ExchangeFault> {
+        let agreements: BTreeSet<AgreementId> =
+            feeds::agreements_with(node, self.peer).into_iter().map(|(agreement, _, _)| agreement).collect();
+        for shown in received {
             let feed = shown.feed;
+            if !agreements.contains(&feed.agreement) {
+                // In force on one side only, as one that the last party has just signed.
+                self.early.entry(feed.id()).or_insert_with(|| shown.clone());
+                continue;
+            }
+            if feed != feeds::outgoing(node, self.peer, feed.agreement) {
+                // Of a store or an epoch that is not the one we greeted with.
+                return Err(PeerFault::Feed.into());
+            }
             let zero = AgreementDigest::from_bytes([0; 32]);
             let row = feeds::out_row(node, &feed, zero)?;
             let mut failed = None;

@@ -7,7 +7,7 @@ use entente_protocol::{
     codec::frame,
     cose::SignatureBytes,
     feed::{Carried, Cursor, Entry, FeedKey, Receipt, Release, Run, RunEntry, RunMessage},
-    id::{AgreementDigest, AgreementId, EntryHash, FeedDigest, FeedId, Hash, Nonce, OrgId, RecordId},
+    id::{AgreementDigest, AgreementId, EntryHash, FeedDigest, FeedId, Hash, Nonce, OrgId, RecordId, StoreId},
     limits,
     session::{AgreementLine, CloseCode, Heads, Lane, Message, Notice, ReceivedHead, SentHead, fetch::Request},
     time::UnixMillis,
@@ -266,6 +266,8 @@ moves! {
     Heads "a feed under an agreement that was not named" FEED "feed" |h, t| t.say(&Message::Heads(received(FeedKey { agreement: AgreementId::from_bytes([5; 16]), ..h.theirs }))).await?;
     Heads "a length without a signature" FEED "feed" |h, t| { let mut m = claimed(h, 5, 1); m.received[0].receipt = None; t.say(&Message::Heads(m)).await? };
     Heads "a sent head without its run" FEED "feed" |h, t| { let mut m = h.heads(); m.sent[0].head.length = 3; t.say(&Message::Heads(m)).await? };
+    Heads "a head of another store of the victim" FEED "feed" |h, t| t.say(&Message::Heads(received(FeedKey { store: StoreId::from_bytes([5; 16]), ..h.theirs }))).await?;
+    Heads "a head of an epoch that was never opened" FEED "feed" |h, t| t.say(&Message::Heads(received(FeedKey { epoch: 7, ..h.theirs }))).await?;
     Heads "one head twice" MESSAGE "malformed" |h, t| { let mut m = h.heads(); m.received.push(m.received[0].clone()); t.say(&Message::Heads(m)).await? };
     Heads "two hundred and fifty-seven heads" LIMIT "more than 256 feeds" |h, t| { let mut m = h.heads(); m.received = vec![m.received[0].clone(); 257]; t.say(&Message::Heads(m)).await? };
     Heads "a cursor ahead" STOPS "older copy" |h, t| t.say(&Message::Heads(claimed(h, 1_000, 1))).await?;
