@@ -80,8 +80,8 @@ pub struct Conversation {
     spoken: u64,
     /// How often released records had been held back when the runs that wait were decided.
     held_back: u64,
-    /// The agreements that it was last told of: no head of another may be shown.
-    named: BTreeSet<AgreementId>,
+    /// What it was last told of agreements, if it was: no head under another may be shown.
+    named: Option<Vec<AgreementLine>>,
     /// The versions that the partner holds in force.
     theirs: BTreeMap<AgreementId, AgreementDigest>,
     /// Heads of feeds of ours under agreements that are not in force here (yet): compared once they are.
@@ -114,7 +114,7 @@ impl Conversation {
             told: 0,
             spoken: 0,
             held_back: node.held_back(),
-            named: BTreeSet::new(),
+            named: None,
             theirs: BTreeMap::new(),
             early: BTreeMap::new(),
             left: BTreeSet::new(),
@@ -302,11 +302,19 @@ impl Conversation {
         Ok(false)
     }
 
-    /// Names the agreements that the partner shares with us.
+    /// Names the agreements that the partner shares with us, where that differs from what it was told last: that
+    /// something changed with others is not its business.
     fn name_agreements(&mut self, node: &Node, session: &mut Session) -> Result<(), ExchangeFault> {
         let lines = self.lines(node);
-        self.named = lines.iter().map(|line| line.id).collect();
-        Ok(session.offer_agreements(lines)?)
+        if self.named.as_ref() != Some(&lines) {
+            session.offer_agreements(lines.clone())?;
+            self.named = Some(lines);
+        }
+        Ok(())
+    }
+
+    fn names(&self, agreement: AgreementId) -> bool {
+        self.named.iter().flatten().any(|line| line.id == agreement)
     }
 
     fn lines(&self, node: &Node) -> Vec<AgreementLine> {

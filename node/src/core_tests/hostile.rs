@@ -410,3 +410,18 @@ fn heads_of_invented_feeds_write_nothing() -> Outcome {
     assert!(world.a.health(world.b.keys.org).error.is_none());
     Ok(())
 }
+
+/// Story: we draft, sign, suspend and resume an agreement with somebody else. A partner's line stays silent.
+#[test]
+fn what_changes_with_others_is_not_told() -> Outcome {
+    let world = World::new("2026-01-01", "2036-12-31")?;
+    let c = testkit::node(world.folder.path(), "c", &world.clock)?;
+    let (agreement, mut talks) = (world.agreement()?, Talks::open(&world)?);
+    testkit::pair(&world.a, &c)?;
+    let text = testkit::agreement("2036-12-31").replace("\"b\"", "\"c\"").replace("Every item", "With another");
+    testkit::agree(world.folder.path(), &world.a, &c, &text)?;
+    assert_eq!(talks.settle()?, 0, "a change with somebody else is told");
+    agreements::state(&world.a, &agreement.to_string(), Standing::Suspended)?;
+    assert_ne!(talks.settle()?, 0);
+    Ok(())
+}

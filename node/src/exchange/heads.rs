@@ -23,7 +23,7 @@ impl Conversation {
         let (mut heads, mut shown) = (Heads::default(), Vec::new());
         for (agreement, digest, _) in feeds::agreements_with(node, self.peer) {
             // One that came into force since is named first, by `tell`.
-            if !self.named.contains(&agreement) {
+            if !self.names(agreement) {
                 continue;
             }
             let out = feeds::outgoing(node, self.peer, agreement);
