@@ -80,6 +80,8 @@ pub struct Conversation {
     spoken: u64,
     /// How often released records had been held back when the runs that wait were decided.
     held_back: u64,
+    /// Agreements under which nothing goes now, as it was when we last looked.
+    paused: BTreeSet<AgreementId>,
     /// What it was last told of agreements, if it was: no head under another may be shown.
     named: Option<Vec<AgreementLine>>,
     /// The versions that the partner holds in force.
@@ -114,6 +116,7 @@ impl Conversation {
             told: 0,
             spoken: 0,
             held_back: node.held_back(),
+            paused: BTreeSet::new(),
             named: None,
             theirs: BTreeMap::new(),
             early: BTreeMap::new(),
@@ -264,7 +267,7 @@ impl Conversation {
         let held_back = node.held_back();
         if self.held_back != held_back {
             for (agreement, _, _) in feeds::agreements_with(node, self.peer) {
-                session.withdraw_queued(agreement);
+                session.recall(agreement);
             }
             self.held_back = held_back;
         }
@@ -278,9 +281,13 @@ impl Conversation {
         for (agreement, version, standing) in feeds::agreements_with(node, self.peer) {
             let feed = feeds::outgoing(node, self.peer, agreement);
             if partner.state == PartnerState::Suspended || standing != Standing::Active {
-                session.withdraw_queued(agreement);
+                // Once: it overtakes what is on its way too, and nothing new sets out.
+                if self.paused.insert(agreement) {
+                    session.recall(agreement);
+                }
                 continue;
             }
+            self.paused.remove(&agreement);
             // A partner that does not hold our version yet would judge the run by another.
             if self.theirs.get(&agreement) == Some(&version) {
                 more |= fill(node, session, &feed)?;

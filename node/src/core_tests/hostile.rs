@@ -425,3 +425,29 @@ fn what_changes_with_others_is_not_told() -> Outcome {
     assert_ne!(talks.settle()?, 0);
     Ok(())
 }
+
+/// Story: a run was handed to the line, and the line is slow, when its agreement is suspended; another when its record is
+/// refuted. The driver is told to throw away what is on its way.
+#[test]
+fn what_is_on_its_way_is_recalled() -> Outcome {
+    for refutes in [true, false] {
+        let world = World::new("2026-01-01", "2036-12-31")?;
+        let record = world.item("A-1", HandlingFloor::default())?;
+        let mut talks = Talks::open(&world)?;
+        assert!(talks.session().poll_lane(Lane::Records).is_some(), "handed on");
+        assert_eq!(talks.session().poll_recall(), None);
+        if refutes {
+            gate::review(&world.a, &[record], Review::Verified)?;
+            talks.pump()?;
+            assert_eq!(talks.session().poll_recall(), None, "what is raised goes on");
+            gate::review(&world.a, &[record], Review::Refuted)?;
+        } else {
+            agreements::state(&world.a, &world.agreement()?.to_string(), Standing::Suspended)?;
+        }
+        talks.pump()?;
+        assert_eq!(talks.session().poll_recall(), Some(true));
+        talks.pump()?;
+        assert_eq!(talks.session().poll_recall(), None, "told once");
+    }
+    Ok(())
+}
