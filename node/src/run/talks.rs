@@ -18,7 +18,7 @@ use crate::{
 };
 use entente_protocol::{
     error::PeerFault,
-    id::OrgId,
+    id::{FeedId, OrgId},
     limits,
     session::{
         CloseCode, Event, Role, Session,
@@ -26,7 +26,7 @@ use entente_protocol::{
     },
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -34,13 +34,18 @@ use std::{
 pub(super) struct Core {
     node: Arc<Node>,
     talks: Mutex<BTreeMap<OrgId, Arc<Mutex<Conversation>>>>,
+    /// Files that the journal says were given in the session under way: feed and entry.
+    noted: Mutex<BTreeMap<OrgId, BTreeSet<(FeedId, u64)>>>,
     budgets: Budgets,
 }
+
+/// Files of one session that are remembered as noted. One that is asked for after so many others is noted again.
+const NOTED_MAX: usize = 1 << 16;
 
 impl Core {
     /// No session with anybody yet.
     pub(super) fn new(node: Arc<Node>) -> Self {
-        Self { node, talks: Mutex::default(), budgets: Budgets::default() }
+        Self { node, talks: Mutex::default(), noted: Mutex::default(), budgets: Budgets::default() }
     }
 
     fn talk(&self, peer: OrgId) -> Result<Arc<Mutex<Conversation>>, ExchangeError> {
@@ -93,17 +98,16 @@ impl Exchange for Core {
     }
 
     fn fetch(&self, peer: OrgId, request: Request) -> Result<FetchReply, RefusedCode> {
-        let given = self.give(peer, request);
-        // What is given is bounded by what the partner reads. What is not given costs it something too.
-        let refused = given.is_err();
-        if refused && !self.budgets.spend(peer, budget::REQUEST, self.node.clock.now()) {
+        // Before anything is looked up: what is given costs reading, and a line of the journal.
+        if !self.budgets.spend(peer, budget::REQUEST, self.node.clock.now()) {
             return Err(RefusedCode::Busy);
         }
-        given
+        self.give(peer, request)
     }
 
     fn closed(&self, peer: OrgId, ended: &Ended) {
         self.talks.lock().unwrap_or_else(PoisonError::into_inner).remove(&peer);
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner).remove(&peer);
         self.node.note_session(peer, false);
         if let Ended::Closed { code, by_peer } = ended
             && !matches!(*code, CloseCode::DONE | CloseCode::SHUTDOWN | CloseCode::REPLACED)
@@ -122,6 +126,16 @@ impl Exchange for Core {
 }
 
 impl Core {
+    /// Whether a file is given for the first time in this session: later chunks of it, and the same again, are no news.
+    fn is_new(&self, peer: OrgId, request: Request) -> bool {
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        let noted = noted.entry(peer).or_default();
+        if noted.len() >= NOTED_MAX {
+            noted.clear();
+        }
+        noted.insert((request.feed, request.entry))
+    }
+
     fn give(&self, peer: OrgId, request: Request) -> Result<FetchReply, RefusedCode> {
         let node = Arc::clone(&self.node);
         // A fault of ours, or a clock that is not known, is no reason for the partner to give the file up.
@@ -140,7 +154,9 @@ impl Core {
         };
         let content =
             files::open_at(&node, Partition::Own, &row, u64::from(request.from_chunk)).map_err(|e| refuse(&e))?;
-        files::note_given(&node, &feed, record, request.from_chunk).map_err(|e| refuse(&e))?;
+        if self.is_new(peer, request) {
+            files::note_given(&node, &feed, record, request.from_chunk).map_err(|e| refuse(&e))?;
+        }
         let (size, chunks) = (row.size, row.chunks);
         let still = move || matches!(files::given(&node, &feed, request.entry, request.slot), Ok(Given::File(..)));
         Ok(FetchReply { size, chunks, content: Box::new(content), still: Box::new(still) })
