@@ -10,6 +10,7 @@ use crate::{
     node::Node,
     partners::{self, PartnerState},
     receive::{self, ReceiveError, Taken},
+    room,
     secret,
     share::{ShareError, feeds, outbox},
 };
@@ -302,7 +303,8 @@ impl Conversation {
         for feed in &self.left {
             let version = rules.policy.agreement(feed.agreement).map(|governed| governed.in_force.digest);
             let same = version.is_some() && version == self.theirs.get(&feed.agreement).copied();
-            if same && shares(node, self.peer, feed.agreement) && feeds::stopped(node, feed)?.is_none() {
+            let open = same && shares(node, self.peer, feed.agreement) && feeds::stopped(node, feed)?.is_none();
+            if open && room::lacking(node, self.peer).map_err(ShareError::from)?.is_none() {
                 return Ok(true);
             }
         }

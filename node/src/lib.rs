@@ -32,6 +32,7 @@ pub mod receive;
 pub mod records;
 pub mod recover;
 pub mod redlines;
+pub mod room;
 pub mod run;
 pub mod seal;
 pub mod secret;

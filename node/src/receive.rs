@@ -13,6 +13,7 @@ use crate::{
         keep,
         stored::{ProofRow, ReceivedRow, decode, encode},
     },
+    room,
     seal::keyring::Partition,
     share::{
         ShareError,
@@ -36,7 +37,7 @@ use entente_protocol::{
 };
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// A received run could not be taken.
 #[derive(Debug, thiserror::Error)]
@@ -132,6 +133,14 @@ pub fn run(node: &Node, feed: &FeedKey, message: &RunMessage) -> Result<Taken, R
         if !passes || feeds::stopped(node, feed)?.is_some() {
             break;
         }
+        // What people took back is heard in any case.
+        if !message.carried.is_empty()
+            && let Some(why) = room::lacking(node, feed.sender)?
+        {
+            tracing::warn!(partner = %feed.sender.short(), why, "a run waits");
+            node.note_error(feed.sender, why);
+            break;
+        }
         let state = feeds::in_row(node, feed)?;
         let sender = |kid| rules.book.key(feed.sender, Purpose::Runs, kid, now);
         let originator = |org: OrgId, kid| match org == node.keys.org {
@@ -200,7 +209,10 @@ fn fork(
 /// What becomes of one entry, decided before the transaction begins.
 enum Decided<'a> {
     Keep(&'a VerifiedRelease, Acceptance, ReceivedRow),
-    Refuse,
+    /// With the reason's code, for our own people.
+    Refuse(&'static str),
+    /// An entry of ours was refused.
+    Refused,
     Withdraw(RecordId),
     Nothing,
 }
@@ -217,17 +229,11 @@ fn decide<'a>(
         VerifiedEntry::Release(release) => {
             match rules.policy.accept(feed.sender, feed.agreement, &release.record, now) {
                 Ok(acceptance) => Decided::Keep(release, acceptance, received_row(arrival, release, number)),
-                Err(withheld) => {
-                    tracing::warn!(partner = %feed.sender, entry = number, reason = withheld.reason.code(), "refused");
-                    Decided::Refuse
-                }
+                Err(withheld) => Decided::Refuse(withheld.reason.code()),
             }
         }
         VerifiedEntry::Withdrawal { record } => Decided::Withdraw(*record),
-        VerifiedEntry::Refusal { number } => {
-            tracing::warn!(partner = %feed.sender, entry = number, "an entry of ours was refused");
-            Decided::Nothing
-        }
+        VerifiedEntry::Refusal { .. } => Decided::Refused,
         VerifiedEntry::Closed => Decided::Nothing,
     }
 }
@@ -264,21 +270,23 @@ fn take(
         Ok(())
     };
     let mut facets = Facets::default();
+    // By reason: a line of the log for each entry would be the partner's to fill.
+    let mut refused: BTreeMap<&str, u64> = BTreeMap::new();
     for (number, decided) in decided {
         match decided {
             Decided::Keep(release, ..) if !amends_its_own(&txn, partition, &release.record)? => {
-                tracing::warn!(partner = %feed.sender, entry = number, "refused: it amends another line");
                 refuse(&mut txn, number)?;
-                taken.refused += 1;
+                *refused.entry("amends-another-line").or_default() += 1;
             }
             Decided::Keep(release, acceptance, row) => {
                 keep_one(&mut txn, &mut facets, feed, release, &acceptance, &row)?;
                 taken.records += 1;
             }
-            Decided::Refuse => {
+            Decided::Refuse(reason) => {
                 refuse(&mut txn, number)?;
-                taken.refused += 1;
+                *refused.entry(reason).or_default() += 1;
             }
+            Decided::Refused => *refused.entry("of ours").or_default() += 1,
             Decided::Withdraw(record) if released_by(&txn, partition, feed.sender, record)? => {
                 let row = encode("withdrawal", &WithdrawnRow { at: now, feed: Some(feed.id()), number })?;
                 txn.put(partition, Table::Withdrawn, record.as_bytes(), &row)?;
@@ -290,6 +298,16 @@ fn take(
             Decided::Nothing => {}
         }
     }
+    let ours = refused.remove("of ours").unwrap_or_default();
+    taken.refused = refused.values().sum();
+    if ours > 0 {
+        tracing::warn!(partner = %feed.sender, entries = ours, "entries of ours were refused");
+    }
+    if taken.refused > 0 {
+        tracing::warn!(partner = %feed.sender, entries = taken.refused, reasons = ?refused, "entries were refused");
+    }
+    let carried: usize = message.carried.iter().map(|carried| carried.3.len()).sum();
+    room::fill(&mut txn, feed.sender, (row.len() + carried) as u64)?;
     facets.write(&mut txn, partition).map_err(ShareError::from)?;
     txn.push(partition, Table::RunIn, feed.id().as_bytes(), &row)?;
     let end = run.end();

@@ -54,6 +54,8 @@ impl Org {
             release_gate: "reviewed".to_owned(),
             red_lines: None,
             identity_file: None,
+            partner_gib_max: None,
+            free_mib_min: None,
         };
         init::init(&home, &Init { config, unlock: &unlock, work_factor: 1 }, &SystemClock)?;
         Ok(Self { home, unlock, rows: Append::default() })

@@ -121,6 +121,8 @@ fn a_clock_set_back_a_year_is_told_and_spoils_nothing() -> Outcome {
         release_gate: "reviewed".to_owned(),
         red_lines: None,
         identity_file: None,
+        partner_gib_max: None,
+        free_mib_min: None,
     };
     let unlock = Unlock::IdentityFile(home.path("a.key").into());
     let in_a_year = ManualClock::at(UnixMillis(SystemClock.now().0 + 366 * 86_400_000));

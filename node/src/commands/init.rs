@@ -42,6 +42,8 @@ pub fn init(reach: &Reach, args: cli::Init) -> Result<Done, Failure> {
         release_gate: "reviewed".to_owned(),
         red_lines: None,
         identity_file,
+        partner_gib_max: None,
+        free_mib_min: None,
     };
     if config.engine == "sled" {
         note(SLED);

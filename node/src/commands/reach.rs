@@ -167,6 +167,8 @@ mod tests {
             release_gate: "reviewed".to_owned(),
             red_lines: None,
             identity_file: identity_file.map(str::to_owned),
+            partner_gib_max: None,
+            free_mib_min: None,
         };
         Ok(Config::check(raw)?)
     }

@@ -67,6 +67,8 @@ impl Federation {
                 release_gate: "reviewed".to_owned(),
                 red_lines: None,
                 identity_file: None,
+                partner_gib_max: None,
+                free_mib_min: None,
             };
             init::init(&home, &Init { config, unlock: &unlock, work_factor: WORK_FACTOR }, &SystemClock)?;
             federation.members.push(Member { handle, home, child: None });
