@@ -19,14 +19,14 @@ use crate::{
 };
 use entente_policy::{Interval, PartnerState as InPolicy, PolicySet, RedLine};
 use entente_protocol::{
-    id::{AgreementId, OrgId},
+    id::{AgreementId, Hash, OrgId},
     limits,
     time::UnixMillis,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
@@ -119,6 +119,8 @@ pub struct Node {
     changes: Mutex<BTreeMap<OrgId, (UnixMillis, u32)>>,
     /// How it went with each partner since the node was opened.
     health: Mutex<BTreeMap<OrgId, Health>>,
+    /// Files that could not be read as they were written. In memory only: a start tries them again.
+    damaged: Mutex<BTreeSet<Hash>>,
     waker: RwLock<Option<Waker>>,
 }
 
@@ -198,6 +200,7 @@ impl Node {
             held_back: AtomicU64::new(0),
             changes: Mutex::default(),
             health: Mutex::default(),
+            damaged: Mutex::default(),
             waker: RwLock::new(None),
         };
         node.marks.observe(&node.holdings, node.clock.now())?;
@@ -325,6 +328,20 @@ impl Node {
         let mut healths = self.healths();
         let health = healths.entry(partner).or_default();
         (health.success, health.error) = (Some(now), None);
+    }
+    /// A file cannot be read as it was written: it is not given any more, and people are told.
+    pub fn note_damaged(&self, file: Hash) {
+        if self.damaged.lock().unwrap_or_else(PoisonError::into_inner).insert(file) {
+            tracing::error!(%file, "a file of ours is damaged or gone, and is not given: see `entente check`");
+        }
+    }
+    /// Whether a file could not be read.
+    pub fn is_damaged(&self, file: Hash) -> bool {
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner).contains(&file)
+    }
+    /// How many files could not be read since the node was opened.
+    pub fn damaged(&self) -> usize {
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
     /// Something went wrong with a partner.
     pub fn note_error(&self, partner: OrgId, what: String) {

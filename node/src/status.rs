@@ -104,7 +104,10 @@ fn warnings(node: &Node) -> Vec<String> {
         ))
     });
     let trouble = say::trouble(node).into_iter().chain(node.keys.trouble(node.clock.now()));
-    trouble.chain(room::disk(node)).chain(aside).collect()
+    let damaged = Some(node.damaged()).filter(|count| *count > 0).map(|count| {
+        format!("{count} files of ours could not be read and are not given: `entente check` names them; restore a backup")
+    });
+    trouble.chain(room::disk(node)).chain(damaged).chain(aside).collect()
 }
 
 /// The whole status.
