@@ -5,6 +5,8 @@
 //! the refusal goes back as an entry of our own feed; the rest of the run is unharmed. While nothing may
 //! pass nothing is taken, and nothing refused.
 
+mod evidence;
+
 use crate::{
     clock::mark::{MarkError, Stated},
     node::{Node, Rules},
@@ -151,9 +153,12 @@ pub fn run(node: &Node, feed: &FeedKey, message: &RunMessage) -> Result<Taken, R
         let held = Held { feed: state.cursor(), prior };
         let taken = match message.verify(feed, held, sender, originator)? {
             // Known already: the receipt that we gave then is given again.
-            ReceivedRun::Held(_) => Some(Taken { receipt: state.receipt, length: state.length, ..Taken::default() }),
-            ReceivedRun::Fork(run) => {
-                fork(node, feed, &state, &run, &message.run)?;
+            ReceivedRun::Held(run) if evidence::is_kept(node, feed, &state, &run)? => {
+                Some(Taken { receipt: state.receipt, length: state.length, ..Taken::default() })
+            }
+            // Another history, at the end of what is held or below it.
+            ReceivedRun::Held(run) | ReceivedRun::Fork(run) => {
+                evidence::fork(node, feed, &state, &run, &message.run)?;
                 return Err(ReceiveError::Fork);
             }
             ReceivedRun::Next(verified) if differs(&rules, feed, &verified) => break,
@@ -175,35 +180,6 @@ fn differs(rules: &Rules, feed: &FeedKey, verified: &VerifiedRun) -> bool {
         VerifiedEntry::Release(release) => Some(release.version) != version,
         _ => false,
     })
-}
-
-/// Keeps what proves a fork: the signature of the run that we hold at that place, and the one that came.
-fn fork(
-    node: &Node,
-    feed: &FeedKey,
-    state: &feeds::InRow,
-    theirs: &Run,
-    signed: &SignatureBytes,
-) -> Result<(), ReceiveError> {
-    let partition = Partition::Agreement(feed.agreement);
-    let mut held = None;
-    for place in (0..state.runs).rev() {
-        let Some(row) = node.holdings.item(partition, Table::RunIn, feed.id().as_bytes(), place)? else { continue };
-        let row: RunInRow = decode("run", &row)?;
-        let begins = Run::danger_unverified(&row.run)?.before.length;
-        held = Some(row.run);
-        if begins <= theirs.before.length {
-            break;
-        }
-    }
-    let row = feeds::StoppedRow {
-        at: node.clock.now(),
-        ours: state.cursor(),
-        theirs: theirs.end(),
-        our_proof: held,
-        their_proof: Some(signed.clone()),
-    };
-    Ok(feeds::stop(node, feed, &row)?)
 }
 
 /// What becomes of one entry, decided before the transaction begins.

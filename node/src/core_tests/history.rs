@@ -247,3 +247,29 @@ fn a_store_that_was_put_back_is_told_and_signs_nothing() -> Outcome {
     assert_eq!(testkit::received(&world.b)?, ["A-1", "A-2"]);
     Ok(())
 }
+
+/// Story: a partner signs another history of what was taken long ago, well below what is held now. That is two histories
+/// too: both signatures are kept. The same run once more is none.
+#[test]
+fn another_history_below_the_head_is_a_fork_too() -> Outcome {
+    let world = World::new("2026-01-01", "2036-12-31")?;
+    let feed = world.feed()?;
+    for number in ["A-1", "A-2", "A-3"] {
+        world.item(number, HandlingFloor::default())?;
+        world.exchange()?;
+    }
+    let (sent, run) = runs(&world.a, &feed)?.into_iter().nth(1).ok_or("three")?;
+    let again = entente_protocol::feed::RunMessage {
+        run: sent.run.clone(),
+        carried: Vec::new(),
+        entries: Vec::new(),
+        attestations: Vec::new(),
+    };
+    assert!(receive::run(&world.b, &feed, &again)?.receipt.is_some(), "known, and said so");
+    let other = Run::over(feed.id(), run.before, &[EntryHash::from_bytes([7; 32])], run.version, NOW, None)?;
+    let other = entente_protocol::feed::RunMessage { run: other.sign(&world.a.keys.runs)?, ..again };
+    assert!(matches!(receive::run(&world.b, &feed, &other), Err(receive::ReceiveError::Fork)));
+    let stopped = feeds::stopped(&world.b, &feed)?.ok_or("stopped")?;
+    assert_eq!((stopped.our_proof, stopped.their_proof), (Some(sent.run), Some(other.run)));
+    Ok(())
+}
