@@ -14,7 +14,7 @@ use crate::{
     exchange::{Conversation, ExchangeFault},
     node::Node,
     partners::{self, PartnerState},
-    receive,
+    receive::{self, Countersigned},
     records::{
         gate::{self, Review},
         keep::{self, New},
@@ -36,7 +36,7 @@ use entente_protocol::{
     error::PeerFault,
     feed::{Cursor, Entry, FeedKey, Receipt, Run},
     id::{AgreementDigest, AgreementId, EntryHash, Hash, OrgId, RecordId, StoreId},
-    identity::Armour,
+    identity::{Armour, CardKey, CardPayload, Purpose},
     limits,
     primitive::SigningKey,
     record::{Draft, HandlingFloor, kind::Kind},
@@ -145,11 +145,21 @@ impl World {
 
 /// A card of the same organisation with the next number.
 fn newer_card(folder: &Path, node: &Node) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+    changed_card(folder, node, |_| {})
+}
+
+/// The same, with something else changed.
+fn changed_card(
+    folder: &Path,
+    node: &Node,
+    change: impl FnOnce(&mut CardPayload),
+) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
     let key = folder.join(format!("{}.key", node.config.handle));
     let identity = Unlock::IdentityFile(key).open(&node.home.keys())?;
     let root = KeyFile::read(&node.home.keys().join("root.age"), &identity)?;
     let mut payload = node.keys.card.payload().clone();
     payload.number += 1;
+    change(&mut payload);
     Ok(payload.sign_with(&SigningKey::from_pkcs8(root.expose())?)?)
 }
 

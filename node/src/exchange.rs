@@ -9,7 +9,7 @@ use crate::{
     agreements::{self, Received},
     node::Node,
     partners::{self, PartnerState},
-    receive::{self, ReceiveError, Taken},
+    receive::{self, Countersigned, ReceiveError, Taken},
     room,
     secret,
     share::{ShareError, feeds, outbox},
@@ -188,7 +188,7 @@ impl Conversation {
                 node.note_success(self.peer);
                 node.wake();
             }
-            Event::Receipt { feed, receipt } => match receive::receipt(node, &feed, &receipt) {
+            Event::Receipt { feed, receipt } => match receive::receipt(node, &feed, &receipt, Countersigned::Now) {
                 Err(ReceiveError::Fork) => self.stopped(node, session, &feed)?,
                 taken => {
                     let length = taken?;

@@ -152,6 +152,22 @@ impl Book {
     pub fn key(&self, org: OrgId, purpose: Purpose, id: KeyId, at: UnixMillis) -> Option<PublicKey> {
         self.get(org)?.card.key(purpose, id, at)
     }
+
+    /// A partner's key for a purpose, for what it signed before `now` and shows as its history: one that counts now, or
+    /// one that counted when the signature says that it was made and is in nobody else's hands. A key that was retired
+    /// in good order takes nothing back.
+    pub fn past_key(
+        &self,
+        org: OrgId,
+        purpose: Purpose,
+        id: KeyId,
+        now: UnixMillis,
+        stated: UnixMillis,
+    ) -> Option<PublicKey> {
+        let entry = self.get(org)?.card.listed(purpose, id)?;
+        let counted = entry.compromised.is_none() && stated <= now && entry.counts_at(stated);
+        (counted || entry.counts_at(now)).then(|| entry.key.clone())
+    }
 }
 
 /// A view of a partner.

@@ -144,7 +144,9 @@ pub fn run(node: &Node, feed: &FeedKey, message: &RunMessage) -> Result<Taken, R
             break;
         }
         let state = feeds::in_row(node, feed)?;
-        let sender = |kid| rules.book.key(feed.sender, Purpose::Runs, kid, now);
+        // It may be served again long after it was signed.
+        let stated = Run::danger_unverified(&message.run)?.time;
+        let sender = |kid| rules.book.past_key(feed.sender, Purpose::Runs, kid, now, stated);
         let originator = |org: OrgId, kid| match org == node.keys.org {
             true => node.keys.card.key(Purpose::Records, kid, now),
             false => rules.book.key(org, Purpose::Records, kid, now),
@@ -454,11 +456,30 @@ pub fn withdrawn(
     row.map(|row| Ok(decode("withdrawal", &row)?)).transpose()
 }
 
+/// When a partner countersigned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Countersigned {
+    /// Just now, in answer to a run.
+    Now,
+    /// Before: it shows what it holds.
+    Before,
+}
+
 /// Takes a partner's countersignature of a run of ours.
-pub fn receipt(node: &Node, feed: &FeedKey, signed: &SignatureBytes) -> Result<u64, ReceiveError> {
+pub fn receipt(
+    node: &Node,
+    feed: &FeedKey,
+    signed: &SignatureBytes,
+    when: Countersigned,
+) -> Result<u64, ReceiveError> {
     let book = node.book();
     let now = node.clock.now();
-    let receipt = Receipt::verify(signed, feed, |kid| book.key(feed.receiver, Purpose::Runs, kid, now))?;
+    let made = match when {
+        Countersigned::Now => now,
+        Countersigned::Before => Receipt::danger_unverified(signed)?.time,
+    };
+    let receipt =
+        Receipt::verify(signed, feed, |kid| book.past_key(feed.receiver, Purpose::Runs, kid, now, made))?;
     let length = receipt.held.length;
     let mut txn = node.holdings.begin();
     let mut row = feeds::out_row_in(&txn, feed, AgreementDigest::from_bytes([0; 32]))?;

@@ -159,7 +159,7 @@ fn a_receipt_over_another_tree_stops_the_feed_with_its_evidence() -> Outcome {
     outbox::step(&world.a, &feed)?.run.ok_or("a run")?;
     let (sent, run) = runs(&world.a, &feed)?.pop().ok_or("a run")?;
     let receipt = Receipt { root: Hash::from_bytes([9; 32]), ..Receipt::of(&run, NOW) }.sign(&world.b.keys.runs)?;
-    assert!(matches!(receive::receipt(&world.a, &feed, &receipt), Err(receive::ReceiveError::Fork)));
+    assert!(matches!(receive::receipt(&world.a, &feed, &receipt, Countersigned::Now), Err(receive::ReceiveError::Fork)));
     let stopped = feeds::stopped(&world.a, &feed)?.ok_or("stopped")?;
     assert_eq!((stopped.our_proof, stopped.their_proof), (Some(sent.run), Some(receipt)));
     world.item("A-2", HandlingFloor::default())?;
@@ -271,5 +271,59 @@ fn another_history_below_the_head_is_a_fork_too() -> Outcome {
     assert!(matches!(receive::run(&world.b, &feed, &other), Err(receive::ReceiveError::Fork)));
     let stopped = feeds::stopped(&world.b, &feed)?.ok_or("stopped")?;
     assert_eq!((stopped.our_proof, stopped.their_proof), (Some(sent.run), Some(other.run)));
+    Ok(())
+}
+
+/// A card whose runs key has another end, taken by a partner.
+fn runs_key_ends(world: &World, org: &Node, at: &Node, change: fn(&mut CardKey)) -> Outcome {
+    let card = changed_card(world.folder.path(), org, |payload| {
+        payload.keys.iter_mut().filter(|entry| entry.purpose == Purpose::Runs).for_each(change);
+    })?;
+    assert!(partners::update(at, org.keys.org, &card)?);
+    Ok(at.reload()?)
+}
+
+/// Story: a partner retires its runs key in good order. What it countersigned under that key is still shown, and ends no
+/// session; under it nothing new is countersigned.
+#[test]
+fn what_was_countersigned_under_a_former_key_is_still_shown() -> Outcome {
+    let world = World::new("2026-01-01", "2036-12-31")?;
+    world.item("A-1", HandlingFloor::default())?;
+    world.exchange()?;
+    runs_key_ends(&world, &world.b, &world.a, |entry| entry.until = Some(NOW.plus(DAY)))?;
+    world.move_to(NOW.plus(2 * DAY))?;
+    world.exchange()?;
+    let feed = world.feed()?;
+    let (_, run) = runs(&world.a, &feed)?.pop().ok_or("a run")?;
+    let late = Receipt::of(&run, NOW.plus(2 * DAY)).sign(&world.b.keys.runs)?;
+    assert!(receive::receipt(&world.a, &feed, &late, Countersigned::Now).is_err());
+    let backdated = Receipt::of(&run, NOW).sign(&world.b.keys.runs)?;
+    assert!(receive::receipt(&world.a, &feed, &backdated, Countersigned::Now).is_err());
+    Ok(())
+}
+
+/// Story: a run was signed and not countersigned when its signer retired the key. It is served again, and taken.
+#[test]
+fn what_was_signed_under_a_former_key_is_still_taken() -> Outcome {
+    let world = World::new("2026-01-01", "2036-12-31")?;
+    world.item("A-1", HandlingFloor::default())?;
+    let feed = world.feed()?;
+    let message = outbox::step(&world.a, &feed)?.run.ok_or("signed")?.message;
+    runs_key_ends(&world, &world.a, &world.b, |entry| entry.until = Some(NOW.plus(DAY)))?;
+    world.move_to(NOW.plus(2 * DAY))?;
+    assert_eq!(receive::run(&world.b, &feed, &message)?.records, 1);
+    Ok(())
+}
+
+/// Story: the same, but the key is in other hands.
+#[test]
+fn a_key_in_other_hands_counts_for_nothing() -> Outcome {
+    let world = World::new("2026-01-01", "2036-12-31")?;
+    world.item("A-1", HandlingFloor::default())?;
+    let feed = world.feed()?;
+    let message = outbox::step(&world.a, &feed)?.run.ok_or("signed")?.message;
+    runs_key_ends(&world, &world.a, &world.b, |entry| entry.compromised = Some(NOW.plus(DAY)))?;
+    world.move_to(NOW.plus(2 * DAY))?;
+    assert!(receive::run(&world.b, &feed, &message).is_err());
     Ok(())
 }

@@ -3,7 +3,7 @@
 use super::{Conversation, ExchangeFault, shares};
 use crate::{
     node::Node,
-    receive::{self, ReceiveError},
+    receive::{self, Countersigned, ReceiveError},
     share::feeds,
 };
 use entente_protocol::{
@@ -92,7 +92,7 @@ impl Conversation {
             }
             match (comparison, &shown.receipt) {
                 // With the countersignature it is kept and proved; it also shows how a copy that is too old was found.
-                (_, Some(receipt)) => match receive::receipt(node, &feed, receipt) {
+                (_, Some(receipt)) => match receive::receipt(node, &feed, receipt, Countersigned::Before) {
                     Ok(_) => {}
                     Err(ReceiveError::Fork) => self.stopped(node, session, &feed)?,
                     Err(error) => return Err(error.into()),
@@ -119,11 +119,11 @@ impl Conversation {
     /// The head that the partner signed: of a feed of ours with a receipt, of its own with a run.
     fn signed_head(&self, node: &Node, feed: &FeedKey, signed: &SignatureBytes) -> Result<Cursor, RunFault> {
         let (book, now) = (node.book(), node.clock.now());
-        let key = |kid| book.key(self.peer, Purpose::Runs, kid, now);
+        let key = |stated| move |kid| book.past_key(self.peer, Purpose::Runs, kid, now, stated);
         if feed.sender == node.keys.org {
-            Ok(Receipt::verify(signed, feed, key)?.held)
+            Ok(Receipt::verify(signed, feed, key(Receipt::danger_unverified(signed)?.time))?.held)
         } else {
-            Ok(Run::verify(signed, feed, key)?.end())
+            Ok(Run::verify(signed, feed, key(Run::danger_unverified(signed)?.time))?.end())
         }
     }
 
