@@ -68,6 +68,7 @@ const LIMIT: Ends = Ends::With(CloseCode::LIMIT);
 const FEED: Ends = Ends::With(CloseCode::FEED);
 const RECEIPT: Ends = Ends::With(CloseCode::RECEIPT);
 const RUN: Ends = Ends::With(CloseCode::RUN);
+const BUSY: Ends = Ends::With(CloseCode::BUSY);
 const DONE: Ends = Ends::With(CloseCode::DONE);
 
 const CONTROL: Lane = Lane::Control;
@@ -330,7 +331,7 @@ moves! {
     Open "one run twice in a session" GOES_ON "" |h, t| { let m = plain(h, t, vec![withdrawal(4)], None)?; t.say(&run(m.clone())).await?; t.say(&run(m)).await? };
     Open "a run of an earlier session" GOES_ON "" |h, t| { let start = Cursor::start(h.ours.id()); t.say(&run(plain(h, t, vec![withdrawal(4)], Some(start))?)).await? };
     Open "another history of our feed that nobody signed" RUN "key" |h, t| t.say(&Message::Heads(unsigned(h, t)?)).await?;
-    Open "a record that was cleared under another version" GOES_ON "waits" |h, t| { let mut m = h.broad.clone().ok_or("no other agreement")?.0; h.resign(&mut m, t.held, |_| {})?; t.say(&run(m)).await? };
+    Open "a record that was cleared under another version" BUSY "waits" |h, t| { let mut m = h.broad.clone().ok_or("no other agreement")?.0; h.resign(&mut m, t.held, |_| {})?; t.say(&run(m)).await? };
     Open "a record with fields beyond the agreement" GOES_ON "refused" |h, t| t.say(&run(beyond(h, t)?)).await?;
     Open "two runs at one length" STOPS "two histories" |h, t| { let (one, two) = (plain(h, t, vec![withdrawal(5)], None)?, plain(h, t, vec![withdrawal(6)], None)?); t.say(&run(one)).await?; t.say(&run(two)).await? };
     Open "a flood of proposals" LIMIT "requests" |h, t| flood(t, Message::Proposal(vec![0xff; 100])).await?;
