@@ -167,7 +167,9 @@ pub enum AgreementError {
     #[error("agreement `{0}` has no proposal that waits for our signature")]
     NothingToSign(String),
     /// Our signature is on it, and nothing takes a signature back.
-    #[error("we have signed the proposal of agreement `{0}`, and the others may complete it: sign another one in its place, or end the agreement")]
+    #[error(
+        "we have signed the proposal of agreement `{0}`, and the others may complete it: sign another one in its place, or end the agreement"
+    )]
     Signed(String),
     /// Another proposal than the one that was read.
     #[error("the proposal of agreement `{0}` has changed since it was shown: read it again (`entente agreement show`)")]

@@ -10,8 +10,7 @@ use crate::{
     node::Node,
     partners::{self, PartnerState},
     receive::{self, Countersigned, ReceiveError, Taken},
-    room,
-    secret,
+    room, secret,
     share::{ShareError, feeds, outbox},
 };
 use entente_protocol::{
@@ -209,7 +208,9 @@ impl Conversation {
                     node.note_change(self.peer);
                 }
                 // What a partner sent it need not be told.
-                if let (Ok(Received::Kept | Received::Known), Ok(signed)) = (&taken, SignedAgreement::from_bytes(&bytes)) {
+                if let (Ok(Received::Kept | Received::Known), Ok(signed)) =
+                    (&taken, SignedAgreement::from_bytes(&bytes))
+                {
                     self.proposals.insert(signed.digest(), sha256(&[&bytes]));
                 }
                 if let Err(error) = taken {

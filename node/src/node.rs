@@ -3,8 +3,11 @@
 //! Everything here is synchronous; tokio begins in `run`. Changes to partners and agreements are
 //! written to the store first and then read again from it, so what is in force is what is stored.
 
+mod rules;
+
+pub use rules::{Basis, Rules, changed};
+
 use crate::{
-    agreements::{self, Agreements},
     clock::{Clock, mark::Marks},
     config::{Config, Gate, Home},
     error::Fault,
@@ -17,7 +20,7 @@ use crate::{
     secret::{recovery, unlock::Unlock},
     store::{StoreError, holdings::Holdings, layout::Table, open, txn::Txn},
 };
-use entente_policy::{Interval, PartnerState as InPolicy, PolicySet, RedLine};
+use entente_policy::Interval;
 use entente_protocol::{
     id::{AgreementId, Hash, OrgId},
     limits,
@@ -33,58 +36,10 @@ use std::{
     },
 };
 
-/// What decides at one moment: partners, agreements and the policy compiled from them.
-pub struct Rules {
-    /// Partners.
-    pub book: Arc<Book>,
-    /// Agreements.
-    pub agreements: Arc<Agreements>,
-    /// The compiled set.
-    pub policy: Arc<PolicySet>,
-    /// When the first of them changes by itself: an agreement begins, ends, or gives way to its next version.
-    pub until: Option<UnixMillis>,
-    /// How many changes of partners and agreements they know; see [`changed`].
-    pub changes: u64,
-}
-
-impl Rules {
-    /// Whether nothing has changed in the ledger since they were read, also nothing that is not durable yet. A
-    /// suspension counts from its append on: what is signed or taken after that knows of it.
-    pub fn stand_in(&self, txn: &Txn<'_>) -> Result<bool, StoreError> {
-        Ok(count(txn.get(Partition::Node, Table::Meta, CHANGES)?) == self.changes)
-    }
-}
-
-/// Counts a change of partners or agreements, within the transaction that makes it.
-pub fn changed(txn: &mut Txn<'_>) -> Result<(), StoreError> {
-    let next = count(txn.get(Partition::Node, Table::Meta, CHANGES)?) + 1;
-    txn.put(Partition::Node, Table::Meta, CHANGES, &next.to_be_bytes())
-}
-
-fn count(row: Option<Vec<u8>>) -> u64 {
-    row.and_then(|bytes| <[u8; 8]>::try_from(bytes).ok()).map_or(0, u64::from_be_bytes)
-}
-
-/// What a decision was built on. Where it does not stand any more, what was decided is decided again.
-pub struct Basis {
-    rules: Arc<Rules>,
-    held_back: u64,
-}
-
-impl Basis {
-    /// Whether neither partners and agreements have changed since, nor a released record is to be held back.
-    pub fn stands(&self, node: &Node) -> Result<bool, StoreError> {
-        let changes = count(node.holdings.get(Partition::Node, Table::Meta, CHANGES)?);
-        Ok(Arc::ptr_eq(&self.rules, &node.rules()) && changes == self.rules.changes && node.held_back() == self.held_back)
-    }
-}
-
 /// An hour, in milliseconds.
 const HOUR_MS: u64 = 3_600_000;
 /// Key of the own rules' version in [`Table::Meta`].
 const OWN_RULES: &[u8] = b"own rules";
-/// Key of the count of changes in [`Table::Meta`].
-const CHANGES: &[u8] = b"changes of the rules";
 
 /// Called after every commit that may have work for partners.
 pub type Waker = Box<dyn Fn() + Send + Sync>;
@@ -184,7 +139,7 @@ impl Node {
     ) -> Result<Self, Fault> {
         let red_lines = redlines::load(&home, &config, &Book::load(&holdings)?);
         let red_lines = red_lines.map_err(|e| Fault::setup("red-lines", e))?;
-        let rules = Arc::new(load(&holdings, keys.org, &red_lines, clock.now())?);
+        let rules = Arc::new(rules::load(&holdings, keys.org, &red_lines, clock.now())?);
         let node = Self {
             home,
             config,
@@ -261,7 +216,7 @@ impl Node {
 
     /// Reads partners and agreements again; called after every change of them.
     pub fn reload(&self) -> Result<(), Fault> {
-        self.replace(|| load(&self.holdings, self.keys.org, &self.red_lines, self.clock.now()))
+        self.replace(|| rules::load(&self.holdings, self.keys.org, &self.red_lines, self.clock.now()))
     }
 
     fn replace(&self, load: impl FnOnce() -> Result<Rules, Fault>) -> Result<(), Fault> {
@@ -373,12 +328,12 @@ impl Node {
 
     /// What decisions are built on now.
     pub fn basis(&self) -> Basis {
-        Basis { held_back: self.held_back(), rules: self.rules() }
+        Basis::of(self)
     }
 
     /// Reads the rules again, where the ledger knows of a change that these do not know.
     pub fn catch_up(&self, known: &Rules) -> Result<(), Fault> {
-        let changes = count(self.holdings.get(Partition::Node, Table::Meta, CHANGES)?);
+        let changes = rules::changes(&self.holdings)?;
         if changes == known.changes || self.rules().changes == changes { Ok(()) } else { self.reload() }
     }
 
@@ -445,25 +400,6 @@ impl Node {
     }
 }
 
-fn load(holdings: &Holdings, own: OrgId, red_lines: &[redlines::Held], now: UnixMillis) -> Result<Rules, Fault> {
-    // First: what changes while the rest is read is read again.
-    let changes = count(holdings.get(Partition::Node, Table::Meta, CHANGES)?);
-    let book = Book::load(holdings)?;
-    let agreements = agreements::load(holdings, now)?;
-    let until = agreements.changes(now)?;
-    let partners: BTreeMap<OrgId, InPolicy> = book
-        .iter()
-        .filter_map(|(org, partner)| match partner.state {
-            PartnerState::Active => Some((*org, InPolicy::Active)),
-            PartnerState::Suspended => Some((*org, InPolicy::Suspended)),
-            PartnerState::Removed => None,
-        })
-        .collect();
-    let lines: Vec<RedLine> = red_lines.iter().map(|held| held.line.clone()).collect();
-    let policy = agreements.compile(own, partners, &lines)?;
-    Ok(Rules { book: Arc::new(book), agreements: Arc::new(agreements), policy: Arc::new(policy), until, changes })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -487,7 +423,7 @@ mod tests {
             let a = &a;
             let slow = scope.spawn(move || {
                 a.replace(|| {
-                    let rules = load(&a.holdings, a.keys.org, &a.red_lines, NOW);
+                    let rules = rules::load(&a.holdings, a.keys.org, &a.red_lines, NOW);
                     read.send(()).map_err(|e| Fault::setup("test", e))?;
                     may_go.recv().map_err(|e| Fault::setup("test", e))?;
                     rules

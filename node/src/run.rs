@@ -270,7 +270,9 @@ async fn serve<F: Future<Output = R> + Send, R>(
     match ending {
         Ending::Done(result) => Ok(result),
         Ending::Stopped => Err(Fault::setup("stopped", "the node was stopped")),
-        Ending::Broken => Err(Fault::setup("broken", "a part of the node ended by itself, and the node has stopped: see its log")),
+        Ending::Broken => {
+            Err(Fault::setup("broken", "a part of the node ended by itself, and the node has stopped: see its log"))
+        }
     }
 }
 

@@ -105,7 +105,9 @@ fn warnings(node: &Node) -> Vec<String> {
     });
     let trouble = say::trouble(node).into_iter().chain(node.keys.trouble(node.clock.now()));
     let damaged = Some(node.damaged()).filter(|count| *count > 0).map(|count| {
-        format!("{count} files of ours could not be read and are not given: `entente check` names them; restore a backup")
+        format!(
+            "{count} files of ours could not be read and are not given: `entente check` names them; restore a backup"
+        )
     });
     trouble.chain(room::disk(node)).chain(damaged).chain(aside).collect()
 }

@@ -130,7 +130,12 @@ disclose.attachment = ["number", "eval", "of", "role", "media", "content"]
 }
 
 /// Keeps a file of a record of this node, and lets it go. Returns the record of the file and its row.
-pub fn file(node: &Node, of: RecordId, number: &str, content: &[u8]) -> Result<(RecordId, FileRow), Box<dyn std::error::Error>> {
+pub fn file(
+    node: &Node,
+    of: RecordId,
+    number: &str,
+    content: &[u8],
+) -> Result<(RecordId, FileRow), Box<dyn std::error::Error>> {
     let row = files::put(node, Partition::Own, &mut &*content)?;
     let line = keep::own(node, of)?.header()?.header().line;
     let mut draft = Draft::new(Kind::Attachment, node.keys.org, keep::new_line()?, HandlingFloor::default());

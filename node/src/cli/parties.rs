@@ -123,7 +123,9 @@ pub enum Agreement {
         yes: bool,
     },
     /// Drop a proposal that nobody here wants; its sender is not told
-    #[command(after_help = "What your organisation has signed cannot be dropped.\n\nExample:\n  entente agreement drop 3f9a01")]
+    #[command(
+        after_help = "What your organisation has signed cannot be dropped.\n\nExample:\n  entente agreement drop 3f9a01"
+    )]
     Drop {
         /// Id or its first six digits or more
         agreement: String,

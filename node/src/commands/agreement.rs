@@ -101,7 +101,12 @@ fn drop_proposal(reach: &Reach, agreement: String, yes: bool) -> Result<Json, Fa
     let node = reach.node()?;
     let proposal = proposed(&node, &agreement)?;
     if !yes {
-        note(&format!("{}, version {}, with {}", text(&proposal, "title"), text(&proposal, "version"), text(&proposal, "parties")));
+        note(&format!(
+            "{}, version {}, with {}",
+            text(&proposal, "title"),
+            text(&proposal, "version"),
+            text(&proposal, "parties")
+        ));
     }
     reach.confirm(yes, "Drop this proposal?", "--yes")?;
     Ok(node.call(&Call::AgreementDrop { agreement, digest: text(&proposal, "digest") })?)

@@ -9,7 +9,8 @@ impl World {
         let Self { folder, clock, a, b } = self;
         drop(b);
         let path = folder.path().join("b/entente.toml");
-        let kept: String = fs::read_to_string(&path)?.lines().filter(|l| !l.contains("-m")).map(|l| format!("{l}\n")).collect();
+        let kept: String =
+            fs::read_to_string(&path)?.lines().filter(|l| !l.contains("-m")).map(|l| format!("{l}\n")).collect();
         fs::write(&path, format!("{settings}\n{kept}"))?;
         let b = testkit::open(folder.path(), "b", Arc::clone(&clock))?;
         Ok(Self { a, b, folder, clock })
@@ -28,7 +29,9 @@ fn what_finds_no_room_waits_at_its_sender() -> Outcome {
     world.exchange()?;
     let filled = room::filled(&world.b, world.a.keys.org)?;
     assert!(filled > 0, "nothing is counted");
-    for (settings, told) in [("partner-gib-max = 0", "partner-gib-max"), ("free-mib-min = 1000000000000", "MiB of the disk are free")] {
+    for (settings, told) in
+        [("partner-gib-max = 0", "partner-gib-max"), ("free-mib-min = 1000000000000", "MiB of the disk are free")]
+    {
         world = world.with_settings(settings)?;
         let number = format!("A-{told}");
         world.item(&number, HandlingFloor::default())?;
@@ -66,7 +69,9 @@ fn the_part_of_a_file_goes_with_its_wish() -> Outcome {
     drop(incoming);
     let blobs = || -> usize {
         let fans = fs::read_dir(folder.path().join("b/store/blobs")).into_iter().flatten().flatten();
-        fans.filter(|fan| fan.file_name() != "unfinished").map(|fan| fs::read_dir(fan.path()).into_iter().flatten().count()).sum()
+        fans.filter(|fan| fan.file_name() != "unfinished")
+            .map(|fan| fs::read_dir(fan.path()).into_iter().flatten().count())
+            .sum()
     };
     assert_eq!(blobs(), 1, "a segment has come");
     gate::review(&a, &[film], Review::Refuted)?;

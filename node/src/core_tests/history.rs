@@ -159,7 +159,10 @@ fn a_receipt_over_another_tree_stops_the_feed_with_its_evidence() -> Outcome {
     outbox::step(&world.a, &feed)?.run.ok_or("a run")?;
     let (sent, run) = runs(&world.a, &feed)?.pop().ok_or("a run")?;
     let receipt = Receipt { root: Hash::from_bytes([9; 32]), ..Receipt::of(&run, NOW) }.sign(&world.b.keys.runs)?;
-    assert!(matches!(receive::receipt(&world.a, &feed, &receipt, Countersigned::Now), Err(receive::ReceiveError::Fork)));
+    assert!(matches!(
+        receive::receipt(&world.a, &feed, &receipt, Countersigned::Now),
+        Err(receive::ReceiveError::Fork)
+    ));
     let stopped = feeds::stopped(&world.a, &feed)?.ok_or("stopped")?;
     assert_eq!((stopped.our_proof, stopped.their_proof), (Some(sent.run), Some(receipt)));
     world.item("A-2", HandlingFloor::default())?;

@@ -5,7 +5,12 @@ use entente_protocol::feed::{RunEntry, RunMessage, WITHDRAWN};
 use entente_protocol::id::Nonce;
 
 /// A run of these entries that a node signs for a feed of its own, where the feed stands.
-fn signed(from: &Node, feed: &FeedKey, before: Cursor, entries: Vec<RunEntry>) -> Result<RunMessage, Box<dyn std::error::Error>> {
+fn signed(
+    from: &Node,
+    feed: &FeedKey,
+    before: Cursor,
+    entries: Vec<RunEntry>,
+) -> Result<RunMessage, Box<dyn std::error::Error>> {
     let hashes: Vec<_> = entries.iter().map(RunEntry::hash).collect();
     let run = Run::over(feed.id(), before, &hashes, ZERO, NOW, None)?.sign(&from.keys.runs)?;
     Ok(RunMessage { run, carried: Vec::new(), entries, attestations: Vec::new() })
@@ -217,7 +222,11 @@ fn standings_in_lists_of_agreements_are_counted_too() -> Outcome {
     let list = |counters: std::ops::Range<u64>| {
         let standing = |n: u64| if n.is_multiple_of(2) { Standing::Active } else { Standing::Suspended };
         let standings = counters.map(|n| notice(&world.b, agreement, n, standing(n))).collect::<Result<_, _>>()?;
-        Ok::<_, Box<dyn std::error::Error>>(Event::Agreements(vec![AgreementLine { id: agreement, version, standings }]))
+        Ok::<_, Box<dyn std::error::Error>>(Event::Agreements(vec![AgreementLine {
+            id: agreement,
+            version,
+            standings,
+        }]))
     };
     let mut talks = Talks::open(&world)?;
     talks.happens(list(1..17)?)?;
@@ -306,7 +315,8 @@ fn drafts_of_one_partner_do_not_come_between_us_and_another() -> Outcome {
     let c = testkit::node(world.folder.path(), "c", &world.clock)?;
     testkit::pair(&world.a, &c)?;
     testkit::pair(&world.b, &c)?;
-    let three = testkit::agreement("2036-12-31").replace("[[clause]]", "[[party]]\nhandle = \"c\"\nname = \"C\"\n[[clause]]");
+    let three =
+        testkit::agreement("2036-12-31").replace("[[clause]]", "[[party]]\nhandle = \"c\"\nname = \"C\"\n[[clause]]");
     let (path, output) = (world.folder.path().join("draft.toml"), world.folder.path().join("draft"));
     let draft = |by: &Node, text: &str| -> Result<Vec<u8>, Box<dyn std::error::Error>> {
         fs::write(&path, text)?;
@@ -399,7 +409,8 @@ fn heads_of_invented_feeds_write_nothing() -> Outcome {
         // One that is in force on one side only is nobody's fault.
         (FeedKey { agreement, ..feed }, false),
     ] {
-        let run = Run::over(invented.id(), Cursor::start(invented.id()), &[EntryHash::from_bytes([7; 32])], ZERO, NOW, None)?;
+        let run =
+            Run::over(invented.id(), Cursor::start(invented.id()), &[EntryHash::from_bytes([7; 32])], ZERO, NOW, None)?;
         let receipt = Some(Receipt::of(&run, NOW).sign(&world.b.keys.runs)?);
         let heads = Heads { sent: vec![], received: vec![ReceivedHead { feed: invented, head: run.end(), receipt }] };
         let taken = talks.happens(Event::Heads(heads));

@@ -313,7 +313,9 @@ fn link(connection: Connection, trust: &Trust, expected: Option<OrgId>) -> Resul
     let chain = connection.peer_identity().and_then(|any| any.downcast::<Vec<CertificateDer<'static>>>().ok());
     let usage = if expected.is_some() { tls::server_usage() } else { tls::client_usage() };
     match tls::partner(trust, chain.as_deref().map_or(&[], Vec::as_slice), expected, usage) {
-        Ok(identity) => Ok(Link { peer: identity.org, connection, dialed: expected.is_some(), open: Arc::default(), identity }),
+        Ok(identity) => {
+            Ok(Link { peer: identity.org, connection, dialed: expected.is_some(), open: Arc::default(), identity })
+        }
         Err(refusal) => {
             connection.close(VarInt::from_u32(CloseCode::REMOVED.0), &[]);
             Err(ConnectError::Refused(refusal))

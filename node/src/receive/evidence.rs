@@ -16,9 +16,7 @@ use entente_protocol::{
 /// Whether a run that its sender signed, and that ends no later than what is held, is one of those that are held.
 pub(super) fn is_kept(node: &Node, feed: &FeedKey, state: &feeds::InRow, run: &Run) -> Result<bool, ReceiveError> {
     let kept = at(node, feed, state, run.before.length)?;
-    Ok(kept.is_some_and(|(kept, _)| {
-        (kept.before, kept.end(), kept.root) == (run.before, run.end(), run.root)
-    }))
+    Ok(kept.is_some_and(|(kept, _)| (kept.before, kept.end(), kept.root) == (run.before, run.end(), run.root)))
 }
 
 /// Keeps what proves a fork: the signature of the run that we hold at that place, and the one that came.

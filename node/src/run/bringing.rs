@@ -20,6 +20,8 @@ use tokio::{sync::Notify, task::JoinSet};
 const FILE: Duration = Duration::from_secs(600);
 /// How long a file that was not given is left alone, in milliseconds.
 const REST_MS: u64 = 60_000;
+/// A partner that has not given so many in a row has had enough of us for now: the others are not asked for in vain.
+const VAIN_MAX: usize = 8;
 
 /// Brings files until the signal to stop.
 pub(super) async fn bring(node: Arc<Node>, peers: Arc<Peers>, resting: Arc<Resting>, due: Arc<Notify>) {
@@ -62,14 +64,18 @@ async fn bring_from(node: &Arc<Node>, connection: &Connection, sender: OrgId, re
         Ok(Err(error)) => return tracing::error!(%error, "the files to fetch cannot be listed"),
         Err(error) => return tracing::error!(%error, "the files to fetch cannot be listed"),
     };
+    let mut vain = 0;
     for file in wanted {
-        if stop.is_requested() || connection.close_reason().is_some() {
+        if vain >= VAIN_MAX || stop.is_requested() || connection.close_reason().is_some() {
             return;
         }
         let place = (file.agreement, file.place);
         let brought = tokio::time::timeout(FILE, bring_one(node, connection, file)).await;
-        if !brought.unwrap_or(true) {
+        if brought.unwrap_or(true) {
+            vain = 0;
+        } else {
             resting.rest(place, node.clock.now().plus(REST_MS));
+            vain += 1;
         }
     }
 }
