@@ -35,6 +35,8 @@ use std::{
 
 /// Files fetched, or wishes dropped, in one round.
 const ROUND: usize = 256;
+/// Wishes looked at where there is no room for their files.
+const LOOKED_AT: usize = 4_096;
 /// Wishes read at a time.
 const PAGE: usize = 256;
 
@@ -167,6 +169,7 @@ pub fn wanted(node: &Node, sender: OrgId, resting: &Resting) -> Result<Vec<Wante
     if let Some(why) = &lacking {
         node.note_error(sender, why.clone());
     }
+    let mut passed = 0;
     let mut left = node.config.partner_bytes_max.saturating_sub(room::filled(node, sender)?);
     wishes(node, sender, resting, &mut |(agreement, place), file| {
         let Some(content) = wish(node, agreement, &file)? else {
@@ -174,7 +177,9 @@ pub fn wanted(node: &Node, sender: OrgId, resting: &Resting) -> Result<Vec<Wante
             return Ok(dropped.len() < ROUND);
         };
         if lacking.is_some() || (left < content.size && !all.is_empty()) {
-            return Ok(true);
+            // What can be dropped makes room; the rest waits, and is not looked through for that every time.
+            passed += 1;
+            return Ok(passed < LOOKED_AT);
         }
         left = left.saturating_sub(content.size);
         let part = match part(node, agreement, &file)? {
