@@ -8,7 +8,7 @@ mod sign;
 mod standing;
 mod view;
 
-pub use sign::{accept, add_file, check_file, receive, sign_file};
+pub use sign::{Received, accept, add_file, check_file, drop_proposal, receive, sign_file};
 pub use standing::{receive_standing, state};
 pub use view::{AgreementView, list, show};
 
@@ -41,9 +41,15 @@ struct AgreementRow {
     /// Later versions that every party signed, rising, whose first day has not come.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     next: Vec<ByteBuf>,
+    /// The partner whose node brought the proposal; none where it is our own people's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    bringer: Option<OrgId>,
     /// The version that every party signed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     current: Option<ByteBuf>,
+    /// Proposals that people of ours dropped, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    dropped: Vec<AgreementDigest>,
     /// Digest that a person of ours approved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     approved: Option<AgreementDigest>,
@@ -78,6 +84,8 @@ pub struct Held {
     pub proposal: Option<SignedAgreement>,
     /// Whether a person of ours approved the proposal.
     pub approved: bool,
+    /// The partner whose node brought the proposal.
+    pub bringer: Option<OrgId>,
     /// The strictest standing of any party.
     pub standing: Standing,
     /// The newest notice of each party of the version in force.
@@ -88,6 +96,10 @@ impl Held {
     /// Whether an organisation is party to the version in force.
     pub fn binds(&self, org: OrgId) -> bool {
         self.in_force.as_ref().is_some_and(|in_force| in_force.agreement.party(org).is_some())
+    }
+    /// The version on its way, where people of ours stand behind it.
+    pub fn backed(&self, own: OrgId) -> Option<&SignedAgreement> {
+        self.proposal.as_ref().filter(|proposal| self.approved || proposal.signed_by().any(|party| party == own))
     }
     /// The newest version that every party signed.
     fn newest(&self) -> Option<&SignedAgreement> {
@@ -154,6 +166,11 @@ pub enum AgreementError {
     /// Nothing to sign.
     #[error("agreement `{0}` has no proposal that waits for our signature")]
     NothingToSign(String),
+    /// Our signature is on it, and nothing takes a signature back.
+    #[error(
+        "we have signed the proposal of agreement `{0}`, and the others may complete it: sign another one in its place, or end the agreement"
+    )]
+    Signed(String),
     /// Another proposal than the one that was read.
     #[error("the proposal of agreement `{0}` has changed since it was shown: read it again (`entente agreement show`)")]
     Changed(String),
@@ -259,6 +276,7 @@ fn open(id: AgreementId, row: &AgreementRow, now: UnixMillis) -> Result<Held, Ag
     Ok(Held {
         id,
         approved: proposal.as_ref().is_some_and(|p| row.approved == Some(p.digest())),
+        bringer: row.bringer.filter(|_| proposal.is_some()),
         standing: standings.iter().map(|s| s.standing).max().unwrap_or(Standing::Active),
         notices: standings.iter().map(|s| s.notice.clone()).collect(),
         in_force,

@@ -93,6 +93,13 @@ pub enum Call {
         /// Digest of the version that the person has read: a newer proposal is not signed in its place.
         digest: String,
     },
+    /// Drops a proposal that people do not want.
+    AgreementDrop {
+        /// Id or its beginning.
+        agreement: String,
+        /// Digest of the version that the person has read.
+        digest: String,
+    },
     /// Sets our standing in an agreement: active, suspended, ended.
     AgreementStanding {
         /// Id or its beginning.
@@ -181,6 +188,7 @@ impl Call {
             Self::AgreementList => "agreement-list",
             Self::AgreementShow(_) => "agreement-show",
             Self::AgreementAccept { .. } => "agreement-accept",
+            Self::AgreementDrop { .. } => "agreement-drop",
             Self::AgreementStanding { .. } => "agreement-standing",
             Self::RedLineCheck(_) => "red-line-check",
             Self::RedLineList => "red-line-list",
@@ -359,6 +367,7 @@ fn carry_out(node: &Node, call: &Call, progress: OnProgress<'_>) -> Result<Json,
         Call::AgreementList => Ok(json!(agreements::list(node)?)),
         Call::AgreementShow(given) => Ok(agreements::show(node, given)?),
         Call::AgreementAccept { agreement, digest } => Ok(agreements::accept(node, agreement, digest)?),
+        Call::AgreementDrop { agreement, digest } => Ok(agreements::drop_proposal(node, agreement, digest)?),
         Call::AgreementStanding { agreement, standing } => Ok(agreements::state(node, agreement, *standing)?),
         Call::RedLineCheck(path) => {
             let lines = redlines::read(path, &node.book()).map_err(|e| Fault::input("red-lines", e))?;

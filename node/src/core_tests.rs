@@ -2,17 +2,19 @@
 //! word that counts. Between real nodes without a network, at a clock that the test moves.
 
 mod binding;
+mod files;
 mod history;
+mod hostile;
 
 use crate::{
-    agreements::{self, AgreementError},
+    agreements::{self, AgreementError, Received},
     call::{Call, Selection},
     clock::ManualClock,
     error::Fault,
     exchange::{Conversation, ExchangeFault},
     node::Node,
     partners::{self, PartnerState},
-    receive,
+    receive::{self, Countersigned},
     records::{
         gate::{self, Review},
         keep::{self, New},
@@ -20,6 +22,7 @@ use crate::{
     seal::keyring::Partition,
     secret::{keyfile::KeyFile, unlock::Unlock},
     share::{
+        decide,
         feeds::{self, SentRun},
         outbox,
     },
@@ -28,14 +31,16 @@ use crate::{
     testkit::{self, ask},
 };
 use entente_protocol::{
-    agreement::{Standing, StandingNotice},
+    agreement::{Agreement, SignedAgreement, Standing, StandingNotice},
+    cose::SignatureBytes,
+    error::PeerFault,
     feed::{Cursor, Entry, FeedKey, Receipt, Run},
-    id::{AgreementDigest, AgreementId, Hash, OrgId, RecordId},
-    identity::Armour,
+    id::{AgreementDigest, AgreementId, EntryHash, Hash, OrgId, RecordId, StoreId},
+    identity::{Armour, CardKey, CardPayload, Purpose},
     limits,
     primitive::SigningKey,
     record::{Draft, HandlingFloor, kind::Kind},
-    session::{Lane, Message, Role},
+    session::{AgreementLine, Event, Heads, Lane, Message, Notice, ReceivedHead, Role, Session},
     time::UnixMillis,
     value::Value,
 };
@@ -102,7 +107,22 @@ impl World {
     }
     /// Keeps an item of `a` under a handling floor, and lets it go.
     fn item(&self, number: &str, floor: HandlingFloor) -> Result<RecordId, Box<dyn std::error::Error>> {
-        let mut draft = Draft::new(Kind::Item, self.a.keys.org, keep::new_line()?, floor);
+        let draft = Draft::new(Kind::Item, self.a.keys.org, keep::new_line()?, floor);
+        self.goes(draft, number, false)
+    }
+    /// Keeps an amendment of a record of `a`, and lets it go.
+    fn amendment(
+        &self,
+        of: RecordId,
+        number: &str,
+        floor: HandlingFloor,
+    ) -> Result<RecordId, Box<dyn std::error::Error>> {
+        let line = keep::own(&self.a, of)?.header()?.header().line;
+        let mut draft = Draft::new(Kind::Item, self.a.keys.org, line, floor);
+        draft.set("supersedes", Value::Bytes(of.as_bytes().to_vec()))?;
+        self.goes(draft, number, true)
+    }
+    fn goes(&self, mut draft: Draft, number: &str, amends: bool) -> Result<RecordId, Box<dyn std::error::Error>> {
         let fields = [
             ("number", Value::text(number)),
             ("eval", Value::map([("inf4", Value::Int(2))])),
@@ -115,7 +135,7 @@ impl World {
         let record = keep::commit(draft)?;
         let id = record.id();
         let mut txn = self.a.holdings.begin();
-        keep::add(&self.a, &mut txn, vec![New { record, amends: false, import: None }])?;
+        keep::add(&self.a, &mut txn, vec![New { record, amends, import: None }])?;
         txn.commit()?;
         gate::review(&self.a, &[id], Review::Reviewed)?;
         gate::release(&self.a, &[id])?;
@@ -125,11 +145,21 @@ impl World {
 
 /// A card of the same organisation with the next number.
 fn newer_card(folder: &Path, node: &Node) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+    changed_card(folder, node, |_| {})
+}
+
+/// The same, with something else changed.
+fn changed_card(
+    folder: &Path,
+    node: &Node,
+    change: impl FnOnce(&mut CardPayload),
+) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
     let key = folder.join(format!("{}.key", node.config.handle));
     let identity = Unlock::IdentityFile(key).open(&node.home.keys())?;
     let root = KeyFile::read(&node.home.keys().join("root.age"), &identity)?;
     let mut payload = node.keys.card.payload().clone();
     payload.number += 1;
+    change(&mut payload);
     Ok(payload.sign_with(&SigningKey::from_pkcs8(root.expose())?)?)
 }
 

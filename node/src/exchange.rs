@@ -6,11 +6,11 @@
 mod heads;
 
 use crate::{
-    agreements,
-    node::{Node, Rules},
+    agreements::{self, Received},
+    node::Node,
     partners::{self, PartnerState},
-    receive::{self, ReceiveError, Taken},
-    secret,
+    receive::{self, Countersigned, ReceiveError, Taken},
+    room, secret,
     share::{ShareError, feeds, outbox},
 };
 use entente_protocol::{
@@ -20,12 +20,10 @@ use entente_protocol::{
     error::PeerFault,
     feed::{Carried, FeedKey},
     id::{AgreementDigest, AgreementId, FeedId, Nonce, OrgId, StoreId},
-    session::{AgreementLine, CloseCode, Event, Role, SendError, Session, SessionConfig},
+    primitive::sha256,
+    session::{AgreementLine, CloseCode, Event, ReceivedHead, Role, SendError, Session, SessionConfig},
 };
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A session cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -82,14 +80,19 @@ pub struct Conversation {
     spoken: u64,
     /// How often released records had been held back when the runs that wait were decided.
     held_back: u64,
-    /// The agreements that it was last told of: no head of another may be shown.
-    named: BTreeSet<AgreementId>,
+    /// Agreements under which nothing goes now, as it was when we last looked.
+    paused: BTreeSet<AgreementId>,
+    /// What it was last told of agreements, if it was: no head under another may be shown.
+    named: Option<Vec<AgreementLine>>,
     /// The versions that the partner holds in force.
     theirs: BTreeMap<AgreementId, AgreementDigest>,
+    /// Heads of feeds of ours under agreements that are not in force here (yet): compared once they are.
+    early: BTreeMap<FeedId, ReceivedHead>,
     /// Feeds of which a run came when nothing was taken: it waits at the partner.
     left: BTreeSet<FeedKey>,
-    /// Versions that both sides have, as far as this session has shown, with the signatures on them.
-    proposals: BTreeMap<AgreementDigest, Vec<u8>>,
+    /// Versions that both sides have, as far as this session has shown, with the SHA-256 of their signed form. Only what
+    /// is held here stands in it, so it grows with our agreements and not with what a partner says.
+    proposals: BTreeMap<AgreementDigest, [u8; 32]>,
     standings: BTreeSet<SignatureBytes>,
     card_told: bool,
 }
@@ -113,14 +116,22 @@ impl Conversation {
             told: 0,
             spoken: 0,
             held_back: node.held_back(),
-            named: BTreeSet::new(),
+            paused: BTreeSet::new(),
+            named: None,
             theirs: BTreeMap::new(),
+            early: BTreeMap::new(),
             left: BTreeSet::new(),
             proposals: BTreeMap::new(),
             standings: BTreeSet::new(),
             card_told: false,
         };
         Ok((conversation, session))
+    }
+
+    /// Proposals that are remembered.
+    #[cfg(test)]
+    pub fn proposals_known(&self) -> usize {
+        self.proposals.len()
     }
 
     /// Takes an event of the session.
@@ -134,15 +145,21 @@ impl Conversation {
             Event::Agreements(lines) => {
                 self.theirs = lines.iter().map(|line| (line.id, line.version)).collect();
                 for line in &lines {
+                    // What is said of another agreement has no place here, nor a second word of one party.
+                    let mut parties = BTreeSet::new();
                     for signed in &line.standings {
-                        self.standing(node, session, signed)?;
+                        let Some(notice) = stated(signed) else { continue };
+                        let belongs = notice.agreement == line.id && parties.insert(notice.party);
+                        if belongs && !self.standing(node, session, &notice, signed)? {
+                            return Ok(());
+                        }
                     }
                 }
                 self.offer_heads(node, session)?;
                 self.opened = true;
             }
             Event::Heads(heads) => {
-                self.heads(node, session, &heads)?;
+                self.heads(node, session, &heads.received)?;
                 self.offer_heads(node, session)?;
                 let (sent, received) = (heads.sent.len(), heads.received.len());
                 tracing::debug!(partner = %self.peer.short(), sent, received, "heads were compared");
@@ -170,7 +187,7 @@ impl Conversation {
                 node.note_success(self.peer);
                 node.wake();
             }
-            Event::Receipt { feed, receipt } => match receive::receipt(node, &feed, &receipt) {
+            Event::Receipt { feed, receipt } => match receive::receipt(node, &feed, &receipt, Countersigned::Now) {
                 Err(ReceiveError::Fork) => self.stopped(node, session, &feed)?,
                 taken => {
                     let length = taken?;
@@ -185,25 +202,37 @@ impl Conversation {
                 );
             }
             Event::Proposal(bytes) => {
-                // What a partner sent it need not be told.
-                if let Ok(signed) = SignedAgreement::from_bytes(&bytes) {
-                    self.proposals.insert(signed.digest(), bytes.clone());
-                }
                 // A proposal that we cannot take is the business of people, not of the connection.
-                if let Err(error) = agreements::receive(node, self.peer, &bytes) {
+                let taken = agreements::receive(node, self.peer, &bytes);
+                if !matches!(taken, Ok(Received::Known | Received::Passed)) {
+                    node.note_change(self.peer);
+                }
+                // What a partner sent it need not be told.
+                if let (Ok(Received::Kept | Received::Known), Ok(signed)) =
+                    (&taken, SignedAgreement::from_bytes(&bytes))
+                {
+                    self.proposals.insert(signed.digest(), sha256(&[&bytes]));
+                }
+                if let Err(error) = taken {
                     store_fault(&error)?;
                     tracing::warn!(partner = %self.peer, %error, "a proposal was not taken");
                     node.note_error(self.peer, format!("a proposal was not taken: {error}"));
                 }
             }
-            // Not dropped, for it may be a suspension: it is said again in the next session.
-            Event::Standing(_) if !node.may_change(self.peer) => session.close(CloseCode::BUSY),
-            Event::Standing(signed) => self.standing(node, session, &signed)?,
+            Event::Standing(signed) => {
+                if let Some(notice) = stated(&signed) {
+                    self.standing(node, session, &notice, &signed)?;
+                }
+            }
             Event::Card(bytes) => match partners::update(node, self.peer, &bytes) {
-                Ok(true) => node.reload().map_err(|e| fatal(&e.message))?,
+                Ok(true) => {
+                    node.note_change(self.peer);
+                    node.reload().map_err(|e| fatal(&e.message))?;
+                }
                 Ok(false) => {}
                 Err(error) if error.is_store() => return Err(fatal(&error.to_string())),
                 Err(error) => {
+                    node.note_change(self.peer);
                     tracing::warn!(partner = %self.peer, %error, "a card was not taken");
                     node.note_error(self.peer, format!("a card was not taken: {error}"));
                 }
@@ -233,10 +262,14 @@ impl Conversation {
             return Ok(false);
         }
         self.tell(node, session)?;
+        if !self.early.is_empty() {
+            let early: Vec<ReceivedHead> = std::mem::take(&mut self.early).into_values().collect();
+            self.heads(node, session, &early)?;
+        }
         let held_back = node.held_back();
         if self.held_back != held_back {
             for (agreement, _, _) in feeds::agreements_with(node, self.peer) {
-                session.withdraw_queued(agreement);
+                session.recall(agreement);
             }
             self.held_back = held_back;
         }
@@ -250,12 +283,16 @@ impl Conversation {
         for (agreement, version, standing) in feeds::agreements_with(node, self.peer) {
             let feed = feeds::outgoing(node, self.peer, agreement);
             if partner.state == PartnerState::Suspended || standing != Standing::Active {
-                session.withdraw_queued(agreement);
+                // Once: it overtakes what is on its way too, and nothing new sets out.
+                if self.paused.insert(agreement) {
+                    session.recall(agreement);
+                }
                 continue;
             }
+            self.paused.remove(&agreement);
             // A partner that does not hold our version yet would judge the run by another.
             if self.theirs.get(&agreement) == Some(&version) {
-                more |= fill(node, &rules, session, &feed)?;
+                more |= fill(node, session, &feed)?;
             }
         }
         Ok(more)
@@ -267,18 +304,27 @@ impl Conversation {
         for feed in &self.left {
             let version = rules.policy.agreement(feed.agreement).map(|governed| governed.in_force.digest);
             let same = version.is_some() && version == self.theirs.get(&feed.agreement).copied();
-            if same && shares(node, self.peer, feed.agreement) && feeds::stopped(node, feed)?.is_none() {
+            let open = same && shares(node, self.peer, feed.agreement) && feeds::stopped(node, feed)?.is_none();
+            if open && room::lacking(node, self.peer).map_err(ShareError::from)?.is_none() {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    /// Names the agreements that the partner shares with us.
+    /// Names the agreements that the partner shares with us, where that differs from what it was told last: that
+    /// something changed with others is not its business.
     fn name_agreements(&mut self, node: &Node, session: &mut Session) -> Result<(), ExchangeFault> {
         let lines = self.lines(node);
-        self.named = lines.iter().map(|line| line.id).collect();
-        Ok(session.offer_agreements(lines)?)
+        if self.named.as_ref() != Some(&lines) {
+            session.offer_agreements(lines.clone())?;
+            self.named = Some(lines);
+        }
+        Ok(())
+    }
+
+    fn names(&self, agreement: AgreementId) -> bool {
+        self.named.iter().flatten().any(|line| line.id == agreement)
     }
 
     fn lines(&self, node: &Node) -> Vec<AgreementLine> {
@@ -295,8 +341,17 @@ impl Conversation {
             .collect()
     }
 
-    /// Tells the partner what changed here since it was last told: standings first, they overtake all else.
+    /// Tells the partner what changed here since it was last told. Where the queue is full the rest is told when there is
+    /// room again.
     fn tell(&mut self, node: &Node, session: &mut Session) -> Result<(), ExchangeFault> {
+        match self.tell_all(node, session) {
+            Err(ExchangeFault::Send(SendError::QueueFull)) => Ok(()),
+            told => told,
+        }
+    }
+
+    /// Standings first, they overtake all else. What is noted as told was taken by the queue.
+    fn tell_all(&mut self, node: &Node, session: &mut Session) -> Result<(), ExchangeFault> {
         if !self.card_told {
             session.send_card(node.keys.card.bytes().to_vec())?;
             self.card_told = true;
@@ -305,32 +360,38 @@ impl Conversation {
         if self.spoken == generation {
             return Ok(());
         }
+        if self.told != generation {
+            // What waits was decided under the rules before: it is decided again when it is served.
+            for (agreement, _, _) in feeds::agreements_with(node, self.peer) {
+                session.withdraw_queued(agreement);
+            }
+        }
         let rules = node.rules();
         for held in rules.agreements.with(self.peer) {
             for notice in held.notices.iter().filter(|_| held.binds(self.peer)) {
-                if self.standings.insert(notice.clone()) && party_of(notice) == Some(node.keys.org) {
+                let ours = stated(notice).is_some_and(|n| n.party == node.keys.org);
+                if ours && !self.standings.contains(notice) {
                     session.send_standing(notice.clone())?;
+                    self.standings.insert(notice.clone());
                 }
             }
             // The complete versions, then the one on its way, which follows them: a partner that has them takes no notice.
-            for signed in held.signed.iter().chain(&held.next).chain(&held.proposal) {
+            // What others drafted is theirs to send, until people of ours stand behind it.
+            for signed in held.signed.iter().chain(&held.next).chain(held.backed(node.keys.org)) {
                 let broken = |e: AgreementFault| fatal(&e.to_string());
                 // Each goes to its own parties, whoever is party to another version.
                 if signed.agreement().map_err(broken)?.party(self.peer).is_none() {
                     continue;
                 }
                 let bytes = signed.to_bytes().map_err(broken)?;
-                if self.proposals.get(&signed.digest()) != Some(&bytes) {
-                    session.send_proposal(bytes.clone())?;
-                    self.proposals.insert(signed.digest(), bytes);
+                let form = sha256(&[&bytes]);
+                if self.proposals.get(&signed.digest()) != Some(&form) {
+                    session.send_proposal(bytes)?;
+                    self.proposals.insert(signed.digest(), form);
                 }
             }
         }
         if self.told != generation {
-            // What waits was decided under the rules before: it is decided again when it is served.
-            for (agreement, _, _) in feeds::agreements_with(node, self.peer) {
-                session.withdraw_queued(agreement);
-            }
             self.name_agreements(node, session)?;
             self.offer_heads(node, session)?;
             self.told = generation;
@@ -339,21 +400,32 @@ impl Conversation {
         Ok(())
     }
 
-    fn standing(&mut self, node: &Node, session: &mut Session, signed: &SignatureBytes) -> Result<(), ExchangeFault> {
-        let Some(party) = party_of(signed) else { return Ok(()) };
-        if party != node.keys.org
-            && let Err(error) = agreements::receive_standing(node, party, signed)
-        {
+    /// Takes a notice that may be news. Whether the session goes on; `pump` drops what may not be sent any more.
+    fn standing(
+        &mut self,
+        node: &Node,
+        session: &mut Session,
+        notice: &StandingNotice,
+        signed: &SignatureBytes,
+    ) -> Result<bool, ExchangeFault> {
+        let rules = node.rules();
+        if rules.agreements.get(notice.agreement).is_none_or(|held| held.notices.contains(signed)) {
+            return Ok(true);
+        }
+        if !node.may_change(self.peer) {
+            // Not dropped, for it may be a suspension: it is said again in the next session.
+            session.close(CloseCode::BUSY);
+            return Ok(false);
+        }
+        let taken = agreements::receive_standing(node, notice.party, signed);
+        if !matches!(taken, Ok(false)) {
+            node.note_change(self.peer);
+        }
+        if let Err(error) = taken {
             store_fault(&error)?;
             tracing::warn!(partner = %self.peer, %error, "a notice was not taken");
-            return Ok(());
         }
-        for (agreement, _, standing) in feeds::agreements_with(node, self.peer) {
-            if standing != Standing::Active {
-                session.withdraw_queued(agreement);
-            }
-        }
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -363,10 +435,12 @@ fn shares(node: &Node, peer: OrgId, agreement: AgreementId) -> bool {
 }
 
 /// Sends what is due of one feed, as far as its window goes. Whether there is more to do at once.
-fn fill(node: &Node, rules: &Arc<Rules>, session: &mut Session, feed: &FeedKey) -> Result<bool, ExchangeFault> {
+fn fill(node: &Node, session: &mut Session, feed: &FeedKey) -> Result<bool, ExchangeFault> {
     let id = feed.id();
     while session.window(id) > 0 {
         let Some(next) = session.next(id) else { return Ok(false) };
+        // Before anything is read: a run that is served again is made without a transaction.
+        let basis = node.basis();
         let row = feeds::out_row(node, feed, AgreementDigest::from_bytes([0; 32]))?;
         let step = if next.length < row.length {
             let run = outbox::again(node, feed, next.length)?;
@@ -374,9 +448,10 @@ fn fill(node: &Node, rules: &Arc<Rules>, session: &mut Session, feed: &FeedKey) 
         } else {
             outbox::step(node, feed)?
         };
-        // A suspension, or another version, overtakes what was decided before it: that is served and decided again.
-        if !Arc::ptr_eq(rules, &node.rules()) {
-            return Ok(true);
+        // A suspension, a refutation, or another version, overtakes what was decided before it: that is served and
+        // decided again. Whoever changes something wakes this session when it is in force.
+        if !basis.stands(node).map_err(ShareError::from)? {
+            return Ok(false);
         }
         match step.run {
             Some(run) => session.send_run(run.message)?,
@@ -391,11 +466,10 @@ fn clock(node: &Node) -> Result<(), ExchangeFault> {
     crate::clock::say::trouble(node).map_or(Ok(()), |trouble| Err(ExchangeFault::Clock(trouble)))
 }
 
-/// Who a standing notice says that it is from; verified by whoever takes it.
-fn party_of(signed: &SignatureBytes) -> Option<OrgId> {
+/// What a standing notice says, and who it says that it is from; verified by whoever takes it.
+fn stated(signed: &SignatureBytes) -> Option<StandingNotice> {
     let parsed = signed.parse().ok()?;
-    let notice: StandingNotice = codec::from_slice(parsed.danger_unverified_payload(), Bounds::bytes(1 << 10)).ok()?;
-    Some(notice.party)
+    codec::from_slice(parsed.danger_unverified_payload(), Bounds::bytes(1 << 10)).ok()
 }
 
 fn fatal(message: &str) -> ExchangeFault {

@@ -2,10 +2,10 @@
 //!
 //! Code map, in reading order: [`config`] (a home and its settings), [`init`] (making one), [`node`]
 //! (an open node), [`call`] (what commands ask of it), [`ingest`] (files in), [`records`] (kept, gated,
-//! found, shown), [`partners`] and [`agreements`], [`redlines`], [`share`] (the only way out), [`receive`], [`peer`]
-//! (TLS and QUIC), [`run`] (serving), [`recover`] (a lost secret), [`control`] (the socket), [`check`] (is it still
-//! what was written), [`commands`] (the command line), [`demo`]. Below all of them: [`store`] (ledger and vault),
-//! [`seal`], [`secret`]; [`regular`] opens what people name.
+//! found, shown), [`partners`] and [`agreements`], [`redlines`], [`share`] (the only way out), [`receive`] and
+//! [`room`] (how much is taken), [`peer`] (TLS and QUIC), [`run`] (serving), [`recover`] (a lost secret), [`control`]
+//! (the socket), [`check`] (is it still what was written), [`commands`] (the command line), [`demo`]. Below all of
+//! them: [`store`] (ledger and vault), [`seal`], [`secret`]; [`regular`] opens what people name.
 //!
 //! What is absent: tokio outside `peer`, `control` and `run`; plaintext below `seal`; a way out beside `share`.
 
@@ -33,6 +33,7 @@ pub mod records;
 pub mod recover;
 pub mod redlines;
 pub mod regular;
+pub mod room;
 pub mod run;
 pub mod seal;
 pub mod secret;

@@ -3,8 +3,11 @@
 //! Everything here is synchronous; tokio begins in `run`. Changes to partners and agreements are
 //! written to the store first and then read again from it, so what is in force is what is stored.
 
+mod rules;
+
+pub use rules::{Basis, Rules, changed};
+
 use crate::{
-    agreements::{self, Agreements},
     clock::{Clock, mark::Marks},
     config::{Config, Gate, Home},
     error::Fault,
@@ -17,33 +20,21 @@ use crate::{
     secret::{recovery, unlock::Unlock},
     store::{StoreError, holdings::Holdings, layout::Table, open, txn::Txn},
 };
-use entente_policy::{Interval, PartnerState as InPolicy, PolicySet, RedLine};
+use entente_policy::Interval;
 use entente_protocol::{
-    id::{AgreementId, OrgId},
+    id::{AgreementId, Hash, OrgId},
     limits,
     time::UnixMillis,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
 };
-
-/// What decides at one moment: partners, agreements and the policy compiled from them.
-pub struct Rules {
-    /// Partners.
-    pub book: Arc<Book>,
-    /// Agreements.
-    pub agreements: Arc<Agreements>,
-    /// The compiled set.
-    pub policy: Arc<PolicySet>,
-    /// When the first of them changes by itself: an agreement begins, ends, or gives way to its next version.
-    pub until: Option<UnixMillis>,
-}
 
 /// An hour, in milliseconds.
 const HOUR_MS: u64 = 3_600_000;
@@ -85,6 +76,8 @@ pub struct Node {
     changes: Mutex<BTreeMap<OrgId, (UnixMillis, u32)>>,
     /// How it went with each partner since the node was opened.
     health: Mutex<BTreeMap<OrgId, Health>>,
+    /// Files that could not be read as they were written. In memory only: a start tries them again.
+    damaged: Mutex<BTreeSet<Hash>>,
     waker: RwLock<Option<Waker>>,
 }
 
@@ -149,7 +142,7 @@ impl Node {
     ) -> Result<Self, Fault> {
         let red_lines = redlines::load(&home, &config, &Book::load(&holdings)?);
         let red_lines = red_lines.map_err(|e| Fault::setup("red-lines", e))?;
-        let rules = Arc::new(load(&holdings, keys.org, &red_lines, clock.now())?);
+        let rules = Arc::new(rules::load(&holdings, keys.org, &red_lines, clock.now())?);
         let node = Self {
             home,
             config,
@@ -166,6 +159,7 @@ impl Node {
             held_back: AtomicU64::new(0),
             changes: Mutex::default(),
             health: Mutex::default(),
+            damaged: Mutex::default(),
             waker: RwLock::new(None),
         };
         node.marks.observe(&node.holdings, node.clock.now())?;
@@ -226,7 +220,7 @@ impl Node {
 
     /// Reads partners and agreements again; called after every change of them.
     pub fn reload(&self) -> Result<(), Fault> {
-        self.replace(|| load(&self.holdings, self.keys.org, &self.red_lines, self.clock.now()))
+        self.replace(|| rules::load(&self.holdings, self.keys.org, &self.red_lines, self.clock.now()))
     }
 
     fn replace(&self, load: impl FnOnce() -> Result<Rules, Fault>) -> Result<(), Fault> {
@@ -246,16 +240,26 @@ impl Node {
         if self.rules().until.is_some_and(|until| until <= now) { self.reload() } else { Ok(()) }
     }
 
-    /// Whether another change that a partner sent is looked at: so many are in an hour, and no more.
+    /// Whether another change that a partner sends is looked at: so many are in an hour, and no more.
     pub fn may_change(&self, partner: OrgId) -> bool {
+        self.changes_of(partner, 0) < limits::CHANGES_PER_HOUR_MAX
+    }
+
+    /// Something that a partner sent changed something here, or was refused. What is known here already costs nothing:
+    /// an honest partner says all that it knows in each session.
+    pub fn note_change(&self, partner: OrgId) {
+        self.changes_of(partner, 1);
+    }
+
+    fn changes_of(&self, partner: OrgId, more: u32) -> u32 {
         let now = self.clock.now();
         let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
         let (began, count) = changes.entry(partner).or_insert((now, 0));
         if now.0.abs_diff(began.0) >= HOUR_MS {
             (*began, *count) = (now, 0);
         }
-        *count = count.saturating_add(1);
-        *count <= limits::CHANGES_PER_HOUR_MAX
+        *count = count.saturating_add(more);
+        *count
     }
 
     /// Rises with every change of partners and agreements.
@@ -284,6 +288,20 @@ impl Node {
         let health = healths.entry(partner).or_default();
         (health.success, health.error) = (Some(now), None);
     }
+    /// A file cannot be read as it was written: it is not given any more, and people are told.
+    pub fn note_damaged(&self, file: Hash) {
+        if self.damaged.lock().unwrap_or_else(PoisonError::into_inner).insert(file) {
+            tracing::error!(%file, "a file of ours is damaged or gone, and is not given: see `entente check`");
+        }
+    }
+    /// Whether a file could not be read.
+    pub fn is_damaged(&self, file: Hash) -> bool {
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner).contains(&file)
+    }
+    /// How many files could not be read since the node was opened.
+    pub fn damaged(&self) -> usize {
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
     /// Something went wrong with a partner.
     pub fn note_error(&self, partner: OrgId, what: String) {
         let now = self.clock.now();
@@ -310,6 +328,17 @@ impl Node {
     /// What decides now.
     pub fn rules(&self) -> Arc<Rules> {
         Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What decisions are built on now.
+    pub fn basis(&self) -> Basis {
+        Basis::of(self)
+    }
+
+    /// Reads the rules again, where the ledger knows of a change that these do not know.
+    pub fn catch_up(&self, known: &Rules) -> Result<(), Fault> {
+        let changes = rules::changes(&self.holdings)?;
+        if changes == known.changes || self.rules().changes == changes { Ok(()) } else { self.reload() }
     }
 
     /// Partners now.
@@ -383,23 +412,6 @@ fn in_store(home: &Home, error: StoreError) -> Fault {
     }
 }
 
-fn load(holdings: &Holdings, own: OrgId, red_lines: &[redlines::Held], now: UnixMillis) -> Result<Rules, Fault> {
-    let book = Book::load(holdings)?;
-    let agreements = agreements::load(holdings, now)?;
-    let until = agreements.changes(now)?;
-    let partners: BTreeMap<OrgId, InPolicy> = book
-        .iter()
-        .filter_map(|(org, partner)| match partner.state {
-            PartnerState::Active => Some((*org, InPolicy::Active)),
-            PartnerState::Suspended => Some((*org, InPolicy::Suspended)),
-            PartnerState::Removed => None,
-        })
-        .collect();
-    let lines: Vec<RedLine> = red_lines.iter().map(|held| held.line.clone()).collect();
-    let policy = agreements.compile(own, partners, &lines)?;
-    Ok(Rules { book: Arc::new(book), agreements: Arc::new(agreements), policy: Arc::new(policy), until })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -423,7 +435,7 @@ mod tests {
             let a = &a;
             let slow = scope.spawn(move || {
                 a.replace(|| {
-                    let rules = load(&a.holdings, a.keys.org, &a.red_lines, NOW);
+                    let rules = rules::load(&a.holdings, a.keys.org, &a.red_lines, NOW);
                     read.send(()).map_err(|e| Fault::setup("test", e))?;
                     may_go.recv().map_err(|e| Fault::setup("test", e))?;
                     rules
@@ -448,7 +460,10 @@ mod tests {
         let clock = Arc::new(ManualClock::at(NOW));
         let a = testkit::node(folder.path(), "a", &clock)?;
         let (b, c) = (OrgId::from_bytes([2; 32]), OrgId::from_bytes([3; 32]));
-        assert!((0..limits::CHANGES_PER_HOUR_MAX).all(|_| a.may_change(b)));
+        for _ in 0..limits::CHANGES_PER_HOUR_MAX {
+            assert!(a.may_change(b));
+            a.note_change(b);
+        }
         assert!(!a.may_change(b) && a.may_change(c));
         clock.advance(HOUR_MS);
         assert!(a.may_change(b));

@@ -1,7 +1,7 @@
 //! Partners: organisations we have been introduced to. Nothing is trusted before the words were confirmed.
 
 use crate::{
-    node::Node,
+    node::{self, Node},
     records::stored::{RowDamage, decode, encode},
     seal::keyring::Partition,
     store::{StoreError, holdings::Holdings, layout::Table, txn::Txn},
@@ -152,6 +152,22 @@ impl Book {
     pub fn key(&self, org: OrgId, purpose: Purpose, id: KeyId, at: UnixMillis) -> Option<PublicKey> {
         self.get(org)?.card.key(purpose, id, at)
     }
+
+    /// A partner's key for a purpose, for what it signed before `now` and shows as its history: one that counts now, or
+    /// one that counted when the signature says that it was made and is in nobody else's hands. A key that was retired
+    /// in good order takes nothing back.
+    pub fn past_key(
+        &self,
+        org: OrgId,
+        purpose: Purpose,
+        id: KeyId,
+        now: UnixMillis,
+        stated: UnixMillis,
+    ) -> Option<PublicKey> {
+        let entry = self.get(org)?.card.listed(purpose, id)?;
+        let counted = entry.compromised.is_none() && stated <= now && entry.counts_at(stated);
+        (counted || entry.counts_at(now)).then(|| entry.key.clone())
+    }
 }
 
 /// A view of a partner.
@@ -231,6 +247,7 @@ pub fn add(node: &Node, card: UnconfirmedCard, words: &str) -> Result<OrgId, Par
         txn.push(Partition::Node, Table::PartnerList, b"", org.as_bytes())?;
     }
     node.journal(&mut txn, "partner-add", &[("partner", org.to_string())])?;
+    node::changed(&mut txn)?;
     txn.commit()?;
     Ok(org)
 }
@@ -252,6 +269,7 @@ pub fn update(node: &Node, org: OrgId, bytes: &[u8]) -> Result<bool, PartnerErro
     txn.push(Partition::Node, Table::Card, org.as_bytes(), card.bytes())?;
     let number = card.payload().number.to_string();
     node.journal(&mut txn, "partner-card", &[("partner", org.to_string()), ("number", number)])?;
+    node::changed(&mut txn)?;
     txn.commit()?;
     Ok(true)
 }
@@ -273,6 +291,7 @@ pub fn set_state(node: &Node, org: OrgId, state: PartnerState) -> Result<(), Par
         PartnerState::Removed => "partner-remove",
     };
     node.journal(&mut txn, event, &[("partner", org.to_string())])?;
+    node::changed(&mut txn)?;
     txn.commit()?;
     Ok(())
 }

@@ -5,6 +5,11 @@
 //! the refusal goes back as an entry of our own feed; the rest of the run is unharmed. While nothing may
 //! pass nothing is taken, and nothing refused.
 
+mod evidence;
+mod receipt;
+
+pub use receipt::{Countersigned, receipt};
+
 use crate::{
     clock::mark::{MarkError, Stated},
     node::{Node, Rules},
@@ -13,6 +18,7 @@ use crate::{
         keep,
         stored::{ProofRow, ReceivedRow, decode, encode},
     },
+    room,
     seal::keyring::Partition,
     share::{
         ShareError,
@@ -28,7 +34,7 @@ use entente_protocol::{
         FeedKey, Held, REFUSED, Receipt, ReceivedRun, Run, RunFault, RunMessage, VerifiedEntry, VerifiedRelease,
         VerifiedRun,
     },
-    id::{AgreementDigest, AgreementId, OrgId, RecordId},
+    id::{AgreementId, FeedId, OrgId, RecordId},
     identity::Purpose,
     record::{Body, Shape, Verified},
     time::UnixMillis,
@@ -36,7 +42,7 @@ use entente_protocol::{
 };
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// A received run could not be taken.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +86,9 @@ pub struct RunInRow {
 pub struct WithdrawnRow {
     /// When it became durable here.
     pub at: UnixMillis,
+    /// The originator's feed that brought it; absent in rows of the first releases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub feed: Option<FeedId>,
     /// Number of the entry.
     pub number: u64,
 }
@@ -129,8 +138,18 @@ pub fn run(node: &Node, feed: &FeedKey, message: &RunMessage) -> Result<Taken, R
         if !passes || feeds::stopped(node, feed)?.is_some() {
             break;
         }
+        // What people took back is heard in any case.
+        if !message.carried.is_empty()
+            && let Some(why) = room::lacking(node, feed.sender)?
+        {
+            tracing::warn!(partner = %feed.sender.short(), why, "a run waits");
+            node.note_error(feed.sender, why);
+            break;
+        }
         let state = feeds::in_row(node, feed)?;
-        let sender = |kid| rules.book.key(feed.sender, Purpose::Runs, kid, now);
+        // It may be served again long after it was signed.
+        let stated = Run::danger_unverified(&message.run)?.time;
+        let sender = |kid| rules.book.past_key(feed.sender, Purpose::Runs, kid, now, stated);
         let originator = |org: OrgId, kid| match org == node.keys.org {
             true => node.keys.card.key(Purpose::Records, kid, now),
             false => rules.book.key(org, Purpose::Records, kid, now),
@@ -139,9 +158,12 @@ pub fn run(node: &Node, feed: &FeedKey, message: &RunMessage) -> Result<Taken, R
         let held = Held { feed: state.cursor(), prior };
         let taken = match message.verify(feed, held, sender, originator)? {
             // Known already: the receipt that we gave then is given again.
-            ReceivedRun::Held(_) => Some(Taken { receipt: state.receipt, length: state.length, ..Taken::default() }),
-            ReceivedRun::Fork(run) => {
-                fork(node, feed, &state, &run, &message.run)?;
+            ReceivedRun::Held(run) if evidence::is_kept(node, feed, &state, &run)? => {
+                Some(Taken { receipt: state.receipt, length: state.length, ..Taken::default() })
+            }
+            // Another history, at the end of what is held or below it.
+            ReceivedRun::Held(run) | ReceivedRun::Fork(run) => {
+                evidence::fork(node, feed, &state, &run, &message.run)?;
                 return Err(ReceiveError::Fork);
             }
             ReceivedRun::Next(verified) if differs(&rules, feed, &verified) => break,
@@ -150,6 +172,7 @@ pub fn run(node: &Node, feed: &FeedKey, message: &RunMessage) -> Result<Taken, R
         if let Some(taken) = taken {
             return Ok(taken);
         }
+        node.catch_up(&rules).map_err(|fault| ShareError::Rules(fault.message))?;
     }
     Ok(Taken { waits: true, ..Taken::default() })
 }
@@ -164,39 +187,13 @@ fn differs(rules: &Rules, feed: &FeedKey, verified: &VerifiedRun) -> bool {
     })
 }
 
-/// Keeps what proves a fork: the signature of the run that we hold at that place, and the one that came.
-fn fork(
-    node: &Node,
-    feed: &FeedKey,
-    state: &feeds::InRow,
-    theirs: &Run,
-    signed: &SignatureBytes,
-) -> Result<(), ReceiveError> {
-    let partition = Partition::Agreement(feed.agreement);
-    let mut held = None;
-    for place in (0..state.runs).rev() {
-        let Some(row) = node.holdings.item(partition, Table::RunIn, feed.id().as_bytes(), place)? else { continue };
-        let row: RunInRow = decode("run", &row)?;
-        let begins = Run::danger_unverified(&row.run)?.before.length;
-        held = Some(row.run);
-        if begins <= theirs.before.length {
-            break;
-        }
-    }
-    let row = feeds::StoppedRow {
-        at: node.clock.now(),
-        ours: state.cursor(),
-        theirs: theirs.end(),
-        our_proof: held,
-        their_proof: Some(signed.clone()),
-    };
-    Ok(feeds::stop(node, feed, &row)?)
-}
-
 /// What becomes of one entry, decided before the transaction begins.
 enum Decided<'a> {
     Keep(&'a VerifiedRelease, Acceptance, ReceivedRow),
-    Refuse,
+    /// With the reason's code, for our own people.
+    Refuse(&'static str),
+    /// An entry of ours was refused.
+    Refused,
     Withdraw(RecordId),
     Nothing,
 }
@@ -213,17 +210,11 @@ fn decide<'a>(
         VerifiedEntry::Release(release) => {
             match rules.policy.accept(feed.sender, feed.agreement, &release.record, now) {
                 Ok(acceptance) => Decided::Keep(release, acceptance, received_row(arrival, release, number)),
-                Err(withheld) => {
-                    tracing::warn!(partner = %feed.sender, entry = number, reason = withheld.reason.code(), "refused");
-                    Decided::Refuse
-                }
+                Err(withheld) => Decided::Refuse(withheld.reason.code()),
             }
         }
         VerifiedEntry::Withdrawal { record } => Decided::Withdraw(*record),
-        VerifiedEntry::Refusal { number } => {
-            tracing::warn!(partner = %feed.sender, entry = number, "an entry of ours was refused");
-            Decided::Nothing
-        }
+        VerifiedEntry::Refusal { .. } => Decided::Refused,
         VerifiedEntry::Closed => Decided::Nothing,
     }
 }
@@ -248,7 +239,8 @@ fn take(
     let receipt = Receipt::of(run, now).sign(&node.keys.runs).map_err(ShareError::from)?;
 
     let mut txn = node.holdings.begin();
-    if feeds::in_row_in(&txn, feed)? != state || !Arc::ptr_eq(rules, &node.rules()) {
+    let stands = rules.stand_in(&txn)? && Arc::ptr_eq(rules, &node.rules());
+    if !stands || feeds::in_row_in(&txn, feed)? != state {
         return Ok(None);
     }
     let mut taken = Taken { length: run.end().length, ..Taken::default() };
@@ -259,28 +251,44 @@ fn take(
         Ok(())
     };
     let mut facets = Facets::default();
+    // By reason: a line of the log for each entry would be the partner's to fill.
+    let mut refused: BTreeMap<&str, u64> = BTreeMap::new();
     for (number, decided) in decided {
         match decided {
             Decided::Keep(release, ..) if !amends_its_own(&txn, partition, &release.record)? => {
-                tracing::warn!(partner = %feed.sender, entry = number, "refused: it amends another line");
                 refuse(&mut txn, number)?;
-                taken.refused += 1;
+                *refused.entry("amends-another-line").or_default() += 1;
             }
             Decided::Keep(release, acceptance, row) => {
                 keep_one(&mut txn, &mut facets, feed, release, &acceptance, &row)?;
                 taken.records += 1;
             }
-            Decided::Refuse => {
+            Decided::Refuse(reason) => {
                 refuse(&mut txn, number)?;
-                taken.refused += 1;
+                *refused.entry(reason).or_default() += 1;
             }
-            Decided::Withdraw(record) => {
-                let row = encode("withdrawal", &WithdrawnRow { at: now, number })?;
+            Decided::Refused => *refused.entry("of ours").or_default() += 1,
+            Decided::Withdraw(record) if released_by(&txn, partition, feed.sender, record)? => {
+                let row = encode("withdrawal", &WithdrawnRow { at: now, feed: Some(feed.id()), number })?;
                 txn.put(partition, Table::Withdrawn, record.as_bytes(), &row)?;
+            }
+            // Of another party's record, or of one that is not held: there is nothing to undo.
+            Decided::Withdraw(record) => {
+                tracing::debug!(partner = %feed.sender, entry = number, record = %record.short(), "a withdrawal of nothing");
             }
             Decided::Nothing => {}
         }
     }
+    let ours = refused.remove("of ours").unwrap_or_default();
+    taken.refused = refused.values().sum();
+    if ours > 0 {
+        tracing::warn!(partner = %feed.sender, entries = ours, "entries of ours were refused");
+    }
+    if taken.refused > 0 {
+        tracing::warn!(partner = %feed.sender, entries = taken.refused, reasons = ?refused, "entries were refused");
+    }
+    let carried: usize = message.carried.iter().map(|carried| carried.3.len()).sum();
+    room::fill(&mut txn, feed.sender, (row.len() + carried) as u64)?;
     facets.write(&mut txn, partition).map_err(ShareError::from)?;
     txn.push(partition, Table::RunIn, feed.id().as_bytes(), &row)?;
     let end = run.end();
@@ -320,6 +328,14 @@ fn proofs(message: &RunMessage, verified: &VerifiedRun) -> Vec<ProofRow> {
         proof.records.dedup();
     }
     proofs
+}
+
+/// Whether a record is held that this organisation recorded: nobody else withdraws it.
+fn released_by(txn: &Txn<'_>, partition: Partition, org: OrgId, record: RecordId) -> Result<bool, ReceiveError> {
+    let Some(place) = txn.first(partition, index::ID, record.as_bytes())? else { return Ok(false) };
+    let row = txn.item(partition, Table::Received, b"", place)?.ok_or(StoreError::Broken { at: place })?;
+    let row: ReceivedRow = decode("received record", &row)?;
+    Ok(Body::from_bytes(&row.body).is_ok_and(|body| body.header().originator == org))
 }
 
 /// Whether what a record says that it amends, where we hold that, is of its own line, kind and originator (REC-9).
@@ -441,46 +457,4 @@ pub fn withdrawn(
 ) -> Result<Option<WithdrawnRow>, keep::KeepError> {
     let row = node.holdings.get(Partition::Agreement(agreement), Table::Withdrawn, record.as_bytes())?;
     row.map(|row| Ok(decode("withdrawal", &row)?)).transpose()
-}
-
-/// Takes a partner's countersignature of a run of ours.
-pub fn receipt(node: &Node, feed: &FeedKey, signed: &SignatureBytes) -> Result<u64, ReceiveError> {
-    let book = node.book();
-    let now = node.clock.now();
-    let receipt = Receipt::verify(signed, feed, |kid| book.key(feed.receiver, Purpose::Runs, kid, now))?;
-    let length = receipt.held.length;
-    let mut txn = node.holdings.begin();
-    let mut row = feeds::out_row_in(&txn, feed, AgreementDigest::from_bytes([0; 32]))?;
-    let run = match feeds::run_at(node, feed, &row, length.saturating_sub(1))? {
-        Some((_, sent)) => Some((Run::danger_unverified(&sent.run)?, sent.run)),
-        None => None,
-    };
-    // With the digest alone, the receipt could speak of another tree over the same entries.
-    if run.as_ref().is_none_or(|(run, _)| run.end() != receipt.held || run.root != receipt.root) {
-        drop(txn);
-        let stopped = feeds::StoppedRow {
-            at: now,
-            ours: row.cursor(),
-            theirs: receipt.held,
-            our_proof: run.map(|(_, signed)| signed),
-            their_proof: Some(signed.clone()),
-        };
-        feeds::stop(node, feed, &stopped)?;
-        return Err(ReceiveError::Fork);
-    }
-    if row.countersigned.is_none_or(|c| c.length < length) {
-        row.countersigned = Some(receipt.held);
-        row.at = Some(now);
-        txn.push(Partition::Own, Table::Receipt, feed.id().as_bytes(), &signed.0)?;
-        stated(node, &mut txn, feed.receiver, receipt.time)?;
-        feeds::put_out(&mut txn, feed, &row)?;
-        let about = [
-            ("agreement", feed.agreement.to_string()),
-            ("partner", feed.receiver.to_string()),
-            ("entries", length.to_string()),
-        ];
-        node.journal(&mut txn, "receipt", &about)?;
-        txn.commit()?;
-    }
-    Ok(length)
 }

@@ -257,27 +257,45 @@ async fn serve<F: Future<Output = R> + Send, R>(
     tasks.spawn(upkeep(Arc::clone(&running)));
     tasks.spawn(bringing::bring(Arc::clone(&node), Arc::clone(&peers), resting, files));
     tasks.spawn(tick(Arc::clone(&node), wakes, stop.clone()));
-    let control = tokio::spawn(server::serve(listener, Arc::clone(&node), Arc::clone(&running), stop.clone()));
-    let mut stopped = stop.clone();
-    let result = {
-        let ended = until(Arc::new(RunningNode(Arc::clone(&running))));
-        tokio::pin!(ended);
-        tokio::select! {
-            result = &mut ended => Some(result),
-            () = stopped.requested() => None,
-        }
-    };
+    tasks.spawn(server::serve(listener, Arc::clone(&node), Arc::clone(&running), stop.clone()));
+    let ending = ending(&mut tasks, until(Arc::new(RunningNode(Arc::clone(&running)))), stop.clone()).await;
     running.stopper.stop();
-    while tasks.join_next().await.is_some() {}
     // Whoever asked is answered, also the one who asked to stop.
-    let _ = control.await;
+    while tasks.join_next().await.is_some() {}
     peers.endpoint.close(CloseCode::SHUTDOWN);
     let _ = fs::remove_file(node.home.path().join(Home::SOCKET));
     if let Some(cause) = peers.fatal() {
         let store = node.home.store();
         return Err(Fault::store(format!("the store `{}` failed, and the node has stopped: {cause}", store.display())));
     }
-    result.ok_or_else(|| Fault::setup("stopped", "the node was stopped"))
+    match ending {
+        Ending::Done(result) => Ok(result),
+        Ending::Stopped => Err(Fault::setup("stopped", "the node was stopped")),
+        Ending::Broken => {
+            Err(Fault::setup("broken", "a part of the node ended by itself, and the node has stopped: see its log"))
+        }
+    }
+}
+
+/// Why a node ends.
+#[derive(Debug, PartialEq, Eq)]
+enum Ending<R> {
+    /// What it was to run for is done.
+    Done(R),
+    Stopped,
+    /// A part of it ended by itself, which none does: without it the node would go on deaf.
+    Broken,
+}
+
+async fn ending<R>(tasks: &mut JoinSet<()>, until: impl Future<Output = R>, mut stop: Stop) -> Ending<R> {
+    let asked = stop.clone();
+    tokio::select! {
+        biased;
+        result = until => Ending::Done(result),
+        () = stop.requested() => Ending::Stopped,
+        // Parts end when they are asked to, and may be seen before the signal is.
+        Some(_) = tasks.join_next() => if asked.is_requested() { Ending::Stopped } else { Ending::Broken },
+    }
 }
 
 /// A node that is being served, for who runs something beside it.
@@ -325,4 +343,28 @@ pub fn run(home: Home, unlock: Unlock) -> Result<(), Fault> {
 pub fn sync_once(home: Home, unlock: Unlock, partner: Option<String>) -> Result<Json, Fault> {
     let node = Arc::new(Node::open(home, &unlock, Arc::new(SystemClock))?);
     runtime()?.block_on(serve(node, |running| async move { running.sync(partner).await }))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A loop of the node panics. The node does not go on without it.
+    #[tokio::test]
+    async fn a_part_that_ends_by_itself_ends_the_node() {
+        let (stopper, stop) = stop::signal();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(std::future::pending());
+        let panicking = async { assert!(tasks_never_end(), "a part of the node panics") };
+        tasks.spawn(panicking);
+        let ended = ending(&mut tasks, std::future::pending::<()>(), stop.clone()).await;
+        assert_eq!(ended, Ending::Broken);
+        assert_eq!(ending(&mut tasks, async { 7 }, stop.clone()).await, Ending::Done(7));
+        stopper.stop();
+        assert_eq!(ending(&mut tasks, std::future::pending::<()>(), stop).await, Ending::Stopped);
+    }
+
+    fn tasks_never_end() -> bool {
+        false
+    }
 }

@@ -6,6 +6,7 @@ use crate::{
     node::Node,
     partners::PartnerState,
     records::keep,
+    room,
     seal::keyring::Partition,
     share::{ShareError, feeds},
     store::layout::Table,
@@ -82,6 +83,7 @@ fn partner(node: &Node, org: OrgId) -> Result<Json, ShareError> {
         "handle": node.handle_of(org),
         "state": book.get(org).map_or(PartnerState::Removed.name(), |p| p.state.name()),
         "connected": health.connected(),
+        "filled_bytes": room::filled(node, org)?,
         "last_success": health.success.map(|t| t.to_string()),
         "last_error": health.trouble().map(|(_, what)| what),
         "last_error_at": health.trouble().map(|(at, _)| at.to_string()),
@@ -101,7 +103,13 @@ fn warnings(node: &Node) -> Vec<String> {
             id.get(..8).unwrap_or_default()
         ))
     });
-    say::trouble(node).into_iter().chain(node.keys.trouble(node.clock.now())).chain(aside).collect()
+    let trouble = say::trouble(node).into_iter().chain(node.keys.trouble(node.clock.now()));
+    let damaged = Some(node.damaged()).filter(|count| *count > 0).map(|count| {
+        format!(
+            "{count} files of ours could not be read and are not given: `entente check` names them; restore a backup"
+        )
+    });
+    trouble.chain(room::disk(node)).chain(damaged).chain(aside).collect()
 }
 
 /// The whole status.

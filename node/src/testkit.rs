@@ -10,14 +10,26 @@ use crate::{
     init::{self, Init},
     node::Node,
     partners,
-    records::gate::Review,
+    records::{
+        gate::{self, Review},
+        keep::{self, New},
+    },
+    seal::keyring::Partition,
     secret::{
         durable::{self, Existing},
         recovery::Passphrase,
         unlock::Unlock,
     },
+    share::files::{self, FileRow},
 };
-use entente_protocol::{identity::UnconfirmedCard, session::Role, time::UnixMillis};
+use entente_protocol::{
+    id::RecordId,
+    identity::UnconfirmedCard,
+    record::{Draft, HandlingFloor, Reference, kind::Kind},
+    session::Role,
+    time::UnixMillis,
+    value::Value,
+};
 use serde_json::Value as Json;
 use std::{collections::VecDeque, fs, path::Path, sync::Arc};
 
@@ -101,6 +113,55 @@ retention-days = 30
 disclose.item = ["number", "eval", "type", "serial", "serial-prefix", "serial-state"]
 "#
     )
+}
+
+/// The same agreement, with copies of photographs.
+pub fn agreement_with_files(until: &str) -> String {
+    format!(
+        r#"{}[[clause]]
+name = "photographs"
+from = "a"
+to = ["b"]
+onward = "never"
+retention-days = 30
+when = 'resource.role == "stripped"'
+files = ["stripped"]
+disclose.attachment = ["number", "eval", "of", "role", "media", "content"]
+"#,
+        agreement(until)
+    )
+}
+
+/// Keeps a file of a record of this node, and lets it go. Returns the record of the file and its row.
+pub fn file(
+    node: &Node,
+    of: RecordId,
+    number: &str,
+    content: &[u8],
+) -> Result<(RecordId, FileRow), Box<dyn std::error::Error>> {
+    let row = files::put(node, Partition::Own, &mut &*content)?;
+    let line = keep::own(node, of)?.header()?.header().line;
+    let mut draft = Draft::new(Kind::Attachment, node.keys.org, keep::new_line()?, HandlingFloor::default());
+    let fields = [
+        ("number", Value::text(number)),
+        ("eval", Value::map([])),
+        ("of", Reference { originator: node.keys.org, line }.to_value()),
+        ("role", Value::text("stripped")),
+        ("media", Value::text("image/jpeg")),
+        ("content", row.content().to_value()),
+    ];
+    for (name, value) in fields {
+        draft.set(name, value)?;
+    }
+    let record = keep::commit(draft)?;
+    let id = record.id();
+    let mut txn = node.holdings.begin();
+    files::keep(&mut txn, Partition::Own, &row)?;
+    keep::add(node, &mut txn, &[New { record, amends: false, import: None }])?;
+    txn.commit()?;
+    gate::review(node, &[id], Review::Reviewed)?;
+    gate::release(node, &[id])?;
+    Ok((id, row))
 }
 
 /// Both sign by file.

@@ -65,7 +65,7 @@ pub const RUN_QUEUE_BYTES_MAX: usize = 16 << 20;
 /// Time that each opening message of a session may take, in milliseconds.
 pub const OPENING_TIMEOUT_MS: u64 = 10_000;
 
-/// Messages without a window, sessions (each counts several) and refused files that one partner may ask for at once.
+/// Messages without a window, sessions (each counts several) and files that one partner may ask for at once.
 pub const PARTNER_REQUESTS_BURST: u64 = 4_096;
 /// How many of them it earns again in a second.
 pub const PARTNER_REQUESTS_PER_S: u64 = 64;

@@ -182,7 +182,7 @@ fn exchange(a: &Node, b: &Node, noted: &mut Acknowledged) -> Outcome {
         };
         noted.received = feeds::in_row(b, &feed)?.length.max(noted.received);
         if let Some(receipt) = receipt {
-            noted.countersigned = receive::receipt(a, &feed, &receipt)?;
+            noted.countersigned = receive::receipt(a, &feed, &receipt, receive::Countersigned::Now)?;
         }
         if run.is_none() {
             return Ok(());

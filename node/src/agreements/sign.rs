@@ -5,7 +5,7 @@
 use super::{AgreementError, AgreementRow, Held, open, party_key, read, reload, view::describe};
 use crate::{
     call::read_text,
-    node::Node,
+    node::{self, Node},
     records::stored::encode,
     seal::keyring::Partition,
     secret::{self, durable},
@@ -82,6 +82,17 @@ fn stays(before: &SignedAgreement, row: &AgreementRow, signed: &SignedAgreement)
     Ok(!complete && rivals && (approved || before.digest() < signed.digest()))
 }
 
+/// What became of a version that a partner's node sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Received {
+    /// It, or a signature on it, is new here and was kept.
+    Kept,
+    /// It is held here as it came.
+    Known,
+    /// It was passed over: an older version than the one here, or one that gives way to what people approved.
+    Passed,
+}
+
 /// Who brings a version.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Brought {
@@ -97,7 +108,11 @@ enum Brought {
 ///
 /// One append: row, version list, journal. What it is held against is read within its transaction. Returns what is
 /// held now.
-fn take(node: &Node, mut signed: SignedAgreement, brought: Brought) -> Result<SignedAgreement, AgreementError> {
+fn take(
+    node: &Node,
+    mut signed: SignedAgreement,
+    brought: Brought,
+) -> Result<(SignedAgreement, Received), AgreementError> {
     let agreement = signed.agreement()?;
     let now = node.clock.now();
     let mut txn = node.holdings.begin();
@@ -105,26 +120,34 @@ fn take(node: &Node, mut signed: SignedAgreement, brought: Brought) -> Result<Si
     let mut row = known.clone().unwrap_or_default();
     let held = open(agreement.id, &row, now)?;
     if let Some(same) = held.signed.iter().chain(&held.next).find(|version| version.digest() == signed.digest()) {
-        return Ok(same.clone());
+        return Ok((same.clone(), Received::Known));
     }
     may_follow(&held, &agreement)?;
+    let same = held.proposal.as_ref().is_some_and(|before| before.digest() == signed.digest());
     if let Brought::By(from) = brought
-        && held.proposal.is_none()
+        && !same
+        && signed.signed_by().count() < agreement.parties.len()
     {
-        few_open(node, from)?;
+        if row.dropped.contains(&signed.digest()) {
+            return Ok((signed, Received::Passed));
+        }
+        few_open(node, from, held.bringer)?;
     }
     if let Some(before) = &held.proposal {
         if before.digest() == signed.digest() {
             signed.merge(before)?;
             if signed == *before && brought != Brought::Approved {
-                return Ok(signed);
+                return Ok((signed, Received::Known));
             }
         } else if matches!(brought, Brought::By(_)) && stays(before, &row, &signed)? {
-            return Ok(before.clone());
+            return Ok((before.clone(), Received::Passed));
         }
     }
-    if brought == Brought::Approved {
-        row.approved = Some(signed.digest());
+    match brought {
+        Brought::Approved => (row.approved, row.bringer) = (Some(signed.digest()), None),
+        Brought::File => row.bringer = None,
+        Brought::By(from) if !same => row.bringer = Some(from),
+        Brought::By(_) => {}
     }
     let own = node.keys.org;
     let first = agreement.parties.first().is_some_and(|p| p.id == own);
@@ -150,10 +173,11 @@ fn take(node: &Node, mut signed: SignedAgreement, brought: Brought) -> Result<Si
     let what = if complete { "agreement-in-force" } else { "agreement-proposal" };
     let about = [("agreement", agreement.id.to_string()), ("version", agreement.version.to_string())];
     node.journal(&mut txn, what, &about)?;
+    node::changed(&mut txn)?;
     txn.commit()?;
     // At once: whatever fails after this, what is stored is in force.
     reload(node)?;
-    Ok(signed)
+    Ok((signed, Received::Kept))
 }
 
 /// Puts a complete version where it belongs: in force, or behind the one that is until its first day.
@@ -166,16 +190,50 @@ fn settle(row: &mut AgreementRow, held: &Held, bytes: ByteBuf, begun: bool) -> R
     } else {
         row.next.push(bytes);
     }
-    (row.proposal, row.approved) = (None, None);
+    (row.proposal, row.approved, row.bringer) = (None, None, None);
+    row.dropped.clear();
     Ok(())
 }
 
-/// A partner may fill neither our store nor our people's list with drafts.
-fn few_open(node: &Node, from: OrgId) -> Result<(), AgreementError> {
+/// A partner may fill neither our store nor our people's list with drafts. Only those that it brought count: what
+/// another brought, or people of ours drafted, keeps no place from it. `replaced` brought the one that gives way.
+fn few_open(node: &Node, from: OrgId, replaced: Option<OrgId>) -> Result<(), AgreementError> {
     let rules = node.rules();
     let max = limits::PROPOSALS_PER_PARTNER_MAX;
-    let open = rules.agreements.with(from).filter(|held| held.proposal.is_some()).count();
-    if open < max { Ok(()) } else { Err(AgreementError::TooMany { what: "proposals that wait", max }) }
+    let open = rules.agreements.iter().filter(|held| held.bringer == Some(from)).count();
+    if replaced == Some(from) || open < max {
+        Ok(())
+    } else {
+        Err(AgreementError::TooMany { what: "proposals that wait", max })
+    }
+}
+
+/// Drops a proposal that people of ours do not want; a partner that sends it again is not heard.
+///
+/// `digest` is that of the version which the person has read. What carries our signature is not dropped.
+pub fn drop_proposal(node: &Node, given: &str, digest: &str) -> Result<Json, AgreementError> {
+    let id = node.rules().agreements.find(given)?.id;
+    let mut txn = node.holdings.begin();
+    let mut row = read(&txn, id)?.ok_or_else(|| AgreementError::Unknown(given.to_owned()))?;
+    let held = open(id, &row, node.clock.now())?;
+    let proposal = held.proposal.ok_or_else(|| AgreementError::NothingToSign(given.to_owned()))?;
+    if proposal.digest().to_string() != digest {
+        return Err(AgreementError::Changed(given.to_owned()));
+    }
+    if proposal.signed_by().any(|party| party == node.keys.org) {
+        return Err(AgreementError::Signed(given.to_owned()));
+    }
+    (row.proposal, row.approved, row.bringer) = (None, None, None);
+    row.dropped.push(proposal.digest());
+    let surplus = row.dropped.len().saturating_sub(limits::PROPOSALS_PER_PARTNER_MAX);
+    row.dropped.drain(..surplus);
+    txn.put(Partition::Node, Table::Agreement, id.as_bytes(), &encode("agreement", &row)?)?;
+    let about = [("agreement", id.to_string()), ("digest", digest.to_owned())];
+    node.journal(&mut txn, "agreement-dropped", &about)?;
+    node::changed(&mut txn)?;
+    txn.commit()?;
+    reload(node)?;
+    describe(node, &proposal, "dropped")
 }
 
 /// Checks a file and says what it is, keeping nothing.
@@ -189,7 +247,7 @@ pub fn check_file(node: &Node, path: &Path) -> Result<Json, AgreementError> {
 /// Where the node may not write there, the answer carries the file as `unwritten`, for the caller to write: what was
 /// signed is signed.
 pub fn sign_file(node: &Node, path: &Path, output: &Path) -> Result<Json, AgreementError> {
-    let signed = take(node, read_file(node, path)?, Brought::Approved)?;
+    let (signed, _) = take(node, read_file(node, path)?, Brought::Approved)?;
     let text = Armour::AGREEMENT.close(&signed.to_bytes()?);
     let mut out = describe(node, &signed, "signed")?;
     let written = durable::write(output, text.as_bytes(), durable::Existing::Replace);
@@ -204,7 +262,7 @@ pub fn sign_file(node: &Node, path: &Path, output: &Path) -> Result<Json, Agreem
 
 /// Takes a signed file from another party.
 pub fn add_file(node: &Node, path: &Path) -> Result<Json, AgreementError> {
-    let signed = take(node, read_file(node, path)?, Brought::File)?;
+    let (signed, _) = take(node, read_file(node, path)?, Brought::File)?;
     describe(node, &signed, "added")
 }
 
@@ -218,12 +276,12 @@ pub fn accept(node: &Node, given: &str, digest: &str) -> Result<Json, AgreementE
     if proposal.digest().to_string() != digest {
         return Err(AgreementError::Changed(given.to_owned()));
     }
-    let signed = take(node, proposal, Brought::Approved)?;
+    let (signed, _) = take(node, proposal, Brought::Approved)?;
     describe(node, &signed, "signed")
 }
 
 /// Takes a proposal, or a completed version, that a partner's node sent.
-pub fn receive(node: &Node, from: OrgId, bytes: &[u8]) -> Result<(), AgreementError> {
+pub fn receive(node: &Node, from: OrgId, bytes: &[u8]) -> Result<Received, AgreementError> {
     let signed = SignedAgreement::from_bytes(bytes)?;
     let agreement = signed.verify(|org, kid| party_key(node, org, kid))?;
     let Checked { agreement, .. } = check::check(agreement)?;
@@ -234,7 +292,7 @@ pub fn receive(node: &Node, from: OrgId, bytes: &[u8]) -> Result<(), AgreementEr
     let newest = rules.agreements.get(agreement.id).and_then(Held::newest);
     // What a partner holds who has not heard of the next version yet.
     if newest.is_some_and(|known| known.agreement().is_ok_and(|known| known.version > agreement.version)) {
-        return Ok(());
+        return Ok(Received::Passed);
     }
-    take(node, signed, Brought::By(from)).map(drop)
+    Ok(take(node, signed, Brought::By(from))?.1)
 }

@@ -2,7 +2,7 @@
 
 use super::{AgreementError, AgreementRow, StandingRow, open, party_key, read, reload};
 use crate::{
-    node::Node,
+    node::{self, Node},
     records::stored::encode,
     seal::keyring::Partition,
     store::{layout::Table, txn::Txn},
@@ -35,12 +35,13 @@ pub fn state(node: &Node, given: &str, standing: Standing) -> Result<Json, Agree
     Ok(json!({ "id": id.to_string(), "standing": standing }))
 }
 
-/// Takes a party's standing notice. An older one changes nothing, nor does one of somebody who is no party; of two
-/// with one counter the stricter stays.
-pub fn receive_standing(node: &Node, from: OrgId, signed: &SignatureBytes) -> Result<(), AgreementError> {
+/// Takes a party's standing notice, and says whether it was news. An older one changes nothing, nor does one of somebody
+/// who is no party; of two with one counter the stricter stays. Our own is taken like any other: where an older copy of
+/// the store was put back, partners know what we stated since.
+pub fn receive_standing(node: &Node, from: OrgId, signed: &SignatureBytes) -> Result<bool, AgreementError> {
     let notice = StandingNotice::verify(signed, from, |kid| party_key(node, from, kid))?;
     let txn = node.holdings.begin();
-    let Some(row) = read(&txn, notice.agreement)? else { return Ok(()) };
+    let Some(row) = read(&txn, notice.agreement)? else { return Ok(false) };
     let held = open(notice.agreement, &row, node.clock.now())?;
     let proposed = held.proposal.iter().chain(&held.next).any(|p| p.agreement().is_ok_and(|a| a.party(from).is_some()));
     if !held.binds(from) && !proposed {
@@ -50,9 +51,10 @@ pub fn receive_standing(node: &Node, from: OrgId, signed: &SignatureBytes) -> Re
         known.standing != Standing::Ended && (notice.counter, notice.standing) > (known.counter, known.standing)
     };
     if !row.standings.iter().find(|s| s.party == from).is_none_or(newer) {
-        return Ok(());
+        return Ok(false);
     }
-    keep_notice(node, txn, row, &notice, signed.clone())
+    keep_notice(node, txn, row, &notice, signed.clone())?;
+    Ok(true)
 }
 
 fn keep_notice(
@@ -72,6 +74,7 @@ fn keep_notice(
     txn.put(Partition::Node, Table::Agreement, notice.agreement.as_bytes(), &encode("agreement", &row)?)?;
     let about = [("agreement", notice.agreement.to_string()), ("party", notice.party.to_string())];
     node.journal(&mut txn, "agreement-standing", &about)?;
+    node::changed(&mut txn)?;
     txn.commit()?;
     reload(node)
 }

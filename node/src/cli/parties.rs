@@ -122,6 +122,17 @@ pub enum Agreement {
         #[arg(long)]
         yes: bool,
     },
+    /// Drop a proposal that nobody here wants; its sender is not told
+    #[command(
+        after_help = "What your organisation has signed cannot be dropped.\n\nExample:\n  entente agreement drop 3f9a01"
+    )]
+    Drop {
+        /// Id or its first six digits or more
+        agreement: String,
+        /// Drop it without asking
+        #[arg(long)]
+        yes: bool,
+    },
     /// Stop releases under an agreement until it is resumed
     #[command(after_help = "Example:\n  entente agreement suspend 3f9a01")]
     Suspend {

@@ -71,6 +71,7 @@ fn forms_of_the_manual_parse() {
     check("agreement check x.toml");
     check("agreement sign x.toml -o y --yes");
     check("agreement accept 3f9a01 --yes");
+    check("agreement drop 3f9a01 --yes");
     check("agreement end 3f9a01 --yes");
     check("redline check redlines");
     check("redline list");

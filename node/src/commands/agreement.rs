@@ -35,6 +35,7 @@ pub fn agreement(reach: &Reach, command: cli::Agreement) -> Result<Done, Failure
         }
         cli::Agreement::Show { agreement } => reach.call(&Call::AgreementShow(agreement))?,
         cli::Agreement::Accept { agreement, yes } => accept(reach, agreement, yes)?,
+        cli::Agreement::Drop { agreement, yes } => drop_proposal(reach, agreement, yes)?,
         cli::Agreement::Suspend { agreement } => set(&reach.node()?, agreement, Standing::Suspended)?,
         cli::Agreement::Resume { agreement } => set(&reach.node()?, agreement, Standing::Active)?,
         cli::Agreement::End { agreement, yes } => end(reach, agreement, yes)?,
@@ -89,15 +90,37 @@ fn written(mut signed: Json, output: &Path) -> Result<Json, Failure> {
 /// Shows the exact text of the proposal, asks, signs that one and no other.
 fn accept(reach: &Reach, agreement: String, yes: bool) -> Result<Json, Failure> {
     let node = reach.node()?;
-    let held = node.call(&Call::AgreementShow(agreement.clone()))?;
+    let proposal = proposed(&node, &agreement)?;
+    consent(reach, &proposal, yes)?;
+    // The digest goes along: a partner may send another proposal while this one is being read.
+    Ok(node.call(&Call::AgreementAccept { agreement, digest: text(&proposal, "digest") })?)
+}
+
+/// Says which proposal it is, asks, drops that one and no other.
+fn drop_proposal(reach: &Reach, agreement: String, yes: bool) -> Result<Json, Failure> {
+    let node = reach.node()?;
+    let proposal = proposed(&node, &agreement)?;
+    if !yes {
+        note(&format!(
+            "{}, version {}, with {}",
+            text(&proposal, "title"),
+            text(&proposal, "version"),
+            text(&proposal, "parties")
+        ));
+    }
+    reach.confirm(yes, "Drop this proposal?", "--yes")?;
+    Ok(node.call(&Call::AgreementDrop { agreement, digest: text(&proposal, "digest") })?)
+}
+
+/// The proposal of an agreement, which may stand alone or over a version in force.
+fn proposed(node: &Reached, agreement: &str) -> Result<Json, Fault> {
+    let held = node.call(&Call::AgreementShow(agreement.to_owned()))?;
     let proposal = held.get("proposal").unwrap_or(&held);
     if text(proposal, "state") != "proposed" {
         let message = format!("agreement `{agreement}` has no proposal that waits: see `entente agreement list`");
-        return Err(Fault::input("agreement", message).into());
+        return Err(Fault::input("agreement", message));
     }
-    consent(reach, proposal, yes)?;
-    // The digest goes along: a partner may send another proposal while this one is being read.
-    Ok(node.call(&Call::AgreementAccept { agreement, digest: text(proposal, "digest") })?)
+    Ok(proposal.clone())
 }
 
 fn end(reach: &Reach, agreement: String, yes: bool) -> Result<Json, Failure> {

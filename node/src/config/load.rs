@@ -37,7 +37,16 @@ pub struct Config {
     pub red_lines: Option<PathBuf>,
     /// Identity file that unlocks the home.
     pub identity_file: Option<PathBuf>,
+    /// Most that one partner may fill here, in bytes.
+    pub partner_bytes_max: u64,
+    /// Free space below which nothing more is taken from partners, in bytes.
+    pub free_bytes_min: u64,
 }
+
+/// What one partner may fill where the settings say nothing.
+const PARTNER_GIB_MAX: u64 = 100;
+/// What stays free where the settings say nothing: room for the store's own work, and for people to see what is wrong.
+const FREE_MIB_MIN: u64 = 256;
 
 /// Settings that cannot be used: the operator's to mend.
 #[derive(Debug, thiserror::Error)]
@@ -127,6 +136,8 @@ impl Config {
             gate,
             red_lines: raw.red_lines.map(PathBuf::from),
             identity_file: raw.identity_file.map(PathBuf::from),
+            partner_bytes_max: raw.partner_gib_max.unwrap_or(PARTNER_GIB_MAX).saturating_mul(1 << 30),
+            free_bytes_min: raw.free_mib_min.unwrap_or(FREE_MIB_MIN).saturating_mul(1 << 20),
         })
     }
 }

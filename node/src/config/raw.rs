@@ -27,6 +27,12 @@ pub struct RawConfig {
     /// Identity file that unlocks the home, if it is not unlocked by a passphrase.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity_file: Option<String>,
+    /// Most that one partner may fill here, in GiB: records and files together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partner_gib_max: Option<u64>,
+    /// Free space of the disk, in MiB, below which nothing more is taken from partners.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub free_mib_min: Option<u64>,
 }
 
 impl RawConfig {
@@ -41,6 +47,8 @@ impl RawConfig {
             release_gate: reviewed(),
             red_lines: None,
             identity_file: None,
+            partner_gib_max: None,
+            free_mib_min: None,
         }
     }
 }

@@ -159,7 +159,10 @@ fn a_receipt_over_another_tree_stops_the_feed_with_its_evidence() -> Outcome {
     outbox::step(&world.a, &feed)?.run.ok_or("a run")?;
     let (sent, run) = runs(&world.a, &feed)?.pop().ok_or("a run")?;
     let receipt = Receipt { root: Hash::from_bytes([9; 32]), ..Receipt::of(&run, NOW) }.sign(&world.b.keys.runs)?;
-    assert!(matches!(receive::receipt(&world.a, &feed, &receipt), Err(receive::ReceiveError::Fork)));
+    assert!(matches!(
+        receive::receipt(&world.a, &feed, &receipt, Countersigned::Now),
+        Err(receive::ReceiveError::Fork)
+    ));
     let stopped = feeds::stopped(&world.a, &feed)?.ok_or("stopped")?;
     assert_eq!((stopped.our_proof, stopped.their_proof), (Some(sent.run), Some(receipt)));
     world.item("A-2", HandlingFloor::default())?;
@@ -245,5 +248,85 @@ fn a_store_that_was_put_back_is_told_and_signs_nothing() -> Outcome {
         assert!(said.as_str().is_some_and(|said| said.contains("an older copy of the store was put back")), "{status}");
     }
     assert_eq!(testkit::received(&world.b)?, ["A-1", "A-2"]);
+    Ok(())
+}
+
+/// Story: a partner signs another history of what was taken long ago, well below what is held now. That is two histories
+/// too: both signatures are kept. The same run once more is none.
+#[test]
+fn another_history_below_the_head_is_a_fork_too() -> Outcome {
+    let world = World::new("2026-01-01", "2036-12-31")?;
+    let feed = world.feed()?;
+    for number in ["A-1", "A-2", "A-3"] {
+        world.item(number, HandlingFloor::default())?;
+        world.exchange()?;
+    }
+    let (sent, run) = runs(&world.a, &feed)?.into_iter().nth(1).ok_or("three")?;
+    let again = entente_protocol::feed::RunMessage {
+        run: sent.run.clone(),
+        carried: Vec::new(),
+        entries: Vec::new(),
+        attestations: Vec::new(),
+    };
+    assert!(receive::run(&world.b, &feed, &again)?.receipt.is_some(), "known, and said so");
+    let other = Run::over(feed.id(), run.before, &[EntryHash::from_bytes([7; 32])], run.version, NOW, None)?;
+    let other = entente_protocol::feed::RunMessage { run: other.sign(&world.a.keys.runs)?, ..again };
+    assert!(matches!(receive::run(&world.b, &feed, &other), Err(receive::ReceiveError::Fork)));
+    let stopped = feeds::stopped(&world.b, &feed)?.ok_or("stopped")?;
+    assert_eq!((stopped.our_proof, stopped.their_proof), (Some(sent.run), Some(other.run)));
+    Ok(())
+}
+
+/// A card whose runs key has another end, taken by a partner.
+fn runs_key_ends(world: &World, org: &Node, at: &Node, change: fn(&mut CardKey)) -> Outcome {
+    let card = changed_card(world.folder.path(), org, |payload| {
+        payload.keys.iter_mut().filter(|entry| entry.purpose == Purpose::Runs).for_each(change);
+    })?;
+    assert!(partners::update(at, org.keys.org, &card)?);
+    Ok(at.reload()?)
+}
+
+/// Story: a partner retires its runs key in good order. What it countersigned under that key is still shown, and ends no
+/// session; under it nothing new is countersigned.
+#[test]
+fn what_was_countersigned_under_a_former_key_is_still_shown() -> Outcome {
+    let world = World::new("2026-01-01", "2036-12-31")?;
+    world.item("A-1", HandlingFloor::default())?;
+    world.exchange()?;
+    runs_key_ends(&world, &world.b, &world.a, |entry| entry.until = Some(NOW.plus(DAY)))?;
+    world.move_to(NOW.plus(2 * DAY))?;
+    world.exchange()?;
+    let feed = world.feed()?;
+    let (_, run) = runs(&world.a, &feed)?.pop().ok_or("a run")?;
+    let late = Receipt::of(&run, NOW.plus(2 * DAY)).sign(&world.b.keys.runs)?;
+    assert!(receive::receipt(&world.a, &feed, &late, Countersigned::Now).is_err());
+    let backdated = Receipt::of(&run, NOW).sign(&world.b.keys.runs)?;
+    assert!(receive::receipt(&world.a, &feed, &backdated, Countersigned::Now).is_err());
+    Ok(())
+}
+
+/// Story: a run was signed and not countersigned when its signer retired the key. It is served again, and taken.
+#[test]
+fn what_was_signed_under_a_former_key_is_still_taken() -> Outcome {
+    let world = World::new("2026-01-01", "2036-12-31")?;
+    world.item("A-1", HandlingFloor::default())?;
+    let feed = world.feed()?;
+    let message = outbox::step(&world.a, &feed)?.run.ok_or("signed")?.message;
+    runs_key_ends(&world, &world.a, &world.b, |entry| entry.until = Some(NOW.plus(DAY)))?;
+    world.move_to(NOW.plus(2 * DAY))?;
+    assert_eq!(receive::run(&world.b, &feed, &message)?.records, 1);
+    Ok(())
+}
+
+/// Story: the same, but the key is in other hands.
+#[test]
+fn a_key_in_other_hands_counts_for_nothing() -> Outcome {
+    let world = World::new("2026-01-01", "2036-12-31")?;
+    world.item("A-1", HandlingFloor::default())?;
+    let feed = world.feed()?;
+    let message = outbox::step(&world.a, &feed)?.run.ok_or("signed")?.message;
+    runs_key_ends(&world, &world.a, &world.b, |entry| entry.compromised = Some(NOW.plus(DAY)))?;
+    world.move_to(NOW.plus(2 * DAY))?;
+    assert!(receive::run(&world.b, &feed, &message).is_err());
     Ok(())
 }

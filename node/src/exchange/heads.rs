@@ -3,28 +3,32 @@
 use super::{Conversation, ExchangeFault, shares};
 use crate::{
     node::Node,
-    receive::{self, ReceiveError},
+    receive::{self, Countersigned, ReceiveError},
     share::feeds,
 };
 use entente_protocol::{
     cose::SignatureBytes,
-    feed::{Comparison, Cursor, FeedKey},
-    id::AgreementDigest,
+    error::PeerFault,
+    feed::{Comparison, Cursor, FeedKey, Receipt, Run, RunFault},
+    id::{AgreementDigest, AgreementId},
+    identity::Purpose,
     session::{Heads, ReceivedHead, SentHead, Session},
 };
+use std::collections::BTreeSet;
 
 impl Conversation {
     /// Shows our heads of every feed that was not shown yet.
     pub(super) fn offer_heads(&mut self, node: &Node, session: &mut Session) -> Result<(), ExchangeFault> {
         let Some(peer_store) = self.peer_store else { return Ok(()) };
-        let mut heads = Heads::default();
+        let (mut heads, mut shown) = (Heads::default(), Vec::new());
         for (agreement, digest, _) in feeds::agreements_with(node, self.peer) {
             // One that came into force since is named first, by `tell`.
-            if !self.named.contains(&agreement) {
+            if !self.names(agreement) {
                 continue;
             }
             let out = feeds::outgoing(node, self.peer, agreement);
-            if feeds::stopped(node, &out)?.is_none() && self.offered.insert(out.id()) {
+            if feeds::stopped(node, &out)?.is_none() && !self.offered.contains(&out.id()) {
+                shown.push(out.id());
                 let row = feeds::out_row(node, &out, digest)?;
                 let last = row.length.checked_sub(1);
                 let run = match last {
@@ -36,7 +40,8 @@ impl Conversation {
             }
             let incoming = feeds::incoming(node, self.peer, peer_store, agreement);
             let open = shares(node, self.peer, agreement) && feeds::stopped(node, &incoming)?.is_none();
-            if open && self.offered.insert(incoming.id()) {
+            if open && !self.offered.contains(&incoming.id()) {
+                shown.push(incoming.id());
                 let row = feeds::in_row(node, &incoming)?;
                 heads.received.push(ReceivedHead { feed: incoming, head: row.cursor(), receipt: row.receipt });
             }
@@ -47,13 +52,32 @@ impl Conversation {
         }
         heads.sent.sort_by_key(|h| h.feed);
         heads.received.sort_by_key(|h| h.feed);
-        Ok(session.offer_heads(heads)?)
+        session.offer_heads(heads)?;
+        self.offered.extend(shown);
+        Ok(())
     }
 
-    /// Compares what the partner holds of our feeds with what we sent.
-    pub(super) fn heads(&self, node: &Node, session: &mut Session, heads: &Heads) -> Result<(), ExchangeFault> {
-        for shown in &heads.received {
+    /// Compares what the partner holds of our feeds with what we sent. Only of feeds that there are: nothing is written
+    /// about any other.
+    pub(super) fn heads(
+        &mut self,
+        node: &Node,
+        session: &mut Session,
+        received: &[ReceivedHead],
+    ) -> Result<(), ExchangeFault> {
+        let agreements: BTreeSet<AgreementId> =
+            feeds::agreements_with(node, self.peer).into_iter().map(|(agreement, _, _)| agreement).collect();
+        for shown in received {
             let feed = shown.feed;
+            if !agreements.contains(&feed.agreement) {
+                // In force on one side only, as one that the last party has just signed.
+                self.early.entry(feed.id()).or_insert_with(|| shown.clone());
+                continue;
+            }
+            if feed != feeds::outgoing(node, self.peer, feed.agreement) {
+                // Of a store or an epoch that is not the one we greeted with.
+                return Err(PeerFault::Feed.into());
+            }
             let zero = AgreementDigest::from_bytes([0; 32]);
             let row = feeds::out_row(node, &feed, zero)?;
             let mut failed = None;
@@ -68,7 +92,7 @@ impl Conversation {
             }
             match (comparison, &shown.receipt) {
                 // With the countersignature it is kept and proved; it also shows how a copy that is too old was found.
-                (_, Some(receipt)) => match receive::receipt(node, &feed, receipt) {
+                (_, Some(receipt)) => match receive::receipt(node, &feed, receipt, Countersigned::Before) {
                     Ok(_) => {}
                     Err(ReceiveError::Fork) => self.stopped(node, session, &feed)?,
                     Err(error) => return Err(error.into()),
@@ -92,7 +116,19 @@ impl Conversation {
         Ok(())
     }
 
-    /// Two histories were shown: both heads are kept, with what the partner signed for its own.
+    /// The head that the partner signed: of a feed of ours with a receipt, of its own with a run.
+    fn signed_head(&self, node: &Node, feed: &FeedKey, signed: &SignatureBytes) -> Result<Cursor, RunFault> {
+        let (book, now) = (node.book(), node.clock.now());
+        let key = |stated| move |kid| book.past_key(self.peer, Purpose::Runs, kid, now, stated);
+        if feed.sender == node.keys.org {
+            Ok(Receipt::verify(signed, feed, key(Receipt::danger_unverified(signed)?.time))?.held)
+        } else {
+            Ok(Run::verify(signed, feed, key(Run::danger_unverified(signed)?.time))?.end())
+        }
+    }
+
+    /// Two histories were shown: both heads are kept, with what the partner signed for its own. What it did not sign
+    /// proves nothing, and stops nothing: it breaks the rules.
     pub(super) fn fork(
         &self,
         node: &Node,
@@ -101,6 +137,10 @@ impl Conversation {
         theirs: Cursor,
         signed: Option<SignatureBytes>,
     ) -> Result<(), ExchangeFault> {
+        let proof = signed.as_ref().ok_or(PeerFault::Feed)?;
+        if self.signed_head(node, feed, proof).map_err(PeerFault::Run)? != theirs {
+            return Err(PeerFault::Feed.into());
+        }
         let our_proof = if feed.sender == node.keys.org {
             let row = feeds::out_row(node, feed, AgreementDigest::from_bytes([0; 32]))?;
             feeds::run_at(node, feed, &row, ours.length.saturating_sub(1))?.map(|(_, sent)| sent.run)

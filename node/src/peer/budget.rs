@@ -9,7 +9,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// What a message or a refused file costs.
+/// What a message or a file that is asked for costs.
 pub const REQUEST: u64 = 1;
 /// What a session costs: keys, certificates, a thread.
 pub const SESSION: u64 = 16;

@@ -26,7 +26,7 @@ use pump::{Core, Pipe};
 use quinn::{Connection, ConnectionError, RecvStream, SendStream, VarInt};
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicUsize},
     time::Duration,
 };
 use tokio::{
@@ -217,13 +217,15 @@ impl Driver {
         let mut outward = JoinSet::new();
         outward.spawn(lane::outward(lanes.control.0, control, control_from_core));
         outward.spawn(lane::outward(lanes.records.0, records, records_from_core));
+        let giving = Arc::new(AtomicUsize::new(0));
         let core = Core {
             peer: link.peer,
             exchange: Arc::clone(&self.exchange),
             clock: self.clock.clone(),
             stop: self.stop.clone(),
             wake: self.wakes.of(link.peer),
-            connection: link.connection.clone(),
+            link: link.clone(),
+            giving: Arc::clone(&giving),
             control: Pipe { inward: control_in, outward: control_out, full: false, ended: false },
             records: Pipe { inward: records_in, outward: records_out, full: false, ended: false },
             opened: None,
@@ -239,7 +241,7 @@ impl Driver {
         let broken = (BROKEN, None);
         let ended = tokio::select! {
             ended = &mut core => ended.unwrap_or(broken.clone()),
-            fault = fetch::serve_all(link, &self.exchange) => {
+            fault = fetch::serve_all(link, &self.exchange, &giving) => {
                 // Without its readers the core ends.
                 inward.abort_all();
                 if let Some(fault) = &fault {

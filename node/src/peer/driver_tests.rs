@@ -14,7 +14,7 @@ use super::{
 };
 use entente_protocol::{
     attachment::{AttachmentFault, Content, ManifestBuilder},
-    id::{FeedId, Hash, Nonce, OrgId, StoreId},
+    id::{AgreementId, FeedId, Hash, Nonce, OrgId, StoreId},
     limits,
     session::{
         CloseCode, Event, Heads, Notice, Role, Session, SessionConfig,
@@ -27,7 +27,7 @@ use std::{
     io::{self, Cursor},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -48,6 +48,8 @@ struct Model {
     store_fails: bool,
     /// Whether the file is given on.
     given: Arc<AtomicBool>,
+    /// Whether `pump` is to recall what is on its way, once.
+    recalls: AtomicBool,
     unreached: mpsc::UnboundedSender<String>,
     /// Told that a session opens, and waited for before it does.
     gate: Option<Gate>,
@@ -87,6 +89,9 @@ impl Exchange for Model {
     fn pump(&self, _peer: OrgId, session: &mut Session) -> Result<bool, ExchangeError> {
         if !session.is_open() {
             return Ok(false);
+        }
+        if self.recalls.swap(false, Ordering::SeqCst) {
+            session.recall(AgreementId::from_bytes([9; 16]));
         }
         let Some(content) = self.outbox.lock().unwrap().pop_front() else { return Ok(false) };
         session.send_notice(Notice { kind: 1, content }).map_err(|error| ExchangeError::Internal(error.to_string()))?;
@@ -141,6 +146,7 @@ fn node(org: &Org, partners: &[(OrgId, Partner)], change: impl FnOnce(&mut Model
         chunks: manifest.chunks,
         store_fails: false,
         given: Arc::new(AtomicBool::new(true)),
+        recalls: AtomicBool::new(false),
         unreached: mpsc::unbounded_channel().0,
         gate: None,
     };
@@ -302,18 +308,95 @@ async fn one_session_at_a_time_with_each_partner() -> Fallible {
     Ok(())
 }
 
-/// A file is given, and no more after it was taken back: what is under way ends too.
+/// Far more than QUIC takes before the other side has read some of it.
+const LONG_CHUNKS: u32 = 40;
+
+fn long_file() -> (Vec<u8>, Content, Vec<Hash>) {
+    let file = vec![7; (limits::CHUNK_BYTES * LONG_CHUNKS) as usize];
+    let mut manifest = ManifestBuilder::new();
+    manifest.update(&file).unwrap();
+    let manifest = manifest.finish();
+    (file, manifest.content(), manifest.chunks)
+}
+
+/// Does something when the first chunk has come, and counts the others.
+struct Acting<F>(Option<F>, Arc<AtomicU32>);
+
+impl<F: FnOnce() + Send + 'static> Sink for Acting<F> {
+    fn chunk(&mut self, _index: u32, _bytes: &[u8]) -> io::Result<()> {
+        self.1.fetch_add(1, Ordering::SeqCst);
+        if let Some(act) = self.0.take() {
+            act();
+        }
+        Ok(())
+    }
+}
+
+/// A file is given, and taken back when its first chunk has come: what is under way ends, at the next chunk.
 #[tokio::test]
 async fn a_file_that_is_not_given_any_more_stops() -> Fallible {
     let (a, b) = (org("a"), org("b"));
-    let mut far = node(&b, &[(a.id, a.partner())], |_| {});
+    let (file, content, chunks) = long_file();
+    let mut far = node(&b, &[(a.id, a.partner())], |model| (model.file, model.chunks) = (file, chunks));
     let near = node(&a, &[at(&far.peers.endpoint, &b)], |_| {});
     near.say(b.id, b"here");
     far.next().await;
     let connection = near.peers.links.connection(b.id).ok_or("connected")?;
-    far.model.given.store(false, Ordering::SeqCst);
-    let cut = fetch(&connection, request(3, 0), far.content, Kept::default()).await;
+    let (given, came) = (Arc::clone(&far.model.given), Arc::new(AtomicU32::new(0)));
+    let act = move || {
+        given.store(false, Ordering::SeqCst);
+        // What has been sent already is on its way.
+        std::thread::sleep(Duration::from_millis(300));
+    };
+    let cut = fetch(&connection, request(3, 0), content, Acting(Some(act), Arc::clone(&came))).await;
     assert!(matches!(cut, Err(FetchError::Lane(_))), "the file went on");
+    assert!(came.load(Ordering::SeqCst) < LONG_CHUNKS, "all of it came");
+    near.stopped().await;
+    far.stopped().await;
+    Ok(())
+}
+
+/// A suspension comes while a file waits for its reader. Nothing more of it arrives: the connection is cut, and made again.
+#[tokio::test]
+async fn a_recall_cuts_what_is_on_its_way() -> Fallible {
+    let (a, b) = (org("a"), org("b"));
+    let (file, content, chunks) = long_file();
+    let mut far = node(&b, &[(a.id, a.partner())], |model| (model.file, model.chunks) = (file, chunks));
+    let mut near = node(&a, &[at(&far.peers.endpoint, &b)], |_| {});
+    near.say(b.id, b"here");
+    far.next().await;
+    let connection = near.peers.links.connection(b.id).ok_or("connected")?;
+    let (model, wakes, peer) = (Arc::clone(&far.model), far.wakes.clone(), a.id);
+    let act = move || {
+        model.recalls.store(true, Ordering::SeqCst);
+        wakes.wake(peer);
+        std::thread::sleep(Duration::from_millis(300));
+    };
+    let came = Arc::new(AtomicU32::new(0));
+    let cut = fetch(&connection, request(3, 0), content, Acting(Some(act), Arc::clone(&came))).await;
+    assert!(matches!(cut, Err(FetchError::Lane(_))), "the file went on");
+    assert_eq!(near.next().await, Happened::Ended(Ended::Closed { code: CloseCode::BUSY, by_peer: true }));
+    near.stopped().await;
+    far.stopped().await;
+    Ok(())
+}
+
+/// The lanes are opened when the session before has ended. Until then, and until all is said, no file is asked for: its
+/// stream would come too early, and end the session.
+#[tokio::test]
+async fn no_file_is_asked_for_before_the_session_is_open() -> Fallible {
+    let (a, b) = (org("a"), org("b"));
+    let (opens, mut opened) = mpsc::unbounded_channel();
+    let (go, wait) = std::sync::mpsc::channel();
+    let mut far = node(&b, &[(a.id, a.partner())], |_| {});
+    let near = node(&a, &[at(&far.peers.endpoint, &b)], |model| model.gate = Some((opens, Mutex::new(wait))));
+    timeout(PATIENCE, opened.recv()).await?.ok_or("the session begins")?;
+    assert!(near.peers.links.connected(b.id));
+    assert!(near.peers.links.connection(b.id).is_none(), "a file may be asked for before all is said");
+    near.say(b.id, b"here");
+    go.send(())?;
+    assert_eq!(far.next().await, Happened::Notice(a.id, b"here".to_vec()));
+    assert!(near.peers.links.connection(b.id).is_some());
     near.stopped().await;
     far.stopped().await;
     Ok(())

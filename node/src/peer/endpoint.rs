@@ -20,7 +20,7 @@ use std::{
     net::{SocketAddr, UdpSocket},
     sync::{
         Arc, PoisonError, RwLock,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -101,6 +101,8 @@ pub struct Link {
     pub connection: Connection,
     /// Whether we dialled it.
     pub dialed: bool,
+    /// Whether its session is open: a stream for a file before that would be one too early.
+    pub open: Arc<AtomicBool>,
     /// What its certificates said; keys and expiry are looked at again when the book changes.
     pub(super) identity: ClaimedIdentity,
 }
@@ -311,7 +313,9 @@ fn link(connection: Connection, trust: &Trust, expected: Option<OrgId>) -> Resul
     let chain = connection.peer_identity().and_then(|any| any.downcast::<Vec<CertificateDer<'static>>>().ok());
     let usage = if expected.is_some() { tls::server_usage() } else { tls::client_usage() };
     match tls::partner(trust, chain.as_deref().map_or(&[], Vec::as_slice), expected, usage) {
-        Ok(identity) => Ok(Link { peer: identity.org, connection, dialed: expected.is_some(), identity }),
+        Ok(identity) => {
+            Ok(Link { peer: identity.org, connection, dialed: expected.is_some(), open: Arc::default(), identity })
+        }
         Err(refusal) => {
             connection.close(VarInt::from_u32(CloseCode::REMOVED.0), &[]);
             Err(ConnectError::Refused(refusal))

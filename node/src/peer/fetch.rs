@@ -17,7 +17,10 @@ use entente_protocol::{
 use quinn::{Connection, RecvStream, SendStream, VarInt};
 use std::{
     io::{self, Read},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 use tokio::task::{JoinError, JoinSet, spawn_blocking};
 
@@ -25,8 +28,6 @@ use tokio::task::{JoinError, JoinSet, spawn_blocking};
 pub const FILES_MAX: usize = 8;
 /// Streams that may wait for their first word.
 const STREAMS_MAX: usize = 2 * FILES_MAX;
-/// Chunks after which it is asked again whether the file is still given.
-const STILL_CHUNKS: u32 = 8;
 /// One request, padded.
 const REQUEST_BYTES_MAX: usize = 512;
 
@@ -38,7 +39,7 @@ pub struct FetchReply {
     pub chunks: Vec<Hash>,
     /// Its content, from the chunk that was asked for. Read on a thread where blocking is allowed.
     pub content: Box<dyn Read + Send>,
-    /// Whether it is still given: asked there too, every few chunks.
+    /// Whether it is still given: asked there too, before each chunk.
     pub still: Box<dyn Fn() -> bool + Send>,
 }
 
@@ -116,7 +117,12 @@ pub async fn fetch<S: Sink>(
 }
 
 /// Serves the files that a partner asks for, until the connection ends (`None`) or the partner misuses a stream.
-pub(super) async fn serve_all(link: &Link, exchange: &Arc<dyn Exchange>) -> Option<LaneFault> {
+/// `giving` counts those that are being given.
+pub(super) async fn serve_all(
+    link: &Link,
+    exchange: &Arc<dyn Exchange>,
+    giving: &Arc<AtomicUsize>,
+) -> Option<LaneFault> {
     // Dropped with the session: what is being served then stops.
     let mut serving: JoinSet<Result<(), LaneFault>> = JoinSet::new();
     loop {
@@ -124,7 +130,7 @@ pub(super) async fn serve_all(link: &Link, exchange: &Arc<dyn Exchange>) -> Opti
             stream = link.connection.accept_bi(), if serving.len() < STREAMS_MAX => {
                 let Ok((send, receive)) = stream else { return None };
                 let busy = serving.len() >= FILES_MAX;
-                serving.spawn(serve(link.peer, send, receive, Arc::clone(exchange), busy));
+                serving.spawn(serve(link.peer, send, receive, Arc::clone(exchange), Arc::clone(giving), busy));
             }
             Some(served) = serving.join_next(), if !serving.is_empty() => match served {
                 Ok(Err(fault @ (LaneFault::Stream | LaneFault::Frame(_)))) => return Some(fault),
@@ -135,11 +141,28 @@ pub(super) async fn serve_all(link: &Link, exchange: &Arc<dyn Exchange>) -> Opti
     }
 }
 
+/// Counts a file that is being given for as long as it lives.
+struct Giving(Arc<AtomicUsize>);
+
+impl Giving {
+    fn begin(count: Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count)
+    }
+}
+
+impl Drop for Giving {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 async fn serve(
     peer: OrgId,
     mut send: SendStream,
     mut receive: RecvStream,
     exchange: Arc<dyn Exchange>,
+    giving: Arc<AtomicUsize>,
     busy: bool,
 ) -> Result<(), LaneFault> {
     let first = tokio::time::timeout(lane::PROGRESS, driver::carries(&mut receive)).await;
@@ -150,6 +173,8 @@ async fn serve(
     drop(send.set_priority(Carries::File.priority()));
     let content = Frames::new(receive, REQUEST_BYTES_MAX, lane::PROGRESS).due().await?;
     let Ok(request) = Request::from_bytes(&content) else { return Err(LaneFault::Stream) };
+    // From before it is decided: what is recalled meanwhile is seen here or there.
+    let _given = Giving::begin(giving);
     let given = if busy {
         Err(RefusedCode::Busy)
     } else {
@@ -171,7 +196,7 @@ async fn serve(
     for index in request.from_chunk..count {
         let len = chunk_len(size, index).unwrap_or(0);
         let read = move || {
-            if index.is_multiple_of(STILL_CHUNKS) && !still() {
+            if !still() {
                 return Err(io::Error::other("it is not given any more"));
             }
             let mut bytes = vec![0u8; len as usize];

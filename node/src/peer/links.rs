@@ -10,7 +10,7 @@ use entente_protocol::{id::OrgId, session::CloseCode, time::UnixMillis};
 use quinn::VarInt;
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, PoisonError, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -101,10 +101,11 @@ impl Links {
         live.values().filter(|link| link.connection.close_reason().is_none()).map(|link| link.peer).collect()
     }
 
-    /// The live connection to a partner, for fetching files over it.
+    /// The live connection to a partner, for fetching files over it: once its session is open, and not before.
     pub fn connection(&self, peer: OrgId) -> Option<quinn::Connection> {
         let live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
-        live.get(&peer).map(|link| link.connection.clone()).filter(|connection| connection.close_reason().is_none())
+        let link = live.get(&peer).filter(|link| link.open.load(Ordering::SeqCst));
+        link.map(|link| link.connection.clone()).filter(|connection| connection.close_reason().is_none())
     }
 
     fn made(&self, peer: OrgId) -> Option<Instant> {

@@ -30,7 +30,7 @@ use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -355,6 +355,9 @@ async fn of_two_connections_both_sides_keep_the_same() -> Fallible {
         of_b.keep(first.1);
         of_a.keep(second.0);
         of_b.keep(second.1);
+        for link in [&by_a, &at_b, &by_b, &at_a] {
+            link.open.store(true, Ordering::SeqCst);
+        }
         let kept = |links: &Links, peer| links.connection(peer).map(|connection| connection.stable_id());
         assert_eq!(kept(&of_a, b.id), Some(by_a.connection.stable_id()));
         assert_eq!(kept(&of_b, a.id), Some(at_b.connection.stable_id()));

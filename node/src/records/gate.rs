@@ -163,7 +163,9 @@ pub fn review_showing(
         let ids: Vec<RecordId> = changed.iter().map(|(id, _)| *id).collect();
         let event = encode("gate event", &sign(node, Some(to), &ids, node.clock.now())?)?;
         let event = txn.push(Partition::Own, Table::Review, b"", &event)?;
-        let holds_back = changed.iter().any(|(_, before)| before.released);
+        // What is raised goes on going.
+        let stays = to != Review::Refuted && to >= node.required_review();
+        let holds_back = !stays && changed.iter().any(|(_, before)| before.released);
         for (record, before) in changed {
             let released = before.released;
             put_state(&mut txn, record, GateRow { review: to, ..before }, event)?;

@@ -206,13 +206,14 @@ fn verify_received(node: &Node, agreement: AgreementId, id: RecordId, row: &Rece
     let book = node.book();
     let now = node.clock.now();
     let signer = run.run.parse().ok().map(|s| s.kid());
-    let sender = book.iter().find_map(|(org, partner)| {
-        let key = partner.card.key(Purpose::Runs, signer?, now)?;
+    let stated = Run::danger_unverified(&run.run).map_or(now, |run| run.time);
+    let sender = book.iter().find_map(|(org, _)| {
+        let key = book.past_key(*org, Purpose::Runs, signer?, now, stated)?;
         let signed = run.run.parse().ok()?;
         signed.verify(entente_protocol::label::SIGN_RUN, &key).ok()?;
         Some(*org)
     });
-    let time = Run::danger_unverified(&run.run).map(|r| r.time.to_string()).unwrap_or_default();
+    let time = stated;
     checks.push(match sender {
         Some(org) => {
             check("run", true, format!("`{}` signed the run that released it, at {time}", node.handle_of(org)))

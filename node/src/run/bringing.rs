@@ -27,6 +27,8 @@ use tokio::{sync::Notify, task::JoinSet};
 const FILE: Duration = Duration::from_secs(600);
 /// How long a file that was not given is left alone, in milliseconds.
 const REST_MS: u64 = 60_000;
+/// A partner that has not given so many in a row has had enough of us for now: the others are not asked for in vain.
+const VAIN_MAX: usize = 8;
 
 /// A file that broke off, and what of it is here. One for each partner, until its next turn ends.
 type Halfway = Option<(Place, Shared)>;
@@ -97,8 +99,9 @@ async fn bring_from(
         Ok(Err(error)) => return tracing::error!(%error, "the files to fetch cannot be listed"),
         Err(error) => return tracing::error!(%error, "the files to fetch cannot be listed"),
     };
+    let mut vain = 0;
     for file in wanted {
-        if stop.is_requested() || connection.close_reason().is_some() {
+        if vain >= VAIN_MAX || stop.is_requested() || connection.close_reason().is_some() {
             return;
         }
         let place = (file.agreement, file.place);
@@ -111,8 +114,11 @@ async fn bring_from(
         // One of which nothing came makes room for the others.
         let late = || if next_of(&sink) == Some(request) { Came::Rests } else { Came::Broke };
         match brought.unwrap_or_else(|_| late()) {
-            Came::Whole => {}
-            Came::Rests => resting.rest(place, node.clock.now().plus(REST_MS)),
+            Came::Whole => vain = 0,
+            Came::Rests => {
+                resting.rest(place, node.clock.now().plus(REST_MS));
+                vain += 1;
+            }
             Came::Broke => {
                 *halfway = Some((place, sink));
                 return;

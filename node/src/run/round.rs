@@ -76,13 +76,16 @@ impl Running {
             let now = self.picture(partner).await?;
             if now != last {
                 (last, since) = (now, Instant::now());
-            } else if last.settled && since.elapsed() > QUIET {
-                break;
-            } else if started.elapsed() > ROUND {
-                return Err(Fault::partner(
-                    "slow",
-                    format!("`{handle}`: the round did not end in time; it goes on while the node runs"),
-                ));
+            }
+            match turn(last.settled, since.elapsed(), started.elapsed()) {
+                Turn::Goes => {}
+                Turn::Ends => break,
+                Turn::Slow => {
+                    return Err(Fault::partner(
+                        "slow",
+                        format!("`{handle}`: the round did not end in time; it goes on while the node runs"),
+                    ));
+                }
             }
         }
         if let Some(why) = last.stopped {
@@ -95,6 +98,24 @@ impl Running {
             "acknowledged": last.acknowledged,
             "received": last.received,
         }))
+    }
+}
+
+/// What a round does after a look.
+#[derive(Debug, PartialEq, Eq)]
+enum Turn {
+    Goes,
+    Ends,
+    Slow,
+}
+
+/// Ends when nothing has moved for a while, and in any case in time: a partner that keeps something moving would else
+/// keep whoever waits for the round.
+fn turn(settled: bool, still: Duration, spent: Duration) -> Turn {
+    match settled && still > QUIET {
+        true => Turn::Ends,
+        false if spent > ROUND => Turn::Slow,
+        false => Turn::Goes,
     }
 }
 
@@ -141,5 +162,21 @@ struct Picture {
 impl Default for Picture {
     fn default() -> Self {
         Self { settled: true, stopped: None, sent: 0, acknowledged: 0, received: 0, files: 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partner_that_keeps_something_moving_keeps_nobody() {
+        let (moving, late) = (Duration::ZERO, ROUND + Duration::from_millis(1));
+        assert_eq!(turn(true, QUIET * 2, QUIET * 2), Turn::Ends);
+        assert_eq!(turn(false, QUIET * 2, QUIET * 2), Turn::Goes);
+        for settled in [true, false] {
+            assert_eq!(turn(settled, moving, QUIET), Turn::Goes);
+            assert_eq!(turn(settled, moving, late), Turn::Slow);
+        }
     }
 }

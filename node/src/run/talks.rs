@@ -13,12 +13,12 @@ use crate::{
     seal::keyring::Partition,
     share::{
         feeds,
-        files::{self, Given},
+        files::{self, FileReader, Given},
     },
 };
 use entente_protocol::{
     error::PeerFault,
-    id::OrgId,
+    id::{FeedId, Hash, OrgId},
     limits,
     session::{
         CloseCode, Event, Role, Session,
@@ -26,7 +26,8 @@ use entente_protocol::{
     },
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    io::{self, Read},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -34,13 +35,18 @@ use std::{
 pub(super) struct Core {
     node: Arc<Node>,
     talks: Mutex<BTreeMap<OrgId, Arc<Mutex<Conversation>>>>,
+    /// Files that the journal says were given in the session under way: feed and entry.
+    noted: Mutex<BTreeMap<OrgId, BTreeSet<(FeedId, u64)>>>,
     budgets: Budgets,
 }
+
+/// Files of one session that are remembered as noted. One that is asked for after so many others is noted again.
+const NOTED_MAX: usize = 1 << 16;
 
 impl Core {
     /// No session with anybody yet.
     pub(super) fn new(node: Arc<Node>) -> Self {
-        Self { node, talks: Mutex::default(), budgets: Budgets::default() }
+        Self { node, talks: Mutex::default(), noted: Mutex::default(), budgets: Budgets::default() }
     }
 
     fn talk(&self, peer: OrgId) -> Result<Arc<Mutex<Conversation>>, ExchangeError> {
@@ -93,17 +99,16 @@ impl Exchange for Core {
     }
 
     fn fetch(&self, peer: OrgId, request: Request) -> Result<FetchReply, RefusedCode> {
-        let given = self.give(peer, request);
-        // What is given is bounded by what the partner reads. What is not given costs it something too.
-        let refused = given.is_err();
-        if refused && !self.budgets.spend(peer, budget::REQUEST, self.node.clock.now()) {
+        // Before anything is looked up: what is given costs reading, and a line of the journal.
+        if !self.budgets.spend(peer, budget::REQUEST, self.node.clock.now()) {
             return Err(RefusedCode::Busy);
         }
-        given
+        self.give(peer, request)
     }
 
     fn closed(&self, peer: OrgId, ended: &Ended) {
         self.talks.lock().unwrap_or_else(PoisonError::into_inner).remove(&peer);
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner).remove(&peer);
         self.node.note_session(peer, false);
         if let Ended::Closed { code, by_peer } = ended
             && !matches!(*code, CloseCode::DONE | CloseCode::SHUTDOWN | CloseCode::REPLACED)
@@ -121,7 +126,36 @@ impl Exchange for Core {
     }
 }
 
+/// A file that is being given; where it cannot be read, it is noted as damaged.
+struct Watched {
+    file: (Arc<Node>, Hash),
+    content: FileReader,
+}
+
+impl Read for Watched {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.content.read(buffer);
+        let (node, sha256) = &self.file;
+        // Where the store itself failed, the file is not to blame.
+        let is_damaged = read.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::Interrupted);
+        if is_damaged && node.holdings.failed().is_none() {
+            node.note_damaged(*sha256);
+        }
+        read
+    }
+}
+
 impl Core {
+    /// Whether a file is given for the first time in this session: later chunks of it, and the same again, are no news.
+    fn is_new(&self, peer: OrgId, request: Request) -> bool {
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        let noted = noted.entry(peer).or_default();
+        if noted.len() >= NOTED_MAX {
+            noted.clear();
+        }
+        noted.insert((request.feed, request.entry))
+    }
+
     fn give(&self, peer: OrgId, request: Request) -> Result<FetchReply, RefusedCode> {
         let node = Arc::clone(&self.node);
         // A fault of ours, or a clock that is not known, is no reason for the partner to give the file up.
@@ -138,11 +172,150 @@ impl Core {
             Given::NotNow => return Err(RefusedCode::Busy),
             Given::Nothing => return Err(RefusedCode::NotGiven),
         };
-        let content =
-            files::open_at(&node, Partition::Own, &row, u64::from(request.from_chunk)).map_err(|e| refuse(&e))?;
-        files::note_given(&node, &feed, record, request.from_chunk).map_err(|e| refuse(&e))?;
+        // Not now rather than not at all: people may restore it.
+        if node.is_damaged(row.sha256) {
+            return Err(RefusedCode::Busy);
+        }
+        let opened = files::open_at(&node, Partition::Own, &row, u64::from(request.from_chunk));
+        if opened.is_err() && node.holdings.failed().is_none() {
+            node.note_damaged(row.sha256);
+        }
+        let file = (Arc::clone(&node), row.sha256);
+        let content = Watched { file, content: opened.map_err(|e| refuse(&e))? };
+        if self.is_new(peer, request) {
+            files::note_given(&node, &feed, record, request.from_chunk).map_err(|e| refuse(&e))?;
+        }
         let (size, chunks) = (row.size, row.chunks);
         let still = move || matches!(files::given(&node, &feed, request.entry, request.slot), Ok(Given::File(..)));
         Ok(FetchReply { size, chunks, content: Box::new(content), still: Box::new(still) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        call::Call,
+        clock::ManualClock,
+        share::{feeds::OutRow, files::FileRow, outbox},
+        status,
+        testkit::{self, ask},
+    };
+    use entente_protocol::{
+        feed::FeedKey,
+        id::{AgreementDigest, RecordId},
+        time::UnixMillis,
+    };
+    use std::{fs, path::Path, path::PathBuf};
+
+    type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
+
+    struct World {
+        folder: tempfile::TempDir,
+        b: OrgId,
+        core: Core,
+        feed: FeedKey,
+        item: RecordId,
+    }
+
+    impl World {
+        fn new() -> Outcome<Self> {
+            let folder = tempfile::tempdir()?;
+            let clock = Arc::new(ManualClock::at(UnixMillis(1_795_305_600_000)));
+            let (a, b) = (testkit::node(folder.path(), "a", &clock)?, testkit::node(folder.path(), "b", &clock)?);
+            testkit::pair(&a, &b)?;
+            testkit::agree(folder.path(), &a, &b, &testkit::agreement_with_files("2036-12-31"))?;
+            testkit::release(folder.path(), &a, "A-1")?;
+            let item = crate::records::show::resolve_own(&a, "A-1")?;
+            let (agreement, _, _) = *feeds::agreements_with(&a, b.keys.org).first().ok_or("agreed")?;
+            let (b, feed) = (b.keys.org, feeds::outgoing(&a, b.keys.org, agreement));
+            Ok(Self { core: Core::new(Arc::new(a)), folder, b, feed, item })
+        }
+        /// Releases a file, and says how it is asked for.
+        fn file(&self, number: &str, content: &[u8]) -> Outcome<(Request, FileRow)> {
+            let node = &self.core.node;
+            let (record, row) = testkit::file(node, self.item, number, content)?;
+            while outbox::step(node, &self.feed)?.more {}
+            let out: OutRow = feeds::out_row(node, &self.feed, AgreementDigest::from_bytes([0; 32]))?;
+            let (_, sent) = feeds::run_at(node, &self.feed, &out, out.length - 1)?.ok_or("sent")?;
+            let place = sent.entries.iter().position(|e| e.record == Some(record)).ok_or("the file's entry")?;
+            let entry = sent.first + place as u64;
+            Ok((Request { feed: self.feed.id(), slot: files::content_slot(), entry, from_chunk: 0 }, row))
+        }
+        fn read(&self, request: Request) -> Result<io::Result<Vec<u8>>, RefusedCode> {
+            let mut content = Vec::new();
+            let read = self.core.fetch(self.b, request)?.content.read_to_end(&mut content);
+            Ok(read.map(|_| content))
+        }
+        fn given(&self) -> Outcome<usize> {
+            let journal = self.core.node.holdings.journal(None, 1_000)?;
+            Ok(journal.iter().filter(|(_, e)| String::from_utf8_lossy(&e.event).contains("file-given")).count())
+        }
+        fn blobs(&self) -> Vec<PathBuf> {
+            fn below(folder: &Path, found: &mut Vec<PathBuf>) {
+                for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+                    if entry.path().is_dir() { below(&entry.path(), found) } else { found.push(entry.path()) }
+                }
+            }
+            let mut found = Vec::new();
+            below(&self.folder.path().join("a/store/blobs"), &mut found);
+            found.sort();
+            found
+        }
+    }
+
+    /// Story: a partner asks for one file again and again. The journal names it once for each session, and each time is
+    /// paid for.
+    #[test]
+    fn a_file_is_paid_for_each_time_and_noted_once() -> Outcome {
+        let world = World::new()?;
+        let (request, _) = world.file("A-1/01", b"a photograph")?;
+        for _ in 0..5 {
+            assert_eq!(world.read(request).map_err(|_| "refused")??, b"a photograph");
+        }
+        assert_eq!(world.given()?, 1);
+        world.core.node.note_session(world.b, true);
+        world.core.closed(world.b, &Ended::Lost);
+        world.read(request).map_err(|_| "refused")??;
+        assert_eq!(world.given()?, 2);
+        while world.core.budgets.spend(world.b, budget::REQUEST, world.core.node.clock.now()) {}
+        assert_eq!(world.read(request).err(), Some(RefusedCode::Busy), "files are given to who has spent all");
+        Ok(())
+    }
+
+    /// Story: two photographs rot on the disk, one is changed and one is gone, and a partner asks for them. It is told to
+    /// come later, the node goes on and gives the others, and people are told.
+    #[test]
+    fn a_damaged_file_is_not_given_and_stops_nothing() -> Outcome {
+        let world = World::new()?;
+        let mut requests = Vec::new();
+        let mut known = world.blobs();
+        for (n, content) in [b"one photograph", b"two photograph", b"the good photo"].into_iter().enumerate() {
+            requests.push(world.file(&format!("A-1/0{n}"), content)?.0);
+            let new: Vec<PathBuf> = world.blobs().into_iter().filter(|path| !known.contains(path)).collect();
+            known = world.blobs();
+            let [blob] = new.as_slice() else { return Err("one blob for each file".into()) };
+            match n {
+                0 => {
+                    let mut bytes = fs::read(blob)?;
+                    *bytes.last_mut().ok_or("empty")? ^= 1;
+                    fs::write(blob, bytes)?;
+                }
+                1 => fs::remove_file(blob)?,
+                _ => {}
+            }
+        }
+        let [changed, gone, good] = requests.as_slice() else { return Err("three".into()) };
+        assert!(!matches!(world.read(*changed), Ok(Ok(_))));
+        assert!(!matches!(world.read(*gone), Ok(Ok(_))));
+        for request in [changed, gone] {
+            assert_eq!(world.read(*request).err(), Some(RefusedCode::Busy), "it is read again and again");
+        }
+        assert_eq!(world.core.node.holdings.failed(), None, "one file stops the node");
+        assert_eq!(world.read(*good).map_err(|_| "refused")??, b"the good photo");
+        let told = status::status(&world.core.node)?["warnings"].to_string();
+        assert!(told.contains("2 files of ours could not be read"), "{told}");
+        assert!(ask(&world.core.node, &Call::Status).is_ok());
+        Ok(())
     }
 }

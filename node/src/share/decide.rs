@@ -10,7 +10,7 @@ use crate::{
     seal::keyring::Partition,
     store::layout::Table,
 };
-use entente_policy::{Gate, Question, ReviewState};
+use entente_policy::{Gate, PolicySet, Question, ReviewState};
 use entente_protocol::{
     feed::FeedKey,
     id::{FeedId, LineId, RecordId},
@@ -89,6 +89,17 @@ impl Asked {
             }
         }
         Ok(amendments)
+    }
+
+    /// Whether an amendment would go in a way that shows what it amends, if that was released.
+    pub fn shows(&self, node: &Node, policy: &PolicySet, feed: &FeedKey) -> bool {
+        let decided = self.ask(node, feed, SlotSet::EMPTY.with(5), |question| policy.decide(question));
+        decided.is_ok_and(|clearance| clearance.terms().slots.contains(5))
+    }
+
+    /// Whether an amendment that people released, and that the partner would not see, hides this record too.
+    pub fn hidden(&self, node: &Node, policy: &PolicySet, feed: &FeedKey) -> Result<bool, ShareError> {
+        Ok(self.amendments(node)?.iter().any(|amendment| !amendment.shows(node, policy, feed)))
     }
 
     /// Reference slots whose every target was released in the feed.

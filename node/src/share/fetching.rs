@@ -16,6 +16,7 @@ use crate::{
         stored::{decode, encode},
         view,
     },
+    room,
     seal::keyring::Partition,
     secret,
     store::layout::Table,
@@ -35,6 +36,8 @@ use std::{
 
 /// Files fetched, or wishes dropped, in one round.
 const ROUND: usize = 256;
+/// Wishes looked at where there is no room for their files.
+const LOOKED_AT: usize = 4_096;
 /// Wishes read at a time.
 const PAGE: usize = 256;
 
@@ -122,6 +125,9 @@ fn wishes(
 /// How many files wait for a partner to give them. Writes nothing.
 pub fn waiting(node: &Node, sender: OrgId, resting: &Resting) -> Result<usize, ShareError> {
     let mut count = 0;
+    if room::lacking(node, sender)?.is_some() {
+        return Ok(0);
+    }
     wishes(node, sender, resting, &mut |(agreement, _), file| {
         count += usize::from(wish(node, agreement, &file)?.is_some());
         Ok(true)
@@ -148,28 +154,71 @@ fn wish(node: &Node, agreement: AgreementId, file: &WantedFile) -> Result<Option
 /// nothing is behind any more are dropped.
 pub fn wanted(node: &Node, sender: OrgId, resting: &Resting) -> Result<Vec<Wanted>, ShareError> {
     let (mut all, mut dropped) = (Vec::new(), Vec::new());
+    let lacking = room::lacking(node, sender)?;
+    if let Some(why) = &lacking {
+        node.note_error(sender, why.clone());
+    }
+    let mut passed = 0;
+    let mut left = node.config.partner_bytes_max.saturating_sub(room::filled(node, sender)?);
     wishes(node, sender, resting, &mut |(agreement, place), file| {
         let Some(content) = wish(node, agreement, &file)? else {
-            dropped.push((agreement, place));
+            dropped.push(Dropped { agreement, place, part: part(node, agreement, &file)?, key: part_key(&file) });
             return Ok(dropped.len() < ROUND);
         };
-        let part = match node.holdings.get(Partition::Agreement(agreement), Table::Attachment, &part_key(&file))? {
-            Some(row) => decode("part of a file", &row)?,
+        if lacking.is_some() || (left < content.size && !all.is_empty()) {
+            // What can be dropped makes room; the rest waits, and is not looked through for that every time.
+            passed += 1;
+            return Ok(passed < LOOKED_AT);
+        }
+        left = left.saturating_sub(content.size);
+        let part = match part(node, agreement, &file)? {
+            Some(part) => part,
             None => PartRow { id: Nonce::from_bytes(secret::random()?), segments: 0 },
         };
         all.push(Wanted { place, agreement, file, content, part });
         Ok(all.len() < ROUND)
     })?;
-    if !dropped.is_empty() {
-        let mut txn = node.holdings.begin();
-        for (agreement, place) in &dropped {
-            txn.remove_item(Partition::Agreement(*agreement), Table::Wanted, WANTED, *place)?;
-        }
-        node.journal(&mut txn, "file-wishes-dropped", &[("wishes", dropped.len().to_string())])?;
-        txn.commit()?;
-    }
+    drop_wishes(node, &dropped)?;
     all.sort_by_key(|wanted| wanted.content.size);
     Ok(all)
+}
+
+/// A wish that nothing is behind any more, and what came of its file.
+struct Dropped {
+    agreement: AgreementId,
+    place: u64,
+    part: Option<PartRow>,
+    key: Vec<u8>,
+}
+
+fn part(node: &Node, agreement: AgreementId, file: &WantedFile) -> Result<Option<PartRow>, ShareError> {
+    let row = node.holdings.get(Partition::Agreement(agreement), Table::Attachment, &part_key(file))?;
+    row.map(|row| Ok(decode("part of a file", &row)?)).transpose()
+}
+
+/// Forgets wishes and the parts of their files: the rows first, then what no row speaks of any more.
+fn drop_wishes(node: &Node, dropped: &[Dropped]) -> Result<(), ShareError> {
+    if dropped.is_empty() {
+        return Ok(());
+    }
+    let mut txn = node.holdings.begin();
+    for wish in dropped {
+        let partition = Partition::Agreement(wish.agreement);
+        txn.remove_item(partition, Table::Wanted, WANTED, wish.place)?;
+        if wish.part.is_some() {
+            txn.delete(partition, Table::Attachment, &wish.key)?;
+        }
+    }
+    node.journal(&mut txn, "file-wishes-dropped", &[("wishes", dropped.len().to_string())])?;
+    txn.commit()?;
+    for wish in dropped {
+        let segments = wish.part.map_or(0, |part| part.segments);
+        for segment in 0..segments {
+            let name = wish.part.map(|part| files::segment_name(part.id, segment)).unwrap_or_default();
+            node.holdings.blob_remove(Partition::Agreement(wish.agreement), &name)?;
+        }
+    }
+    Ok(())
 }
 
 /// Takes the chunks of one file as they come. A fetch has a clone of [`Shared`], so what came stays when it ends.
@@ -216,6 +265,7 @@ impl Incoming {
         };
         let mut txn = self.node.holdings.begin();
         files::keep(&mut txn, partition, &row)?;
+        room::fill(&mut txn, self.wanted.file.feed.sender, row.size)?;
         txn.delete(partition, Table::Attachment, &part_key(&self.wanted.file))?;
         txn.remove_item(partition, Table::Wanted, WANTED, self.wanted.place)?;
         self.node.journal(&mut txn, "file-received", &[("record", self.wanted.file.record.to_string())])?;
@@ -240,6 +290,9 @@ impl Incoming {
             let mut txn = self.node.holdings.begin();
             txn.put(partition, Table::Attachment, &part_key(&self.wanted.file), &bytes).map_err(io::Error::other)?;
             txn.commit().map_err(io::Error::other)?;
+            if let Some(why) = room::disk(&self.node) {
+                return Err(io::Error::new(io::ErrorKind::StorageFull, why));
+            }
         }
         self.next = index.checked_add(1);
         Ok(())

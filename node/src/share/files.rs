@@ -282,7 +282,7 @@ pub fn given(node: &Node, feed: &FeedKey, number: u64, slot: u8) -> Result<Given
     if slot != content_slot() || feed.sender != node.keys.org {
         return Ok(Given::Nothing);
     }
-    let rules = node.rules();
+    let (rules, basis) = (node.rules(), node.basis());
     let row = feeds::out_row(node, feed, AgreementDigest::from_bytes([0; 32]))?;
     let Some((_, run)) = feeds::run_at(node, feed, &row, number)? else { return Ok(Given::Nothing) };
     let entry = usize::try_from(number - run.first).ok().and_then(|at| run.entries.get(at));
@@ -299,6 +299,10 @@ pub fn given(node: &Node, feed: &FeedKey, number: u64, slot: u8) -> Result<Given
     let content = asked.value(slot).filter(|_| cleared).and_then(|value| Content::from_value(&value));
     let Some(content) = content else { return Ok(Given::NotNow) };
     let row = find(node, Partition::Own, content.sha256)?;
+    // What changes while it is decided is asked about again.
+    if !basis.stands(node)? {
+        return Ok(Given::NotNow);
+    }
     Ok(row.map_or(Given::NotNow, |row| Given::File(record, Box::new(row))))
 }
 

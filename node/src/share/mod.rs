@@ -46,6 +46,9 @@ pub enum ShareError {
     /// No randomness.
     #[error(transparent)]
     Random(#[from] RandomError),
+    /// Partners and agreements could not be read again.
+    #[error("{0}")]
+    Rules(String),
     /// A clearance did not fit its record.
     #[error("a clearance does not fit its record")]
     Clearance,

@@ -5,6 +5,10 @@
 //! Everything that decides is read while the transaction is open, so no two runs begin at one place, and
 //! what was decided still stands when it is signed.
 
+mod again;
+
+pub use again::again;
+
 use super::{
     ShareError,
     bodies::Bodies,
@@ -26,7 +30,7 @@ use entente_policy::{Interval, Reason};
 use entente_protocol::{
     clearance::{Clearance, Terms},
     feed::{Entry, FeedKey, RUN_ENTRY_OVERHEAD_BYTES, Run, RunMessage, WITHDRAWN},
-    id::{AgreementDigest, EntryHash, LineId, Nonce, RecordId},
+    id::{EntryHash, LineId, Nonce, RecordId},
     limits,
     record::SlotSet,
     time::UnixMillis,
@@ -79,13 +83,17 @@ struct Draft<'a> {
     until: UnixMillis,
 }
 
-/// Fills a feed with what is due and signs one run.
+/// Fills a feed with what is due and signs one run. Nothing, where partners or agreements have changed in the ledger and
+/// the rules were not read again yet: whoever reads them wakes the sessions.
 pub fn step(node: &Node, feed: &FeedKey) -> Result<Step, ShareError> {
     let txn = node.holdings.begin();
     let rules = node.rules();
     let now = node.interval();
     // While nothing may pass nothing is decided: what is taken from the log as withheld is never looked at again.
-    if rules.policy.passes(feed.receiver, feed.agreement, now).is_err() || feeds::stopped(node, feed)?.is_some() {
+    if !rules.stand_in(&txn)?
+        || rules.policy.passes(feed.receiver, feed.agreement, now).is_err()
+        || feeds::stopped(node, feed)?.is_some()
+    {
         return Ok(Step::default());
     }
     let held = rules.agreements.get(feed.agreement);
@@ -120,7 +128,7 @@ pub fn step(node: &Node, feed: &FeedKey) -> Result<Step, ShareError> {
     if row == before && draft.taken.is_empty() {
         return Ok(Step::default());
     }
-    commit(txn, draft, row, more)
+    commit(txn, draft, before.pending, row, more)
 }
 
 impl Draft<'_> {
@@ -223,9 +231,7 @@ impl Draft<'_> {
         let before = self.known(record)?;
         let referable = self.referable(&asked)?;
         let policy = &self.rules.policy;
-        let amendments = asked.amendments(self.node)?;
-        // An amendment that people released and that the partner would not see hides the record too.
-        let hidden = amendments.iter().any(|amendment| !self.shows(amendment));
+        let hidden = asked.hidden(self.node, policy, &self.feed)?;
         match asked.ask(self.node, &self.feed, referable, |question| policy.decide(question)) {
             Ok(clearance) if !hidden => {
                 let terms = *clearance.terms();
@@ -234,14 +240,14 @@ impl Draft<'_> {
                     self.release(&asked, &clearance, &terms)?;
                     self.wait_for(record, terms.until.filter(|until| *until < self.until));
                 }
-                for amendment in amendments {
+                for amendment in asked.amendments(self.node)? {
                     // It went without naming this record, which could not be named then.
                     if self.known(amendment.record)?.is_some_and(|r| !r.withdrawn && !r.set().contains(5)) {
                         self.again.push(amendment.record);
                     }
                 }
                 let shown = terms.slots.contains(5);
-                if !shown && self.shows(&asked) && self.revives(&asked)? {
+                if !shown && asked.shows(self.node, policy, &self.feed) && self.revives(&asked)? {
                     return Ok(());
                 }
                 self.supersede(&asked, shown)
@@ -267,22 +273,13 @@ impl Draft<'_> {
         self.due.extend(at.map(|at| DueRow { at, record }));
     }
 
-    /// Whether an amendment would go in a way that shows what it amends, if that was released.
-    fn shows(&self, amendment: &Asked) -> bool {
-        let slots = SlotSet::EMPTY.with(5);
-        let decided = amendment.ask(self.node, &self.feed, slots, |question| self.rules.policy.decide(question));
-        decided.is_ok_and(|clearance| clearance.terms().slots.contains(5))
-    }
-
     /// What an amendment would show as its predecessor may go again, if only other amendments hid it: it is decided
     /// next, and then the amendment once more. Says whether there is one to decide.
     fn revives(&mut self, amendment: &Asked) -> Result<bool, ShareError> {
         let Some(before) = amendment.supersedes() else { return Ok(false) };
         let asked = Asked::load(self.node, before)?;
-        for other in asked.amendments(self.node)? {
-            if !self.shows(&other) {
-                return Ok(false);
-            }
+        if asked.hidden(self.node, &self.rules.policy, &self.feed)? {
+            return Ok(false);
         }
         let decided = asked.ask(self.node, &self.feed, SlotSet::EMPTY, |question| self.rules.policy.decide(question));
         if decided.is_ok() {
@@ -382,8 +379,15 @@ impl Draft<'_> {
     }
 }
 
-/// One append: the run, what it released, where the feed stands, and the journal's event.
-fn commit(mut txn: Txn<'_>, draft: Draft<'_>, mut row: OutRow, more: bool) -> Result<Step, ShareError> {
+/// One append: the run, what it released, where the feed stands, and the journal's event. `taken_from` is where the
+/// pending list was read from.
+fn commit(
+    mut txn: Txn<'_>,
+    draft: Draft<'_>,
+    taken_from: u64,
+    mut row: OutRow,
+    more: bool,
+) -> Result<Step, ShareError> {
     let Draft { node, feed, bodies, entries, hashes, released, lines, again, due, taken, .. } = draft;
     let id = feed.id();
     for (day, place) in taken {
@@ -392,6 +396,9 @@ fn commit(mut txn: Txn<'_>, draft: Draft<'_>, mut row: OutRow, more: bool) -> Re
     for waiting in due {
         let scope = feeds::due_scope(id, waiting.at.days().max(row.due));
         txn.push(Partition::Own, Table::Pending, &scope, &encode("due record", &waiting)?)?;
+    }
+    for place in taken_from..row.pending {
+        txn.remove_item(Partition::Own, Table::Pending, id.as_bytes(), place)?;
     }
     for record in &again {
         txn.push(Partition::Own, Table::Pending, id.as_bytes(), &encode("pending", &Pending::Record(*record))?)?;
@@ -422,100 +429,4 @@ fn commit(mut txn: Txn<'_>, draft: Draft<'_>, mut row: OutRow, more: bool) -> Re
     feeds::put_out(&mut txn, &feed, &row)?;
     txn.commit()?;
     Ok(Step { run, more: more || !again.is_empty() })
-}
-
-/// Makes a signed run's message again, for a partner that has not countersigned it.
-///
-/// An entry that is no longer cleared goes as its hash alone, and the record is decided again.
-pub fn again(node: &Node, feed: &FeedKey, number: u64) -> Result<Option<Prepared>, ShareError> {
-    let rules = node.rules();
-    let now = node.interval();
-    // It waits, whole: an entry that went as its hash for a reason that passes would be sent twice.
-    if rules.policy.passes(feed.receiver, feed.agreement, now).is_err() || feeds::stopped(node, feed)?.is_some() {
-        return Ok(None);
-    }
-    let row = feeds::out_row(node, feed, AgreementDigest::from_bytes([0; 32]))?;
-    let Some((_, sent)) = feeds::run_at(node, feed, &row, number)? else { return Ok(None) };
-    let mut closed: BTreeSet<usize> = BTreeSet::new();
-    // Each turn closes entries, or is the last: one that is closed may have been named by another.
-    let bodies = loop {
-        let mut bodies = Bodies::new(node);
-        let mut closing = BTreeMap::new();
-        for (at, entry) in sent.entries.iter().enumerate().filter(|(at, _)| !closed.contains(at)) {
-            let Some(record) = entry.record else { continue };
-            let asked = Asked::load(node, record)?;
-            let slots = SlotSet::from_bits(entry.slots);
-            // What went in the same run is in the store as released.
-            let referable = asked.referable(node, feed.id())?;
-            let decided = asked.ask(node, feed, referable, |question| rules.policy.decide(question));
-            let cleared = decided
-                .ok()
-                .and_then(|c| c.narrowed(slots))
-                .filter(|c| c.terms().clause == entry.clause && c.terms().version == sent.version);
-            match cleared {
-                Some(clearance) => drop(bodies.add(at, &asked, &clearance)?),
-                None => drop(closing.insert(at, record)),
-            }
-        }
-        if closing.is_empty() {
-            break bodies;
-        }
-        close(node, feed, closing.values())?;
-        closed.extend(closing.keys());
-    };
-    let end = sent.first + sent.entries.len() as u64;
-    Ok(Some(Prepared { message: bodies.into_message(sent.run.clone(), &sent)?, end }))
-}
-
-/// Notes that entries go as their hashes alone: their records are decided again, and are not named until then.
-fn close<'a>(
-    node: &Node,
-    feed: &FeedKey,
-    records: impl Iterator<Item = &'a RecordId> + Clone,
-) -> Result<(), ShareError> {
-    let mut txn = node.holdings.begin();
-    for record in records.clone() {
-        let pending = encode("pending", &Pending::Record(*record))?;
-        txn.push(Partition::Own, Table::Pending, feed.id().as_bytes(), &pending)?;
-        // The partner may hold it from an earlier entry, or from a connection that was cut: unless it goes
-        // again, its withdrawal follows.
-        let key = record_in_feed(*record, feed.id());
-        if let Some(row) = txn.get(Partition::Own, Table::Release, &key)? {
-            let row = ReleasedRow { slots: 0, ..decode("release", &row)? };
-            txn.put(Partition::Own, Table::Release, &key, &encode("release", &row)?)?;
-        }
-    }
-    forget_lines(node, &mut txn, feed, records.clone())?;
-    let about = [
-        ("agreement", feed.agreement.to_string()),
-        ("partner", feed.receiver.to_string()),
-        ("entries", records.count().to_string()),
-    ];
-    node.journal(&mut txn, "releases-closed", &about)?;
-    txn.commit()?;
-    Ok(())
-}
-
-/// A line of which nothing was shown after all is not named by references either.
-fn forget_lines<'a>(
-    node: &Node,
-    txn: &mut Txn<'_>,
-    feed: &FeedKey,
-    closed: impl Iterator<Item = &'a RecordId>,
-) -> Result<(), ShareError> {
-    for record in closed {
-        let line = keep::own(node, *record)?.header()?.header().line;
-        let mut shown = false;
-        for record in keep::siblings(node, *record, line)?.iter().chain([record]) {
-            let row = txn.get(Partition::Own, Table::Release, &record_in_feed(*record, feed.id()))?;
-            shown |= match row {
-                Some(row) => decode::<ReleasedRow>("release", &row)?.slots != 0,
-                None => false,
-            };
-        }
-        if !shown {
-            txn.delete(Partition::Own, Table::Release, &line_in_feed(line, feed.id()))?;
-        }
-    }
-    Ok(())
 }

@@ -356,6 +356,14 @@ fn noted(failure: &Failure, doing: &'static str, error: io::Error) -> io::Error 
     io::Error::new(kind, error)
 }
 
+/// A failed read of a blob. One that is not what was written, or ends too early, is damaged alone: the store goes on.
+fn unread(failure: &Failure, error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => error,
+        _ => noted(failure, "read a blob", error),
+    }
+}
+
 /// A blob that is being written in clear and kept sealed.
 pub struct BlobWriter {
     keys: Arc<PartitionKeys>,
@@ -389,12 +397,12 @@ pub struct BlobReader {
 
 impl Read for BlobReader {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        self.stream.read(bytes).map_err(|error| noted(&self.failure, "read a blob", error))
+        self.stream.read(bytes).map_err(|error| unread(&self.failure, error))
     }
 }
 
 impl Seek for BlobReader {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.stream.seek(to).map_err(|error| noted(&self.failure, "read a blob", error))
+        self.stream.seek(to).map_err(|error| unread(&self.failure, error))
     }
 }

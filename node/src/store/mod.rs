@@ -147,6 +147,10 @@ impl StoreError {
             Self::Conflict { .. } | Self::Immutable { .. } | Self::TooLarge { .. } => false,
             Self::Seal(error) => !matches!(error, SealError::TooLong { .. }),
             Self::Keyring(error) => matches!(**error, KeyringError::File(_) | KeyringError::Form(_)),
+            // One blob that is gone or damaged says nothing of the others: whoever wanted it goes without, and people
+            // are told. Else a partner that asks for it would stop the node as often as it likes.
+            Self::NoBlob(_) => false,
+            Self::Stream(error) => matches!(**error, StreamError::Io(_)),
             _ => true,
         }
     }

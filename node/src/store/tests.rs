@@ -170,6 +170,8 @@ fn after_a_failure_everything_is_refused_and_the_node_is_told() -> Outcome {
     assert!(matches!(again.commit(), Err(StoreError::Conflict { .. })));
     assert!(holdings.failed().is_none(), "a conflict is no failure");
     assert!(matches!(holdings.blob_open(OWN, b"gone"), Err(StoreError::NoBlob(_))));
+    assert!(holdings.failed().is_none(), "nor is one blob that is not there");
+    assert!(holdings.ask::<()>(|| Err(StoreError::Missing("the ledger".into()))).is_err());
     assert!(matches!(holdings.get(OWN, Table::Record, b"id"), Err(StoreError::Poisoned)));
     assert!(matches!(holdings.blob_put(OWN, b"new", &mut b"x".as_slice()), Err(StoreError::Poisoned)));
     assert!(matches!(holdings.ensure_partition(AGREEMENT), Err(StoreError::Poisoned)));

@@ -32,7 +32,8 @@ pub struct Held {
 pub enum ReceivedRun {
     /// It follows what is held, and all of it is proved.
     Next(Box<VerifiedRun>),
-    /// It is held already: do not apply it again.
+    /// It ends no later than what is held: do not apply it again. Whoever holds the runs compares it with the one held at
+    /// its place; another one is a fork too.
     Held(Run),
     /// The sender signed another history of the same feed: stop it, keep both heads.
     Fork(Run),

@@ -72,6 +72,7 @@ pub struct Session {
     control: VecDeque<Vec<u8>>,
     control_bytes: usize,
     events: VecDeque<Event>,
+    recalled: Option<bool>,
 }
 
 impl Session {
@@ -91,6 +92,7 @@ impl Session {
             control: VecDeque::new(),
             control_bytes: 0,
             events: VecDeque::new(),
+            recalled: None,
         };
         let SessionConfig { org, store, nonce, .. } = config;
         let hello = Message::Hello(Hello { org, time: now, nonce, store, versions: VERSIONS.to_vec() });
@@ -278,6 +280,12 @@ impl Session {
         self.events.pop_front()
     }
 
+    /// Whether something was recalled since the last poll, and with `true` that runs of it may be on their way: what the
+    /// transport still holds of them is to be thrown away, and of files too.
+    pub fn poll_recall(&mut self) -> Option<bool> {
+        self.recalled.take()
+    }
+
     /// When to call `handle_timeout` at the latest.
     pub fn poll_timeout(&self) -> Option<UnixMillis> {
         self.deadline
@@ -368,9 +376,13 @@ impl Session {
         Ok(if notice.standing == Standing::Active { 0 } else { self.withdraw_queued(notice.agreement) })
     }
 
-    /// Queues an agreement with the signatures that it has so far.
+    /// Queues an agreement with the signatures that it has so far. They fill half of the queue at most: the other half
+    /// is for what may not wait.
     pub fn send_proposal(&mut self, agreement: Vec<u8>) -> Result<(), SendError> {
         self.offered()?;
+        if self.control_bytes.saturating_add(agreement.len()) > limits::CONTROL_QUEUE_BYTES_MAX / 2 {
+            return Err(SendError::QueueFull);
+        }
         self.queue(&Message::Proposal(agreement), Place::Control)
     }
 
@@ -389,6 +401,16 @@ impl Session {
     /// Drops the runs of an agreement that wait to be sent; returns how many. What was sent was sent.
     pub fn withdraw_queued(&mut self, agreement: AgreementId) -> usize {
         self.sending.withdraw(agreement)
+    }
+
+    /// As [`withdraw_queued`](Self::withdraw_queued), for what may not reach the partner any more: a suspension, a
+    /// record that is held back. What was handed on is beyond the session; [`poll_recall`](Self::poll_recall) tells
+    /// the driver.
+    pub fn recall(&mut self, agreement: AgreementId) -> usize {
+        let dropped = self.withdraw_queued(agreement);
+        let on_the_way = self.sending.on_the_way(agreement);
+        self.recalled = Some(self.recalled.unwrap_or(false) | on_the_way);
+        dropped
     }
 
     /// Stops a feed in this session, in either direction: the shell found a fork.

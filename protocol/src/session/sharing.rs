@@ -115,6 +115,11 @@ impl Sending {
         Some(queued.bytes)
     }
 
+    /// Whether runs of an agreement were handed on that are not countersigned: they may still be on their way.
+    pub(super) fn on_the_way(&self, agreement: AgreementId) -> bool {
+        self.feeds.values().any(|feed| feed.key.agreement == agreement && !feed.stopped && !feed.in_flight.is_empty())
+    }
+
     /// Drops the runs of an agreement that wait; returns how many.
     pub(super) fn withdraw(&mut self, agreement: AgreementId) -> usize {
         let feeds: Vec<FeedId> =

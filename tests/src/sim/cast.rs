@@ -179,6 +179,8 @@ impl Disk {
             engine: entente_node::store::open::Backend::Memory,
             gate: Gate::Reviewed,
             identity_file: None,
+            partner_bytes_max: u64::MAX,
+            free_bytes_min: 0,
             red_lines: None,
         };
         let home = Home::at(cast.path(&organisation.handle));

@@ -7,7 +7,7 @@ use entente_protocol::{
     codec::frame,
     cose::SignatureBytes,
     feed::{Carried, Cursor, Entry, FeedKey, Receipt, Release, Run, RunEntry, RunMessage},
-    id::{AgreementDigest, AgreementId, EntryHash, FeedDigest, FeedId, Hash, Nonce, OrgId, RecordId},
+    id::{AgreementDigest, AgreementId, EntryHash, FeedDigest, FeedId, Hash, Nonce, OrgId, RecordId, StoreId},
     limits,
     session::{AgreementLine, CloseCode, Heads, Lane, Message, Notice, ReceivedHead, SentHead, fetch::Request},
     time::UnixMillis,
@@ -68,6 +68,7 @@ const LIMIT: Ends = Ends::With(CloseCode::LIMIT);
 const FEED: Ends = Ends::With(CloseCode::FEED);
 const RECEIPT: Ends = Ends::With(CloseCode::RECEIPT);
 const RUN: Ends = Ends::With(CloseCode::RUN);
+const BUSY: Ends = Ends::With(CloseCode::BUSY);
 const DONE: Ends = Ends::With(CloseCode::DONE);
 
 const CONTROL: Lane = Lane::Control;
@@ -125,6 +126,15 @@ fn plain(h: &Hostile, t: &Talk, entries: Vec<RunEntry>, before: Option<Cursor>) 
     let hashes: Vec<EntryHash> = entries.iter().map(RunEntry::hash).collect();
     let run = Run::over(h.ours.id(), held, &hashes, h.version, h.hello().time, None)?;
     Ok(RunMessage { run: run.sign(&h.node.keys.runs)?, carried: vec![], entries, attestations: vec![] })
+}
+
+/// A head of our feed at the length that the victim holds, over another history, signed with a key that signs no runs.
+fn unsigned(h: &Hostile, t: &Talk) -> Done<Heads> {
+    let held = t.held.ok_or("no head")?;
+    let before = Cursor { length: held.length.checked_sub(1).ok_or("nothing is held")?, ..held };
+    let run = Run::over(h.ours.id(), before, &[EntryHash::from_bytes([9; 32])], h.version, h.hello().time, None)?;
+    let shown = SentHead { head: run.end(), run: Some(run.sign(&h.node.keys.records)?), feed: h.ours, acknowledged: 0 };
+    Ok(Heads { sent: vec![shown], received: vec![] })
 }
 
 fn withdrawal(n: u8) -> RunEntry {
@@ -257,6 +267,8 @@ moves! {
     Heads "a feed under an agreement that was not named" FEED "feed" |h, t| t.say(&Message::Heads(received(FeedKey { agreement: AgreementId::from_bytes([5; 16]), ..h.theirs }))).await?;
     Heads "a length without a signature" FEED "feed" |h, t| { let mut m = claimed(h, 5, 1); m.received[0].receipt = None; t.say(&Message::Heads(m)).await? };
     Heads "a sent head without its run" FEED "feed" |h, t| { let mut m = h.heads(); m.sent[0].head.length = 3; t.say(&Message::Heads(m)).await? };
+    Heads "a head of another store of the victim" FEED "feed" |h, t| t.say(&Message::Heads(received(FeedKey { store: StoreId::from_bytes([5; 16]), ..h.theirs }))).await?;
+    Heads "a head of an epoch that was never opened" FEED "feed" |h, t| t.say(&Message::Heads(received(FeedKey { epoch: 7, ..h.theirs }))).await?;
     Heads "one head twice" MESSAGE "malformed" |h, t| { let mut m = h.heads(); m.received.push(m.received[0].clone()); t.say(&Message::Heads(m)).await? };
     Heads "two hundred and fifty-seven heads" LIMIT "more than 256 feeds" |h, t| { let mut m = h.heads(); m.received = vec![m.received[0].clone(); 257]; t.say(&Message::Heads(m)).await? };
     Heads "a cursor ahead" STOPS "older copy" |h, t| t.say(&Message::Heads(claimed(h, 1_000, 1))).await?;
@@ -276,6 +288,7 @@ moves! {
     Open "a receipt for another feed" FEED "feed" |h, t| { let (_, r) = t.hear_run().await?; t.say(&h.receipt(&r, |x| x.feed = FeedId::from_bytes([3; 32]))?).await? };
     Open "a receipt over another root" RECEIPT "receipt" |h, t| { let (_, r) = t.hear_run().await?; t.say(&h.receipt(&r, |x| x.root = Hash::from_bytes([3; 32]))?).await? };
     Open "a receipt over another history" STOPS "two histories" |h, t| { let (_, r) = t.hear_run().await?; t.say(&h.receipt(&r, |x| x.held.digest = FeedDigest::from_bytes([3; 32]))?).await? };
+    Open "a receipt over another history that nobody signed" RUN "key" |h, t| { let (_, r) = t.hear_run().await?; let mut x = Receipt::of(&r, UnixMillis(1)); x.held.digest = FeedDigest::from_bytes([3; 32]); t.say(&Message::Receipt(x.sign(&h.node.keys.records)?)).await? };
     Open "a receipt signed with another key" RUN "key" |h, t| { let (_, r) = t.hear_run().await?; t.say(&Message::Receipt(Receipt::of(&r, UnixMillis(1)).sign(&h.node.keys.records)?)).await? };
     Open "a run signed with another key" RUN "key" |h, t| { let mut m = h.honest.clone(); m.run = Run::danger_unverified(&m.run)?.sign(&h.node.keys.records)?; t.say(&run(m)).await? };
     Open "a run of another agreement" FEED "feed" |h, t| { let mut m = h.honest.clone(); h.resign(&mut m, t.held, |r| r.feed = FeedKey { agreement: AgreementId::from_bytes([5; 16]), ..h.ours }.id())?; t.say(&run(m)).await? };
@@ -317,7 +330,8 @@ moves! {
     // What is taken here, is taken: the feed is longer afterwards, and holds nothing.
     Open "one run twice in a session" GOES_ON "" |h, t| { let m = plain(h, t, vec![withdrawal(4)], None)?; t.say(&run(m.clone())).await?; t.say(&run(m)).await? };
     Open "a run of an earlier session" GOES_ON "" |h, t| { let start = Cursor::start(h.ours.id()); t.say(&run(plain(h, t, vec![withdrawal(4)], Some(start))?)).await? };
-    Open "a record that was cleared under another version" GOES_ON "waits" |h, t| { let mut m = h.broad.clone().ok_or("no other agreement")?.0; h.resign(&mut m, t.held, |_| {})?; t.say(&run(m)).await? };
+    Open "another history of our feed that nobody signed" RUN "key" |h, t| t.say(&Message::Heads(unsigned(h, t)?)).await?;
+    Open "a record that was cleared under another version" BUSY "waits" |h, t| { let mut m = h.broad.clone().ok_or("no other agreement")?.0; h.resign(&mut m, t.held, |_| {})?; t.say(&run(m)).await? };
     Open "a record with fields beyond the agreement" GOES_ON "refused" |h, t| t.say(&run(beyond(h, t)?)).await?;
     Open "two runs at one length" STOPS "two histories" |h, t| { let (one, two) = (plain(h, t, vec![withdrawal(5)], None)?, plain(h, t, vec![withdrawal(6)], None)?); t.say(&run(one)).await?; t.say(&run(two)).await? };
     Open "a flood of proposals" LIMIT "requests" |h, t| flood(t, Message::Proposal(vec![0xff; 100])).await?;

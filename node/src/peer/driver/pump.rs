@@ -3,15 +3,18 @@
 //! [`super::Driver`] begins one for each connection and awaits its end. Blocking is allowed here, and only here.
 
 use super::{BROKEN, Ended, Exchange, ExchangeError, lost};
-use crate::peer::{Clock, lane::LaneFault, stop::Stop};
+use crate::peer::{Clock, endpoint::Link, lane::LaneFault, stop::Stop};
 use entente_protocol::{
     id::OrgId,
     session::{CloseCode, Event, Lane, Role, Session},
     time::UnixMillis,
 };
-use quinn::Connection;
+use quinn::VarInt;
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 use tokio::{
@@ -36,7 +39,9 @@ pub(super) struct Core {
     pub(super) clock: Clock,
     pub(super) stop: Stop,
     pub(super) wake: Arc<Notify>,
-    pub(super) connection: Connection,
+    pub(super) link: Link,
+    /// Files that are being given.
+    pub(super) giving: Arc<AtomicUsize>,
     pub(super) control: Pipe,
     pub(super) records: Pipe,
     /// When both sides had said their opening.
@@ -80,9 +85,6 @@ impl Core {
                 Ok(again) => again,
                 Err(ended) => break ended,
             };
-            if session.is_open() {
-                self.opened.get_or_insert_with(Instant::now);
-            }
             let until = session.poll_timeout();
             // What a fault means is in the session's events, which `settle` reads next.
             match handle.block_on(self.next(until, again)) {
@@ -113,6 +115,11 @@ impl Core {
     /// Events to the core, due work into the windows, frames to the lanes.
     fn settle(&mut self, session: &mut Session) -> Result<bool, Ended> {
         let worked = self.work(session);
+        if session.is_open() {
+            self.opened.get_or_insert_with(Instant::now);
+            self.link.open.store(true, Ordering::SeqCst);
+        }
+        self.recall(session);
         // Told here, whatever becomes of the session: the log is the only place that names the fault.
         let failed = worked.as_ref().err().map(|error| {
             session.close(error.code());
@@ -144,6 +151,17 @@ impl Core {
             return Err(self.lost());
         }
         Ok(worked.unwrap_or(false))
+    }
+
+    /// Something was recalled, and QUIC may hold some of it: that goes with the connection. The next one begins with
+    /// what the partner holds.
+    fn recall(&self, session: &mut Session) {
+        let recalled = session.poll_recall();
+        if recalled.is_some_and(|on_the_way| on_the_way || self.giving.load(Ordering::SeqCst) > 0) {
+            tracing::info!(peer = %self.peer.short(), "what is on its way is recalled: the connection is cut");
+            session.close(CloseCode::BUSY);
+            self.link.connection.close(VarInt::from_u32(CloseCode::BUSY.0), &[]);
+        }
     }
 
     fn work(&self, session: &mut Session) -> Result<bool, ExchangeError> {
@@ -180,7 +198,7 @@ impl Core {
     }
 
     fn lost(&self) -> Ended {
-        lost(&self.connection)
+        lost(&self.link.connection)
     }
 
     fn failed(&self, error: &ExchangeError) -> Ended {

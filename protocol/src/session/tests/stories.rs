@@ -199,6 +199,25 @@ fn a_suspension_overtakes_everything_queued() {
     assert_eq!(session.send_standing(active.sign(&key(1)).unwrap()), Ok(0));
 }
 
+/// A run waits in the transport when its agreement is suspended: the driver is told, once, to throw it away.
+#[test]
+fn what_was_handed_on_is_recalled() {
+    let (mut left, mut right) = (Node::new(1, 2, 6), Node::new(2, 1, 0));
+    let mut pair = Pair::new(left.session(Role::Dialer), right.session(Role::Acceptor), NOW, weather(1));
+    left.runs.clear();
+    assert_eq!(pair.run(&mut left, &mut right), Outcome::Quiet);
+    let runs = Node::new(1, 2, 6).runs;
+    let session = pair.session(Side::Left);
+    let (agreement, other) = (AgreementId::from_bytes([9; 16]), AgreementId::from_bytes([8; 16]));
+    session.send_run(runs[0].clone()).unwrap();
+    assert_eq!((session.recall(agreement), session.poll_recall()), (1, Some(false)), "nothing had left");
+    session.send_run(runs[0].clone()).unwrap();
+    assert_eq!(session.poll_frame().unwrap().0, Lane::Records);
+    assert_eq!((session.recall(other), session.poll_recall()), (0, Some(false)), "of another agreement");
+    assert_eq!((session.recall(agreement), session.poll_recall()), (0, Some(true)));
+    assert_eq!(session.poll_recall(), None);
+}
+
 #[test]
 fn the_window_bounds_what_is_in_flight() {
     let (mut left, mut right) = (Node::new(1, 2, 12), Node::new(2, 1, 0));

@@ -1,0 +1,101 @@
+//! What decides at one moment, and how it is known that it still does: changes of partners and agreements are counted in the
+//! ledger, by the transactions that make them.
+
+use super::Node;
+use crate::{
+    agreements::{self, Agreements},
+    error::Fault,
+    partners::{Book, PartnerState},
+    redlines,
+    seal::keyring::Partition,
+    store::{StoreError, holdings::Holdings, layout::Table, txn::Txn},
+};
+use entente_policy::{PartnerState as InPolicy, PolicySet, RedLine};
+use entente_protocol::{id::OrgId, time::UnixMillis};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// Key of the count of changes in [`Table::Meta`].
+const CHANGES: &[u8] = b"changes of the rules";
+
+/// What decides at one moment: partners, agreements and the policy compiled from them.
+pub struct Rules {
+    /// Partners.
+    pub book: Arc<Book>,
+    /// Agreements.
+    pub agreements: Arc<Agreements>,
+    /// The compiled set.
+    pub policy: Arc<PolicySet>,
+    /// When the first of them changes by itself: an agreement begins, ends, or gives way to its next version.
+    pub until: Option<UnixMillis>,
+    /// How many changes of partners and agreements they know; see [`changed`].
+    pub changes: u64,
+}
+
+impl Rules {
+    /// Whether nothing has changed in the ledger since they were read, also nothing that is not durable yet. A
+    /// suspension counts from its append on: what is signed or taken after that knows of it.
+    pub fn stand_in(&self, txn: &Txn<'_>) -> Result<bool, StoreError> {
+        Ok(count(txn.get(Partition::Node, Table::Meta, CHANGES)?) == self.changes)
+    }
+}
+
+/// Counts a change of partners or agreements, within the transaction that makes it.
+pub fn changed(txn: &mut Txn<'_>) -> Result<(), StoreError> {
+    let next = count(txn.get(Partition::Node, Table::Meta, CHANGES)?) + 1;
+    txn.put(Partition::Node, Table::Meta, CHANGES, &next.to_be_bytes())
+}
+
+/// How many changes the ledger knows.
+pub(super) fn changes(holdings: &Holdings) -> Result<u64, StoreError> {
+    Ok(count(holdings.get(Partition::Node, Table::Meta, CHANGES)?))
+}
+
+fn count(row: Option<Vec<u8>>) -> u64 {
+    row.and_then(|bytes| <[u8; 8]>::try_from(bytes).ok()).map_or(0, u64::from_be_bytes)
+}
+
+/// What a decision was built on. Where it does not stand any more, what was decided is decided again.
+pub struct Basis {
+    rules: Arc<Rules>,
+    held_back: u64,
+}
+
+impl Basis {
+    /// As it is now.
+    pub(super) fn of(node: &Node) -> Self {
+        // The count first: what is held back after it is seen.
+        Self { held_back: node.held_back(), rules: node.rules() }
+    }
+    /// Whether neither partners and agreements have changed since, nor a released record is to be held back.
+    pub fn stands(&self, node: &Node) -> Result<bool, StoreError> {
+        let changes = changes(&node.holdings)?;
+        Ok(Arc::ptr_eq(&self.rules, &node.rules())
+            && changes == self.rules.changes
+            && node.held_back() == self.held_back)
+    }
+}
+
+/// Reads them.
+pub(super) fn load(
+    holdings: &Holdings,
+    own: OrgId,
+    red_lines: &[redlines::Held],
+    now: UnixMillis,
+) -> Result<Rules, Fault> {
+    // First: what changes while the rest is read is read again.
+    let changes = changes(holdings)?;
+    let book = Book::load(holdings)?;
+    let agreements = agreements::load(holdings, now)?;
+    let until = agreements.changes(now)?;
+    let partners: BTreeMap<OrgId, InPolicy> = book
+        .iter()
+        .filter_map(|(org, partner)| match partner.state {
+            PartnerState::Active => Some((*org, InPolicy::Active)),
+            PartnerState::Suspended => Some((*org, InPolicy::Suspended)),
+            PartnerState::Removed => None,
+        })
+        .collect();
+    let lines: Vec<RedLine> = red_lines.iter().map(|held| held.line.clone()).collect();
+    let policy = agreements.compile(own, partners, &lines)?;
+    Ok(Rules { book: Arc::new(book), agreements: Arc::new(agreements), policy: Arc::new(policy), until, changes })
+}

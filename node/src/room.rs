@@ -1,0 +1,58 @@
+//! Room for what partners send: what each has filled, and how much of the disk stays free.
+//!
+//! Asked before a run or a file is taken. Where there is no room nothing is refused for good: a run waits at its sender, a
+//! file is fetched later. What our own people bring is not held to this; it never deletes anything.
+
+use crate::{
+    node::Node,
+    seal::keyring::Partition,
+    store::{StoreError, layout::Table, txn::Txn},
+};
+use entente_protocol::id::OrgId;
+
+fn key(partner: OrgId) -> Vec<u8> {
+    [b"filled".as_slice(), partner.as_bytes()].concat()
+}
+
+fn bytes(row: Option<Vec<u8>>) -> u64 {
+    row.and_then(|row| <[u8; 8]>::try_from(row).ok()).map_or(0, u64::from_be_bytes)
+}
+
+/// Bytes of records and files that were taken from a partner.
+pub fn filled(node: &Node, partner: OrgId) -> Result<u64, StoreError> {
+    Ok(bytes(node.holdings.get(Partition::Node, Table::Meta, &key(partner))?))
+}
+
+/// Counts what is taken from a partner, within the transaction that takes it.
+pub fn fill(txn: &mut Txn<'_>, partner: OrgId, more: u64) -> Result<(), StoreError> {
+    let filled = bytes(txn.get(Partition::Node, Table::Meta, &key(partner))?).saturating_add(more);
+    txn.put(Partition::Node, Table::Meta, &key(partner), &filled.to_be_bytes())
+}
+
+/// Why nothing more can be taken from anybody, if the disk is the reason.
+pub fn disk(node: &Node) -> Option<String> {
+    // A disk that does not say how full it is says so when it is written.
+    let seen = rustix::fs::statvfs(node.home.path()).ok()?;
+    let free = seen.f_bavail.saturating_mul(seen.f_frsize);
+    (free < node.config.free_bytes_min).then(|| {
+        format!(
+            "only {} MiB of the disk are free, and nothing is taken from partners below {} MiB: make room; what they \
+             have for us waits, and comes by itself then",
+            free >> 20,
+            node.config.free_bytes_min >> 20
+        )
+    })
+}
+
+/// Why nothing more can be taken from a partner, if something stands against it.
+pub fn lacking(node: &Node, partner: OrgId) -> Result<Option<String>, StoreError> {
+    let (filled, max) = (filled(node, partner)?, node.config.partner_bytes_max);
+    if filled >= max {
+        return Ok(Some(format!(
+            "it has filled {} GiB here, which is all that `partner-gib-max` in the settings gives one partner: raise it, \
+             and start the node again; what it has for us waits",
+            max >> 30
+        )));
+    }
+    Ok(disk(node))
+}
