@@ -27,6 +27,8 @@ use std::{
 };
 
 type Outcome = Result<(), Box<dyn Error>>;
+/// What was read, and where.
+type Places = Vec<(String, Vec<u8>)>;
 
 const PASSPHRASE: &str = "canary of Zanzibar sings brightly at 4711";
 const WRONG: &str = "canary of Timbuktu sings brightly at 4712";
@@ -132,7 +134,7 @@ impl Canary {
     }
 
     /// Everything that no key was needed to read: what was said, the logs, the home with all names, temporary folders.
-    fn everything(&self) -> Result<Vec<(String, Vec<u8>)>, Box<dyn Error>> {
+    fn everything(&self) -> Result<Places, Box<dyn Error>> {
         let mut all = vec![(format!("{}: standard error", self.handle), self.said.clone())];
         all.push((format!("{}: log", self.handle), fs::read(self.own("log")).unwrap_or_default()));
         for folder in [self.path(self.handle), self.own("tmp"), self.own("cwd")] {

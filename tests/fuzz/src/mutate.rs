@@ -170,7 +170,7 @@ impl<'a> Mutator<'a> {
     fn once(&mut self, bytes: &mut Vec<u8>, corpus: &[Vec<u8>]) {
         let at = self.chance.below(bytes.len() + 1);
         let len = self.chance.short(bytes.len() - at);
-        match self.chance.below(10) {
+        match self.chance.below(11) {
             0 | 1 => {
                 if let Some(byte) = bytes.get_mut(at) {
                     *byte ^= 1 << self.chance.below(8);
@@ -202,6 +202,12 @@ impl<'a> Mutator<'a> {
                 bytes.splice(at..at + len, piece);
             }
             8 => bytes.truncate(at),
+            // Nestings and rows without end.
+            9 => {
+                let piece = bytes[at..at + len.min(16)].to_vec();
+                let times = self.chance.short(self.bytes_max / piece.len().max(1));
+                bytes.splice(at..at, piece.repeat(times));
+            }
             _ => {
                 let piece: Vec<u8> = (0..self.chance.short(16)).map(|_| self.chance.draw() as u8).collect();
                 bytes.splice(at..at, piece);

@@ -31,12 +31,12 @@ use std::{
 
 /// How long one input may take. The build is not optimised, and the machine may be busy.
 const SLOW: Duration = Duration::from_secs(10);
-/// Inputs that are tried however short the time is: fewer would show nothing.
-const CASES_MIN: u64 = 40;
 /// Stack of the thread that judges: less than threads of the node have, because frames of this build are larger.
 const STACK_BYTES: usize = 1 << 20;
 /// Inputs that are kept, seeds included.
 const KEPT_MAX: usize = 8_192;
+/// Inputs that are judged however long that takes.
+const CASES_MIN: u64 = 100;
 /// How long a finding is made smaller.
 const SHRINK: Duration = Duration::from_secs(3);
 /// How the process ends that has found something.
@@ -226,6 +226,7 @@ fn campaign(target: &Target, order: &Order<'_>, case: &File, start: Instant) -> 
     let mut tally = Tally::default();
     let mut seeds = std::mem::take(&mut subject.seeds).into_iter();
     let words = subject.words.clone();
+    // On a machine that does much else, the time alone would be no trial.
     while start.elapsed() < order.time || seeds.len() > 0 || tally.cases < CASES_MIN {
         let is_seed = seeds.len() > 0;
         let input = match seeds.next() {

@@ -216,7 +216,7 @@ fn der_head(head: &Head, length: u64, out: &mut Vec<u8>) {
 }
 
 /// Changes one item of a tree. `other` is where items are taken from.
-pub fn change(form: Form, items: &mut Vec<Item>, other: &mut [Item], chance: &mut Chance) {
+pub fn change(form: Form, items: &mut [Item], other: &mut [Item], chance: &mut Chance) {
     let Some(from) = items.len().checked_sub(1) else { return };
     let root = &mut items[chance.below(from + 1)];
     let place = chance.below(root.count());
