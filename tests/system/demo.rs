@@ -1,8 +1,8 @@
 //! The example federation, as a newcomer runs it: four processes, real sockets, real files.
 
-use entente_tests::{run, search};
+use entente_tests::{Row, World, run, search};
 use serde_json::Value;
-use std::{error::Error, path::Path};
+use std::{error::Error, fs, path::Path};
 
 /// Story: a newcomer types one command, and every claim that the program makes is checked by it.
 #[test]
@@ -43,5 +43,35 @@ fn the_demo_holds_every_check_and_leaves_four_homes() -> Result<(), Box<dyn Erro
             assert!(!bytes.windows(author.len()).any(|w| w == author.as_bytes()), "`{author}` is in {path}");
         }
     }
+    Ok(())
+}
+
+/// Story: a newcomer brings a table of their own, seven rows of which nothing was made in the maker's state. Every check
+/// holds of it; a table that cannot be read is named before any node is made.
+#[test]
+fn the_demo_holds_with_a_small_table_of_ones_own() -> Result<(), Box<dyn Error>> {
+    let (world, []) = World::of(77, []);
+    let path = |name: &str| world.folder().join(name).display().to_string();
+    let (own, unread, columns, none) = (path("own.csv"), path("absent.csv"), path("columns.csv"), path("none.csv"));
+    let table = Row::table(&world.rows("OWN", 7)).replace("Croatia", "Serbia");
+    fs::write(&own, &table)?;
+    fs::write(&columns, "colour,weight\nred,3\n")?;
+    fs::write(&none, table.replace("2026-02-03", "2026-02-30"))?;
+    let home = path("federation");
+    for file in [&unread, &columns, &none] {
+        let output = run(&["--home", &home, "--json", "demo", "--once", "--evidence", file], &[]);
+        let fault: Value = serde_json::from_slice(&output.stderr)?;
+        assert_eq!((output.status.code(), &fault["error"]["blame"]), (Some(2), &"input".into()), "{fault}");
+        let says = fault["error"]["message"].as_str().unwrap_or_default();
+        assert!(says.contains(file.as_str()) || file == &columns && says.contains("column"), "{fault}");
+        assert!(!Path::new(&home).exists(), "{file}: nodes were made for it");
+    }
+    let output = run(&["--home", &home, "--json", "demo", "--once", "--evidence", &own], &[]);
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    let outcome: Value = serde_json::from_slice(&output.stdout)?;
+    let checks = outcome["checks"].as_array().ok_or("no checks")?;
+    let failed: Vec<&Value> = checks.iter().filter(|c| c["ok"] != Value::Bool(true)).collect();
+    assert!(failed.is_empty() && output.status.success(), "{failed:#?}\n{errors}");
+    assert!(checks.iter().any(|c| c["name"] == "proof") && checks.iter().any(|c| c["name"] == "explained"));
     Ok(())
 }

@@ -10,6 +10,10 @@ mod story;
 use crate::{
     clock::{Clock, SystemClock},
     error::Fault,
+    ingest::{
+        child::Program,
+        import::{self, ImportOptions},
+    },
 };
 use serde_json::{Value as Json, json};
 use std::{
@@ -86,11 +90,24 @@ pub fn demo(options: DemoOptions) -> Result<bool, Fault> {
         let message = format!("`{}` is not empty: name a new folder with --home", folder.display());
         return Err(Fault::input("home-exists", message));
     }
+    options.evidence.as_deref().map_or(Ok(()), check_evidence)?;
     let result = tell(&options, &folder);
     if own_folder && options.once {
         let _ = fs::remove_dir_all(&folder);
     }
     result
+}
+
+/// Whether a file of the user's own can be told a story of, before anything is made for it.
+fn check_evidence(path: &Path) -> Result<(), Fault> {
+    let options = ImportOptions { path: path.to_owned(), map: None, attachments: None, dry_run: true };
+    let report = import::look(&Program::own(), &options)?;
+    if report.rows > report.bad_rows {
+        return Ok(());
+    }
+    let why =
+        report.bad.first().map_or_else(|| "it has none".to_owned(), |bad| format!("row {}: {}", bad.row, bad.why));
+    Err(Fault::input("no-rows", format!("no row of `{}` can be taken: {why}", path.display())))
 }
 
 fn tell(options: &DemoOptions, folder: &Path) -> Result<bool, Fault> {
@@ -111,7 +128,9 @@ fn tell(options: &DemoOptions, folder: &Path) -> Result<bool, Fault> {
         teller.say(&format!("  export ENTENTE_PASSPHRASE_FILE={shown}/passphrase"));
         teller.say(&format!("  entente --home {shown}/car status"));
         teller.say(&format!("  entente --home {shown}/panel search --country TD"));
-        teller.say(&format!("  entente --home {shown}/car explain CAR-2026-0001 --to panel"));
+        if options.evidence.is_none() {
+            teller.say(&format!("  entente --home {shown}/car explain CAR-2026-0001 --to panel"));
+        }
         teller.say("Ctrl-C ends them.");
         federation.wait();
     }
