@@ -124,7 +124,7 @@ fn files_made_to_harm_are_refused_and_leave_the_node_as_it_was() -> Outcome {
     }
     for (defect, path, words) in [
         ("table_absent", home.path("nowhere.csv"), "No such file"),
-        ("table_is_a_folder", folder.path().display().to_string() + "/a", "format"),
+        ("table_is_a_folder", folder.path().display().to_string() + "/a", "not a regular file"),
     ] {
         let (code, said) = refusal(&home.run(&["import", &path]));
         assert!(code == 2 && said.contains(words), "{defect}: {code}: {said}");
