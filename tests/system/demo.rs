@@ -1,8 +1,13 @@
 //! The example federation, as a newcomer runs it: four processes, real sockets, real files.
 
-use entente_tests::{Row, World, run, search};
+use entente_tests::{Row, World, entente, run, search, until};
 use serde_json::Value;
-use std::{error::Error, fs, path::Path};
+use std::{
+    error::Error,
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 /// Story: a newcomer types one command, and every claim that the program makes is checked by it.
 #[test]
@@ -73,5 +78,57 @@ fn the_demo_holds_with_a_small_table_of_ones_own() -> Result<(), Box<dyn Error>>
     let failed: Vec<&Value> = checks.iter().filter(|c| c["ok"] != Value::Bool(true)).collect();
     assert!(failed.is_empty() && output.status.success(), "{failed:#?}\n{errors}");
     assert!(checks.iter().any(|c| c["name"] == "proof") && checks.iter().any(|c| c["name"] == "explained"));
+    Ok(())
+}
+
+/// Processes whose command line names a path, zombies left out.
+fn processes_at(path: &str) -> Vec<u32> {
+    let folders = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let ids = folders.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    ids.filter(|id| {
+        let line = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(path)
+    })
+    .collect()
+}
+
+/// Story: a supervisor, or a shell that is closed, ends the demo's own process and no other: while it waits, and in the
+/// midst of its story. Its four nodes end with it.
+#[test]
+fn a_signal_to_the_demo_alone_ends_its_nodes() -> Result<(), Box<dyn Error>> {
+    for (signal, once, at, code) in [
+        ("-TERM", false, "Ctrl-C ends them.", 0),
+        ("-INT", false, "Ctrl-C ends them.", 0),
+        ("-TERM", true, "3. Three agreements", 2),
+        ("-INT", true, "1. Four nodes come up", 2),
+    ] {
+        let folder = tempfile::tempdir()?;
+        let (home, said) = (folder.path().join("federation"), folder.path().join("said"));
+        let shown = home.to_str().ok_or("path")?;
+        let args: &[&str] = if once { &["demo", "--once"] } else { &["demo"] };
+        let mut demo = Command::new(entente())
+            .args([&["--home", shown], args].concat())
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(fs::File::create(&said)?)
+            .stderr(Stdio::null())
+            .spawn()?;
+        until("the story comes so far", || {
+            let nodes = processes_at(shown).len() > 1;
+            nodes && fs::read_to_string(&said).is_ok_and(|said| said.contains(at))
+        });
+        assert!(Command::new("kill").args([signal, &demo.id().to_string()]).status()?.success());
+        let mut ended = None;
+        until("the demo ends", || {
+            ended = demo.try_wait().ok().flatten();
+            ended.is_some()
+        });
+        let left = processes_at(shown);
+        for id in &left {
+            drop(Command::new("kill").args(["-KILL", &id.to_string()]).status());
+        }
+        assert!(left.is_empty(), "{signal} {at}: {left:?} go on without the demo");
+        assert_eq!(ended.and_then(|status| status.code()), Some(code), "{signal} {at}");
+    }
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! It tells what it does as it does it, checks every claim it makes, and exits with success only if
 //! every check held. Nothing is prepared: nodes, keys, agreements and exchanges are the real ones.
 
+mod children;
 mod evidence;
 mod federation;
 mod story;
@@ -14,7 +15,9 @@ use crate::{
         child::Program,
         import::{self, ImportOptions},
     },
+    run,
 };
+use children::Children;
 use serde_json::{Value as Json, json};
 use std::{
     fs,
@@ -91,11 +94,20 @@ pub fn demo(options: DemoOptions) -> Result<bool, Fault> {
         return Err(Fault::input("home-exists", message));
     }
     options.evidence.as_deref().map_or(Ok(()), check_evidence)?;
-    let result = tell(&options, &folder);
+    let children = Children::default();
+    let heard = children.clone();
+    run::when_signalled(move || heard.stop())?;
+    let result = tell(&options, &folder, &children);
     if own_folder && options.once {
         let _ = fs::remove_dir_all(&folder);
     }
-    result
+    match result {
+        // Whatever failed, it did because the nodes were ended.
+        Err(_) if children.is_stopped() => {
+            Err(Fault::input("interrupted", "the demo was asked to end: its nodes are stopped"))
+        }
+        result => result,
+    }
 }
 
 /// Whether a file of the user's own can be told a story of, before anything is made for it.
@@ -110,9 +122,9 @@ fn check_evidence(path: &Path) -> Result<(), Fault> {
     Err(Fault::input("no-rows", format!("no row of `{}` can be taken: {why}", path.display())))
 }
 
-fn tell(options: &DemoOptions, folder: &Path) -> Result<bool, Fault> {
+fn tell(options: &DemoOptions, folder: &Path, children: &Children) -> Result<bool, Fault> {
     let mut teller = Teller { quiet: options.json, checks: Vec::new() };
-    let (mut federation, organisations) = story::tell(&mut teller, folder, options.evidence.as_deref())?;
+    let (federation, organisations) = story::tell(&mut teller, folder, options.evidence.as_deref(), children)?;
     let ok = teller.checks.iter().all(|c| c.ok);
     if options.json {
         let _ = writeln!(std::io::stdout(), "{}", outcome(&organisations, &teller.checks));

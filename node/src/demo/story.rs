@@ -1,6 +1,6 @@
 //! The story of the demo, chapter by chapter. Each chapter ends in checks of what it claims.
 
-use super::{Teller, evidence, federation::Federation};
+use super::{Teller, children::Children, evidence, federation::Federation};
 use crate::{
     call::{Call, Selection},
     error::Fault,
@@ -56,13 +56,13 @@ struct Stage<'a> {
 }
 
 /// Tells the whole story; gives back the nodes, still running, and what each organisation holds.
-pub fn tell(teller: &mut Teller, folder: &Path, own: Option<&Path>) -> Told {
+pub fn tell(teller: &mut Teller, folder: &Path, own: Option<&Path>, children: &Children) -> Told {
     teller.say("entente: four organisations, each with its own node, keys and store, on this machine.");
     teller.chapter("1. Four nodes come up");
     let files = folder.join("sample");
     evidence::lay_out(&files)
         .map_err(|e| Fault::setup("demo", format!("the sample evidence cannot be written: {e}")))?;
-    let federation = Federation::start(folder, &MEMBERS)?;
+    let federation = Federation::start(folder, &MEMBERS, children.clone())?;
     for (handle, name) in MEMBERS {
         teller.say(&format!("  {handle:6} {name}"));
     }
