@@ -330,6 +330,16 @@ async fn signalled() {
     }
 }
 
+/// Has a thread of its own call `told` when this process is asked to end; it then goes on until it ends by itself.
+pub fn when_signalled(told: impl FnOnce() + Send + 'static) -> Result<(), Fault> {
+    let runtime = runtime()?;
+    std::thread::spawn(move || {
+        runtime.block_on(signalled());
+        told();
+    });
+    Ok(())
+}
+
 /// Serves a home until stopped.
 pub fn run(home: Home, unlock: Unlock) -> Result<(), Fault> {
     let node = Arc::new(Node::open(home, &unlock, Arc::new(SystemClock))?);

@@ -1,8 +1,13 @@
 //! The example federation, as a newcomer runs it: four processes, real sockets, real files.
 
-use entente_tests::{run, search};
+use entente_tests::{Row, World, entente, run, search, until};
 use serde_json::Value;
-use std::{error::Error, path::Path};
+use std::{
+    error::Error,
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 /// Story: a newcomer types one command, and every claim that the program makes is checked by it.
 #[test]
@@ -42,6 +47,88 @@ fn the_demo_holds_every_check_and_leaves_four_homes() -> Result<(), Box<dyn Erro
         if !Path::new(&path).starts_with(home.join("sample")) {
             assert!(!bytes.windows(author.len()).any(|w| w == author.as_bytes()), "`{author}` is in {path}");
         }
+    }
+    Ok(())
+}
+
+/// Story: a newcomer brings a table of their own, seven rows of which nothing was made in the maker's state. Every check
+/// holds of it; a table that cannot be read is named before any node is made.
+#[test]
+fn the_demo_holds_with_a_small_table_of_ones_own() -> Result<(), Box<dyn Error>> {
+    let (world, []) = World::of(77, []);
+    let path = |name: &str| world.folder().join(name).display().to_string();
+    let (own, unread, columns, none) = (path("own.csv"), path("absent.csv"), path("columns.csv"), path("none.csv"));
+    let table = Row::table(&world.rows("OWN", 7)).replace("Croatia", "Serbia");
+    fs::write(&own, &table)?;
+    fs::write(&columns, "colour,weight\nred,3\n")?;
+    fs::write(&none, table.replace("2026-02-03", "2026-02-30"))?;
+    let home = path("federation");
+    for file in [&unread, &columns, &none] {
+        let output = run(&["--home", &home, "--json", "demo", "--once", "--evidence", file], &[]);
+        let fault: Value = serde_json::from_slice(&output.stderr)?;
+        assert_eq!((output.status.code(), &fault["error"]["blame"]), (Some(2), &"input".into()), "{fault}");
+        let says = fault["error"]["message"].as_str().unwrap_or_default();
+        assert!(says.contains(file.as_str()) || file == &columns && says.contains("column"), "{fault}");
+        assert!(!Path::new(&home).exists(), "{file}: nodes were made for it");
+    }
+    let output = run(&["--home", &home, "--json", "demo", "--once", "--evidence", &own], &[]);
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    let outcome: Value = serde_json::from_slice(&output.stdout)?;
+    let checks = outcome["checks"].as_array().ok_or("no checks")?;
+    let failed: Vec<&Value> = checks.iter().filter(|c| c["ok"] != Value::Bool(true)).collect();
+    assert!(failed.is_empty() && output.status.success(), "{failed:#?}\n{errors}");
+    assert!(checks.iter().any(|c| c["name"] == "proof") && checks.iter().any(|c| c["name"] == "explained"));
+    Ok(())
+}
+
+/// Processes whose command line names a path, zombies left out.
+fn processes_at(path: &str) -> Vec<u32> {
+    let folders = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let ids = folders.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    ids.filter(|id| {
+        let line = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(path)
+    })
+    .collect()
+}
+
+/// Story: a supervisor, or a shell that is closed, ends the demo's own process and no other: while it waits, and in the
+/// midst of its story. Its four nodes end with it.
+#[test]
+fn a_signal_to_the_demo_alone_ends_its_nodes() -> Result<(), Box<dyn Error>> {
+    for (signal, once, at, code) in [
+        ("-TERM", false, "Ctrl-C ends them.", 0),
+        ("-INT", false, "Ctrl-C ends them.", 0),
+        ("-TERM", true, "3. Three agreements", 2),
+        ("-INT", true, "1. Four nodes come up", 2),
+    ] {
+        let folder = tempfile::tempdir()?;
+        let (home, said) = (folder.path().join("federation"), folder.path().join("said"));
+        let shown = home.to_str().ok_or("path")?;
+        let args: &[&str] = if once { &["demo", "--once"] } else { &["demo"] };
+        let mut demo = Command::new(entente())
+            .args([&["--home", shown], args].concat())
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(fs::File::create(&said)?)
+            .stderr(Stdio::null())
+            .spawn()?;
+        until("the story comes so far", || {
+            let nodes = processes_at(shown).len() > 1;
+            nodes && fs::read_to_string(&said).is_ok_and(|said| said.contains(at))
+        });
+        assert!(Command::new("kill").args([signal, &demo.id().to_string()]).status()?.success());
+        let mut ended = None;
+        until("the demo ends", || {
+            ended = demo.try_wait().ok().flatten();
+            ended.is_some()
+        });
+        let left = processes_at(shown);
+        for id in &left {
+            drop(Command::new("kill").args(["-KILL", &id.to_string()]).status());
+        }
+        assert!(left.is_empty(), "{signal} {at}: {left:?} go on without the demo");
+        assert_eq!(ended.and_then(|status| status.code()), Some(code), "{signal} {at}");
     }
     Ok(())
 }

@@ -124,7 +124,7 @@ fn files_made_to_harm_are_refused_and_leave_the_node_as_it_was() -> Outcome {
     }
     for (defect, path, words) in [
         ("table_absent", home.path("nowhere.csv"), "No such file"),
-        ("table_is_a_folder", folder.path().display().to_string() + "/a", "format"),
+        ("table_is_a_folder", folder.path().display().to_string() + "/a", "not a regular file"),
     ] {
         let (code, said) = refusal(&home.run(&["import", &path]));
         assert!(code == 2 && said.contains(words), "{defect}: {code}: {said}");
@@ -180,7 +180,9 @@ fn bad_rows_are_named_and_the_good_ones_kept() -> Outcome {
     assert!(shown.contains("=cmd|' /C calc'!A0"), "a formula is text: {shown}");
     let deep = [vec![b'['; 100_000], vec![b']'; 100_000]].concat();
     fs::write(home.path("deep.json"), deep)?;
-    let report = home.json(&["import", &home.path("deep.json")]);
+    let output = home.run(&["--json", "import", &home.path("deep.json")]);
+    assert_eq!(output.status.code(), Some(2), "nothing of it was kept");
+    let report: Value = serde_json::from_slice(&output.stdout)?;
     assert!(report["bad"][0]["why"].as_str().is_some_and(|why| why.contains("nested deeper")), "json_deep: {report}");
     let items = home.json(&["search", "--kind", "item"]);
     assert_eq!(items.as_array().map_or(0, Vec::len), 3, "A-1, A-3 and A-9: {items}");

@@ -1,8 +1,9 @@
 //! Four organisations, each a child process of this program with a home of its own.
 //!
 //! The demo speaks to them as commands do, through their control sockets. Children are ended by id
-//! when the federation is dropped.
+//! when the federation is dropped, and before that at a signal (`children`).
 
+use super::children::Children;
 use crate::{
     call::{Call, Progress},
     clock::SystemClock,
@@ -18,7 +19,7 @@ use std::{
     io::Write,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -34,29 +35,31 @@ pub struct Member {
     pub handle: &'static str,
     /// Its home.
     pub home: Home,
-    child: Option<Child>,
+    /// Its place among the children, once it was started.
+    child: Option<usize>,
 }
 
 /// All of them.
 pub struct Federation {
     folder: PathBuf,
+    children: Children,
     /// The members.
     pub members: Vec<Member>,
 }
 
-fn failed(what: &str, error: impl std::fmt::Display) -> Fault {
+pub(super) fn failed(what: &str, error: impl std::fmt::Display) -> Fault {
     Fault::setup("demo", format!("{what}: {error}"))
 }
 
 impl Federation {
     /// Makes homes, keys and a passphrase below a folder, and starts the nodes.
-    pub fn start(folder: &Path, names: &[(&'static str, &str)]) -> Result<Self, Fault> {
+    pub fn start(folder: &Path, names: &[(&'static str, &str)], children: Children) -> Result<Self, Fault> {
         fs::create_dir_all(folder).map_err(|e| failed("the demo's folder cannot be made", e))?;
         let (passphrase, apart) = (folder.join("passphrase"), folder.join("recovery-passphrase"));
         write_passphrase(&passphrase)?;
         write_passphrase(&apart)?;
         let (unlock, recovery) = (Unlock::PassphraseFile(passphrase), Passphrase::File(apart));
-        let mut federation = Self { folder: folder.to_owned(), members: Vec::new() };
+        let mut federation = Self { folder: folder.to_owned(), children, members: Vec::new() };
         for (handle, name) in names {
             let home = Home::at(folder.join(handle));
             let config = RawConfig::new(*name, *handle, "127.0.0.1:0");
@@ -76,24 +79,23 @@ impl Federation {
         let program = std::env::current_exe().map_err(|e| failed("this program cannot be found", e))?;
         let log = fs::File::create(folder.join(format!("{}.log", member.handle)))
             .map_err(|e| failed("a log cannot be written", e))?;
-        let child = Command::new(program)
+        let mut command = Command::new(program);
+        command
             .arg("--home")
             .arg(member.home.path())
             .arg("run")
             .env("ENTENTE_PASSPHRASE_FILE", folder.join("passphrase"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .map_err(|e| failed("a node cannot be started", e))?;
+            .stderr(log);
+        let child = self.children.start(&mut command)?;
         member.child = Some(child);
         let started = Instant::now();
         loop {
             if client::connect(&member.home)?.is_some() {
                 return Ok(());
             }
-            let ended = member.child.as_mut().and_then(|c| c.try_wait().ok().flatten());
-            if let Some(status) = ended {
+            if let Some(status) = self.children.ended(child) {
                 let log = folder.join(format!("{}.log", member.handle));
                 let log = fs::read_to_string(log).unwrap_or_default();
                 return Err(failed("a node ended at once", format!("{status}: {log}")));
@@ -138,15 +140,11 @@ impl Federation {
         }
     }
 
-    /// Waits until Ctrl-C, or until a node has ended.
-    pub fn wait(&mut self) {
-        loop {
-            for member in &mut self.members {
-                if member.child.as_mut().is_some_and(|c| c.try_wait().ok().flatten().is_some()) {
-                    return;
-                }
-            }
-            thread::sleep(Duration::from_millis(200));
+    /// Waits until the demo is asked to end, or until a node has ended.
+    pub fn wait(&self) {
+        let started = self.members.iter().filter_map(|member| member.child);
+        while !self.children.is_stopped() && !started.clone().any(|child| self.children.ended(child).is_some()) {
+            thread::sleep(Duration::from_millis(100));
         }
     }
 }
@@ -157,12 +155,11 @@ impl Drop for Federation {
             if let Ok(Some(stream)) = client::connect(&member.home) {
                 let _ = client::call(stream, &Call::Stop, &mut |_| {});
             }
-            let Some(mut child) = member.child.take() else { continue };
+            let Some(child) = member.child.take() else { continue };
             let started = Instant::now();
-            while child.try_wait().ok().flatten().is_none() {
+            while self.children.ended(child).is_none() {
                 if started.elapsed() > Duration::from_secs(10) {
-                    let _ = child.kill();
-                    let _ = child.wait();
+                    self.children.kill(child);
                     break;
                 }
                 thread::sleep(Duration::from_millis(20));

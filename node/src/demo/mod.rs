@@ -3,6 +3,7 @@
 //! It tells what it does as it does it, checks every claim it makes, and exits with success only if
 //! every check held. Nothing is prepared: nodes, keys, agreements and exchanges are the real ones.
 
+mod children;
 mod evidence;
 mod federation;
 mod story;
@@ -10,7 +11,13 @@ mod story;
 use crate::{
     clock::{Clock, SystemClock},
     error::Fault,
+    ingest::{
+        child::Program,
+        import::{self, ImportOptions},
+    },
+    run,
 };
+use children::Children;
 use serde_json::{Value as Json, json};
 use std::{
     fs,
@@ -86,16 +93,38 @@ pub fn demo(options: DemoOptions) -> Result<bool, Fault> {
         let message = format!("`{}` is not empty: name a new folder with --home", folder.display());
         return Err(Fault::input("home-exists", message));
     }
-    let result = tell(&options, &folder);
+    options.evidence.as_deref().map_or(Ok(()), check_evidence)?;
+    let children = Children::default();
+    let heard = children.clone();
+    run::when_signalled(move || heard.stop())?;
+    let result = tell(&options, &folder, &children);
     if own_folder && options.once {
         let _ = fs::remove_dir_all(&folder);
     }
-    result
+    match result {
+        // Whatever failed, it did because the nodes were ended.
+        Err(_) if children.is_stopped() => {
+            Err(Fault::input("interrupted", "the demo was asked to end: its nodes are stopped"))
+        }
+        result => result,
+    }
 }
 
-fn tell(options: &DemoOptions, folder: &Path) -> Result<bool, Fault> {
+/// Whether a file of the user's own can be told a story of, before anything is made for it.
+fn check_evidence(path: &Path) -> Result<(), Fault> {
+    let options = ImportOptions { path: path.to_owned(), map: None, attachments: None, dry_run: true };
+    let report = import::look(&Program::own(), &options)?;
+    if report.rows > report.bad_rows {
+        return Ok(());
+    }
+    let why =
+        report.bad.first().map_or_else(|| "it has none".to_owned(), |bad| format!("row {}: {}", bad.row, bad.why));
+    Err(Fault::input("no-rows", format!("no row of `{}` can be taken: {why}", path.display())))
+}
+
+fn tell(options: &DemoOptions, folder: &Path, children: &Children) -> Result<bool, Fault> {
     let mut teller = Teller { quiet: options.json, checks: Vec::new() };
-    let (mut federation, organisations) = story::tell(&mut teller, folder, options.evidence.as_deref())?;
+    let (federation, organisations) = story::tell(&mut teller, folder, options.evidence.as_deref(), children)?;
     let ok = teller.checks.iter().all(|c| c.ok);
     if options.json {
         let _ = writeln!(std::io::stdout(), "{}", outcome(&organisations, &teller.checks));
@@ -111,7 +140,9 @@ fn tell(options: &DemoOptions, folder: &Path) -> Result<bool, Fault> {
         teller.say(&format!("  export ENTENTE_PASSPHRASE_FILE={shown}/passphrase"));
         teller.say(&format!("  entente --home {shown}/car status"));
         teller.say(&format!("  entente --home {shown}/panel search --country TD"));
-        teller.say(&format!("  entente --home {shown}/car explain CAR-2026-0001 --to panel"));
+        if options.evidence.is_none() {
+            teller.say(&format!("  entente --home {shown}/car explain CAR-2026-0001 --to panel"));
+        }
         teller.say("Ctrl-C ends them.");
         federation.wait();
     }

@@ -1,6 +1,6 @@
 //! The story of the demo, chapter by chapter. Each chapter ends in checks of what it claims.
 
-use super::{Teller, evidence, federation::Federation};
+use super::{Teller, children::Children, evidence, federation::Federation};
 use crate::{
     call::{Call, Selection},
     error::Fault,
@@ -22,8 +22,10 @@ const MEMBERS: [(&str, &str); 4] = [
 ];
 /// Who is introduced to whom. The panel and the maker never are.
 const PAIRS: [(&str, &str); 3] = [("car", "panel"), ("car", "maker"), ("car", "host")];
-/// Items of the field mission that stay drafts, so that there is something to withhold.
-const HELD_BACK: usize = 5;
+/// Items of the field mission that stay drafts, so that there is something to withhold: at most so many,
+const HELD_BACK_MAX: usize = 5;
+/// and of a small table at most one of so many.
+const HELD_BACK_SHARE: usize = 4;
 
 type Told = Result<(Federation, Vec<Json>), Fault>;
 
@@ -48,22 +50,24 @@ struct Stage<'a> {
     federation: Federation,
     files: PathBuf,
     table: PathBuf,
+    /// Of evidence that is not the sample's, nothing is known but that some of it can be imported.
     own_evidence: bool,
+    held_back: usize,
 }
 
 /// Tells the whole story; gives back the nodes, still running, and what each organisation holds.
-pub fn tell(teller: &mut Teller, folder: &Path, own: Option<&Path>) -> Told {
+pub fn tell(teller: &mut Teller, folder: &Path, own: Option<&Path>, children: &Children) -> Told {
     teller.say("entente: four organisations, each with its own node, keys and store, on this machine.");
     teller.chapter("1. Four nodes come up");
     let files = folder.join("sample");
     evidence::lay_out(&files)
         .map_err(|e| Fault::setup("demo", format!("the sample evidence cannot be written: {e}")))?;
-    let federation = Federation::start(folder, &MEMBERS)?;
+    let federation = Federation::start(folder, &MEMBERS, children.clone())?;
     for (handle, name) in MEMBERS {
         teller.say(&format!("  {handle:6} {name}"));
     }
     let table = own.map_or_else(|| files.join("evidence/field-mission-2026.csv"), Path::to_path_buf);
-    let mut stage = Stage { teller, federation, files, table, own_evidence: own.is_some() };
+    let mut stage = Stage { teller, federation, files, table, own_evidence: own.is_some(), held_back: 0 };
     stage.pair()?;
     stage.agree()?;
     stage.import()?;
@@ -186,8 +190,10 @@ impl Stage<'_> {
             let report = self.ask(handle, &Call::Import(options))?;
             self.teller.say(&format!("  {handle}: {} records", number(&report, "added")));
         }
-        if !self.own_evidence {
-            let kept = number(&report, "rows") - number(&report, "bad_rows");
+        let kept = number(&report, "rows").saturating_sub(number(&report, "bad_rows"));
+        if self.own_evidence {
+            self.teller.check("import", kept > 0, format!("{kept} rows are kept, and each one left out is named"));
+        } else {
             self.teller.check(
                 "import",
                 kept == 236 && number(&report, "bad_rows") == 6,
@@ -204,9 +210,12 @@ impl Stage<'_> {
         for handle in ["car", "panel", "maker"] {
             let drafts =
                 self.search(handle, Query { state: Some("draft".to_owned()), own: Some(true), ..Query::default() })?;
-            let items = drafts.iter().filter(|r| text(r, "kind") == "item");
+            let items: Vec<&Json> = drafts.iter().filter(|r| text(r, "kind") == "item").collect();
             let held: Vec<&str> = match handle {
-                "car" => items.rev().take(HELD_BACK).map(|r| text(r, "id")).collect(),
+                "car" => {
+                    self.held_back = HELD_BACK_MAX.min(items.len() / HELD_BACK_SHARE);
+                    items.iter().rev().take(self.held_back).map(|r| text(r, "id")).collect()
+                }
                 _ => Vec::new(),
             };
             let ids: Vec<String> =
@@ -245,22 +254,23 @@ impl Stage<'_> {
             };
             self.teller.check(
                 name,
-                got == expected && got > 0,
+                got == expected && (got > 0 || self.own_evidence && from == "car"),
                 format!("{from} -> {to}: {got} of {expected} permitted records arrived"),
             );
         }
         let made: Vec<Json> = self.received("maker")?;
-        let domestic = !made.is_empty() && made.iter().all(|r| field(r, "make-country") == "HR");
+        let some = |records: &[Json]| self.own_evidence || !records.is_empty();
+        let domestic = some(&made) && made.iter().all(|r| field(r, "make-country") == "HR");
         self.teller.check("condition", domestic, "the maker's state received only weapons that were made there");
         let events: Vec<Json> =
             self.search("panel", Query { kind: Some("event".to_owned()), own: Some(false), ..Query::default() })?;
-        let coarse = !events.is_empty()
+        let coarse = some(&events)
             && events.iter().all(|r| {
                 field(r, "place-point").is_null()
                     && field(r, "documented-by").is_null()
                     && field(r, "recovered").is_null()
             })
-            && events.iter().any(|r| !field(r, "place-cell").is_null());
+            && (self.own_evidence || events.iter().any(|r| !field(r, "place-cell").is_null()));
         self.teller.check(
             "coarse",
             coarse,
@@ -271,7 +281,7 @@ impl Stage<'_> {
 
     fn withheld(&mut self) -> Result<(), Fault> {
         self.teller.chapter("7. What was withheld, and why");
-        let mut drafts = 0;
+        let (mut drafts, held_back) = (0, self.held_back as u64);
         for to in ["panel", "maker", "host"] {
             let summary = self.ask("car", &Call::ExplainAll { partner: to.to_owned() })?;
             self.teller.say(&format!(
@@ -281,7 +291,7 @@ impl Stage<'_> {
             ));
             for row in list(&summary, "withheld") {
                 self.teller.say(&format!("       {:>4} records stay: {}", number(row, "records"), text(row, "why")));
-                drafts += u64::from(text(row, "code") == "gate-draft" && number(row, "records") >= HELD_BACK as u64);
+                drafts += u64::from(text(row, "code") == "gate-draft" && number(row, "records") >= held_back);
             }
             let mut fields: Vec<(&str, u64)> =
                 list(&summary, "fields").iter().map(|f| (text(f, "field"), number(f, "records"))).collect();
@@ -289,7 +299,11 @@ impl Stage<'_> {
             let shown: Vec<String> = fields.iter().take(6).map(|(f, n)| format!("{f} ({n})")).collect();
             self.teller.say(&format!("       fields that stay, in records that leave: {}", shown.join(", ")));
         }
-        self.teller.check("explained", drafts >= 1, "every withholding has a reason, the drafts among them");
+        self.teller.check(
+            "explained",
+            drafts >= 1 || held_back == 0,
+            "every withholding has a reason, the drafts among them",
+        );
         Ok(())
     }
 
@@ -298,7 +312,9 @@ impl Stage<'_> {
         let items =
             self.search("panel", Query { kind: Some("item".to_owned()), own: Some(false), ..Query::default() })?;
         let Some(item) = items.iter().find(|r| !field(r, "serial").is_null()) else {
-            self.teller.check("proof", false, "no record to follow");
+            if !self.own_evidence {
+                self.teller.check("proof", false, "no record to follow");
+            }
             return Ok(());
         };
         let id = text(item, "id").to_owned();

@@ -8,7 +8,7 @@ use super::{
     attach::{AttachError, Attachments},
     carry::{self, Carrier},
     child::{
-        ChildFault,
+        ChildFault, Program,
         table::{self, OpenFault, Rows},
     },
     mapping::{MappedRecord, MappedRow, Mapping, MappingError},
@@ -204,15 +204,35 @@ fn load_mapping(options: &ImportOptions) -> Result<Mapping, ImportError> {
     Mapping::parse(&text).map_err(|fault| ImportError::Mapping { path, fault })
 }
 
-/// Imports a file.
-pub fn import(node: &Node, options: &ImportOptions, progress: OnProgress<'_>) -> Result<ImportReport, ImportError> {
+/// The mapping, and the rows of a file whose columns it knows.
+fn open(reader: &Program, options: &ImportOptions) -> Result<(Mapping, Rows), ImportError> {
     let mapping = load_mapping(options)?;
-    let rows = table::open(&node.reader, &options.path, mapping.source()).map_err(|fault| match fault {
+    let rows = table::open(reader, &options.path, mapping.source()).map_err(|fault| match fault {
         OpenFault::Table(fault) => ImportError::Table { path: shown(&options.path), fault },
         OpenFault::Child(fault) => ImportError::Child { path: shown(&options.path), fault },
     })?;
     let map_shown = options.map.as_deref().map_or_else(|| "the sample's mapping".to_owned(), shown);
     mapping.check_columns(rows.columns()).map_err(|fault| ImportError::Mapping { path: map_shown, fault })?;
+    Ok((mapping, rows))
+}
+
+/// Reads a file to its end and maps its rows, without a node that would take them: rows, and those left out.
+pub fn look(reader: &Program, options: &ImportOptions) -> Result<ImportReport, ImportError> {
+    let (mapping, rows) = open(reader, options)?;
+    let mut report = ImportReport { has_keys: mapping.has_keys(), dry_run: true, ..ImportReport::default() };
+    for row in rows {
+        let row = row.map_err(|fault| ImportError::Child { path: shown(&options.path), fault })?;
+        report.rows += 1;
+        if let Err(fault) = row.and_then(|row| mapping.map(&row)) {
+            bad(&mut report, fault.row, fault.column.clone(), fault.cause.to_string());
+        }
+    }
+    Ok(report)
+}
+
+/// Imports a file.
+pub fn import(node: &Node, options: &ImportOptions, progress: OnProgress<'_>) -> Result<ImportReport, ImportError> {
+    let (mapping, rows) = open(&node.reader, options)?;
     let attachments = options.attachments.as_deref().map(Attachments::open).transpose()?;
     let mut report = ImportReport { has_keys: mapping.has_keys(), dry_run: options.dry_run, ..ImportReport::default() };
     let mut carrier = Carrier::new(attachments, node);
