@@ -157,7 +157,7 @@ pub fn file(
     let id = record.id();
     let mut txn = node.holdings.begin();
     files::keep(&mut txn, Partition::Own, &row)?;
-    keep::add(node, &mut txn, &[New { record, amends: false, import: None }])?;
+    keep::add(node, &mut txn, vec![New { record, amends: false, import: None }])?;
     txn.commit()?;
     gate::review(node, &[id], Review::Reviewed)?;
     gate::release(node, &[id])?;

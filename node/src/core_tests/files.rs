@@ -1,7 +1,7 @@
 //! What becomes of files on their way, and how much a partner may fill.
 
 use super::*;
-use crate::{peer::fetch::Sink, room, share::fetching};
+use crate::{room, share::fetching};
 
 impl World {
     /// Ends the receiver, changes its settings, and starts it again.

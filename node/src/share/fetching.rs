@@ -273,7 +273,7 @@ impl Incoming {
         Ok(())
     }
 
-    fn chunk(&mut self, index: u32, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn chunk(&mut self, index: u32, bytes: &[u8]) -> io::Result<()> {
         let next = self.next.ok_or_else(|| io::Error::other("a chunk before it could not be kept"))?;
         // A fetch that was given up may still have been at its last chunk when the next one asked.
         if index < next {
