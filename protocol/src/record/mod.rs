@@ -24,5 +24,5 @@ pub use header::{Body, HandlingFloor, Header, Tlp};
 pub use redact::{Redacted, WrongClearance};
 pub use schema::{schema, schema_digest};
 pub use shape::{Reference, Shape, ShapeError};
-pub use slots::{Opening, Record, SlotSet};
+pub use slots::{Opening, Record, SlotSet, Values};
 pub use verify::{DisclosedSlot, RecordFault, Verified};

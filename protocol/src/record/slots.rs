@@ -71,6 +71,9 @@ impl fmt::Debug for SlotSet {
     }
 }
 
+/// Canonical bytes of values, by rising slot.
+pub type Values = Vec<(u8, Vec<u8>)>;
+
 /// What opens one slot: its number, salt and canonical value. Whoever holds it can check it against the root.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Opening {
@@ -119,7 +122,7 @@ impl Blinds {
 /// The seed never leaves the organisation: whoever has it can tell fillers from fields.
 pub struct Record {
     pub(super) body: Body,
-    pub(super) values: Vec<(u8, Vec<u8>)>,
+    pub(super) values: Values,
     pub(super) seed: Zeroizing<[u8; 32]>,
 }
 
@@ -133,7 +136,7 @@ impl Record {
     /// Commits to encoded values, which `Draft` has checked.
     pub(super) fn commit(
         header: Header,
-        values: Vec<(u8, Vec<u8>)>,
+        values: Values,
         seed: Zeroizing<[u8; 32]>,
     ) -> Result<Self, crate::codec::CodecError> {
         let blinds = Blinds::new(&seed);
@@ -143,7 +146,7 @@ impl Record {
     }
 
     /// From its stored parts; refuses parts that do not give the root in the body.
-    pub fn from_parts(body: Body, values: Vec<(u8, Vec<u8>)>, seed: Zeroizing<[u8; 32]>) -> Option<Self> {
+    pub fn from_parts(body: Body, values: Values, seed: Zeroizing<[u8; 32]>) -> Option<Self> {
         let blinds = Blinds::new(&seed);
         let leaves = leaves(&values, &blinds);
         let rising = leaves.windows(2).all(|w| matches!(w, [a, b] if a.0 < b.0));
@@ -153,7 +156,7 @@ impl Record {
     }
 
     /// Body, values and seed, for sealing and for nothing else.
-    pub fn into_parts(self) -> (Body, Vec<(u8, Vec<u8>)>, Zeroizing<[u8; 32]>) {
+    pub fn into_parts(self) -> (Body, Values, Zeroizing<[u8; 32]>) {
         (self.body, self.values, self.seed)
     }
 
