@@ -128,6 +128,12 @@ fn plain(h: &Hostile, t: &Talk, entries: Vec<RunEntry>, before: Option<Cursor>) 
     Ok(RunMessage { run: run.sign(&h.node.keys.runs)?, carried: vec![], entries, attestations: vec![] })
 }
 
+/// Waits until the victim says that it holds a run.
+async fn countersigned(t: &mut Talk) -> Done {
+    while !matches!(t.hear(CONTROL).await?, Message::Receipt(_)) {}
+    Ok(())
+}
+
 /// A head of our feed at the length that the victim holds, over another history, signed with a key that signs no runs.
 fn unsigned(h: &Hostile, t: &Talk) -> Done<Heads> {
     let held = t.held.ok_or("no head")?;
@@ -328,7 +334,7 @@ moves! {
     Open "a close code that nobody knows" DONE "" |h, t| t.say(&Message::Close(CloseCode::DONE)).await?;
     Open "a byte every moment among runs" TIMEOUT "no progress in time" |h, t| slowly(t, RECORDS).await?;
     // What is taken here, is taken: the feed is longer afterwards, and holds nothing.
-    Open "one run twice in a session" GOES_ON "" |h, t| { let m = plain(h, t, vec![withdrawal(4)], None)?; t.say(&run(m.clone())).await?; t.say(&run(m)).await? };
+    Open "one run twice in a session" GOES_ON "" |h, t| { let m = plain(h, t, vec![withdrawal(4)], None)?; t.say(&run(m.clone())).await?; t.say(&run(m)).await?; countersigned(t).await? };
     Open "a run of an earlier session" GOES_ON "" |h, t| { let start = Cursor::start(h.ours.id()); t.say(&run(plain(h, t, vec![withdrawal(4)], Some(start))?)).await? };
     Open "another history of our feed that nobody signed" RUN "key" |h, t| t.say(&Message::Heads(unsigned(h, t)?)).await?;
     Open "a record that was cleared under another version" BUSY "waits" |h, t| { let mut m = h.broad.clone().ok_or("no other agreement")?.0; h.resign(&mut m, t.held, |_| {})?; t.say(&run(m)).await? };
