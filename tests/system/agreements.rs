@@ -56,6 +56,31 @@ fn without_an_agreement_nothing_leaves() {
     assert_eq!(b.json(&["agreement", "list"])[0]["waits_for_us"], true, "the proposal travels by itself");
 }
 
+/// Story: a condition reads a field that its clause withholds. Whoever signs is told so first, in words and as JSON, and
+/// reads the last day as it stands in the text.
+#[test]
+fn what_a_condition_reveals_is_said_before_it_is_signed() {
+    let (_world, [a, b]) = World::of(46, ["a", "b"]);
+    a.pair(&b);
+    let withheld = "when = 'resource.serial_state == \"ok\"'";
+    let draft = a.file("draft.toml", &a.agreement_text(&b, None, &items(withheld, &NARROW)));
+    let checked = a.json(&["agreement", "check", &draft]);
+    assert_eq!(checked["reveals"][0]["clause"], "items", "{checked}");
+    assert_eq!(
+        (&checked["reveals"][0]["field"], &checked["reveals"][0]["kind"]),
+        (&"serial-state".into(), &"item".into())
+    );
+    assert_eq!(checked["until"], "2036-12-31");
+    let told = String::from_utf8_lossy(&a.run(&["agreement", "check", &draft]).stdout).into_owned();
+    assert!(
+        told.contains("clause `items`: whoever receives a record of kind `item` learns something of `serial-state`"),
+        "{told}"
+    );
+    // What the clause discloses is no secret that its condition could tell.
+    let open = a.file("open.toml", &a.agreement_text(&b, None, &items(withheld, &WIDE)));
+    assert_eq!(a.json(&["agreement", "check", &open])["reveals"], serde_json::json!([]));
+}
+
 /// Story: a version narrows to fewer fields and to weapons of one country. What was given before is given anew with
 /// fewer fields, or withdrawn; what is released now has the new fields only. A version widens again: everything comes
 /// with what is permitted now. Every time it takes one round, and nothing is refused on the way.

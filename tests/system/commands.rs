@@ -92,6 +92,11 @@ fn what_is_typed_wrongly_is_refused_with_a_remedy_and_changes_nothing() -> Outco
     {
         check(&a, 2, "input", usage, &[]);
     }
+    // What may not be released yet is listed, and the exit code tells that nothing was.
+    let early = a.run(&["--json", "release", "W-00002"]);
+    let listed: serde_json::Value = serde_json::from_slice(&early.stdout)?;
+    assert!(listed["refused"][0]["why"].as_str().is_some_and(|why| why.contains("draft")), "{listed}");
+    assert!(early.status.code() == Some(2) && String::from_utf8_lossy(&early.stderr).contains("not-reviewed"));
     // Nothing at a terminal can be asked here, so consent must be given by a flag.
     check(&a, 2, "input", &["agreement", "end", id], &["--yes"]);
     assert_eq!(fs::read_to_string(exists)?, "x");

@@ -2,13 +2,16 @@
 
 use super::{AgreementError, Held};
 use crate::node::{Node, Rules};
-use entente_policy::Interval;
+use entente_policy::{Interval, check};
 use entente_protocol::{
-    agreement::{SignedAgreement, Standing},
+    agreement::{Agreement, SignedAgreement, Standing},
     id::OrgId,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
+
+/// From the moment at which an agreement ends to its last day.
+const DAY_MS: u64 = 86_400_000;
 
 /// A view of an agreement.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,7 +68,7 @@ fn view(node: &Node, signed: &SignedAgreement, state: &str) -> Result<AgreementV
         parties: agreement.parties.iter().map(|p| p.handle.clone()).collect(),
         signed_by: signers.iter().map(handle).collect(),
         from: agreement.from.date(),
-        until: agreement.until.date(),
+        until: agreement.until.minus(DAY_MS).date(),
         digest: signed.digest().to_string(),
         waits_for_us: state == "proposed" && !signers.contains(&node.keys.org),
     })
@@ -106,6 +109,21 @@ pub fn show(node: &Node, given: &str) -> Result<Json, AgreementError> {
     Ok(out)
 }
 
+/// What receiving a record tells of fields that its clause withholds: conditions read them. Nothing where the agreement
+/// cannot be applied here, for then no record is sent under it.
+fn reveals(agreement: Agreement) -> Json {
+    let found = check::check(agreement).map(|checked| checked.reveals).unwrap_or_default();
+    let rows = found.iter().map(|reveal| {
+        json!({
+            "id": format!("{}/{}/{}", reveal.clause, reveal.kind, reveal.field),
+            "clause": reveal.clause,
+            "kind": reveal.kind.name(),
+            "field": reveal.field,
+        })
+    });
+    rows.collect()
+}
+
 pub(super) fn describe(node: &Node, signed: &SignedAgreement, state: &str) -> Result<Json, AgreementError> {
     let agreement = signed.agreement()?;
     let complete = signed.signed_by().count() == agreement.parties.len();
@@ -113,6 +131,7 @@ pub(super) fn describe(node: &Node, signed: &SignedAgreement, state: &str) -> Re
     if let Some(map) = out.as_object_mut() {
         map.insert("complete".to_owned(), json!(complete));
         map.insert("text".to_owned(), json!(entente_policy::render(&agreement)));
+        map.insert("reveals".to_owned(), reveals(agreement));
     }
     Ok(out)
 }

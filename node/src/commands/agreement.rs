@@ -141,7 +141,7 @@ fn set(node: &Reached, agreement: String, standing: Standing) -> Result<Json, Fa
 fn consent(reach: &Reach, agreement: &Json, yes: bool) -> Result<(), Failure> {
     // A program that has said yes gets the text in the answer, and the standard error for faults alone.
     if !(yes && reach.output.json) {
-        note(&format!("This is what you sign:\n\n{}", text(agreement, "text")));
+        note(&format!("This is what you sign:\n\n{}{}", text(agreement, "text"), revealed(agreement)));
     }
     reach.confirm(yes, "Sign this agreement for your organisation?", "--yes")
 }
@@ -178,11 +178,24 @@ fn shown(agreement: &Json, look: Look) -> String {
         ("file", text(agreement, "file")),
     ];
     let mut out = pairs(facts.into_iter().filter(|(_, value)| !value.is_empty()), look);
-    out.push_str(&format!("\n{}", plain::lines(&text(agreement, "text"))));
+    out.push_str(&format!("\n{}{}", plain::lines(&text(agreement, "text")), revealed(agreement)));
     if let Some(proposal) = agreement.get("proposal") {
         out.push_str(&format!("\n{}\n\n{}", look.strong("A new version is proposed:"), shown(proposal, look)));
     }
     out
+}
+
+/// What the clauses' conditions tell beside the fields that they disclose.
+fn revealed(agreement: &Json) -> String {
+    let lines = list(agreement, "reveals").iter().map(|reveal| {
+        let [clause, kind, field] = ["clause", "kind", "field"].map(|key| text(reveal, key));
+        format!("clause `{clause}`: whoever receives a record of kind `{kind}` learns something of `{field}`\n")
+    });
+    let lines: String = lines.collect();
+    if lines.is_empty() {
+        return lines;
+    }
+    format!("\nConditions reveal what their clauses withhold:\n{lines}")
 }
 
 fn table(agreements: &Json) -> Table {

@@ -60,19 +60,27 @@ pub fn query(filter: Filter) -> Query {
 
 fn show(reach: &Reach, outcome: &Json, done: &str) -> Result<Done, Failure> {
     reach.output.answer(outcome, || render(outcome, done, reach.output.look))?;
-    if !reach.output.json && text(outcome, "changed") == "0" && list(outcome, "refused").is_empty() {
-        note("nothing to do: no record was named, or all were there already");
+    let count = |key| text(outcome, key) != "0";
+    match (count("changed"), count("unchanged"), list(outcome, "refused").len()) {
+        (false, false, refused @ 1..) => {
+            let message = format!(
+                "none of {refused} may be released yet, and nothing was: review them first, `entente review ID --state reviewed`"
+            );
+            Err(Fault::input("not-reviewed", message).into())
+        }
+        (false, _, 0) if !reach.output.json => {
+            note("nothing to do: no record was named, or all were there already");
+            Ok(Done::Well)
+        }
+        _ => Ok(Done::Well),
     }
-    Ok(Done::Well)
 }
 
 fn render(outcome: &Json, done: &str, look: Look) -> String {
     let mut out = pairs([(done, text(outcome, "changed")), ("already", text(outcome, "unchanged"))], look);
     let mut refused = Table::new(&["refused", "why"]);
-    for pair in list(outcome, "refused") {
-        if let Some([id, why]) = pair.as_array().map(Vec::as_slice) {
-            refused.row([short(id.as_str().unwrap_or_default()), super::show::brief(why)]);
-        }
+    for record in list(outcome, "refused") {
+        refused.row([short(&text(record, "id")), text(record, "why")]);
     }
     if !refused.is_empty() {
         out.push('\n');
@@ -84,7 +92,7 @@ fn render(outcome: &Json, done: &str, look: Look) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::records::gate::GateOutcome;
+    use crate::records::gate::{GateOutcome, NotYet};
 
     #[test]
     fn records_are_named_in_exactly_one_way() -> Result<(), Fault> {
@@ -105,8 +113,11 @@ mod tests {
 
     #[test]
     fn what_was_refused_is_named_with_its_reason() {
-        let outcome =
-            GateOutcome { changed: 2, unchanged: 1, refused: vec![("0123456789ab".to_owned(), "draft".to_owned())] };
+        let outcome = GateOutcome {
+            changed: 2,
+            unchanged: 1,
+            refused: vec![NotYet { id: "0123456789ab".to_owned(), why: "draft".to_owned() }],
+        };
         let text = render(&serde_json::json!(outcome), "released", Look::default());
         assert!(text.contains("released  2\n") && text.contains("01234567  draft"), "{text}");
     }

@@ -106,8 +106,17 @@ pub struct GateOutcome {
     pub changed: u64,
     /// Records that were there already.
     pub unchanged: u64,
-    /// Records that may not be released yet: id and reason.
-    pub refused: Vec<(String, String)>,
+    /// Records that may not be released yet.
+    pub refused: Vec<NotYet>,
+}
+
+/// A record that may not be released yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotYet {
+    /// Its id.
+    pub id: String,
+    /// Why.
+    pub why: String,
 }
 
 /// The gate state of a record of ours.
@@ -220,7 +229,7 @@ pub fn release_showing(node: &Node, records: &[RecordId], progress: OnProgress<'
             if before.review == Review::Refuted || before.review < least {
                 let (is, needs) = (before.review.name(), least.name());
                 let what = format!("its review state is `{is}`, and release needs `{needs}`");
-                outcome.refused.push((record.to_string(), what));
+                outcome.refused.push(NotYet { id: record.to_string(), why: what });
             } else if before.released {
                 outcome.unchanged += 1;
             } else {
