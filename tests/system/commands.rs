@@ -103,6 +103,29 @@ fn what_is_typed_wrongly_is_refused_with_a_remedy_and_changes_nothing() -> Outco
     Ok(())
 }
 
+/// Story: a row is corrected before anybody looked at it. What goes through the gate as a whole is the correction; the
+/// version before it stays a draft, and goes only if somebody names it.
+#[test]
+fn what_was_corrected_before_its_release_stays_behind() {
+    let (world, [a]) = World::of(75, ["a"]);
+    let mut rows = world.rows("C", 4);
+    a.import("rows.csv", &Row::table(&rows));
+    rows[1].marks = "anchor 9911".to_owned();
+    a.import("mended.csv", &Row::table(&rows));
+    let items = |query: &[&str]| -> Vec<(String, String)> {
+        let found = a.json(&[&["search", "--kind", "item"], query].concat());
+        let found = found.as_array().cloned().unwrap_or_default();
+        found.iter().map(|r| (r["number"].to_string(), r["id"].to_string())).collect()
+    };
+    assert_eq!(items(&[]).len(), 5);
+    a.pass_all();
+    let drafts = items(&["--state", "draft"]);
+    assert!(drafts.len() == 1 && drafts[0].0.contains("C-00002"), "{drafts:?}");
+    let released = items(&["--state", "verified"]);
+    assert_eq!(released.len(), 4, "{released:?}");
+    assert!(released.iter().any(|(number, id)| number.contains("C-00002") && *id != drafts[0].1));
+}
+
 /// Story: one row in a table is bad, in each way. It is named by line and column; its neighbours are kept.
 #[test]
 fn bad_rows_are_named_and_their_neighbours_kept() {
