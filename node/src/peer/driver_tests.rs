@@ -375,7 +375,10 @@ async fn a_recall_cuts_what_is_on_its_way() -> Fallible {
     let came = Arc::new(AtomicU32::new(0));
     let cut = fetch(&connection, request(3, 0), content, Acting(Some(act), Arc::clone(&came))).await;
     assert!(matches!(cut, Err(FetchError::Lane(_))), "the file went on");
-    assert_eq!(near.next().await, Happened::Ended(Ended::Closed { code: CloseCode::BUSY, by_peer: true }));
+    // Whether the code comes before the end of the streams is the network's.
+    let ended = near.next().await;
+    let told = Happened::Ended(Ended::Closed { code: CloseCode::BUSY, by_peer: true });
+    assert!(ended == told || ended == Happened::Ended(Ended::Lost), "{ended:?}");
     near.stopped().await;
     far.stopped().await;
     Ok(())

@@ -1,7 +1,7 @@
 //! A disk that lies: one byte of one file is another, or a file is shorter. The store refuses or says what is wrong; it
 //! never answers with something else than what was written, and never leaves out silently what was acknowledged.
 
-use super::{Outcome, Rng, Site, content, power::workshop, verify};
+use super::{Outcome, Rng, Site, Told, content, power::workshop, verify};
 use entente_node::store::open::{self, Backend};
 use std::{
     collections::BTreeMap,
@@ -168,8 +168,8 @@ fn look(patient: &Patient, copy: &Path, what: &str) -> Seen {
     let Ok(holdings) = opened else { return Seen::Refused };
     match verify(&holdings, &patient.acknowledged) {
         Ok(()) => Seen::Unharmed,
-        // The store itself has said it.
-        Err(_) if holdings.failed().is_some() => Seen::Told,
+        // The store itself has said it, of itself or of one blob.
+        Err(error) if holdings.failed().is_some() || error.is::<Told>() => Seen::Told,
         Err(error) => match holdings.check() {
             Err(_) => Seen::Told,
             Ok(report) if report.unopened > 0 => Seen::Told,
