@@ -1,6 +1,6 @@
 //! Importing a file: rows become drafts, drafts become committed and attested records, all as drafts of the gate.
 //!
-//! Memory is flat: rows are taken in steps ([`step`](super::step)), and each step is one batch, one signature and one
+//! Memory is flat: rows are taken in steps (`step`), and each step is one batch, one signature and one
 //! append. Reading, making records and writing go on side by side, each in the file's order.
 //! The same file again adds nothing; a corrected row amends exactly what it changed.
 

@@ -266,7 +266,7 @@ pub fn events(node: &Node, record: RecordId) -> Result<Vec<EventRow>, KeepError>
 
 /// Whether a later record of its line, that nobody has refuted, stands for a record: the correction is to be looked at,
 /// and not what it corrects.
-fn is_superseded(node: &Node, record: RecordId) -> Result<bool, KeepError> {
+pub fn is_superseded(node: &Node, record: RecordId) -> Result<bool, KeepError> {
     let line = keep::own(node, record)?.header()?.header().line;
     let later = keep::line(node, line)?.into_iter().skip_while(|id| *id != record).skip(1);
     for id in later {
@@ -277,7 +277,7 @@ fn is_superseded(node: &Node, record: RecordId) -> Result<bool, KeepError> {
     Ok(false)
 }
 
-/// Records of ours in a state, in order of arrival. What was corrected since is left out.
+/// Records of ours in a state, in order of arrival.
 pub fn in_state(node: &Node, wanted: impl Fn(&GateRow) -> bool) -> Result<Vec<RecordId>, KeepError> {
     let (mut found, mut after) = (Vec::new(), None);
     loop {
@@ -285,7 +285,7 @@ pub fn in_state(node: &Node, wanted: impl Fn(&GateRow) -> bool) -> Result<Vec<Re
         let Some((last, _)) = page.last() else { return Ok(found) };
         after = Some(*last);
         for (_, id) in page {
-            if wanted(&state(node, id)?) && !is_superseded(node, id)? {
+            if wanted(&state(node, id)?) {
                 found.push(id);
             }
         }
