@@ -368,6 +368,8 @@ async fn a_recall_cuts_what_is_on_its_way() -> Fallible {
     let connection = near.peers.links.connection(b.id).ok_or("connected")?;
     let (model, wakes, peer) = (Arc::clone(&far.model), far.wakes.clone(), a.id);
     let act = move || {
+        // Until its windows are full the file still flows, and could push the word of the end out of a full socket.
+        std::thread::sleep(Duration::from_millis(300));
         model.recalls.store(true, Ordering::SeqCst);
         wakes.wake(peer);
         std::thread::sleep(Duration::from_millis(300));
@@ -375,10 +377,7 @@ async fn a_recall_cuts_what_is_on_its_way() -> Fallible {
     let came = Arc::new(AtomicU32::new(0));
     let cut = fetch(&connection, request(3, 0), content, Acting(Some(act), Arc::clone(&came))).await;
     assert!(matches!(cut, Err(FetchError::Lane(_))), "the file went on");
-    // Whether the code comes before the end of the streams is the network's.
-    let ended = near.next().await;
-    let told = Happened::Ended(Ended::Closed { code: CloseCode::BUSY, by_peer: true });
-    assert!(ended == told || ended == Happened::Ended(Ended::Lost), "{ended:?}");
+    assert_eq!(near.next().await, Happened::Ended(Ended::Closed { code: CloseCode::BUSY, by_peer: true }));
     near.stopped().await;
     far.stopped().await;
     Ok(())
