@@ -92,56 +92,6 @@ fn a_file_that_is_gone_is_told_and_stops_nothing() -> Outcome {
     let folder = tempfile::tempdir()?;
     let mut home = Home::init(folder.path(), "a");
     fs::create_dir(home.path("files"))?;
-    fs::write(home.path("files/scan.pdf"), [b"%PDF-1.4\n".as_slice(), &[7; 300_000]].concat())?;
-    fs::write(home.path("rows.csv"), ROWS)?;
-    home.ok(&["import", &home.path("rows.csv"), "--attachments", &home.path("files")]);
-    home.ok(&["review", "--all-drafts", "--state", "reviewed"]);
-    let (found, code) = check(&home, &[])?;
-    assert_eq!(code, Some(0), "{found:#?}");
-    assert!(found.iter().all(|entry| entry["ok"] == true && entry["id"].is_string()), "{found:#?}");
-    let checked = |part: &str| found.iter().find(|e| e["id"] == part).and_then(|e| e["checked"].as_u64());
-    assert!(checked("own records") >= Some(2) && checked("files") >= Some(1), "{found:#?}");
-
-    let blob = blobs(&home).pop().ok_or("no blob")?;
-    let whole = fs::read(&blob)?;
-    fs::remove_file(&blob)?;
-    let (found, code) = check(&home, &[])?;
-    assert_eq!((code, stated(&found, "missing")), (Some(5), 1), "{found:#?}");
-    let mut changed = whole.clone();
-    changed[whole.len() / 2] ^= 1;
-    fs::write(&blob, &changed)?;
-    let (found, code) = check(&home, &[])?;
-    assert_eq!((code, stated(&found, "damaged")), (Some(5), 1), "{found:#?}");
-    let what = found.iter().find(|entry| entry["state"] == "damaged").ok_or("no finding")?;
-    assert!(what["do"].as_str().is_some_and(|what| what.contains("backup")), "{what}");
-
-    // A stray blob does no harm, and is swept only while nobody else may be about to name it.
-    fs::write(&blob, &whole)?;
-    let stray = Path::new(&blob).with_file_name("ab".repeat(32));
-    fs::write(&stray, b"stray")?;
-    let fan = PathBuf::from(home.path("a")).join("store/blobs/ab");
-    fs::create_dir_all(&fan)?;
-    fs::rename(&stray, fan.join("ab".repeat(32)))?;
-    let (found, code) = check(&home, &[])?;
-    assert_eq!((code, stated(&found, "unnamed")), (Some(0), 1), "{found:#?}");
-    home.start();
-    let (found, code) = check(&home, &[])?;
-    assert_eq!((code, stated(&found, "unnamed")), (Some(0), 1), "by the running node: {found:#?}");
-    assert_eq!(home.run(&["check", "--sweep"]).status.code(), Some(2));
-    home.kill();
-    let (found, code) = check(&home, &["--sweep"])?;
-    assert_eq!((code, stated(&found, "swept")), (Some(0), 1), "{found:#?}");
-    assert!(!fan.join("ab".repeat(32)).exists() && blob.exists());
-    Ok(())
-}
-
-/// Story: a running node is asked for a file that is gone from the disk. It says so, and stops with exit code 5: it
-/// does not go on over a store that is not what it was.
-#[test]
-fn a_running_node_stops_when_its_store_fails() -> Outcome {
-    let folder = tempfile::tempdir()?;
-    let mut home = Home::init(folder.path(), "a");
-    fs::create_dir(home.path("files"))?;
     fs::write(home.path("files/scan.pdf"), b"%PDF-1.4\n")?;
     fs::write(home.path("rows.csv"), ROWS)?;
     home.ok(&["import", &home.path("rows.csv"), "--attachments", &home.path("files")]);

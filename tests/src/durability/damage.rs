@@ -168,8 +168,8 @@ fn look(patient: &Patient, copy: &Path, what: &str) -> Seen {
     let Ok(holdings) = opened else { return Seen::Refused };
     match verify(&holdings, &patient.acknowledged) {
         Ok(()) => Seen::Unharmed,
-        // The store itself has said it, of itself or of one blob.
-        Err(error) if holdings.failed().is_some() || error.is::<Told>() => Seen::Told,
+        // The store itself has said it; of a blob it says so of that one, and of nothing else.
+        Err(error) if holdings.failed().is_some() || (error.is::<Told>() && what.contains(": blobs/")) => Seen::Told,
         Err(error) => match holdings.check() {
             Err(_) => Seen::Told,
             Ok(report) if report.unopened > 0 => Seen::Told,
