@@ -194,7 +194,8 @@ fn endpoint(node: &Arc<Node>, book: SharedBook) -> Result<Endpoint, Fault> {
     let identity = tls_identity(node).map_err(|e| setup(&e))?;
     let clock = Arc::clone(&node.clock);
     let clock = Clock::new(move || clock.now());
-    Endpoint::bind(node.config.listen, identity, book, clock, Settings::default()).map_err(|e| setup(&e))
+    let settings = Settings { send_window_bytes: node.config.send_window_bytes, ..Settings::default() };
+    Endpoint::bind(node.config.listen, identity, book, clock, settings).map_err(|e| setup(&e))
 }
 
 /// Serves until `until` is over or a stop was asked for; gives it what runs.

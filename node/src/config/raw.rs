@@ -33,6 +33,9 @@ pub struct RawConfig {
     /// Free space of the disk, in MiB, below which nothing more is taken from partners.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub free_mib_min: Option<u64>,
+    /// Sent and not yet acknowledged, in MiB, for each connection: raised for a long fat line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub send_window_mib: Option<u64>,
 }
 
 impl RawConfig {
@@ -49,6 +52,7 @@ impl RawConfig {
             identity_file: None,
             partner_gib_max: None,
             free_mib_min: None,
+            send_window_mib: None,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Handshakes over real QUIC on loopback: who gets in, and each way of not getting in.
 
 mod hostile;
+mod limits;
 
 use super::{
     Clock,
@@ -29,8 +30,11 @@ use rustls::{HandshakeKind, NamedGroup, quic};
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
-    sync::{Arc, atomic::Ordering},
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -39,6 +43,8 @@ type Fallible = Result<(), Box<dyn std::error::Error>>;
 /// 2026-11-22.
 pub(super) const NOW: UnixMillis = UnixMillis(1_795_305_600_000);
 const DAY_MS: u64 = 86_400_000;
+/// A port of the system's choice on this machine.
+const ANY: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0));
 
 /// An organisation with its keys, as a test needs it: everything in one hand.
 pub(super) struct Org {
@@ -91,9 +97,11 @@ impl Org {
     }
     /// A node at which `partners` are known.
     pub(super) fn endpoint(&self, partners: &[(OrgId, Partner)], now: UnixMillis) -> Endpoint {
+        self.endpoint_with(partners, now, Settings::default())
+    }
+    fn endpoint_with(&self, partners: &[(OrgId, Partner)], now: UnixMillis, settings: Settings) -> Endpoint {
         let book = SharedBook::new(book(partners));
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        Endpoint::bind(any, self.identity(), book, Clock::new(move || now), Settings::default()).unwrap()
+        Endpoint::bind(ANY, self.identity(), book, Clock::new(move || now), settings).unwrap()
     }
     /// A chain whose node certificate was changed before it was signed.
     fn odd(&self, change: impl FnOnce(&mut CertificateParams)) -> Vec<CertificateDer<'static>> {

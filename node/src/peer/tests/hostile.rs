@@ -12,10 +12,35 @@ use rustls::{
 use rustls_pki_types::UnixTime;
 
 /// What a hostile client may change: everything but the lock itself.
-struct Hostile {
-    chain: Vec<CertificateDer<'static>>,
+pub(super) struct Hostile {
+    pub(super) chain: Vec<CertificateDer<'static>>,
     group: &'static dyn rustls::crypto::SupportedKxGroup,
     alpn: &'static [u8],
+}
+
+impl Hostile {
+    /// One that breaks no rule of TLS.
+    pub(super) fn certified(chain: Vec<CertificateDer<'static>>) -> Self {
+        Self { chain, group: HYBRID, alpn: tls::ALPN }
+    }
+
+    /// What it dials with; the node key is `a`'s.
+    pub(super) fn config(self, a: &Org) -> ClientConfig {
+        let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+        provider.kx_groups = vec![self.group];
+        let config = rustls::ClientConfig::builder_with_provider(Arc::new(provider))
+            .with_protocol_versions(&[&TLS13])
+            .unwrap()
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(TrustsAnybody));
+        let mut config = if self.chain.is_empty() {
+            config.with_no_client_auth()
+        } else {
+            config.with_client_auth_cert(self.chain, a.node_key.clone_key().into()).unwrap()
+        };
+        config.alpn_protocols = vec![self.alpn.to_vec()];
+        ClientConfig::new(Arc::new(QuicClientConfig::try_from(config).unwrap()))
+    }
 }
 
 #[derive(Debug)]
@@ -56,21 +81,8 @@ impl ServerCertVerifier for TrustsAnybody {
 /// Lets a hostile client with `a`'s node key at `b`; what each of them got.
 async fn hostile(a: &Org, b: &Org, moves: Hostile) -> (ConnectionError, Result<Link, ConnectError>) {
     let far = b.endpoint(&[(a.id, a.partner())], NOW);
-    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
-    provider.kx_groups = vec![moves.group];
-    let config = rustls::ClientConfig::builder_with_provider(Arc::new(provider))
-        .with_protocol_versions(&[&TLS13])
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(TrustsAnybody));
-    let mut config = if moves.chain.is_empty() {
-        config.with_no_client_auth()
-    } else {
-        config.with_client_auth_cert(moves.chain, a.node_key.clone_key().into()).unwrap()
-    };
-    config.alpn_protocols = vec![moves.alpn.to_vec()];
-    let config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(config).unwrap()));
-    let client = quinn::Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let config = moves.config(a);
+    let client = quinn::Endpoint::client(ANY).unwrap();
     let connecting = client.connect_with(config, far.local_addr().unwrap(), "node.example").unwrap();
     let dial = async {
         match connecting.await {
@@ -94,10 +106,10 @@ const HYBRID: &dyn rustls::crypto::SupportedKxGroup = rustls::crypto::aws_lc_rs:
 async fn the_hostile_client_gets_in_when_it_behaves() -> Fallible {
     // Without this, the refusals below could be for a reason of the rig's own.
     let (a, b) = (org("a"), org("b"));
-    let (_, link) = hostile(&a, &b, Hostile { chain: a.chain(), group: HYBRID, alpn: tls::ALPN }).await;
+    let (_, link) = hostile(&a, &b, Hostile::certified(a.chain())).await;
     assert_eq!(link?.peer, a.id);
     let chain = a.odd(|_| {});
-    let (_, link) = hostile(&a, &b, Hostile { chain, group: HYBRID, alpn: tls::ALPN }).await;
+    let (_, link) = hostile(&a, &b, Hostile::certified(chain)).await;
     assert_eq!(link?.peer, a.id);
     Ok(())
 }
@@ -140,12 +152,12 @@ async fn certificates_outside_the_profile_are_refused() {
         ("negative_serial", a.odd(|p| p.serial_number = Some(vec![0; 21].into())), CertificateFault::Serial),
     ];
     for (name, chain, fault) in cases {
-        let (_, link) = hostile(&a, &b, Hostile { chain, group: HYBRID, alpn: tls::ALPN }).await;
+        let (_, link) = hostile(&a, &b, Hostile::certified(chain)).await;
         let expected = Refusal::Chain(ChainFault::Certificate { at: 0, fault });
         assert!(matches!(&link, Err(ConnectError::Refused(r)) if *r == expected), "{name}: {link:?}");
     }
     // A certificate in another partner's name, properly issued by its own issuer.
     let chain = a.odd(|p| p.subject_alt_names = vec![san(c)]);
-    let (_, link) = hostile(&a, &b, Hostile { chain, group: HYBRID, alpn: tls::ALPN }).await;
+    let (_, link) = hostile(&a, &b, Hostile::certified(chain)).await;
     assert!(matches!(&link, Err(ConnectError::Refused(Refusal::Stranger(org))) if *org == c), "{link:?}");
 }

@@ -1,0 +1,276 @@
+//! Every QUIC setting, seen from a certified partner that keeps to none of them.
+
+use super::{hostile::Hostile, *};
+use crate::peer::endpoint::HALF_OPEN_MAX;
+use quinn::{
+    Connection, SendDatagramError, SendStream, ServerConfig, TokenStore, TransportConfig, congestion::NewRenoConfig,
+    crypto::rustls::QuicServerConfig,
+};
+use std::{
+    pin::pin,
+    sync::Mutex,
+    task::{Context, Waker},
+};
+use tokio::{net::UdpSocket, task::JoinSet};
+
+const MIB: usize = 1 << 20;
+/// Long enough to see that something waits: what need not wait takes no time at all.
+const A_WHILE: Duration = Duration::from_millis(300);
+
+/// So wide that every bound that is met is the other side's.
+fn wide() -> Arc<TransportConfig> {
+    let mut wide = TransportConfig::default();
+    let most = VarInt::from_u32(64 << 20);
+    let mut congestion = NewRenoConfig::default();
+    congestion.initial_window(1 << 20);
+    wide.send_window(64 << 20)
+        .stream_receive_window(most)
+        .receive_window(most)
+        .congestion_controller_factory(Arc::new(congestion));
+    Arc::new(wide)
+}
+
+/// A partner's endpoint that is not ours, with its connection to `far`; the other end too, so that it stays.
+async fn connected(a: &Org, far: &Endpoint) -> (quinn::Endpoint, Connection, Link) {
+    let mut config = Hostile::certified(a.chain()).config(a);
+    config.transport_config(wide());
+    let client = quinn::Endpoint::client(ANY).unwrap();
+    let connecting = client.connect_with(config, far.local_addr().unwrap(), "node.example").unwrap();
+    let (connection, link) = tokio::join!(connecting, answer(far));
+    (client, connection.unwrap(), link.unwrap())
+}
+
+/// Bytes that a stream takes before it waits.
+async fn fill(stream: &mut SendStream) -> usize {
+    let zeros = vec![0; 256 << 10];
+    let mut written = 0;
+    while let Ok(more) = tokio::time::timeout(A_WHILE, stream.write(&zeros)).await {
+        written += more.unwrap();
+    }
+    written
+}
+
+#[tokio::test]
+async fn a_partner_opens_so_many_streams_and_writes_so_much() {
+    let (a, b) = (org("a"), org("b"));
+    let far = b.endpoint(&[(a.id, a.partner())], NOW);
+    let (_client, connection, _link) = connected(&a, &far).await;
+    let mut streams = Vec::new();
+    while let Ok(opened) = tokio::time::timeout(A_WHILE, connection.open_bi()).await {
+        streams.push(opened.unwrap().0);
+    }
+    assert_eq!(streams.len(), 64);
+    let mut uni = Vec::new();
+    while let Ok(opened) = tokio::time::timeout(A_WHILE, connection.open_uni()).await {
+        uni.push(opened.unwrap());
+    }
+    assert_eq!(uni.len(), 16);
+
+    assert_eq!(fill(&mut streams[0]).await, MIB, "one stream");
+    let mut all = MIB;
+    for stream in &mut streams[1..6] {
+        all += fill(stream).await;
+    }
+    assert_eq!(all, 4 * MIB, "one connection");
+    assert_eq!(connection.send_datagram(vec![0; 8].into()), Err(SendDatagramError::UnsupportedByPeer));
+}
+
+#[tokio::test]
+async fn so_much_of_ours_is_in_flight_as_the_settings_say() -> Fallible {
+    for mib in [1, 4, 6] {
+        let (a, b) = (org("a"), org("b"));
+        let tls = tls::server_config(&b.identity(), trust(&[(a.id, a.partner())]))?;
+        let mut config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
+        config.transport_config(wide());
+        let far = quinn::Endpoint::server(config, ANY)?;
+        let line = Line::to(far.local_addr()?, |_, _| true).await;
+        let settings = Settings { send_window_bytes: mib << 20, ..Settings::default() };
+        let near = a.endpoint_with(&[(b.id, b.partner())], NOW, settings);
+        let answering = async { far.accept().await.unwrap().await };
+        let (link, _answered) = tokio::join!(near.dial(b.id, line.address), answering);
+        let link = link?;
+        // From here on nothing is acknowledged.
+        line.cut.store(true, Ordering::Relaxed);
+        let (mut stream, _) = link.connection.open_bi().await?;
+        assert_eq!(u64::try_from(fill(&mut stream).await)?, mib << 20);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn handshakes_out_of_order_are_kept_up_to_a_bound() {
+    let (a, b) = (org("a"), org("b"));
+    let many = |n: u32| (0..n).map(|i| SanType::DnsName(format!("node-{i}.example").try_into().unwrap()));
+    let chain = a.odd(|p| p.subject_alt_names.extend(many(2_000)));
+    assert!(chain[0].len() > 2 * (16 << 10));
+    for lost in [false, true] {
+        let far = b.endpoint(&[(a.id, a.partner())], NOW);
+        // Whether the first of what the client says after the server's hello is lost.
+        let (mut answered, mut left) = (false, if lost { 3 } else { 0 });
+        let line = Line::to(far.local_addr().unwrap(), move |towards, packet| {
+            answered |= !towards;
+            let loses = towards && answered && left > 0 && packet.len() > 1_000;
+            left -= u32::from(loses);
+            !loses
+        });
+        let line = line.await;
+        let mut config = Hostile::certified(chain.clone()).config(&a);
+        config.transport_config(wide());
+        let client = quinn::Endpoint::client(ANY).unwrap();
+        let connecting = client.connect_with(config, line.address, "node.example").unwrap();
+        let dial = async {
+            match connecting.await {
+                Ok(connection) => end(&connection).await,
+                Err(error) => error,
+            }
+        };
+        let (told, link) = tokio::join!(dial, answer(&far));
+        let exceeded = matches!(&told, ConnectionError::ConnectionClosed(close)
+            if close.error_code == quinn::TransportErrorCode::CRYPTO_BUFFER_EXCEEDED);
+        assert_eq!(exceeded, lost, "{told:?}: {link:?}");
+        // In order it is read, and then refused for its size.
+        let refused = matches!(link, Err(ConnectError::Refused(Refusal::Chain(_))));
+        assert_eq!(refused, !lost, "{link:?}");
+    }
+}
+
+#[tokio::test]
+async fn so_many_attempts_wait_and_no_more() -> Fallible {
+    let (a, b) = (org("a"), org("b"));
+    let far = b.endpoint(&[(a.id, a.partner())], NOW);
+    let config = Hostile::certified(a.chain()).config(&a);
+    let client = quinn::Endpoint::client(ANY)?;
+    let mut dials = JoinSet::new();
+    for _ in 0..1_024 + 100 {
+        let connecting = client.connect_with(config.clone(), far.local_addr()?, "node.example")?;
+        dials.spawn(connecting.into_future());
+        // A burst of all of them would not fit into the socket.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    tokio::time::sleep(A_WHILE).await;
+    // Whoever is looked at is refused, and nothing more is read meanwhile.
+    let mut waited = 0;
+    let mut context = Context::from_waker(Waker::noop());
+    while pin!(tokio::task::unconstrained(far.arrival())).poll(&mut context).is_ready() {
+        waited += 1;
+    }
+    assert_eq!(waited, 1_024);
+    Ok(())
+}
+
+/// Long-header packet of QUIC version 1 with type Retry (RFC 9000, section 17.2.5).
+fn is_retry(packet: &[u8]) -> bool {
+    packet.first().is_some_and(|first| first & 0xf0 == 0xf0) && packet.get(1..5) == Some(&[0, 0, 0, 1])
+}
+
+#[tokio::test]
+async fn with_so_many_half_open_an_address_proves_itself_first() -> Fallible {
+    let (a, b) = (org("a"), org("b"));
+    let far = b.endpoint(&[(a.id, a.partner())], NOW);
+    let near = a.endpoint(&[(b.id, b.partner())], NOW);
+    let config = Hostile::certified(a.chain()).config(&a);
+    let client = quinn::Endpoint::client(ANY)?;
+    let (mut dials, mut held) = (JoinSet::new(), Vec::new());
+    for held_before in [HALF_OPEN_MAX - 1, HALF_OPEN_MAX] {
+        while held.len() < held_before {
+            let connecting = client.connect_with(config.clone(), far.local_addr()?, "node.example")?;
+            dials.spawn(connecting.into_future());
+            held.push(far.arrival().await.ok_or("closed")?);
+        }
+        let retries = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&retries);
+        let counting = move |towards: bool, packet: &[u8]| {
+            count.fetch_add(u64::from(!towards && is_retry(packet)), Ordering::Relaxed);
+            true
+        };
+        let line = Line::to(far.local_addr()?, counting).await;
+        let (dialed, answered) = tokio::join!(near.dial(b.id, line.address), answer(&far));
+        assert_eq!((dialed?.peer, answered?.peer), (b.id, a.id));
+        let expected = u64::from(held_before == HALF_OPEN_MAX);
+        assert_eq!(retries.load(Ordering::Relaxed), expected, "{held_before} half open");
+    }
+    Ok(())
+}
+
+/// Remembers what it was given.
+#[derive(Default)]
+struct Tokens(Mutex<usize>);
+
+impl TokenStore for Tokens {
+    fn insert(&self, _: &str, _: bytes::Bytes) {
+        *self.0.lock().unwrap() += 1;
+    }
+    fn take(&self, _: &str) -> Option<bytes::Bytes> {
+        None
+    }
+}
+
+#[tokio::test]
+async fn nobody_is_given_a_token_to_come_back_with() -> Fallible {
+    let (a, b) = (org("a"), org("b"));
+    let far = b.endpoint(&[(a.id, a.partner())], NOW);
+    let tokens = Arc::new(Tokens::default());
+    let mut config = Hostile::certified(a.chain()).config(&a);
+    config.token_store(Arc::<Tokens>::clone(&tokens));
+    let client = quinn::Endpoint::client(ANY)?;
+    let connecting = client.connect_with(config, far.local_addr()?, "node.example")?;
+    let (connection, link) = tokio::join!(connecting, answer(&far));
+    let (connection, link) = (connection?, link?);
+    // Tokens come with the first packets after the handshake: before what is said after them.
+    for _ in 0..3 {
+        let (mut send, mut receive) = connection.open_bi().await?;
+        send.write_all(b"?").await?;
+        send.finish()?;
+        let (mut back, _) = link.connection.accept_bi().await?;
+        back.write_all(b"!").await?;
+        back.finish()?;
+        assert_eq!(receive.read_to_end(8).await?, b"!");
+    }
+    assert_eq!(*tokens.0.lock().unwrap(), 0);
+    Ok(())
+}
+
+/// A line for one connection, of which a test decides what passes.
+struct Line {
+    address: SocketAddr,
+    cut: Arc<AtomicBool>,
+    carrier: tokio::task::JoinHandle<()>,
+}
+
+impl Line {
+    /// `passes` is told whether a packet goes towards `node`, and the packet.
+    async fn to(node: SocketAddr, mut passes: impl FnMut(bool, &[u8]) -> bool + Send + 'static) -> Self {
+        let (outer, inner) = (UdpSocket::bind(ANY).await.unwrap(), UdpSocket::bind(ANY).await.unwrap());
+        inner.connect(node).await.unwrap();
+        let address = outer.local_addr().unwrap();
+        let cut = Arc::new(AtomicBool::new(false));
+        let is_cut = Arc::clone(&cut);
+        let carrier = tokio::spawn(async move {
+            let (mut there, mut back, mut client) = (vec![0; 1 << 16], vec![0; 1 << 16], None);
+            loop {
+                let (towards, packet) = tokio::select! {
+                    Ok((length, from)) = outer.recv_from(&mut there) => {
+                        client = Some(from);
+                        (true, &there[..length])
+                    }
+                    Ok(length) = inner.recv(&mut back) => (false, &back[..length]),
+                };
+                if is_cut.load(Ordering::Relaxed) || !passes(towards, packet) {
+                    continue;
+                }
+                match client {
+                    _ if towards => drop(inner.send(packet).await),
+                    Some(client) => drop(outer.send_to(packet, client).await),
+                    None => (),
+                }
+            }
+        });
+        Self { address, cut, carrier }
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.carrier.abort();
+    }
+}
