@@ -6,17 +6,25 @@
 use entente_node::{
     node::Node,
     receive::WANTED,
-    records::stored::{ReceivedRow, decode},
+    records::{
+        keep::{self, KeepError},
+        stored::{ReceivedRow, decode},
+        view,
+    },
     seal::{hybrid::Identity, keyring::Partition},
     secret::keyfile::KeyFile,
     share::feeds,
     store::{StoreError, layout::Table},
 };
+use serde_json::Value as Json;
 use std::{
     collections::{BTreeSet, HashMap},
     fs, io,
     path::Path,
 };
+
+/// A form as long as this is in no store by chance: sealed bytes would have to be petabytes.
+const CHANCE_BYTES: usize = 7;
 
 /// Something that must not be found, and its name.
 #[derive(Debug, Clone)]
@@ -51,6 +59,22 @@ impl Secret {
             forms.push(digits.into_bytes());
         }
         Self { what: what.to_owned(), forms }
+    }
+
+    /// A field's value on a disk, in the forms of [`Secret::bytes`] and in UTF-16. Forms that random bytes could hold by
+    /// chance are left out: a value of three bytes is looked for in hexadecimal and Base64 alone, of less in none.
+    #[must_use]
+    pub fn value(text: &str) -> Self {
+        let wide = |order: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(order).collect::<Vec<u8>>();
+        let each = [text.as_bytes().to_vec(), wide(u16::to_le_bytes), wide(u16::to_be_bytes)];
+        let forms = each.iter().flat_map(|bytes| Self::bytes(text, bytes).forms);
+        Self { what: text.to_owned(), forms: forms.filter(|form| form.len() >= CHANCE_BYTES).collect() }
+    }
+
+    /// Every form that is looked for.
+    #[must_use]
+    pub fn forms(&self) -> &[Vec<u8>] {
+        &self.forms
     }
 
     /// A whole number of at least five digits: shorter ones stand everywhere by chance.
@@ -195,6 +219,41 @@ pub fn held(node: &Node) -> Result<Vec<Vec<u8>>, StoreError> {
         }
     }
     Ok(rows)
+}
+
+/// Every value of every field of every record that a node holds, its own and those it received: texts as they are,
+/// numbers in decimal, lists and maps member by member.
+///
+/// # Errors
+/// If the store fails.
+pub fn values(node: &Node) -> Result<BTreeSet<String>, KeepError> {
+    let (mut ids, mut after) = (Vec::new(), None);
+    loop {
+        let page = keep::after(node, after)?;
+        let Some((last, _)) = page.last() else { break };
+        after = Some(*last);
+        ids.extend(page.into_iter().map(|(_, id)| id));
+    }
+    for agreement in node.partitions() {
+        let rows = all(node, Partition::Agreement(agreement), Table::Received, b"")?;
+        ids.extend(rows.iter().filter_map(|row| decode::<ReceivedRow>("received record", row).ok()?.id()));
+    }
+    let mut values = BTreeSet::new();
+    for id in ids {
+        let found = view::find(node, id)?.ok_or(StoreError::Broken { at: 0 })?;
+        view::view(node, id, &found)?.fields.values().for_each(|value| leaves(value, &mut values));
+    }
+    Ok(values)
+}
+
+fn leaves(value: &Json, into: &mut BTreeSet<String>) {
+    match value {
+        Json::Null | Json::Bool(_) => (),
+        Json::Number(number) => drop(into.insert(number.to_string())),
+        Json::String(text) => drop(into.insert(text.clone())),
+        Json::Array(items) => items.iter().for_each(|item| leaves(item, into)),
+        Json::Object(members) => members.values().for_each(|member| leaves(member, into)),
+    }
 }
 
 /// How many records a node has received.

@@ -1,12 +1,18 @@
 //! The example federation, as a newcomer runs it: four processes, real sockets, real files.
 
-use entente_tests::{Row, World, entente, run, search, until};
+use entente_node::{clock::SystemClock, config::Home as Folder, node::Node, secret::unlock::Unlock};
+use entente_tests::{
+    Row, World, entente, run,
+    search::{self, Search, Secret},
+    until,
+};
 use serde_json::Value;
 use std::{
     error::Error,
     fs,
     path::Path,
     process::{Command, Stdio},
+    sync::Arc,
 };
 
 /// Story: a newcomer types one command, and every claim that the program makes is checked by it.
@@ -41,6 +47,9 @@ fn the_demo_holds_every_check_and_leaves_four_homes() -> Result<(), Box<dyn Erro
         assert_eq!(status["handle"], organisation["handle"]);
         assert_eq!(status["records_own"], organisation["records_own"]);
     }
+    for organisation in organisations {
+        nothing_in_clear(&home, organisation["handle"].as_str().unwrap_or_default())?;
+    }
     // No place, author or camera of a photograph lies in clear in any home.
     let author = "Obs-07";
     for (path, bytes) in search::files(&home)? {
@@ -49,6 +58,31 @@ fn the_demo_holds_every_check_and_leaves_four_homes() -> Result<(), Box<dyn Erro
         }
     }
     Ok(())
+}
+
+/// Takes every value of every record that an organisation holds, and finds none in its store.
+fn nothing_in_clear(federation: &Path, handle: &str) -> Result<(), Box<dyn Error>> {
+    let (folder, unlock) = (Folder::at(federation.join(handle)), federation.join("passphrase"));
+    let node = Node::open(folder.clone(), &Unlock::PassphraseFile(unlock), Arc::new(SystemClock))?;
+    let secrets: Vec<Secret> = search::values(&node)?.iter().map(|value| Secret::value(value)).collect();
+    drop(node);
+    let forms = secrets.iter().map(|secret| secret.forms().len()).sum::<usize>();
+    let least = if handle == "car" { 1_000 } else { 20 };
+    assert!(secrets.len() > least && forms > 15 * secrets.len(), "{handle}: {} values, {forms} forms", secrets.len());
+    let search = Search::new(&secrets);
+    for (path, bytes) in search::files(&folder.store())? {
+        let found = search.found(&[path.as_bytes(), b"\n", &bytes].concat());
+        assert!(found.is_empty(), "{handle}: in clear in {path}: {found:?}");
+    }
+    // The search finds each form of what is there.
+    let planted = folder.store().join("planted");
+    for form in secrets[secrets.len() / 2].forms() {
+        fs::write(&planted, [b"before", form.as_slice(), b"after"].concat())?;
+        let files = search::files(&folder.store())?;
+        let found = files.iter().filter(|(_, bytes)| !search.found(bytes).is_empty()).count();
+        assert_eq!(found, 1, "{handle}: {form:?} is not found");
+    }
+    Ok(fs::remove_file(planted)?)
 }
 
 /// Story: a newcomer brings a table of their own, seven rows of which nothing was made in the maker's state. Every check
