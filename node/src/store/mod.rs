@@ -23,6 +23,8 @@ pub mod sled;
 #[cfg(test)]
 mod tests;
 pub mod txn;
+#[cfg(test)]
+mod vault_tests;
 mod words;
 
 use crate::{
