@@ -279,8 +279,13 @@ fn another_history_below_the_head_is_a_fork_too() -> Outcome {
 
 /// A card whose runs key has another end, taken by a partner.
 fn runs_key_ends(world: &World, org: &Node, at: &Node, change: fn(&mut CardKey)) -> Outcome {
+    keys_end(world, (org, &[Purpose::Runs]), at, change)
+}
+
+/// A card of which keys have another end, taken by a partner.
+fn keys_end(world: &World, (org, of): (&Node, &[Purpose]), at: &Node, change: impl Fn(&mut CardKey)) -> Outcome {
     let card = changed_card(world.folder.path(), org, |payload| {
-        payload.keys.iter_mut().filter(|entry| entry.purpose == Purpose::Runs).for_each(change);
+        payload.keys.iter_mut().filter(|entry| of.contains(&entry.purpose)).for_each(change);
     })?;
     assert!(partners::update(at, org.keys.org, &card)?);
     Ok(at.reload()?)
@@ -328,5 +333,32 @@ fn a_key_in_other_hands_counts_for_nothing() -> Outcome {
     runs_key_ends(&world, &world.a, &world.b, |entry| entry.compromised = Some(NOW.plus(DAY)))?;
     world.move_to(NOW.plus(2 * DAY))?;
     assert!(receive::run(&world.b, &feed, &message).is_err());
+    Ok(())
+}
+
+/// Story: an originator ends its records key, retired in good order or lost. What its partner countersigned before that day
+/// stays proved; what came on that day or later is not.
+#[test]
+fn what_was_countersigned_before_a_key_ended_stays_proved() -> Outcome {
+    type End = fn(&mut CardKey, UnixMillis);
+    let ends: [End; 3] = [
+        |entry, at| entry.until = Some(at),
+        |entry, at| entry.revoked = Some(at),
+        |entry, at| entry.compromised = Some(at),
+    ];
+    for (end, holds) in ends.iter().flat_map(|end| [(end, true), (end, false)]) {
+        let world = World::new("2026-01-01", "2036-12-31")?;
+        world.item("A-1", HandlingFloor::default())?;
+        world.move_to(NOW.plus(if holds { 0 } else { 2 * DAY }))?;
+        world.exchange()?;
+        let verify = || ask(&world.b, &Call::RecordVerify("A-1".to_owned()));
+        assert_eq!(verify()?["ok"], true);
+        // It is told afterwards.
+        let ended = |entry: &mut CardKey| end(entry, NOW.plus(DAY));
+        keys_end(&world, (&world.a, &[Purpose::Records, Purpose::Runs]), &world.b, ended)?;
+        world.move_to(NOW.plus(3 * DAY))?;
+        let proof = verify()?;
+        assert_eq!(proof["ok"], holds, "{proof}");
+    }
     Ok(())
 }

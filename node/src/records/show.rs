@@ -19,6 +19,7 @@ use entente_protocol::{
     id::{AgreementId, OrgId, RecordId},
     identity::Purpose,
     record::{Verified, kind::Kind},
+    time::UnixMillis,
 };
 use serde_json::{Value as Json, json};
 use std::{collections::BTreeSet, io::Read, path::Path};
@@ -202,13 +203,14 @@ fn verify_received(node: &Node, agreement: AgreementId, id: RecordId, row: &Rece
         return Ok(checks);
     };
     let run: RunInRow = decode("run", &run).map_err(Fault::store)?;
-    checks.push(attested(node, id, &verified, &run));
+    // It existed when we countersigned it: a key that ended later takes nothing back (CARD-5).
+    checks.push(attested(node, id, row.at, &verified, &run));
     let book = node.book();
     let now = node.clock.now();
     let signer = run.run.parse().ok().map(|s| s.kid());
     let stated = Run::danger_unverified(&run.run).map_or(now, |run| run.time);
     let sender = book.iter().find_map(|(org, _)| {
-        let key = book.past_key(*org, Purpose::Runs, signer?, now, stated)?;
+        let key = book.past_key(*org, Purpose::Runs, signer?, row.at, stated)?;
         let signed = run.run.parse().ok()?;
         signed.verify(entente_protocol::label::SIGN_RUN, &key).ok()?;
         Some(*org)
@@ -228,18 +230,15 @@ fn verify_received(node: &Node, agreement: AgreementId, id: RecordId, row: &Rece
     Ok(checks)
 }
 
-fn attested(node: &Node, id: RecordId, verified: &Verified, run: &RunInRow) -> Json {
+fn attested(node: &Node, id: RecordId, at: UnixMillis, verified: &Verified, run: &RunInRow) -> Json {
     let originator: OrgId = verified.header().originator;
     let Some(proof) = run.proofs.iter().find(|p| p.records.iter().any(|(_, record)| *record == id)) else {
         return check("attestation", false, "no batch proof names it".to_owned());
     };
-    let key = proof
-        .attestation
-        .key()
-        .ok()
-        .and_then(|kid| node.book().key(originator, Purpose::Records, kid, node.clock.now()));
+    let key = proof.attestation.key().ok().and_then(|kid| node.book().key(originator, Purpose::Records, kid, at));
     let Some(key) = key else {
-        return check("attestation", false, "the originator's card lists no such key".to_owned());
+        let what = format!("the originator's card lists no such key that counted at {at}, when it came");
+        return check("attestation", false, what);
     };
     match proof.attestation.verify(originator, &key, &proof.records) {
         Ok(head) => check(
