@@ -5,7 +5,7 @@
 
 mod rules;
 
-pub use rules::{Basis, Rules, changed};
+pub use rules::{Basis, CHANGES, Rules, changed};
 
 use crate::{
     clock::{Clock, mark::Marks},

@@ -78,6 +78,9 @@ pub struct RunInRow {
     pub run: SignatureBytes,
     /// One for each batch.
     pub proofs: Vec<ProofRow>,
+    /// What it withdrew, with the entries' numbers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub withdrew: Vec<(u64, RecordId)>,
 }
 
 /// A withdrawal, as kept.
@@ -235,7 +238,7 @@ fn take(
     let numbered = (run.before.length..).zip(verified.entries());
     let decided: Vec<(u64, Decided<'_>)> =
         numbered.map(|(number, (_, entry))| (number, decide(rules, &arrival, interval, number, entry))).collect();
-    let row = encode("run", &RunInRow { run: message.run.clone(), proofs: proofs(message, verified) })?;
+    let mut row = RunInRow { run: message.run.clone(), proofs: proofs(message, verified), withdrew: Vec::new() };
     let receipt = Receipt::of(run, now).sign(&node.keys.runs).map_err(ShareError::from)?;
 
     let mut txn = node.holdings.begin();
@@ -269,8 +272,9 @@ fn take(
             }
             Decided::Refused => *refused.entry("of ours").or_default() += 1,
             Decided::Withdraw(record) if released_by(&txn, partition, feed.sender, record)? => {
-                let row = encode("withdrawal", &WithdrawnRow { at: now, feed: Some(feed.id()), number })?;
-                txn.put(partition, Table::Withdrawn, record.as_bytes(), &row)?;
+                let withdrawal = encode("withdrawal", &WithdrawnRow { at: now, feed: Some(feed.id()), number })?;
+                txn.put(partition, Table::Withdrawn, record.as_bytes(), &withdrawal)?;
+                row.withdrew.push((number, record));
             }
             // Of another party's record, or of one that is not held: there is nothing to undo.
             Decided::Withdraw(record) => {
@@ -287,6 +291,7 @@ fn take(
     if taken.refused > 0 {
         tracing::warn!(partner = %feed.sender, entries = taken.refused, reasons = ?refused, "entries were refused");
     }
+    let row = encode("run", &row)?;
     let carried: usize = message.carried.iter().map(|carried| carried.3.len()).sum();
     room::fill(&mut txn, feed.sender, (row.len() + carried) as u64)?;
     facets.write(&mut txn, partition).map_err(ShareError::from)?;

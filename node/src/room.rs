@@ -10,7 +10,8 @@ use crate::{
 };
 use entente_protocol::id::OrgId;
 
-fn key(partner: OrgId) -> Vec<u8> {
+/// Key of the count of a partner in [`Table::Meta`].
+pub fn key(partner: OrgId) -> Vec<u8> {
     [b"filled".as_slice(), partner.as_bytes()].concat()
 }
 

@@ -1,10 +1,13 @@
 //! Checks feeds: every run is signed, follows from the one before, and leads to where the feed is said to stand.
 
-use super::{Report, each_item, records::listed};
+use super::{Report, agreed, each_item, records::listed};
 use crate::{
     node::Node,
     receive::RunInRow,
-    records::stored::decode,
+    records::{
+        index,
+        stored::{OwnRow, ReceivedRow, ReleasedRow, decode, line_in_feed, record_in_feed},
+    },
     seal::keyring::Partition,
     share::feeds::{self, InRow, OutRow, SentRun},
     store::{StoreError, check::Audit, layout::Table},
@@ -12,7 +15,7 @@ use crate::{
 use entente_protocol::{
     cose::SignatureBytes,
     feed::{Cursor, Entry, FeedKey, Receipt, Run, digest},
-    id::StoreId,
+    id::{RecordId, StoreId},
     identity::Purpose,
 };
 
@@ -21,14 +24,20 @@ pub fn every(node: &Node, audit: &Audit, report: &mut Report<'_>) -> Result<(), 
     let rules = node.rules();
     for held in rules.agreements.iter() {
         let Some(in_force) = &held.in_force else { continue };
+        let partition = Partition::Agreement(held.id);
+        let mut known = false;
         for party in in_force.agreement.parties.iter().filter(|party| party.id != node.keys.org) {
             outgoing(node, audit, report, &feeds::outgoing(node, party.id, held.id))?;
-            let partition = Partition::Agreement(held.id);
             let read = audit.get(partition, Table::Cursor, &feeds::store_key(party.id));
             let store = report.readable(format!("store of {}", party.id), read)?.flatten();
             if let Some(store) = store.and_then(|bytes| StoreId::from_slice(&bytes)) {
+                known = true;
+                agreed::counted(audit, report, party.id)?;
                 incoming(node, audit, report, &feeds::incoming(node, party.id, store, held.id))?;
             }
+        }
+        if !known && audit.count(partition, Table::Received, b"")? > 0 {
+            report.missing(held.id, "records came under it, and the row that says from which store is gone");
         }
     }
     Ok(())
@@ -80,12 +89,15 @@ fn outgoing(node: &Node, audit: &Audit, report: &mut Report<'_>, feed: &FeedKey)
             let run = walk.follow(node, feed, &sent.run)?;
             let hashes = sent.entries.iter().map(|entry| Entry::hash_of(&entry.bytes));
             let same = digest::steps(run.before.digest, hashes) == run.after && sent.entries.len() as u64 == run.count;
-            if same { Ok(()) } else { Err("its entries are not those that were signed".to_owned()) }
+            if same { Ok(sent) } else { Err("its entries are not those that were signed".to_owned()) }
         });
-        if let Err(why) = holds {
-            report.damaged(format!("sent run {n} of feed {id}"), why);
+        match holds {
+            Ok(sent) => releases(audit, report, feed, &sent),
+            Err(why) => {
+                report.damaged(format!("sent run {n} of feed {id}"), why);
+                Ok(())
+            }
         }
-        Ok(())
     })?;
     match &row {
         Some(row) => {
@@ -103,6 +115,58 @@ fn outgoing(node: &Node, audit: &Audit, report: &mut Report<'_>, feed: &FeedKey)
         None => {}
     }
     receipts(node, audit, report, feed)
+}
+
+/// What was released is known as released, so that it can be withdrawn.
+fn releases(audit: &Audit, report: &mut Report<'_>, feed: &FeedKey, sent: &SentRun) -> Result<(), StoreError> {
+    for (number, entry) in (sent.first..).zip(&sent.entries) {
+        let Some(record) = entry.record else { continue };
+        let read = audit.get(Partition::Own, Table::Release, &record_in_feed(record, feed.id()));
+        let Some(found) = report.readable(record, read)? else { continue };
+        match found.map(|bytes| decode::<ReleasedRow>("release", &bytes)) {
+            Some(Ok(row)) if row.number < number => {
+                report
+                    .damaged(record, format!("it is said to be released by entry {}, and was by {number}", row.number));
+            }
+            Some(Ok(row)) if row.shows() => line(audit, report, feed, record)?,
+            Some(Ok(_)) => {}
+            Some(Err(_)) => report.damaged(record, "the row of its release does not read as written"),
+            None => report.missing(record, format!("the row of its release in feed {} is gone", feed.id())),
+        }
+    }
+    Ok(())
+}
+
+/// The line of what a partner sees may be named to it.
+fn line(audit: &Audit, report: &mut Report<'_>, feed: &FeedKey, record: RecordId) -> Result<(), StoreError> {
+    // Places and rows that do not read are findings of the records' own part.
+    let place = audit.nth(Partition::Own, index::ID, record.as_bytes(), 0).ok().flatten();
+    let row = place.and_then(|place| audit.item(Partition::Own, Table::Record, b"", place).ok().flatten());
+    let row = row.and_then(|bytes| decode::<OwnRow>("record", &bytes).ok());
+    let Some(body) = row.and_then(|row| row.header().ok()) else { return Ok(()) };
+    let read = audit.get(Partition::Own, Table::Release, &line_in_feed(body.header().line, feed.id()));
+    if report.readable(record, read)? == Some(None) {
+        report.missing(record, format!("the row of its line in feed {} is gone", feed.id()));
+    }
+    Ok(())
+}
+
+/// What a partner withdrew is withdrawn, unless it came again later.
+fn withdrawn(audit: &Audit, report: &mut Report<'_>, feed: &FeedKey, held: &RunInRow) -> Result<(), StoreError> {
+    let partition = Partition::Agreement(feed.agreement);
+    for (number, record) in &held.withdrew {
+        let read = audit.get(partition, Table::Withdrawn, record.as_bytes());
+        if report.readable(record, read)? != Some(None) {
+            continue;
+        }
+        let place = audit.nth(partition, index::ID, record.as_bytes(), 0).ok().flatten();
+        let row = place.and_then(|place| audit.item(partition, Table::Received, b"", place).ok().flatten());
+        let row = row.and_then(|bytes| decode::<ReceivedRow>("received record", &bytes).ok());
+        if row.is_none_or(|row| row.number < *number) {
+            report.missing(record, format!("entry {number} of feed {} withdrew it, and that is not known", feed.id()));
+        }
+    }
+    Ok(())
 }
 
 fn receipts(node: &Node, audit: &Audit, report: &mut Report<'_>, feed: &FeedKey) -> Result<(), StoreError> {
@@ -135,10 +199,13 @@ fn incoming(node: &Node, audit: &Audit, report: &mut Report<'_>, feed: &FeedKey)
             return Ok(());
         }
         let read = decode::<RunInRow>("run", &bytes).map_err(|e| e.to_string());
-        if let Err(why) = read.and_then(|held| walk.follow(node, feed, &held.run)) {
-            report.damaged(format!("received run {n} of feed {id}"), why);
+        match read.and_then(|held| walk.follow(node, feed, &held.run).map(|_| held)) {
+            Ok(held) => withdrawn(audit, report, feed, &held),
+            Err(why) => {
+                report.damaged(format!("received run {n} of feed {id}"), why);
+                Ok(())
+            }
         }
-        Ok(())
     })?;
     walk.end(report, feed, row.cursor(), row.runs);
     Ok(())

@@ -1,17 +1,19 @@
-//! Checks records: what they commit to, who attested them, who reviewed them, what brought them here.
+//! Checks records of our own: what they commit to, who attested them, who reviewed them.
 //!
 //! Records are taken in the order of their arrival, so that those of one batch or run come together and its
 //! signature is verified once. Keys are taken from cards whether they still count or not: the question is whether
 //! what is stored is what was written, not whether it would be accepted today.
 
-use super::{Report, each_item};
+use super::{
+    Report, each_item,
+    found::{by_fields, facets, found},
+};
 use crate::{
     node::Node,
-    receive::RunInRow,
     records::{
         gate::{EventRow, GateEvent, GateRow, RELEASE_LOG},
         index,
-        stored::{self, BatchRow, OwnRow, ReceivedRow, decode},
+        stored::{BatchRow, OwnRow, decode},
     },
     seal::keyring::Partition,
     share::files,
@@ -20,7 +22,7 @@ use crate::{
 use entente_protocol::{
     attachment::Content,
     batch::Batch,
-    id::{AgreementId, FeedId, KeyId, LineId, OrgId, RecordId},
+    id::{KeyId, OrgId, RecordId},
     identity::Purpose,
     label,
     primitive::PublicKey,
@@ -58,11 +60,16 @@ pub fn own(node: &Node, audit: &Audit, report: &mut Report<'_>) -> Result<(), St
     let events = (Partition::Own, Table::Review, b"".as_slice());
     each_item(audit, report, events, "review or release", &mut |report, n, bytes| {
         report.step(1);
-        if let Err(why) = event(node, &bytes) {
-            report.damaged(format!("review or release {n}"), why);
+        match event(node, &bytes) {
+            Ok(records) => records.iter().try_for_each(|record| at_gate(audit, report, *record, n)),
+            Err(why) => {
+                report.damaged(format!("review or release {n}"), why);
+                Ok(())
+            }
         }
-        Ok(())
     })?;
+    each_item(audit, report, (Partition::Own, Table::Batch, b""), "batch", &mut |_, _, _| Ok(()))?;
+    facets(audit, report, Partition::Own)?;
     each_item(audit, report, (Partition::Own, Table::RecordList, RELEASE_LOG), "release", &mut |report, n, id| {
         let known = RecordId::from_slice(&id).map(|id| audit.find(Partition::Own, index::ID, id.as_bytes(), 1));
         if known.transpose()?.is_none_or(|places| places.is_empty()) {
@@ -93,7 +100,18 @@ fn one_own(
         Some(Err(why)) => report.damaged(id, format!("its batch {} does not hold: {why}", row.batch)),
         _ => report.damaged(id, "its batch does not name it at its place"),
     }
-    found(audit, report, Partition::Own, (id, place), (record.header().originator, record.header().line))?;
+    let header = record.header();
+    let at = (Partition::Own, id, place);
+    found(audit, report, at, (index::ID, id.as_bytes()))?;
+    found(audit, report, at, (index::LINE, &index::line(header.originator, header.line)))?;
+    let slots = header.kind.slots();
+    by_fields(
+        audit,
+        report,
+        at,
+        header.kind,
+        slots.filter_map(|slot| Some((slot.number, record.value(slot.number)?))),
+    )?;
     attached(audit, report, id, &record)?;
     reviews(node, audit, report, id, last)
 }
@@ -123,23 +141,18 @@ fn batch(node: &Node, audit: &Audit, number: u64) -> Result<Positions, StoreErro
     Ok(holds())
 }
 
-/// A record is found by its id, and in its line.
-fn found(
-    audit: &Audit,
-    report: &mut Report<'_>,
-    partition: Partition,
-    (id, place): (RecordId, u64),
-    (originator, line): (OrgId, LineId),
-) -> Result<(), StoreError> {
-    let by_id = audit.find(partition, index::ID, id.as_bytes(), 1);
-    match report.readable(id, by_id)? {
-        Some(places) if places != [place] => report.missing(id, "it is not found by its id"),
-        _ => {}
-    }
-    let in_line = audit.find(partition, index::LINE, &index::line(originator, line), usize::MAX);
-    match report.readable(id, in_line)? {
-        Some(places) if !places.contains(&place) => report.missing(id, "it is not found in its line"),
-        _ => {}
+/// A record knows the events that name it.
+fn at_gate(audit: &Audit, report: &mut Report<'_>, id: RecordId, event: u64) -> Result<(), StoreError> {
+    let read = audit.get(Partition::Own, Table::Gate, id.as_bytes());
+    match report.readable(id, read)? {
+        Some(Some(bytes)) => {
+            let known = decode::<GateRow>("gate", &bytes).map_or(true, |row| row.events.contains(&event));
+            if !known {
+                report.damaged(id, format!("where it stands at the release gate leaves out event {event}"));
+            }
+        }
+        Some(None) => report.missing(id, "the row that says where it stands at the release gate is gone"),
+        None => {}
     }
     Ok(())
 }
@@ -196,70 +209,4 @@ fn event(node: &Node, bytes: &[u8]) -> Named {
     let signed = row.signed.parse().map_err(|e| e.to_string())?;
     let event = signed.verify(context, &key).map_err(|e| e.to_string())?;
     decode::<GateEvent>("gate event", event).map(|event| event.records).map_err(|e| e.to_string())
-}
-
-/// The run that was read last, with the verdict on each of its batch proofs.
-struct LastRun {
-    place: (FeedId, u64),
-    run: Option<RunInRow>,
-    proofs: BTreeMap<usize, Result<(), String>>,
-}
-
-/// Every received record, by agreement, in the order of arrival.
-pub fn received(node: &Node, audit: &Audit, report: &mut Report<'_>) -> Result<(), StoreError> {
-    let mut last = None;
-    for agreement in node.partitions() {
-        let list = (Partition::Agreement(agreement), Table::Received, b"".as_slice());
-        each_item(audit, report, list, "received record", &mut |report, place, bytes| {
-            report.step(1);
-            one_received(node, audit, report, agreement, (place, &bytes), &mut last)
-        })?;
-    }
-    Ok(())
-}
-
-fn one_received(
-    node: &Node,
-    audit: &Audit,
-    report: &mut Report<'_>,
-    agreement: AgreementId,
-    (at, bytes): (u64, &[u8]),
-    last: &mut Option<LastRun>,
-) -> Result<(), StoreError> {
-    let partition = Partition::Agreement(agreement);
-    let row = decode::<ReceivedRow>("received record", bytes);
-    let Some((row, verified)) = row.ok().and_then(|row| row.verified().ok().map(|verified| (row, verified))) else {
-        report.damaged(format!("received record {at}"), "its fields are not those that it commits to");
-        return Ok(());
-    };
-    let id = verified.id();
-    let place = (row.feed, row.run);
-    let known = match last.take() {
-        Some(known) if known.place == place => known,
-        _ => {
-            let read = audit.item(partition, Table::RunIn, row.feed.as_bytes(), row.run);
-            let bytes = report.readable(format!("run {} of feed {}", row.run, row.feed), read)?.flatten();
-            let run = bytes.and_then(|bytes| decode::<RunInRow>("run", &bytes).ok());
-            LastRun { place, run, proofs: BTreeMap::new() }
-        }
-    };
-    let known = last.insert(known);
-    let originator = verified.header().originator;
-    if let Err(why) = attested(node, known, id, originator) {
-        report.damaged(id, why);
-    }
-    found(audit, report, partition, (id, at), (originator, verified.header().line))
-}
-
-fn attested(node: &Node, last: &mut LastRun, id: RecordId, originator: OrgId) -> Result<(), String> {
-    let run = last.run.as_ref().ok_or("the run that brought it is missing or damaged")?;
-    let names = |proof: &stored::ProofRow| proof.records.iter().any(|(_, record)| *record == id);
-    let (place, proof) =
-        run.proofs.iter().enumerate().find(|(_, proof)| names(proof)).ok_or("no batch proof names it")?;
-    let verdict = last.proofs.entry(place).or_insert_with(|| {
-        let kid = proof.attestation.key().map_err(|e| e.to_string())?;
-        let key = listed(node, originator, Purpose::Records, kid).ok_or("the originator's card lists no such key")?;
-        proof.attestation.verify(originator, &key, &proof.records).map(|_| ()).map_err(|e| e.to_string())
-    });
-    verdict.clone()
 }

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Key of the row in [`Table::Meta`].
-const KEY: &[u8] = b"time";
+pub const KEY: &[u8] = b"time";
 /// The own clock is written down when it has gone on by so much. Less than the width of now that still decides, so
 /// that what a crash forgets decides nothing.
 const SEEN_STEP_MS: u64 = 10 * 60 * 1_000;

@@ -15,7 +15,7 @@ use entente_protocol::{id::OrgId, time::UnixMillis};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// Key of the count of changes in [`Table::Meta`].
-const CHANGES: &[u8] = b"changes of the rules";
+pub const CHANGES: &[u8] = b"changes of the rules";
 
 /// What decides at one moment: partners, agreements and the policy compiled from them.
 pub struct Rules {

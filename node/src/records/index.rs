@@ -170,6 +170,11 @@ impl Facets {
     }
 }
 
+/// Whether a row of facets reads as written.
+pub fn is_facets(row: &[u8]) -> bool {
+    decode::<Vec<Shared>>("facets", row).is_ok()
+}
+
 /// Places of records that share a value, rising within each append, until `take` says stop.
 /// Returns whether it came to the end, which it does because each page moves on.
 pub fn each_sharing<E: From<KeepError>>(

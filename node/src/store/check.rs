@@ -153,6 +153,20 @@ impl Audit {
     ) -> Result<Option<Vec<u8>>, StoreError> {
         self.0.item(partition, table, scope, n)
     }
+    /// The place that the `n`-th occurrence of a value in a field leads to, counted from 0.
+    pub fn nth(&self, partition: Partition, field: &str, value: &[u8], n: u64) -> Result<Option<u64>, StoreError> {
+        let keys = self.0.keys(partition)?;
+        self.0.place_of(&keys, &layout::Token::new(&keys, field, value, n))
+    }
+    /// The row of a list's counter; none where there is no such row.
+    pub fn counter(&self, partition: Partition, table: Table, scope: &[u8]) -> Result<Option<u64>, StoreError> {
+        let keys = self.0.keys(partition)?;
+        let row = layout::counter(&keys, table, scope);
+        match self.0.read(&keys, &row)? {
+            Some(_) => self.0.counter(&keys, &row).map(Some),
+            None => Ok(None),
+        }
+    }
     /// As [`Holdings::find`].
     pub fn find(&self, partition: Partition, field: &str, value: &[u8], limit: usize) -> Result<Vec<u64>, StoreError> {
         self.0.find(partition, field, value, None, limit)

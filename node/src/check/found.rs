@@ -1,0 +1,79 @@
+//! Checks that records are found: by id, by line, and by each field that an index leads from.
+
+use super::{Report, each_item};
+use crate::{
+    records::index,
+    seal::keyring::Partition,
+    store::{StoreError, check::Audit, layout::Table},
+};
+use entente_protocol::{id::RecordId, record::kind::Kind, value::Value};
+
+/// A record's partition, id and place.
+pub type At = (Partition, RecordId, u64);
+
+/// One look after another, before it is given up that an index row leads to a record.
+const LOOKS_MAX: u64 = 10_000;
+
+/// A record is found by this.
+pub fn found(audit: &Audit, report: &mut Report<'_>, at: At, by: (&'static str, &[u8])) -> Result<(), StoreError> {
+    let (partition, id, place) = at;
+    if report.readable(id, leads(audit, partition, by, place))? == Some(false) {
+        report.missing(id, format!("it is not found by its `{}`", by.0));
+    }
+    Ok(())
+}
+
+/// Whether an index leads to a place. Occurrences stand in the order of places, but for what was disclosed later.
+fn leads(audit: &Audit, partition: Partition, (field, key): (&str, &[u8]), place: u64) -> Result<bool, StoreError> {
+    let nth = |n| audit.nth(partition, field, key, n);
+    let before = |n| nth(n).map(|found| found.is_some_and(|found| found < place));
+    let (mut low, mut high) = (0u64, 1u64);
+    while before(high - 1)? {
+        (low, high) = (high, high.saturating_mul(2));
+    }
+    while low < high {
+        let middle = low + (high - low) / 2;
+        match before(middle)? {
+            true => low = middle + 1,
+            false => high = middle,
+        }
+    }
+    if nth(low)? == Some(place) {
+        return Ok(true);
+    }
+    for n in 0..LOOKS_MAX {
+        match nth(n)? {
+            Some(found) if found == place => return Ok(true),
+            Some(_) => {}
+            None => break,
+        }
+    }
+    Ok(false)
+}
+
+/// A record is found by each field that an index row of its own leads from.
+pub fn by_fields(
+    audit: &Audit,
+    report: &mut Report<'_>,
+    at: At,
+    kind: Kind,
+    fields: impl Iterator<Item = (u8, Value)>,
+) -> Result<(), StoreError> {
+    for (number, value) in fields {
+        let Some(slot) = kind.slot_number(number).filter(|slot| index::indexed(slot)) else { continue };
+        for term in index::terms(kind, slot, &value).into_iter().filter(|term| !term.shared) {
+            found(audit, report, at, (term.field, &term.key))?;
+        }
+    }
+    Ok(())
+}
+
+/// What records share is written once for each append.
+pub fn facets(audit: &Audit, report: &mut Report<'_>, partition: Partition) -> Result<(), StoreError> {
+    each_item(audit, report, (partition, Table::Facet, b""), "what records share", &mut |report, n, row| {
+        if !index::is_facets(&row) {
+            report.damaged(format!("what records share, {n}"), "it does not read as written");
+        }
+        Ok(())
+    })
+}

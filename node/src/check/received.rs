@@ -1,0 +1,141 @@
+//! Checks received records: what they commit to, who attested them, what brought them here, and their files.
+
+use super::{
+    Report, each_item,
+    found::{by_fields, facets, found},
+    records::listed,
+};
+use crate::{
+    node::Node,
+    receive::{RunInRow, WANTED, WantedFile},
+    records::{
+        index,
+        stored::{self, ReceivedRow, decode},
+    },
+    seal::keyring::Partition,
+    share::files,
+    store::{StoreError, check::Audit, layout::Table},
+};
+use entente_protocol::{
+    attachment::Content,
+    id::{AgreementId, FeedId, OrgId, RecordId},
+    identity::Purpose,
+    record::{Verified, kind::Kind},
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The run that was read last, with the verdict on each of its batch proofs.
+struct LastRun {
+    place: (FeedId, u64),
+    run: Option<RunInRow>,
+    proofs: BTreeMap<usize, Result<(), String>>,
+}
+
+/// Every received record, by agreement, in the order of arrival.
+pub fn every(node: &Node, audit: &Audit, report: &mut Report<'_>) -> Result<(), StoreError> {
+    let mut last = None;
+    for agreement in node.partitions() {
+        let mut wishes = None;
+        let list = (Partition::Agreement(agreement), Table::Received, b"".as_slice());
+        each_item(audit, report, list, "received record", &mut |report, place, bytes| {
+            report.step(1);
+            one_received(node, audit, report, agreement, (place, &bytes), (&mut last, &mut wishes))
+        })?;
+        facets(audit, report, Partition::Agreement(agreement))?;
+    }
+    Ok(())
+}
+
+fn one_received(
+    node: &Node,
+    audit: &Audit,
+    report: &mut Report<'_>,
+    agreement: AgreementId,
+    (at, bytes): (u64, &[u8]),
+    (last, wishes): (&mut Option<LastRun>, &mut Wishes),
+) -> Result<(), StoreError> {
+    let partition = Partition::Agreement(agreement);
+    let row = decode::<ReceivedRow>("received record", bytes);
+    let Some((row, verified)) = row.ok().and_then(|row| row.verified().ok().map(|verified| (row, verified))) else {
+        report.damaged(format!("received record {at}"), "its fields are not those that it commits to");
+        return Ok(());
+    };
+    let id = verified.id();
+    let place = (row.feed, row.run);
+    let known = match last.take() {
+        Some(known) if known.place == place => known,
+        _ => {
+            let read = audit.item(partition, Table::RunIn, row.feed.as_bytes(), row.run);
+            let bytes = report.readable(format!("run {} of feed {}", row.run, row.feed), read)?.flatten();
+            let run = bytes.and_then(|bytes| decode::<RunInRow>("run", &bytes).ok());
+            LastRun { place, run, proofs: BTreeMap::new() }
+        }
+    };
+    let known = last.insert(known);
+    let originator = verified.header().originator;
+    if let Err(why) = attested(node, known, id, originator) {
+        report.damaged(id, why);
+    }
+    let (at, header) = ((partition, id, at), verified.header());
+    found(audit, report, at, (index::ID, id.as_bytes()))?;
+    found(audit, report, at, (index::LINE, &index::line(originator, header.line)))?;
+    let slots = verified.slots().iter().map(|slot| (slot.opening.slot, slot.value.clone()));
+    by_fields(audit, report, at, header.kind, slots)?;
+    wished(audit, report, agreement, id, &verified, wishes)
+}
+
+/// Records whose files are still to come, of one agreement.
+type Wishes = Option<BTreeSet<RecordId>>;
+
+/// A received record's file is here or still wished for, unless the record was withdrawn.
+fn wished(
+    audit: &Audit,
+    report: &mut Report<'_>,
+    agreement: AgreementId,
+    id: RecordId,
+    verified: &Verified,
+    wishes: &mut Wishes,
+) -> Result<(), StoreError> {
+    let partition = Partition::Agreement(agreement);
+    if verified.header().kind != Kind::Attachment {
+        return Ok(());
+    }
+    let Some(content) = verified.value(files::content_slot()).and_then(Content::from_value) else { return Ok(()) };
+    if wishes.is_none() {
+        *wishes = Some(wanted(audit, partition)?);
+    }
+    // In this order: what comes meanwhile is here before its wish is gone.
+    let wished = wishes.as_ref().is_some_and(|wishes| wishes.contains(&id));
+    let here = audit.get(partition, Table::Attachment, content.sha256.as_bytes());
+    let gone = audit.get(partition, Table::Withdrawn, id.as_bytes());
+    let (here, gone) = (report.readable(id, here)?, report.readable(id, gone)?);
+    if !wished && here == Some(None) && gone == Some(None) {
+        report.missing(id, "its file is not here, and nothing says that it is to be fetched");
+    }
+    Ok(())
+}
+
+fn wanted(audit: &Audit, partition: Partition) -> Result<BTreeSet<RecordId>, StoreError> {
+    let (mut wishes, mut after) = (BTreeSet::new(), None);
+    loop {
+        let page = audit.items(partition, Table::Wanted, WANTED, after)?;
+        let Some((last, _)) = page.last() else { return Ok(wishes) };
+        after = Some(*last);
+        // One that does not open is a finding of another part.
+        let read = page.into_iter().filter_map(|(_, row)| decode::<WantedFile>("wanted file", &row.ok()?).ok());
+        wishes.extend(read.map(|file| file.record));
+    }
+}
+
+fn attested(node: &Node, last: &mut LastRun, id: RecordId, originator: OrgId) -> Result<(), String> {
+    let run = last.run.as_ref().ok_or("the run that brought it is missing or damaged")?;
+    let names = |proof: &stored::ProofRow| proof.records.iter().any(|(_, record)| *record == id);
+    let (place, proof) =
+        run.proofs.iter().enumerate().find(|(_, proof)| names(proof)).ok_or("no batch proof names it")?;
+    let verdict = last.proofs.entry(place).or_insert_with(|| {
+        let kid = proof.attestation.key().map_err(|e| e.to_string())?;
+        let key = listed(node, originator, Purpose::Records, kid).ok_or("the originator's card lists no such key")?;
+        proof.attestation.verify(originator, &key, &proof.records).map(|_| ()).map_err(|e| e.to_string())
+    });
+    verdict.clone()
+}
