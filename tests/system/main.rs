@@ -7,6 +7,7 @@ mod check;
 mod commands;
 mod demo;
 mod durability;
+mod example;
 mod faults;
 mod federation;
 mod forged;
