@@ -1,5 +1,6 @@
 //! Handshakes over real QUIC on loopback: who gets in, and each way of not getting in.
 
+mod certificates;
 mod hostile;
 
 use super::{
