@@ -3,6 +3,7 @@
 mod agreements;
 mod bench;
 mod canaries;
+mod cbor;
 mod check;
 mod commands;
 mod demo;
