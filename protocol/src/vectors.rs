@@ -278,6 +278,15 @@ fn cards() {
     let bytes = samples::payload(1).to_bytes().unwrap();
     let other_context = card_json(cose::sign(label::SIGN_AGREEMENT, &samples::key(1), &bytes));
     let other_key = card_json(cose::sign(label::SIGN_CARD, &samples::key(2), &bytes));
+    // Two faults at once: the one that is looked for first is told (CARD-9).
+    let wrong_key = |change: fn(&mut CardPayload)| {
+        let mut payload = samples::payload(1);
+        change(&mut payload);
+        let bytes = codec::to_vec(&payload, Bounds::bytes(limits::CARD_BYTES_MAX)).unwrap();
+        card_json(cose::sign(label::SIGN_CARD, &samples::key(2), &bytes))
+    };
+    let malformed_too = wrong_key(|p| p.name.push('\u{202e}'));
+    let anothers_too = wrong_key(|p| p.org = ORIGINATOR);
     let alone = cose::sign(label::SIGN_CARD, &samples::key(1), &bytes);
     let item = SignatureBytes(alone.clone()).to_bytes().unwrap().split_off(1);
     let twice = [&[0x82], item.as_slice(), &item].concat();
@@ -298,6 +307,8 @@ fn cards() {
         ("card_recipient_not_post_quantum", signed(|p| "age1qqq".clone_into(&mut p.age)), "age recipient"),
         ("card_signed_in_another_context", other_context, "does not verify"),
         ("card_signed_by_another_key", other_key, "another key"),
+        ("card_malformed_and_signed_by_another_key", malformed_too, "`name`"),
+        ("card_of_another_organisation_and_signed_by_another_key", anothers_too, "another key"),
         ("card_signature_not_in_an_array", json!(hex::encode(&alone)), "canonical, but"),
         ("card_with_two_signatures", json!(hex::encode(twice)), "canonical, but"),
     ];
@@ -413,6 +424,7 @@ fn agreements() {
         later.sign(first, &samples::key(1), UnixMillis(1_450)).unwrap();
         json!(hex::encode(later.to_bytes().unwrap()))
     };
+    let ended = Agreement { until: sample.from, ..agreement() };
     let vectors = vec![
         ("agreement_in_force", json!(hex::encode(good.to_bytes().unwrap())), "accepted: in force"),
         ("agreement_unsigned", json!(unsigned), "accepted: not yet signed by all"),
@@ -439,6 +451,21 @@ fn agreements() {
         ("agreement_slot_that_does_not_exist", changed(|a| a.clauses[0].disclose[0].slots.push(63)), "exist"),
         ("agreement_ends_before_it_begins", changed(|a| a.until = a.from), "ends before"),
         ("agreement_clause_to_its_giver", changed(|a| a.clauses[0].to = vec![a.clauses[0].from]), "from one party"),
+        (
+            "agreement_not_consistent_and_signed_with_anothers_key",
+            wire(&ended, vec![assent(2, 1, None)]),
+            "ends before",
+        ),
+        (
+            "agreement_out_of_order_and_signed_with_anothers_key",
+            wire(&sample, vec![assent(2, 1, None), assent(1, 2, None)]),
+            "by no party",
+        ),
+        (
+            "agreement_signed_with_anothers_key_and_not_over_the_others",
+            wire(&sample, vec![assent(1, 2, Some(Hash::from_bytes([0; 32]))), assent(2, 2, None)]),
+            "another key",
+        ),
         ("agreement_one_party", changed(|a| a.parties.truncate(1)), "not consistent"),
         ("agreement_second_version", replacing(good.digest()), "accepted: in force"),
         ("agreement_second_version_without_predecessor", wire(&second_version(2, None), vec![]), "no predecessor"),

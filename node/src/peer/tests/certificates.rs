@@ -249,6 +249,13 @@ fn of_the_chain(a: &Org, c: &Org) -> Vec<Vector> {
     let (node_id, issuing_id) =
         (key(&issue::public_key(&a.node_key).unwrap()), key(&issue::public_key(&a.issuing_key).unwrap()));
     let ended = NOW.0;
+    // Two faults at once: the one that is looked for first is told (CERT-5).
+    let mut late_stranger = know(vec![partner_json(c, |_| ())], a.chain());
+    late_stranger["now"] = json!(NOW.plus((issue::NODE_DAYS + 1) * DAY_MS).0);
+    let revoked_elsewhere = alone(&|p| {
+        p["root"] = json!(hex(&c.root));
+        p["revoked"] = json!([node_id]);
+    });
     let p256 = unhex(P256);
     let p256_partner = partner_json(a, |p| p["nodes"][0]["key"] = json!(hex(&p256)));
     let (path, last) = ("does not end in its pinned root", NOW.plus(issue::NODE_DAYS * DAY_MS));
@@ -276,6 +283,8 @@ fn of_the_chain(a: &Org, c: &Org) -> Vec<Vector> {
         ("chain_whose_issuing_key_is_revoked", alone(&|p| p["revoked"] = json!([issuing_id])), "revokes"),
         ("chain_whose_node_key_is_not_listed", alone(&|p| p["nodes"] = json!([])), "does not list"),
         ("chain_whose_node_key_has_ended", alone(&|p| p["nodes"][0]["until"] = json!(ended)), "does not list"),
+        ("chain_of_a_stranger_that_has_expired", late_stranger, "expired"),
+        ("chain_whose_revoked_key_is_not_from_the_root", revoked_elsewhere, "revokes"),
         ("chain_not_from_the_root", alone(&|p| p["root"] = json!(hex(&c.root))), path),
         ("chain_in_another_partners_name", both(odd(a, |p| p.subject_alt_names = vec![san(c.id)])), path),
         (
