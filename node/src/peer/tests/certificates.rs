@@ -122,6 +122,33 @@ fn over(org: &Org, spki: &[u8]) -> Vec<CertificateDer<'static>> {
     vec![kept.unwrap().signed_by(&subject, &issuer).unwrap().der().clone(), org.issuing.clone()]
 }
 
+/// An authority under a fixed key as the profile wants it, but for one change: signed by itself, or by `above`.
+fn authority(
+    name: &str,
+    seed: u8,
+    above: Option<(&CertificateDer<'_>, u8)>,
+    change: impl FnOnce(&mut CertificateParams),
+) -> CertificateDer<'static> {
+    let pair = |seed| KeyPair::from_pkcs8_der_and_sign_algo(&fixed(seed), &PKCS_ED25519).unwrap();
+    let mut params = CertificateParams::default();
+    let at = time::OffsetDateTime::from_unix_timestamp((NOW.0 / 1_000).try_into().unwrap()).unwrap();
+    (params.not_before, params.not_after) = (at - time::Duration::hours(1), at + time::Duration::days(3_650));
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(rcgen::DnType::CommonName, name);
+    params.serial_number = Some(vec![0x42; 16].into());
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(u8::from(above.is_none())));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.use_authority_key_identifier_extension = true;
+    change(&mut params);
+    match above {
+        None => params.self_signed(&pair(seed)).unwrap().der().clone(),
+        Some((above, key)) => {
+            let issuer = Issuer::from_ca_cert_der(above, pair(key)).unwrap();
+            params.signed_by(&pair(seed), &issuer).unwrap().der().clone()
+        }
+    }
+}
+
 type Vector = (&'static str, Json, &'static str);
 
 /// Chains whose node certificate differs from the profile in one thing.
@@ -226,6 +253,48 @@ fn of_the_node_certificate(a: &Org, case: &dyn Fn(Vec<CertificateDer<'static>>) 
     ]
 }
 
+/// Chains whose authorities differ from the profile in one thing: the root keys of `a` and its issuing key again.
+fn of_the_authorities(a: &Org) -> Vec<Vector> {
+    let know = |root: &CertificateDer<'_>, chain: Vec<CertificateDer<'static>>, now: UnixMillis| {
+        let chain: Vec<String> = chain.iter().map(|der| hex(der)).collect();
+        let partner = partner_json(a, |p| p["root"] = json!(hex(root)));
+        json!({ "now": now.0, "dialled": null, "partners": [partner], "chain": chain })
+    };
+    let root =
+        |change: fn(&mut CertificateParams)| know(&authority("a", 0x31, None, change), a.chain(), NOW.plus(2 * DAY_MS));
+    let issuing = |change: fn(&mut CertificateParams)| {
+        let issuing = authority("a", 0x32, Some((&a.root, 0x31)), change);
+        know(&a.root, vec![odd(a, |_| ())[0].clone(), issuing], NOW)
+    };
+    let unstated = |p: &mut CertificateParams| p.use_authority_key_identifier_extension = false;
+    let bare = authority("a", 0x31, None, unstated);
+    let with_bare = vec![a.node.clone(), a.issuing.clone(), bare.clone()];
+    let place = "do not fit its place";
+    vec![
+        ("root_valid", root(|_| ()), "accepted"),
+        ("root_expired", root(|p| p.not_after = p.not_before + time::Duration::days(1)), "root certificate of partner"),
+        (
+            "root_not_yet_valid",
+            root(|p| p.not_before = p.not_after - time::Duration::days(1)),
+            "root certificate of partner",
+        ),
+        ("root_that_is_no_authority", root(|p| p.is_ca = IsCa::ExplicitNoCa), place),
+        ("root_without_path_length", root(|p| p.is_ca = IsCa::Ca(BasicConstraints::Unconstrained)), "accepted"),
+        ("root_that_signs_no_lists", root(|p| p.key_usages.truncate(1)), place),
+        ("root_without_authority_key", know(&bare, with_bare.clone(), NOW), "accepted"),
+        ("root_without_authority_key_that_is_not_the_pinned_one", know(&a.root, with_bare, NOW), "key identifier"),
+        ("issuing_certificate_valid", issuing(|_| ()), "accepted"),
+        ("issuing_certificate_without_authority_key", issuing(unstated), "key identifier"),
+        ("issuing_certificate_that_is_no_authority", issuing(|p| p.is_ca = IsCa::ExplicitNoCa), place),
+        (
+            "issuing_certificate_that_signs_no_certificates",
+            issuing(|p| p.key_usages = vec![KeyUsagePurpose::CrlSign]),
+            place,
+        ),
+        ("issuing_certificate_expired", issuing(|p| p.not_after = p.not_before), "certificate 1 of the chain: expired"),
+    ]
+}
+
 /// Chains that are at fault as a whole, and partners who are.
 fn of_the_chain(a: &Org, c: &Org) -> Vec<Vector> {
     let know = |partners: Vec<Json>, chain: Vec<CertificateDer<'static>>| {
@@ -302,7 +371,8 @@ fn certificates_and_chains_as_the_vectors_say() {
         let chain: Vec<String> = chain.iter().map(|der| hex(der)).collect();
         json!({ "now": NOW.0, "dialled": null, "partners": [partner_json(&a, |_| ())], "chain": chain })
     };
-    let cases = of_the_node_certificate(&a, &case).into_iter().chain(of_the_chain(&a, &c));
+    let cases =
+        of_the_node_certificate(&a, &case).into_iter().chain(of_the_authorities(&a)).chain(of_the_chain(&a, &c));
     let vectors: Vec<Json> = cases
         .map(|(name, input, expected)| {
             let answer = judge(&input);
