@@ -79,6 +79,30 @@ fn a_full_batch_is_attested_and_one_more_is_refused() {
 }
 
 #[test]
+fn positions_and_fillers_are_as_specified() {
+    let all = records(20);
+    let prf = crate::primitive::Prf::new(&[3; 32]);
+    let mut places = Vec::new();
+    for counter in 0..2u64 {
+        for pair in prf.output(label::BATCH_POSITION, &[&counter.to_be_bytes()]).chunks(2) {
+            let place = u32::from(pair[0]) << 8 | u32::from(pair[1]);
+            if !places.contains(&place) {
+                places.push(place);
+            }
+        }
+    }
+    let positions = attest(&all, 3).positions();
+    assert!(all.iter().zip(&places).all(|(record, place)| positions[record] == *place));
+    // Alone in its batch, a record has a filler beside it on each level; a proof gives them from the left.
+    let alone = attest(&all[..1], 3);
+    let mut beside: Vec<(u8, u32)> = (0..16).map(|level| (level, (places[0] >> level) ^ 1)).collect();
+    beside.sort_by_key(|(level, index)| index << level);
+    let filler = |(level, index): (u8, u32)| prf.output(label::BATCH_FILL, &[&[level], &index.to_be_bytes()]);
+    let expected: Vec<Hash> = beside.into_iter().map(|place| Hash::from_bytes(filler(place))).collect();
+    assert_eq!(prove(&alone, &placed(&alone, &all[..1])).nodes, expected);
+}
+
+#[test]
 fn positions_depend_on_the_secret_and_spread() {
     let all = records(64);
     let (a, b) = (attest(&all, 1).positions(), attest(&all, 2).positions());

@@ -285,6 +285,16 @@ pub(crate) fn tagged(tag: u8, parts: &[&[u8]]) -> Hash {
 mod tests {
     use super::*;
 
+    /// Both computed by another program: Python's `hashlib` and `hmac`.
+    #[test]
+    fn a_label_ends_with_a_zero_byte_before_what_it_labels() {
+        let hash = "818ba154770243542250d03815047431e5eca2771027ac02e39fe924fac6927a";
+        assert_eq!(hex::encode(labelled(crate::label::RECORD_ID, &[b"abc"])), hash);
+        assert_eq!(hex::encode(labelled(crate::label::RECORD_ID, &[b"a", b"bc"])), hash);
+        let output = "566c74a5c1f5459f85d4c2187d964f7c77f63fbaa9803e4496f84193cf1a6826";
+        assert_eq!(hex::encode(Prf::new(&[7; 32]).output(crate::label::SLOT_SALT, &[b"abc"])), output);
+    }
+
     #[test]
     fn keys_of_small_order_and_of_other_encodings_are_refused() {
         for y in SMALL_ORDER_Y {

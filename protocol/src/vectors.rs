@@ -32,6 +32,18 @@ pub(crate) fn answer<T, E: ToString>(result: Result<T, E>) -> String {
     result.map_or_else(|fault| fault.to_string(), |_| ACCEPTED.to_owned())
 }
 
+/// As [`answer`], and with what a reader must find in what it took.
+pub(crate) fn answer_of<T, E: ToString>(result: Result<T, E>, found: impl FnOnce(T) -> String) -> String {
+    result.map_or_else(|fault| fault.to_string(), |taken| format!("{ACCEPTED}: {}", found(taken)))
+}
+
+/// What everybody must find in a card.
+pub(crate) fn card_answer(bytes: &[u8]) -> String {
+    answer_of(UnconfirmedCard::from_bytes(bytes), |card| {
+        format!("organisation {}, digest {}, words {}", card.payload().org, card.digest(), card.words())
+    })
+}
+
 pub(crate) fn unhex(json: &Json) -> Vec<u8> {
     hex::decode(json.as_str().unwrap()).unwrap()
 }
@@ -114,8 +126,8 @@ fn record_bodies() {
             "too long",
         ),
     ];
-    let judge = |input: &Json| answer(Body::from_bytes(&unhex(input)));
-    let about = "Record bodies (SPEC 4) as hexadecimal CBOR.";
+    let judge = |input: &Json| answer_of(Body::from_bytes(&unhex(input)), |body| format!("record id {}", body.id()));
+    let about = "Record bodies (SPEC 4) as hexadecimal CBOR; the answer has the record id.";
     check("record.json", include_str!("../../tests/vectors/record.json"), about, vectors, judge);
 }
 
@@ -188,8 +200,9 @@ fn releases() {
         ("release_swapped_nodes", changed(|r| r.nodes.swap(0, 1)), root),
         ("release_unsorted_keys_in_body", changed(|r| r.body[1..14].rotate_left(3)), "map keys out of order"),
     ];
-    let judge = |input: &Json| answer(Verified::new(release_from(input)));
-    let about = "Releases (SPEC 4): body, openings and nodes.";
+    let judge =
+        |input: &Json| answer_of(Verified::new(release_from(input)), |taken| format!("record id {}", taken.id()));
+    let about = "Releases (SPEC 4): body, openings and nodes; the answer has the record id.";
     check("release.json", include_str!("../../tests/vectors/release.json"), about, vectors, judge);
 }
 
@@ -241,10 +254,11 @@ fn attestations() {
         let records: Vec<(u32, RecordId)> = pairs
             .map(|p| (u32::try_from(p[0].as_u64().unwrap()).unwrap(), p[1].as_str().unwrap().parse().unwrap()))
             .collect();
-        answer(attestation.verify(ORIGINATOR, samples::key(1).public(), &records))
+        let verified = attestation.verify(ORIGINATOR, samples::key(1).public(), &records);
+        answer_of(verified, |head| format!("batch id {}", head.id))
     };
     let about = "Attestations (SPEC 6) with the records they prove. The originator's id is 32 bytes of 11; \
-                 its records key is Ed25519 with a seed of 32 bytes of 01.";
+                 its records key is Ed25519 with a seed of 32 bytes of 01. The answer has the batch id.";
     check("batch.json", include_str!("../../tests/vectors/batch.json"), about, vectors, judge);
 }
 
@@ -264,6 +278,15 @@ fn cards() {
     let bytes = samples::payload(1).to_bytes().unwrap();
     let other_context = card_json(cose::sign(label::SIGN_AGREEMENT, &samples::key(1), &bytes));
     let other_key = card_json(cose::sign(label::SIGN_CARD, &samples::key(2), &bytes));
+    // Two faults at once: the one that is looked for first is told (CARD-9).
+    let wrong_key = |change: fn(&mut CardPayload)| {
+        let mut payload = samples::payload(1);
+        change(&mut payload);
+        let bytes = codec::to_vec(&payload, Bounds::bytes(limits::CARD_BYTES_MAX)).unwrap();
+        card_json(cose::sign(label::SIGN_CARD, &samples::key(2), &bytes))
+    };
+    let malformed_too = wrong_key(|p| p.name.push('\u{202e}'));
+    let anothers_too = wrong_key(|p| p.org = ORIGINATOR);
     let alone = cose::sign(label::SIGN_CARD, &samples::key(1), &bytes);
     let item = SignatureBytes(alone.clone()).to_bytes().unwrap().split_off(1);
     let twice = [&[0x82], item.as_slice(), &item].concat();
@@ -284,11 +307,14 @@ fn cards() {
         ("card_recipient_not_post_quantum", signed(|p| "age1qqq".clone_into(&mut p.age)), "age recipient"),
         ("card_signed_in_another_context", other_context, "does not verify"),
         ("card_signed_by_another_key", other_key, "another key"),
+        ("card_malformed_and_signed_by_another_key", malformed_too, "`name`"),
+        ("card_of_another_organisation_and_signed_by_another_key", anothers_too, "another key"),
         ("card_signature_not_in_an_array", json!(hex::encode(&alone)), "canonical, but"),
         ("card_with_two_signatures", json!(hex::encode(twice)), "canonical, but"),
     ];
-    let judge = |input: &Json| answer(UnconfirmedCard::from_bytes(&unhex(input)));
-    let about = "Cards (SPEC 9) as hexadecimal CBOR: an array of one COSE_Sign1. The root is Ed25519 with a seed of 32 bytes of 01.";
+    let judge = |input: &Json| card_answer(&unhex(input));
+    let about = "Cards (SPEC 9) as hexadecimal CBOR: an array of one COSE_Sign1. The root is Ed25519 with a seed of 32 \
+                 bytes of 01. The answer has the organisation's id, the card's digest and its twelve words.";
     check("card.json", include_str!("../../tests/vectors/card.json"), about, vectors, judge);
 }
 
@@ -386,6 +412,19 @@ fn agreements() {
         change(&mut body);
         wire(&body, vec![])
     };
+    let second_version = |version, predecessor| {
+        let mut body = agreement();
+        (body.version, body.predecessor, body.from, body.until) =
+            (version, predecessor, UnixMillis(1_500), UnixMillis(3_000));
+        body
+    };
+    let replacing = |predecessor| {
+        let mut later = SignedAgreement::unsigned(&second_version(2, Some(predecessor))).unwrap();
+        later.sign(second, &samples::key(2), UnixMillis(1_400)).unwrap();
+        later.sign(first, &samples::key(1), UnixMillis(1_450)).unwrap();
+        json!(hex::encode(later.to_bytes().unwrap()))
+    };
+    let ended = Agreement { until: sample.from, ..agreement() };
     let vectors = vec![
         ("agreement_in_force", json!(hex::encode(good.to_bytes().unwrap())), "accepted: in force"),
         ("agreement_unsigned", json!(unsigned), "accepted: not yet signed by all"),
@@ -412,17 +451,41 @@ fn agreements() {
         ("agreement_slot_that_does_not_exist", changed(|a| a.clauses[0].disclose[0].slots.push(63)), "exist"),
         ("agreement_ends_before_it_begins", changed(|a| a.until = a.from), "ends before"),
         ("agreement_clause_to_its_giver", changed(|a| a.clauses[0].to = vec![a.clauses[0].from]), "from one party"),
+        (
+            "agreement_not_consistent_and_signed_with_anothers_key",
+            wire(&ended, vec![assent(2, 1, None)]),
+            "ends before",
+        ),
+        (
+            "agreement_out_of_order_and_signed_with_anothers_key",
+            wire(&sample, vec![assent(2, 1, None), assent(1, 2, None)]),
+            "by no party",
+        ),
+        (
+            "agreement_signed_with_anothers_key_and_not_over_the_others",
+            wire(&sample, vec![assent(1, 2, Some(Hash::from_bytes([0; 32]))), assent(2, 2, None)]),
+            "another key",
+        ),
         ("agreement_one_party", changed(|a| a.parties.truncate(1)), "not consistent"),
+        ("agreement_second_version", replacing(good.digest()), "accepted: in force"),
+        ("agreement_second_version_without_predecessor", wire(&second_version(2, None), vec![]), "no predecessor"),
+        (
+            "agreement_first_version_with_predecessor",
+            wire(&second_version(1, Some(good.digest())), vec![]),
+            "no predecessor",
+        ),
+        ("agreement_version_0", wire(&second_version(0, Some(good.digest())), vec![]), "no predecessor"),
     ];
     let judge = |input: &Json| {
-        let complete = SignedAgreement::from_bytes(&unhex(input)).and_then(|a| a.complete(agreement_key));
-        match complete {
-            Ok(Some(_)) => "accepted: in force".to_owned(),
-            Ok(None) => "accepted: not yet signed by all".to_owned(),
-            Err(fault) => fault.to_string(),
-        }
+        let read = SignedAgreement::from_bytes(&unhex(input)).and_then(|signed| {
+            let state = if signed.complete(agreement_key)?.is_some() { "in force" } else { "not yet signed by all" };
+            let predecessor = signed.agreement()?.predecessor.map_or("none".to_owned(), |digest| digest.to_string());
+            Ok(format!("{state}, digest {}, predecessor {predecessor}", signed.digest()))
+        });
+        answer_of(read, |found| found)
     };
     let about = "Signed agreements (SPEC 10) as hexadecimal CBOR. Party ids are 32 bytes of 01 and 02; \
-                 each agreements key is Ed25519 with the same 32 bytes as its seed.";
+                 each agreements key is Ed25519 with the same 32 bytes as its seed. The answer has the version's digest \
+                 and that of the version it replaces.";
     check("agreement.json", include_str!("../../tests/vectors/agreement.json"), about, vectors, judge);
 }

@@ -6,7 +6,11 @@ use crate::{
     codec::{self, Bounds},
     feed::testing::org,
     limits,
-    record::{Reference, kind::Kind, ladder::Edtf},
+    record::{
+        Reference,
+        kind::{Kind, Rule},
+        ladder::Edtf,
+    },
     value::Value,
     vectors::{ACCEPTED, Vector, check, unhex},
 };
@@ -137,6 +141,58 @@ fn values() {
     };
     let about = "Values of slots (SPEC 4) as hexadecimal CBOR.";
     check("value.json", include_str!("../../tests/vectors/value.json"), about, vectors, judge);
+}
+
+#[test]
+fn ladders() {
+    let point = |lon: i64, lat: i64, prec: i64, radius: Option<i64>| {
+        let geo = ("geo", Value::Array(vec![Value::Int(lon), Value::Int(lat)]));
+        Value::map([geo, ("prec", Value::Int(prec))].into_iter().chain(radius.map(|m| ("radius-m", Value::Int(m)))))
+    };
+    let serial =
+        |s1: &str| Value::map([("s1", Value::text(s1)), ("norm", Value::Int(1)), ("state", Value::text("ok"))]);
+    let unread = || Value::map([("norm", Value::Int(1)), ("state", Value::text("OBL"))]);
+    let (cell, prefix, state) = (Rule::Cell, Rule::SerialPrefix, Rule::SerialState);
+    let cases: Vec<(&'static str, Rule, Value, &'static str)> = vec![
+        ("cell_of_a_point", cell, point(185_581_234, 43_712_345, 1, None), "[185000000,43000000]"),
+        ("cell_of_its_own_corner", cell, point(185_000_000, 43_000_000, 1, None), "[185000000,43000000]"),
+        ("cell_west_and_south_rounds_down", cell, point(-1, -1, 1, None), "[-1000000,-1000000]"),
+        ("cell_of_the_last_corner", cell, point(1_800_000_000, 900_000_000, 1, None), "[1800000000,900000000]"),
+        ("cell_at_the_largest_radius", cell, point(1, 1, 1, Some(5_000)), "[0,0]"),
+        ("cell_beyond_the_largest_radius", cell, point(1, 1, 1, Some(5_001)), "none"),
+        ("cell_of_a_point_that_is_not_exact", cell, point(1, 1, 2, None), "none"),
+        ("prefix_of_a_serial", prefix, serial("TKO34908"), "\"TKO\""),
+        ("prefix_keeps_digits_before_a_letter", prefix, serial("A12B34"), "\"A12B\""),
+        ("prefix_keeps_what_stands_between", prefix, serial("AB-12/34"), "\"AB-12/\""),
+        ("prefix_of_digits_alone", prefix, serial("34908"), "none"),
+        ("prefix_of_letters_alone", prefix, serial("ABC"), "none"),
+        ("prefix_digits_of_another_script_are_none", prefix, serial("AB١٢"), "none"),
+        ("prefix_of_a_serial_that_was_not_read", prefix, unread(), "none"),
+        ("state_of_a_serial_that_was_not_read", state, unread(), "\"OBL\""),
+    ];
+    let vectors = cases
+        .into_iter()
+        .map(|(name, rule, finer, expected)| {
+            let finer = hex::encode(codec::to_vec(&finer, SLOT).unwrap());
+            (name, json!({ "rule": rule.name(), "finer": finer }), expected)
+        })
+        .collect();
+    let judge = |input: &Json| {
+        let finer: Value = codec::from_slice(&unhex(&input["finer"]), SLOT).unwrap();
+        let rules = [Rule::Cell, Rule::SerialPrefix, Rule::SerialState];
+        let rule = rules.into_iter().find(|rule| input["rule"] == rule.name()).unwrap();
+        match rule.apply(&finer) {
+            None => "none".to_owned(),
+            Some(Value::Text(text)) => json!(text).to_string(),
+            Some(coarser) => {
+                let pair: Vec<i64> = coarser.as_array().unwrap().iter().map(|n| n.as_int().unwrap()).collect();
+                json!(pair).to_string()
+            }
+        }
+    };
+    let about = "Coarser rungs (SPEC 5) of points and serials, which are hexadecimal CBOR: the value of the coarser slot, \
+                 or none where the slot must be absent. Months and years are in date.json.";
+    check("ladder.json", include_str!("../../tests/vectors/ladder.json"), about, vectors, judge);
 }
 
 #[test]

@@ -13,12 +13,15 @@ use crate::{
         digest,
         testing::{Sender, VERSION, feed_key, key, org, record, records_key, runs_key},
     },
-    id::{AgreementId, FeedDigest, Nonce},
-    identity::{CardPayload, UnconfirmedCard, samples, succession_step},
+    id::{AgreementId, FeedDigest, Hash, Nonce},
+    identity::{CardPayload, samples, succession_step},
     label, limits,
-    session::{AgreementLine, CloseCode, Heads, Hello, Lane, Message, Notice, ReceivedHead, SentHead},
+    session::{
+        AgreementLine, CloseCode, Heads, Hello, Lane, Message, Notice, ReceivedHead, SentHead,
+        fetch::{Reply, Request},
+    },
     time::UnixMillis,
-    vectors::{ACCEPTED, answer, check, unhex},
+    vectors::{ACCEPTED, answer, answer_of, card_answer, check, unhex},
 };
 use serde_json::{Value as Json, json};
 
@@ -51,7 +54,7 @@ fn successions() {
         ("succession_with_a_gap", signed(&gap), "does not lead"),
         ("succession_in_another_context", signed(&|p| p.succession = vec![other_context()]), "does not verify"),
     ];
-    let judge = |input: &Json| answer(UnconfirmedCard::from_bytes(&unhex(input)));
+    let judge = |input: &Json| card_answer(&unhex(input));
     let about = "Cards under a second root (SPEC 9) as hexadecimal CBOR. The first root is Ed25519 with a seed of 32 \
                  bytes of 01, the second of 0a.";
     check("succession.json", include_str!("../../tests/vectors/succession.json"), about, vectors, judge);
@@ -382,6 +385,14 @@ fn messages() {
             receipt: None,
         }],
     };
+    let standing = StandingNotice {
+        time: UnixMillis(8),
+        party: org(1),
+        counter: 1,
+        standing: Standing::Suspended,
+        agreement: AgreementId::from_bytes([9; 16]),
+    };
+    let standing = standing.sign(&key(1)).unwrap();
     let on = |lane: &str, bytes: Vec<u8>| json!({ "lane": lane, "message": hex::encode(bytes) });
     let control = |message: &Message| on("control", message.to_bytes().unwrap());
     let notice = Message::Notice(Notice { kind: 9, content: vec![1] });
@@ -397,6 +408,7 @@ fn messages() {
         ("message_run", on("records", run_bytes.clone()), "accepted: run"),
         ("message_receipt", control(&Message::Receipt(receipt)), "accepted: receipt"),
         ("message_proposal", control(&Message::Proposal(vec![0xa0])), "accepted: proposal"),
+        ("message_standing", control(&Message::Standing(standing)), "accepted: standing"),
         ("message_card", control(&Message::Card(vec![0x80])), "accepted: card"),
         ("message_notice", control(&notice), "accepted: notice"),
         ("message_close", control(&Message::Close(CloseCode::DONE)), "accepted: close"),
@@ -405,6 +417,7 @@ fn messages() {
         ("message_unknown", on("control", b"\xa1\x65hallo\x00".to_vec()), "canonical, but"),
         ("message_two_at_once", on("control", b"\xa2\x64card\x40\x65close\x00".to_vec()), "canonical, but"),
         ("message_key_not_text", on("control", b"\xa1\x00\x01".to_vec()), "not text"),
+        ("message_standing_not_in_an_array", on("control", b"\xa1\x68standing\x40".to_vec()), "canonical, but"),
         ("message_receipt_not_in_an_array", on("control", receipt_alone), "canonical, but"),
         ("message_agreements_out_of_order", control(&Message::Agreements(vec![line(2), line(1)])), "canonical, but"),
         ("message_too_many_versions", control(&hello((1..10).collect())), "more than 8"),
@@ -419,4 +432,55 @@ fn messages() {
     };
     let about = "Messages (SPEC 11) as hexadecimal CBOR, on their lane: their form, not whether they fit a session.";
     check("message.json", include_str!("../../tests/vectors/message.json"), about, vectors, judge);
+}
+
+#[test]
+fn fetches() {
+    let feed = sender().key.id();
+    let request = Request { feed, slot: 11, entry: 70_000, from_chunk: 3 };
+    let ask = |request: Request| json!({ "frame": "request", "content": hex::encode(request.to_bytes().unwrap()) });
+    let (leaf, chunk) = (Hash::from_bytes([2; 32]), u64::from(limits::CHUNK_BYTES));
+    let reply = |reply: Reply| json!({ "frame": "reply", "content": hex::encode(reply.to_bytes().unwrap()) });
+    let header = |size, count| reply(Reply::Header { size, chunks: vec![leaf; count] });
+    let raw = |frame: &str, content: &[u8]| json!({ "frame": frame, "content": hex::encode(content) });
+    let asked = request.to_bytes().unwrap();
+    let (last, chunks) = (limits::CHUNKS_MAX, u32::try_from(limits::CHUNKS_MAX).unwrap());
+    let vectors = vec![
+        ("fetch_request_from_the_first_chunk", ask(Request { from_chunk: 0, ..request }), ACCEPTED),
+        ("fetch_request_that_goes_on", ask(request), ACCEPTED),
+        ("fetch_request_after_the_last_chunk", ask(Request { from_chunk: chunks, ..request }), ACCEPTED),
+        ("fetch_request_beyond_any_file", ask(Request { from_chunk: chunks + 1, ..request }), "canonical, but"),
+        ("fetch_request_for_no_slot", ask(Request { slot: 64, ..request }), "canonical, but"),
+        (
+            "fetch_request_by_digest",
+            raw("request", &[b"\xa1\x66sha256\x58\x20".as_slice(), &[7; 32]].concat()),
+            "canonical, but",
+        ),
+        ("fetch_request_trailing_byte", raw("request", &[asked.as_slice(), &[0]].concat()), "bytes follow"),
+        ("fetch_reply_of_an_empty_file", header(0, 1), ACCEPTED),
+        ("fetch_reply_of_one_chunk", header(chunk, 1), ACCEPTED),
+        ("fetch_reply_of_two_chunks", header(chunk + 1, 2), ACCEPTED),
+        ("fetch_reply_refused", reply(Reply::Refused { code: 1 }), "accepted: refused, code 1"),
+        ("fetch_reply_come_again_later", reply(Reply::Refused { code: 2 }), "accepted: refused, code 2"),
+        ("fetch_reply_without_chunks", header(0, 0), "canonical, but"),
+        ("fetch_reply_with_a_chunk_too_many", header(chunk, 2), "canonical, but"),
+        ("fetch_reply_with_a_chunk_missing", header(chunk + 1, 1), "canonical, but"),
+        ("fetch_reply_larger_than_any_file", header(limits::ATTACHMENT_BYTES_MAX + 1, last + 1), "canonical, but"),
+        ("fetch_reply_two_at_once", raw("reply", b"\xa2\x66header\xa0\x67refused\xa0"), "canonical, but"),
+    ];
+    let judge = |input: &Json| {
+        let content = unhex(&input["content"]);
+        if input["frame"] == "request" {
+            return answer_of(Request::from_bytes(&content), |r| {
+                format!("feed {}, entry {}, slot {}, from chunk {}", r.feed, r.entry, r.slot, r.from_chunk)
+            });
+        }
+        answer_of(Reply::from_bytes(&content), |r| match r {
+            Reply::Header { size, chunks } => format!("{size} bytes in {} chunks", chunks.len()),
+            Reply::Refused { code } => format!("refused, code {code}"),
+        })
+    };
+    let about = "The request and the first frame of the answer on a fetching stream (SPEC 11) as hexadecimal CBOR: their \
+                 form, not whether the leaves give the root of a record.";
+    check("fetch.json", include_str!("../../tests/vectors/fetch.json"), about, vectors, judge);
 }

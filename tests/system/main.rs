@@ -3,10 +3,12 @@
 mod agreements;
 mod bench;
 mod canaries;
+mod cbor;
 mod check;
 mod commands;
 mod demo;
 mod durability;
+mod example;
 mod faults;
 mod federation;
 mod forged;

@@ -2,12 +2,14 @@
 //!
 //! Each rule is a function from file texts to a list of findings, run over the tree by one test and over a bad sample
 //! by another, so that a rule which finds nothing any more is noticed. A finding says where, what, and what to do
-//! instead. Rules about texts are here, about calls in [`rules`], about dependencies in [`graph`].
+//! instead. Rules about texts are here, about calls in [`rules`], about dependencies in [`graph`], about the
+//! specification in [`spec`].
 //! Nothing here is needed to build or run the node.
 
 mod code;
 mod graph;
 mod rules;
+mod spec;
 
 use std::{
     fmt::Display,

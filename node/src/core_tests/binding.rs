@@ -102,6 +102,30 @@ fn what_people_approved_is_not_replaced_by_a_rival() -> Outcome {
     Ok(())
 }
 
+/// Story: a version was replaced, and somebody drafts another successor of it. Neither the party that signs last nor the
+/// other signs it: one version has one successor.
+#[test]
+fn a_second_successor_of_a_version_is_signed_by_nobody() -> Outcome {
+    let world = World::new("2026-01-01", "2036-12-31")?;
+    let id = world.agreement()?;
+    let in_force = |node: &Node| node.rules().agreements.get(id).and_then(|h| h.in_force.as_ref().map(|v| v.digest));
+    let first = in_force(&world.a).ok_or("in force")?;
+    world.next_version("2026-01-01", |text| text)?;
+    world.exchange()?;
+    let head = format!("version = 2\nid = \"{id}\"\npredecessor = \"{first}\"");
+    let text = testkit::agreement("2036-12-31").replace("version = 1", &head).replace("Every item", "Another");
+    let (path, output) = (world.folder.path().join("second.toml"), world.folder.path().join("second"));
+    fs::write(&path, text)?;
+    for node in [&world.a, &world.b] {
+        let before = in_force(node).ok_or("in force")?;
+        assert_ne!(before, first);
+        assert!(ask(node, &Call::AgreementSign { path: path.clone(), output: output.clone() }).is_err());
+        assert_eq!(in_force(node), Some(before));
+    }
+    assert!(!output.exists(), "nothing was signed");
+    Ok(())
+}
+
 /// Story: a partner's node floods ours with drafts of ever new agreements. So many are kept, and no more.
 #[test]
 fn a_partner_cannot_fill_the_list_with_drafts() -> Outcome {

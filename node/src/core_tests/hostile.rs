@@ -21,6 +21,29 @@ fn withdrawal(record: RecordId) -> Result<RunEntry, Box<dyn std::error::Error>> 
     Ok(RunEntry::Open(entry.to_bytes()?))
 }
 
+/// Story: a record says that it amends one of another line. Who holds that one refuses the entry, and keeps what it has.
+#[test]
+fn what_amends_a_record_of_another_line_is_refused() -> Outcome {
+    let world = World::strangers()?;
+    let text = testkit::agreement("2036-12-31").replace("\"eval\",", "\"eval\", \"supersedes\",");
+    testkit::agree(world.folder.path(), &world.a, &world.b, &text)?;
+    let first = world.item("A-1", HandlingFloor::default())?;
+    world.exchange()?;
+    assert_eq!(testkit::received(&world.b)?, ["A-1"]);
+    // The same amendment within the line is taken, which shows that the refusal is for the line.
+    let line = keep::own(&world.a, first)?.header()?.header().line;
+    let mut taken = Vec::new();
+    for (number, line) in [("A-2", keep::new_line()?), ("A-3", line)] {
+        let mut draft = Draft::new(Kind::Item, world.a.keys.org, line, HandlingFloor::default());
+        draft.set("supersedes", Value::Bytes(first.as_bytes().to_vec()))?;
+        world.goes(draft, number, false)?;
+        world.exchange()?;
+        taken.push(testkit::received(&world.b)?.contains(&number.to_owned()));
+    }
+    assert_eq!(taken, [false, true]);
+    Ok(())
+}
+
 /// Story: three share under one agreement. One of them signs a withdrawal of what another released, and of something
 /// that nobody holds. Neither shows as withdrawn; when its originator withdraws it, it does.
 #[test]

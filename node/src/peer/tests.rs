@@ -1,5 +1,6 @@
 //! Handshakes over real QUIC on loopback: who gets in, and each way of not getting in.
 
+mod certificates;
 mod hostile;
 mod limits;
 
@@ -318,6 +319,27 @@ async fn a_removed_partner_is_cut_at_once() -> Fallible {
 #[tokio::test]
 async fn a_node_that_the_newest_card_does_not_list_is_cut_at_once() -> Fallible {
     cut_at_once(|partner| Partner { nodes: BTreeMap::new(), ..partner }, Refusal::Unlisted).await
+}
+
+#[tokio::test]
+async fn a_node_whose_key_is_revoked_is_cut_at_once() -> Fallible {
+    let revoked = |partner: Partner| Partner { revoked: partner.nodes.keys().copied().collect(), ..partner };
+    cut_at_once(revoked, Refusal::Revoked).await
+}
+
+#[tokio::test]
+async fn a_connection_is_cut_when_its_chain_expires() -> Fallible {
+    let (a, b) = (org("a"), org("b"));
+    let (near, far) = (a.endpoint(&[(b.id, b.partner())], NOW), b.endpoint(&[(a.id, a.partner())], NOW));
+    let links = Links::new(b.id);
+    let (dialed, answered) = meet(&near, &far, b.id).await;
+    let (dialed, answered) = (dialed?, answered?);
+    assert_eq!(links.keep(&answered), Kept::This);
+    let last = NOW.plus(issue::NODE_DAYS * DAY_MS);
+    assert!(links.review(&far.book().snapshot(), last).is_empty());
+    assert_eq!(links.review(&far.book().snapshot(), last.plus(1_000)), vec![a.id]);
+    assert!(matches!(end(&dialed.connection).await, ConnectionError::ApplicationClosed(_)));
+    Ok(())
 }
 
 /// What the book says of a connected partner changes: the link is cut, the partner learns nothing and stays out.

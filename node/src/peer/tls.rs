@@ -10,7 +10,7 @@ use super::{
 };
 use entente_protocol::{
     id::OrgId,
-    identity::chain::{self, ChainFault, ClaimedIdentity},
+    identity::chain::{self, CertificateFault, ChainFault, ClaimedIdentity},
     time::UnixMillis,
 };
 use rustls::{
@@ -81,6 +81,14 @@ pub enum Refusal {
     /// The node key is on no card of the partner that we know.
     #[error("partner `{0}` uses a node key that its newest card does not list: ask it for its card")]
     Unlisted(OrgId),
+    /// The root that we pinned is outside our certificate profile, or not valid now.
+    #[error("the root certificate of partner `{org}`: {fault}")]
+    Root {
+        /// Whose it is.
+        org: OrgId,
+        /// What is wrong.
+        fault: CertificateFault,
+    },
     /// No valid path to the root that we pinned.
     #[error("the chain of `{org}` does not end in its pinned root: {cause}")]
     Path {
@@ -247,6 +255,12 @@ pub(super) fn partner(
     }
     if claimed.keys.iter().any(|key| partner.revoked.contains(key)) {
         return Err(Refusal::Revoked(org));
+    }
+    // webpki takes an anchor as it is: that it may be one, and still is, is asked here.
+    chain::root(&partner.root, now).map_err(|fault| Refusal::Root { org, fault })?;
+    if claimed.ends_in_root && certificates.last() != Some(&partner.root) {
+        let at = certificates.len() - 1;
+        return Err(ChainFault::Certificate { at, fault: CertificateFault::KeyIdentifier }.into());
     }
     path(certificates, &partner.root, now, usage).map_err(|cause| Refusal::Path { org, cause })?;
     if !partner.lists(&claimed.keys, now) {

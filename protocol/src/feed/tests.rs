@@ -316,6 +316,25 @@ fn cursors_compare() {
     assert_eq!(ours.compare(sender.cursor(1), |_| None), Comparison::Fork);
 }
 
+/// Whoever knows a record cannot tell whether a hash speaks of it.
+#[test]
+fn an_entry_has_a_salt_and_its_hash_depends_on_it() {
+    let salted = |n: u8| {
+        let salt = Nonce::from_bytes([n; 16]);
+        Entry::Withdrawal { code: WITHDRAWN, salt, record: record(org(1), 1).id() }.to_bytes().unwrap()
+    };
+    let bytes = salted(1);
+    assert_ne!(Entry::hash_of(&bytes), Entry::hash_of(&salted(2)));
+    // Without its salt, or with a shorter one, it is no entry.
+    let at = bytes.windows(5).position(|w| w == b"\x64salt").unwrap();
+    let (before, after) = (bytes[..at].to_vec(), &bytes[at + 5 + 17..]);
+    let mut fewer = before.clone();
+    *fewer.iter_mut().find(|byte| **byte == 0xa3).unwrap() = 0xa2;
+    assert_eq!(Entry::from_bytes(&[&fewer, after].concat()), Err(CodecError::Shape));
+    let shorter = [&before, &bytes[at..at + 5], &[0x4f], &[1; 15], after].concat();
+    assert_eq!(Entry::from_bytes(&shorter), Err(CodecError::Shape));
+}
+
 #[test]
 fn a_release_is_bound_to_its_clearance_and_has_one_encoding() {
     let feed = feed_key(1, 2, 9);

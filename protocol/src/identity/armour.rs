@@ -107,10 +107,13 @@ mod tests {
     fn round_trip_at_every_length_and_with_mail_line_ends() {
         for len in [1usize, 2, 47, 48, 49, 96, 1_000, limits::CARD_BYTES_MAX] {
             let bytes: Vec<u8> = (0..len).map(|n| (n % 251) as u8).collect();
-            let text = Armour::CARD.close(&bytes);
-            assert_eq!(Armour::CARD.open(&text).as_deref(), Ok(bytes.as_slice()), "{len}");
-            let mailed = format!("\r\n {}\r\n\r\n", text.replace('\n', "\r\n"));
-            assert_eq!(Armour::CARD.open(&mailed).as_deref(), Ok(bytes.as_slice()), "{len}");
+            for (armour, other) in [(Armour::CARD, Armour::AGREEMENT), (Armour::AGREEMENT, Armour::CARD)] {
+                let text = armour.close(&bytes);
+                assert_eq!(armour.open(&text).as_deref(), Ok(bytes.as_slice()), "{len}");
+                let mailed = format!("\r\n {}\r\n\r\n", text.replace('\n', "\r\n"));
+                assert_eq!(armour.open(&mailed).as_deref(), Ok(bytes.as_slice()), "{len}");
+                assert_eq!(other.open(&text), Err(ArmourFault::Frame { begin: other.begin }), "{len}");
+            }
         }
     }
 

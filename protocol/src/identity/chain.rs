@@ -111,6 +111,8 @@ pub struct ClaimedIdentity {
     pub keys: Vec<KeyId>,
     /// When the first certificate of the chain expires.
     pub not_after: UnixMillis,
+    /// Whether the last certificate states no authority. Only a root may: it must then be the pinned one itself.
+    pub ends_in_root: bool,
 }
 
 /// What a root certificate says of itself. Its signature is not verified here.
@@ -149,6 +151,7 @@ pub fn claimed<C: AsRef<[u8]>>(chain: &[C], now: UnixMillis) -> Result<ClaimedId
         org: certificates.first().and_then(|leaf| leaf.org).ok_or(name)?,
         keys: certificates.iter().map(|c| KeyId::from_bytes(sha256(&[c.spki()]))).collect(),
         not_after: certificates.iter().map(|c| c.not_after).min().ok_or(name)?,
+        ends_in_root: certificates.last().is_some_and(|c| c.authority_key.is_none()),
     })
 }
 

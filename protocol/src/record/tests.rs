@@ -6,7 +6,7 @@ use crate::{
     codec::{self, Bounds},
     id::{AgreementDigest, AgreementId, Hash, LineId, Nonce, OrgId},
     label, limits,
-    primitive::tagged,
+    primitive::{Prf, tagged},
     time::UnixMillis,
     value::Value,
 };
@@ -219,6 +219,16 @@ fn debug_output_is_a_redaction() {
     for secret in ["ZASTAVA", "TKO", "beneath", "assault-rifle"] {
         assert!(!printed.contains(secret), "{printed}");
     }
+}
+
+#[test]
+fn salts_and_fillers_are_as_specified() {
+    let redacted = redact(&commit(item(), 5), set(&[8]));
+    let prf = Prf::new(&[5; 32]);
+    assert_eq!(redacted.openings[0].salt, prf.output(label::SLOT_SALT, &[&[8]])[..16]);
+    // No slot of an item lies in [32..64): one filler stands for the subtree, of level 5 and the second from the left.
+    let filler = prf.output(label::SLOT_FILL, &[&[5], &1u32.to_be_bytes()]);
+    assert_eq!(redacted.nodes[5], Hash::from_bytes(filler));
 }
 
 #[test]

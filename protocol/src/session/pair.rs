@@ -1,7 +1,8 @@
 //! Two sessions and a simulated connection between them, with a virtual clock: for tests and the simulation.
 //!
 //! Lanes are ordered and reliable, as QUIC's streams are; between lanes anything may overtake. What
-//! QUIC cannot hide is a cut connection: so loss is a cut after any frame. Nothing here sleeps.
+//! QUIC cannot hide is a cut connection: so loss is a cut after any frame. A single frame can be dropped all the same, to
+//! show what becomes of a partner whose frames are not all there. Nothing here sleeps.
 
 use super::{Event, Lane, Session};
 use crate::{error::PeerFault, time::UnixMillis};
@@ -46,6 +47,8 @@ pub struct Weather {
     pub cut_after: Option<usize>,
     /// This delivery is made twice.
     pub repeat: Option<usize>,
+    /// This delivery is not made, and those after it are.
+    pub lose: Option<usize>,
 }
 
 /// How a connection ended.
@@ -68,6 +71,7 @@ pub struct Pair {
     weather: Weather,
     log: Vec<Sent>,
     delivered: usize,
+    lost: Option<Sent>,
 }
 
 impl Pair {
@@ -75,7 +79,7 @@ impl Pair {
     pub fn new(left: Session, right: Session, now: UnixMillis, mut weather: Weather) -> Self {
         // The generator below never leaves 0.
         weather.seed = weather.seed.max(1);
-        Self { left, right, now, wires: Default::default(), weather, log: Vec::new(), delivered: 0 }
+        Self { left, right, now, wires: Default::default(), weather, log: Vec::new(), delivered: 0, lost: None }
     }
 
     /// Runs until nothing is left to say, the connection is cut, or a side closes for a fault.
@@ -91,8 +95,15 @@ impl Pair {
                 return Outcome::Cut;
             }
             let Some(sent) = self.next_frame() else { return Outcome::Quiet };
-            let times = if self.weather.repeat == Some(self.delivered) { 2 } else { 1 };
+            let times = match Some(self.delivered) {
+                at if at == self.weather.lose => 0,
+                at if at == self.weather.repeat => 2,
+                _ => 1,
+            };
             self.delivered += 1;
+            if times == 0 {
+                self.lost = Some(sent.clone());
+            }
             self.now = self.now.plus(self.weather.delay_ms);
             for _ in 0..times {
                 let (to, session) = match sent.by {
@@ -104,6 +115,15 @@ impl Pair {
                 }
             }
         }
+    }
+
+    /// Jumps to the next timer of a side, as a clock does while nothing comes: the fault that it finds, if one does.
+    pub fn wait(&mut self) -> Option<(Side, PeerFault)> {
+        let timers = [(Side::Left, self.left.poll_timeout()), (Side::Right, self.right.poll_timeout())];
+        let (side, at) = timers.into_iter().filter_map(|(side, at)| Some((side, at?))).min_by_key(|(_, at)| *at)?;
+        self.now = self.now.max(at);
+        let now = self.now;
+        self.session(side).handle_timeout(now).err().map(|fault| (side, fault))
     }
 
     /// Lets a side answer its events and puts what it sends on the wires.
@@ -141,7 +161,12 @@ impl Pair {
         &self.log
     }
 
-    /// Deliveries so far.
+    /// The frame that was lost, if it came to that.
+    pub fn lost(&self) -> Option<&Sent> {
+        self.lost.as_ref()
+    }
+
+    /// Deliveries so far, the lost one counted.
     pub fn delivered(&self) -> usize {
         self.delivered
     }

@@ -64,6 +64,13 @@ impl Node {
         }
     }
 
+    /// Releases a record again, in a run of its own.
+    pub fn release_more(&mut self) {
+        let at = self.sender.entries.len();
+        self.sender.release(0, &[8]);
+        self.runs.push(self.sender.run(at..at + 1));
+    }
+
     pub fn session(&self, role: Role) -> Session {
         let (org, peer) = (org(self.n), org(self.peer));
         let store = StoreId::from_bytes([self.n; 16]);
@@ -180,7 +187,7 @@ impl Shell for Node {
 }
 
 pub fn weather(seed: u64) -> Weather {
-    Weather { seed, delay_ms: 3, cut_after: None, repeat: None }
+    Weather { seed, delay_ms: 3, cut_after: None, repeat: None, lose: None }
 }
 
 /// One connection between two nodes.
