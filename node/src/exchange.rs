@@ -107,13 +107,13 @@ impl Conversation {
         clock(node)?;
         let nonce = Nonce::from_bytes(secret::random().map_err(ShareError::from)?);
         let config = SessionConfig { role, org: node.keys.org, store: node.holdings.store_id(), peer, nonce };
-        let session = Session::new(config, node.clock.now())?;
-        let conversation = Self {
+        let mut session = Session::new(config, node.clock.now())?;
+        let mut conversation = Self {
             peer,
             peer_store: None,
             offered: BTreeSet::new(),
             opened: false,
-            told: 0,
+            told: node.generation(),
             spoken: 0,
             held_back: node.held_back(),
             paused: BTreeSet::new(),
@@ -125,6 +125,7 @@ impl Conversation {
             standings: BTreeSet::new(),
             card_told: false,
         };
+        conversation.name_agreements(node, &mut session)?;
         Ok((conversation, session))
     }
 
@@ -137,11 +138,7 @@ impl Conversation {
     /// Takes an event of the session.
     pub fn event(&mut self, node: &Node, session: &mut Session, event: Event) -> Result<(), ExchangeFault> {
         match event {
-            Event::Ready(hello) => {
-                self.peer_store = Some(hello.store);
-                self.told = node.generation();
-                self.name_agreements(node, session)?;
-            }
+            Event::Ready(hello) => self.peer_store = Some(hello.store),
             Event::Agreements(lines) => {
                 self.theirs = lines.iter().map(|line| (line.id, line.version)).collect();
                 for line in &lines {

@@ -362,3 +362,32 @@ fn what_was_countersigned_before_a_key_ended_stays_proved() -> Outcome {
     }
     Ok(())
 }
+
+/// Story: two partners with nothing new meet again. What is said goes in flights: everything that a side can say before it
+/// hears more. After one there and one back the dialler has compared all feeds.
+#[test]
+fn a_partner_that_comes_back_knows_after_one_round_trip() -> Outcome {
+    let world = World::new("2026-01-01", "2036-12-31")?;
+    world.item("A-1", HandlingFloor::default())?;
+    world.exchange()?;
+    let (a, b) = (&world.a, &world.b);
+    let (mut near, mut dialler) = Conversation::open(a, b.keys.org, Role::Dialer)?;
+    let (mut far, mut answerer) = Conversation::open(b, a.keys.org, Role::Acceptor)?;
+    let flight = |session: &mut Session| -> Vec<_> { std::iter::from_fn(|| session.poll_frame()).collect() };
+    let hear = |node: &Node, talk: &mut Conversation, session: &mut Session, frames: Vec<(Lane, Vec<u8>)>| -> Outcome {
+        for (lane, frame) in frames {
+            session.handle_frame(lane, &frame, NOW)?;
+            while let Some(event) = session.poll_event() {
+                talk.event(node, session, event)?;
+            }
+        }
+        Ok(())
+    };
+    // The answerer's first flight leaves when the dialler's arrives, and has its answer behind it.
+    let there = flight(&mut dialler);
+    hear(b, &mut far, &mut answerer, there)?;
+    let back = flight(&mut answerer);
+    hear(a, &mut near, &mut dialler, back)?;
+    assert!(dialler.is_open(), "heads of both are there");
+    Ok(())
+}

@@ -41,7 +41,7 @@ pub struct SessionConfig {
 /// What happened, for the shell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// The partner greeted: answer with `offer_agreements`.
+    /// The partner greeted.
     Ready(Hello),
     /// The agreements that the partner shares with us: answer with `offer_heads` (the first time).
     Agreements(Vec<AgreementLine>),

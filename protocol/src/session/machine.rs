@@ -295,11 +295,10 @@ impl Session {
 
     /// Names the agreements that both are party to, rising by id, and nothing of others.
     ///
-    /// The first time in answer to [`Event::Ready`], later when one changed. Between that and our heads it is not taken:
-    /// the partner expects heads then, and would close.
+    /// The first time at once, for it follows the hello; later when one changed. Between that and our heads it is not
+    /// taken: the partner expects heads then, and would close.
     pub fn offer_agreements(&mut self, lines: Vec<AgreementLine>) -> Result<(), SendError> {
-        self.greeted()?;
-        if self.said == Said::Agreements {
+        if self.said == Said::Agreements || self.is_closed() {
             return Err(SendError::NotReady);
         }
         let place = if self.said < Said::Agreements { Place::Opening } else { Place::Control };
@@ -313,7 +312,8 @@ impl Session {
     /// The first time in answer to [`Event::Agreements`], later for feeds not named before. A feed in `received` may
     /// be sent to us from then on.
     pub fn offer_heads(&mut self, heads: Heads) -> Result<(), SendError> {
-        if self.said < Said::Agreements || matches!(self.state, State::Closed) {
+        let early = matches!(self.state, State::Hello(_) | State::Agreements(_) | State::Closed);
+        if early || self.said < Said::Agreements {
             return Err(SendError::NotReady);
         }
         let (us, peer) = (self.config.org, self.config.peer);
@@ -456,10 +456,6 @@ impl Session {
     /// What it was made with.
     pub fn config(&self) -> &SessionConfig {
         &self.config
-    }
-
-    fn greeted(&self) -> Result<(), SendError> {
-        if matches!(self.state, State::Hello(_) | State::Closed) { Err(SendError::NotReady) } else { Ok(()) }
     }
 
     /// Our own opening is said (or waits in its place), so nothing can come before it.

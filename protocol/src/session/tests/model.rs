@@ -78,6 +78,13 @@ impl Node {
         Session::new(config, NOW).unwrap()
     }
 
+    /// A session that has said what it says at once.
+    pub fn opening(&self, role: Role) -> Session {
+        let mut session = self.session(role);
+        session.offer_agreements(Self::agreements()).unwrap();
+        session
+    }
+
     pub fn feed(&self) -> FeedId {
         self.sender.key.id()
     }
@@ -162,7 +169,7 @@ fn received(held: &Held) -> ReceivedHead {
 impl Shell for Node {
     fn event(&mut self, session: &mut Session, event: Event, now: UnixMillis) {
         match event {
-            Event::Ready(_) => session.offer_agreements(Self::agreements()).unwrap(),
+            Event::Ready(_) => {}
             Event::Agreements(_) => session.offer_heads(self.heads()).unwrap(),
             Event::Heads(heads) => self.take_heads(session, heads),
             Event::Run { feed, message } => self.take_run(session, feed, &message, now),
@@ -192,7 +199,7 @@ pub fn weather(seed: u64) -> Weather {
 
 /// One connection between two nodes.
 pub fn connect(left: &mut Node, right: &mut Node, weather: Weather) -> (Pair, Outcome) {
-    let mut pair = Pair::new(left.session(Role::Dialer), right.session(Role::Acceptor), NOW, weather);
+    let mut pair = Pair::new(left.opening(Role::Dialer), right.opening(Role::Acceptor), NOW, weather);
     let outcome = pair.run(left, right);
     (pair, outcome)
 }

@@ -89,7 +89,7 @@ fn a_frame_that_comes_twice_is_never_applied_twice() {
 
 /// With which code a connection ends that lost one frame (`None` if it stays open), and what that was.
 fn lose(left: &mut Node, right: &mut Node, weather: Weather) -> Option<(String, Option<CloseCode>)> {
-    let mut pair = Pair::new(left.session(Role::Dialer), right.session(Role::Acceptor), NOW, weather);
+    let mut pair = Pair::new(left.opening(Role::Dialer), right.opening(Role::Acceptor), NOW, weather);
     let mut more = true;
     loop {
         let outcome = pair.run(left, right);
@@ -182,7 +182,7 @@ fn a_lower_cursor_is_served_again_and_un_acknowledges_nothing() {
     (held.cursor, held.applied) = (left.sender.cursor(2), left.sender.hashes(0..2));
     held.receipts.truncate(1);
     let mut acknowledged = vec![];
-    let mut pair = Pair::new(left.session(Role::Dialer), right.session(Role::Acceptor), NOW, weather(3));
+    let mut pair = Pair::new(left.opening(Role::Dialer), right.opening(Role::Acceptor), NOW, weather(3));
     struct Watch<'a>(&'a mut Node, &'a mut Vec<u64>);
     impl Shell for Watch<'_> {
         fn event(&mut self, session: &mut crate::session::Session, event: Event, now: UnixMillis) {
@@ -226,7 +226,7 @@ fn forked() -> (Node, Node) {
 fn two_digests_at_one_length_stop_the_feed_on_both_sides() {
     let (mut left, mut right) = forked();
     let held = right.held[&left.feed()].cursor;
-    let mut pair = Pair::new(left.session(Role::Dialer), right.session(Role::Acceptor), NOW, weather(1));
+    let mut pair = Pair::new(left.opening(Role::Dialer), right.opening(Role::Acceptor), NOW, weather(1));
     assert_eq!(pair.run(&mut left, &mut right), Outcome::Quiet);
     assert_eq!((left.forks, right.forks), (1, 1));
     assert_eq!(right.held[&left.feed()].cursor, held);
@@ -250,7 +250,7 @@ fn a_fork_below_the_head_is_found_by_comparing() {
 #[test]
 fn a_suspension_overtakes_everything_queued() {
     let (mut left, mut right) = (Node::new(1, 2, 6), Node::new(2, 1, 0));
-    let mut pair = Pair::new(left.session(Role::Dialer), right.session(Role::Acceptor), NOW, weather(1));
+    let mut pair = Pair::new(left.opening(Role::Dialer), right.opening(Role::Acceptor), NOW, weather(1));
     left.runs.clear();
     assert_eq!(pair.run(&mut left, &mut right), Outcome::Quiet);
     let left_full = Node::new(1, 2, 6);
@@ -289,7 +289,7 @@ fn a_suspension_overtakes_everything_queued() {
 #[test]
 fn what_was_handed_on_is_recalled() {
     let (mut left, mut right) = (Node::new(1, 2, 6), Node::new(2, 1, 0));
-    let mut pair = Pair::new(left.session(Role::Dialer), right.session(Role::Acceptor), NOW, weather(1));
+    let mut pair = Pair::new(left.opening(Role::Dialer), right.opening(Role::Acceptor), NOW, weather(1));
     left.runs.clear();
     assert_eq!(pair.run(&mut left, &mut right), Outcome::Quiet);
     let runs = Node::new(1, 2, 6).runs;
@@ -308,7 +308,7 @@ fn what_was_handed_on_is_recalled() {
 fn the_window_bounds_what_is_in_flight() {
     let (mut left, mut right) = (Node::new(1, 2, 12), Node::new(2, 1, 0));
     let runs = std::mem::take(&mut left.runs);
-    let mut pair = Pair::new(left.session(Role::Dialer), right.session(Role::Acceptor), NOW, weather(1));
+    let mut pair = Pair::new(left.opening(Role::Dialer), right.opening(Role::Acceptor), NOW, weather(1));
     pair.run(&mut left, &mut right);
     let session = pair.session(Side::Left);
     assert_eq!(session.send_run(runs[1].clone()), Err(SendError::OutOfPlace { next: 0 }));
@@ -330,7 +330,7 @@ fn no_run_before_the_partner_has_shown_its_head() {
     // A partner that does not accept the feed never shows a head of it.
     let (mut left, mut right) = (Node::new(1, 2, 2), Node::new(2, 1, 0));
     right.accepts.clear();
-    let mut pair = Pair::new(left.session(Role::Dialer), right.session(Role::Acceptor), NOW, weather(1));
+    let mut pair = Pair::new(left.opening(Role::Dialer), right.opening(Role::Acceptor), NOW, weather(1));
     assert_eq!(pair.run(&mut left, &mut right), Outcome::Quiet);
     assert_eq!(pair.session(Side::Left).send_run(left.runs[0].clone()), Err(SendError::NotShown));
     assert!(!names(&pair).contains(&"run"));
@@ -339,7 +339,7 @@ fn no_run_before_the_partner_has_shown_its_head() {
 #[test]
 fn the_other_messages_arrive_and_closing_is_told() {
     let (mut left, mut right) = (Node::new(1, 2, 0), Node::new(2, 1, 0));
-    let mut pair = Pair::new(left.session(Role::Dialer), right.session(Role::Acceptor), NOW, weather(1));
+    let mut pair = Pair::new(left.opening(Role::Dialer), right.opening(Role::Acceptor), NOW, weather(1));
     pair.run(&mut left, &mut right);
     let session = pair.session(Side::Left);
     session.send_notice(Notice { kind: 3, content: vec![4] }).unwrap();

@@ -378,7 +378,7 @@ impl Trial<'_> {
         let done = match what {
             8 => {
                 let done = self.session.offer_agreements(lines(arg & 3));
-                let ready = self.model.heard > 0 && self.model.said != 2 && !self.model.closed;
+                let ready = self.model.said != 2 && !self.model.closed;
                 holds("agreements offered or not", done.is_ok() == ready)?;
                 self.model.said = self.model.said.max(if done.is_ok() { 2 } else { 1 });
                 done
@@ -386,7 +386,8 @@ impl Trial<'_> {
             9 => {
                 let heads = self.heads(arg, true);
                 let done = self.session.offer_heads(heads.clone());
-                holds("heads offered or not", done.is_ok() == (self.model.said >= 2 && !self.model.closed))?;
+                let ready = self.model.said >= 2 && self.model.heard >= 2 && !self.model.closed;
+                holds("heads offered or not", done.is_ok() == ready)?;
                 if done.is_ok() {
                     self.model.said = 3;
                     for line in &heads.received {
