@@ -229,6 +229,7 @@ impl From<PartnerError> for Fault {
             PartnerError::Card(_) => "card-refused",
             PartnerError::Words => "words-differ",
             PartnerError::Own => "own-card",
+            PartnerError::Handle(_) => "handle-taken",
             PartnerError::WasRemoved(_) => "was-removed",
             PartnerError::Unknown(_) | PartnerError::Ambiguous(_) => "no-partner",
             PartnerError::Store(_) | PartnerError::Damage(_) => return Self::store(error),

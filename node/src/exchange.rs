@@ -78,7 +78,7 @@ pub struct Conversation {
     told: u64,
     /// The rules of which it was last told versions and standings.
     spoken: u64,
-    /// How often released records had been held back when the runs that wait were decided.
+    /// How often what it was shown had been held back when the runs that wait were decided.
     held_back: u64,
     /// Agreements under which nothing goes now, as it was when we last looked.
     paused: BTreeSet<AgreementId>,
@@ -115,7 +115,7 @@ impl Conversation {
             opened: false,
             told: node.generation(),
             spoken: 0,
-            held_back: node.held_back(),
+            held_back: node.held_back_from(peer),
             paused: BTreeSet::new(),
             named: None,
             theirs: BTreeMap::new(),
@@ -263,7 +263,7 @@ impl Conversation {
             let early: Vec<ReceivedHead> = std::mem::take(&mut self.early).into_values().collect();
             self.heads(node, session, &early)?;
         }
-        let held_back = node.held_back();
+        let held_back = node.held_back_from(self.peer);
         if self.held_back != held_back {
             for (agreement, _, _) in feeds::agreements_with(node, self.peer) {
                 session.recall(agreement);

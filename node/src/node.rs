@@ -72,6 +72,7 @@ pub struct Node {
     generation: AtomicU64,
     /// Rises when a record that people had released is to be held back.
     held_back: AtomicU64,
+    held_from: Mutex<BTreeMap<OrgId, u64>>,
     /// Changes that each partner sent in the hour under way, and when that began.
     changes: Mutex<BTreeMap<OrgId, (UnixMillis, u32)>>,
     /// How it went with each partner since the node was opened.
@@ -157,6 +158,7 @@ impl Node {
             loading: Mutex::new(()),
             generation: AtomicU64::new(1),
             held_back: AtomicU64::new(0),
+            held_from: Mutex::default(),
             changes: Mutex::default(),
             health: Mutex::default(),
             damaged: Mutex::default(),
@@ -267,14 +269,24 @@ impl Node {
         self.generation.load(Ordering::SeqCst)
     }
 
-    /// A record that people had released is held back: what waits to be sent is decided again.
-    pub fn hold_back(&self) {
+    /// Records that people had released are held back: what waits to be sent to these partners is decided again. Others
+    /// are not to notice.
+    pub fn hold_back(&self, from: BTreeSet<OrgId>) {
         self.held_back.fetch_add(1, Ordering::SeqCst);
+        let mut held = self.held_from.lock().unwrap_or_else(PoisonError::into_inner);
+        for partner in from {
+            *held.entry(partner).or_insert(0) += 1;
+        }
     }
 
     /// Rises when a record that people had released is to be held back.
     pub fn held_back(&self) -> u64 {
         self.held_back.load(Ordering::SeqCst)
+    }
+
+    /// Rises when a record that this partner was shown is to be held back.
+    pub fn held_back_from(&self, partner: OrgId) -> u64 {
+        self.held_from.lock().unwrap_or_else(PoisonError::into_inner).get(&partner).copied().unwrap_or_default()
     }
 
     /// How it went with a partner.
@@ -374,7 +386,7 @@ impl Node {
     /// A name for an organisation: `own`, a partner's handle, or the beginning of its id.
     pub fn handle_of(&self, org: OrgId) -> String {
         if org == self.keys.org {
-            return "own".to_owned();
+            return crate::partners::OWN.to_owned();
         }
         self.book().get(org).map_or_else(|| org.short(), |p| p.handle.clone())
     }

@@ -87,6 +87,9 @@ pub enum PartnerError {
     /// Nobody of that name.
     #[error("there is no partner `{0}`: see `entente partner list`")]
     Unknown(String),
+    /// The card's handle is ours, another partner's, or means ourselves.
+    #[error("the card's handle `{0}` is taken here: ask the partner for a card with another `handle` in its settings")]
+    Handle(String),
     /// Two partners share a handle.
     #[error("`{0}` names more than one partner: give the id")]
     Ambiguous(String),
@@ -104,6 +107,9 @@ impl PartnerError {
         matches!(self, Self::Store(_) | Self::Damage(_))
     }
 }
+
+/// What listings call this organisation itself.
+pub const OWN: &str = "own";
 
 impl Book {
     /// Reads every partner.
@@ -140,7 +146,13 @@ impl Book {
         let fits = |org: &OrgId, partner: &Partner| {
             partner.handle == given || (given.len() >= 8 && org.to_string().starts_with(given))
         };
-        let mut found = self.0.iter().filter(|(org, partner)| fits(org, partner));
+        let found = || self.0.iter().filter(|(org, partner)| fits(org, partner));
+        // Who was removed is found where nobody else is meant.
+        let mut present = found().filter(|(_, partner)| partner.state != PartnerState::Removed).peekable();
+        let mut found: Box<dyn Iterator<Item = _>> = match present.peek() {
+            Some(_) => Box::new(present),
+            None => Box::new(found()),
+        };
         match (found.next(), found.next()) {
             (Some((org, partner)), None) => Ok((*org, partner)),
             (Some(_), Some(_)) => Err(PartnerError::Ambiguous(given.to_owned())),
@@ -224,6 +236,14 @@ pub fn add(node: &Node, card: UnconfirmedCard, words: &str) -> Result<OrgId, Par
     let org = card.org();
     if org == node.keys.org {
         return Err(PartnerError::Own);
+    }
+    let handle = &card.payload().handle;
+    // Provenance, red lines and commands name partners by handle.
+    let taken = |(other, partner): (&OrgId, &Partner)| {
+        *other != org && partner.handle == *handle && partner.state != PartnerState::Removed
+    };
+    if handle == OWN || *handle == node.keys.card.payload().handle || node.book().iter().any(taken) {
+        return Err(PartnerError::Handle(handle.clone()));
     }
     let mut txn = node.holdings.begin();
     let known = read(&txn, org)?;

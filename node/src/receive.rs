@@ -421,6 +421,11 @@ fn keep_one(
         txn.delete(partition, Table::Withdrawn, id.as_bytes())?;
     }
     let bytes = encode("received record", row)?;
+    if let Some((_, earlier)) = before.as_ref().filter(|(_, earlier)| !earlier.is_within(row)) {
+        // What was countersigned stays proved, whatever its sender shows later.
+        let earlier = encode("received record", earlier)?;
+        txn.push(partition, Table::Earlier, id.as_bytes(), &earlier)?;
+    }
     let place = match &before {
         Some((place, _)) => {
             txn.replace_item(partition, Table::Received, b"", *place, &bytes)?;

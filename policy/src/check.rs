@@ -20,7 +20,10 @@ use entente_protocol::{
     },
     text,
 };
-use std::{collections::BTreeSet, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet, btree_map},
+    fmt,
+};
 
 /// Most days, hours, queries or answers that a key may state: a hundred years in days.
 pub const COUNT_MAX: u32 = 36_500;
@@ -82,7 +85,7 @@ fn fault(key: impl Into<String>, what: impl Into<String>, fix: impl Into<String>
 pub fn check(agreement: Agreement) -> Result<Checked, CheckFault> {
     let at = |clause| move |(key, what, fix)| CheckFault { clause, key, what, fix };
     whole(&agreement).map_err(at(None))?;
-    let mut reveals = Vec::new();
+    let (mut reveals, mut reads) = (Vec::new(), Reads::new());
     for (place, clause) in agreement.clauses.iter().enumerate() {
         let within = at(Some(place));
         terms(&agreement, clause).map_err(within)?;
@@ -90,8 +93,8 @@ pub fn check(agreement: Agreement) -> Result<Checked, CheckFault> {
         personal(clause).map_err(within)?;
         carried_facts(clause).map_err(within)?;
         files(clause).map_err(within)?;
-        condition(place, clause).map_err(within)?;
-        reveals.extend(revealed(&agreement, place, clause).map_err(within)?);
+        condition(place, clause, &mut reads).map_err(within)?;
+        reveals.extend(revealed(&agreement, place, clause, &mut reads).map_err(within)?);
     }
     agreement.to_bytes().map_err(|e| at(None)(fault("", e.to_string(), "correct it")))?;
     Ok(Checked { agreement, reveals })
@@ -331,6 +334,10 @@ fn bad_condition(what: String) -> Fault {
     fault("when", what, "correct the condition; AGREEMENTS.md lists what it may read")
 }
 
+/// The slots that the condition of each clause reads of each kind, each compiled once: there are as many pairs of clauses
+/// as their number squared.
+type Reads = BTreeMap<(usize, Kind), Vec<&'static Slot>>;
+
 /// A clause's policy for one kind, and the slots that its condition reads.
 fn compiled(place: usize, clause: &Clause, kind: Kind) -> Result<(Policy, Vec<&'static Slot>), Fault> {
     let to = clause.to.first().copied().ok_or_else(|| fault("to", "nobody", "name a receiver"))?;
@@ -341,21 +348,22 @@ fn compiled(place: usize, clause: &Clause, kind: Kind) -> Result<(Policy, Vec<&'
 }
 
 /// Validates the condition for every kind of the clause.
-fn condition(place: usize, clause: &Clause) -> Result<(), Fault> {
+fn condition(place: usize, clause: &Clause, known: &mut Reads) -> Result<(), Fault> {
     let Some(when) = &clause.when else { return Ok(()) };
     if !readable(when, limits::CONDITION_BYTES_MAX) {
         return Err(bad_condition("the condition is empty, too long or holds signs that mislead readers".to_owned()));
     }
     for disclosure in &clause.disclose {
-        let (policy, _) = compiled(place, clause, disclosure.kind)?;
+        let (policy, reads) = compiled(place, clause, disclosure.kind)?;
         validate(disclosure.kind, &policy).map_err(|e| bad_condition(e.to_string()))?;
+        known.insert((place, disclosure.kind), reads);
     }
     Ok(())
 }
 
 /// What a release under the clause tells of fields that it withholds. The first clause that applies decides, so a
 /// release tells what this condition reads, and what those before it read that could have applied to the same record.
-fn revealed(agreement: &Agreement, place: usize, clause: &Clause) -> Result<Vec<Reveal>, Fault> {
+fn revealed(agreement: &Agreement, place: usize, clause: &Clause, known: &mut Reads) -> Result<Vec<Reveal>, Fault> {
     let mut reveals = Vec::new();
     let before = |other: &Clause, kind: Kind| {
         other.duty == clause.duty
@@ -369,8 +377,12 @@ fn revealed(agreement: &Agreement, place: usize, clause: &Clause) -> Result<Vec<
             if at != place && !before(other, kind) {
                 continue;
             }
-            let (_, reads) = compiled(at, other, kind)?;
-            for slot in reads.into_iter().filter(|slot| !disclosure.set().contains(slot.number)) {
+            // What comes before was compiled before; a clause without a condition reads what its shape asks for.
+            let reads = match known.entry((at, kind)) {
+                btree_map::Entry::Occupied(reads) => reads.into_mut(),
+                btree_map::Entry::Vacant(reads) => reads.insert(compiled(at, other, kind)?.1),
+            };
+            for slot in reads.iter().filter(|slot| !disclosure.set().contains(slot.number)) {
                 if may_be_personal(slot) {
                     let name = other.name.escape_debug();
                     let what =
@@ -385,4 +397,36 @@ fn revealed(agreement: &Agreement, place: usize, clause: &Clause) -> Result<Vec<
         }
     }
     Ok(reveals)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use entente_protocol::agreement::Disclosure;
+
+    /// As many clauses as there may be, each with a condition and every kind: what a partner may send. Were each pair of
+    /// clauses compiled, this would take minutes.
+    #[test]
+    fn the_largest_agreement_is_compiled_once_for_each_clause_and_kind() {
+        let dice = &mut crate::generate::Dice(5);
+        let mut agreement = crate::generate::agreement(dice, 1);
+        let clause = agreement.clauses[0].clone();
+        let disclose: Vec<_> = Kind::ALL.into_iter().map(|kind| Disclosure { kind, slots: vec![0] }).collect();
+        agreement.clauses = (0..limits::AGREEMENT_CLAUSES_MAX)
+            .map(|n| Clause {
+                name: format!("clause {n}"),
+                when: Some("resource.orcon == false".to_owned()),
+                disclose: disclose.clone(),
+                personal: Vec::new(),
+                files: Vec::new(),
+                ..clause.clone()
+            })
+            .collect();
+        let mut reads = Reads::new();
+        for (place, clause) in agreement.clauses.iter().enumerate() {
+            condition(place, clause, &mut reads).unwrap();
+            revealed(&agreement, place, clause, &mut reads).unwrap();
+        }
+        assert_eq!(reads.len(), limits::AGREEMENT_CLAUSES_MAX * disclose.len());
+    }
 }

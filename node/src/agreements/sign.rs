@@ -73,13 +73,18 @@ fn may_follow(held: &Held, agreement: &Agreement) -> Result<(), AgreementError> 
 /// Whether a proposal that waits here stays, though another one for its place came.
 ///
 /// Two may draft the next version at once: both sides then keep the same one, or they would swap for ever. One that a
-/// person of ours approved is not replaced by what the wire brings.
-fn stays(before: &SignedAgreement, row: &AgreementRow, signed: &SignedAgreement) -> Result<bool, AgreementError> {
+/// person of ours approved, or that carries our signature, is not replaced by what the wire brings, whatever its version.
+fn stays(
+    own: OrgId,
+    before: &SignedAgreement,
+    row: &AgreementRow,
+    signed: &SignedAgreement,
+) -> Result<bool, AgreementError> {
     let agreement = signed.agreement()?;
     let complete = signed.signed_by().count() == agreement.parties.len();
     let rivals = before.agreement()?.version == agreement.version;
-    let approved = row.approved == Some(before.digest());
-    Ok(!complete && rivals && (approved || before.digest() < signed.digest()))
+    let ours = row.approved == Some(before.digest()) || before.signed_by().any(|party| party == own);
+    Ok(!complete && (ours || (rivals && before.digest() < signed.digest())))
 }
 
 /// What became of a version that a partner's node sent.
@@ -89,8 +94,10 @@ pub enum Received {
     Kept,
     /// It is held here as it came.
     Known,
-    /// It was passed over: an older version than the one here, or one that gives way to what people approved.
+    /// It was passed over: an older version than the one here.
     Passed,
+    /// It gave way to what people approved, or was dropped before.
+    GaveWay,
 }
 
 /// Who brings a version.
@@ -129,7 +136,7 @@ fn take(
         && signed.signed_by().count() < agreement.parties.len()
     {
         if row.dropped.contains(&signed.digest()) {
-            return Ok((signed, Received::Passed));
+            return Ok((signed, Received::GaveWay));
         }
         few_open(node, from, held.bringer)?;
     }
@@ -139,8 +146,8 @@ fn take(
             if signed == *before && brought != Brought::Approved {
                 return Ok((signed, Received::Known));
             }
-        } else if matches!(brought, Brought::By(_)) && stays(before, &row, &signed)? {
-            return Ok((before.clone(), Received::Passed));
+        } else if matches!(brought, Brought::By(_)) && stays(node.keys.org, before, &row, &signed)? {
+            return Ok((before.clone(), Received::GaveWay));
         }
     }
     match brought {
@@ -283,16 +290,23 @@ pub fn accept(node: &Node, given: &str, digest: &str) -> Result<Json, AgreementE
 /// Takes a proposal, or a completed version, that a partner's node sent.
 pub fn receive(node: &Node, from: OrgId, bytes: &[u8]) -> Result<Received, AgreementError> {
     let signed = SignedAgreement::from_bytes(bytes)?;
-    let agreement = signed.verify(|org, kid| party_key(node, org, kid))?;
-    let Checked { agreement, .. } = check::check(agreement)?;
+    let agreement = signed.agreement()?;
     if agreement.party(node.keys.org).is_none() || agreement.party(from).is_none() {
         return Err(AgreementError::NotOurs(node.keys.org));
     }
+    // What is said again costs nothing: signatures and clauses were checked when it was new.
     let rules = node.rules();
-    let newest = rules.agreements.get(agreement.id).and_then(Held::newest);
+    let held = rules.agreements.get(agreement.id);
+    if held.is_some_and(|held| held.signed.iter().chain(&held.next).chain(&held.proposal).any(|known| *known == signed))
+    {
+        return Ok(Received::Known);
+    }
     // What a partner holds who has not heard of the next version yet.
+    let newest = held.and_then(Held::newest);
     if newest.is_some_and(|known| known.agreement().is_ok_and(|known| known.version > agreement.version)) {
         return Ok(Received::Passed);
     }
+    let agreement = signed.verify(|org, kid| party_key(node, org, kid))?;
+    check::check(agreement)?;
     Ok(take(node, signed, Brought::By(from))?.1)
 }

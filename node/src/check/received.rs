@@ -76,6 +76,14 @@ fn one_received(
     if let Err(why) = attested(node, known, id, originator) {
         report.damaged(id, why);
     }
+    let what = format!("earlier disclosure of {id}");
+    each_item(audit, report, (partition, Table::Earlier, id.as_bytes()), &what, &mut |report, n, bytes| {
+        let row = decode::<ReceivedRow>("received record", &bytes).ok();
+        if row.and_then(|row| row.verified().ok()).is_none_or(|earlier| earlier.id() != id) {
+            report.damaged(format!("{what}, {n}"), "its fields are not those that it commits to");
+        }
+        Ok(())
+    })?;
     let (at, header) = ((partition, id, at), verified.header());
     found(audit, report, at, (index::ID, id.as_bytes()))?;
     found(audit, report, at, (index::LINE, &index::line(originator, header.line)))?;

@@ -5,22 +5,24 @@
 
 use super::{
     keep::{self, KeepError},
-    stored::{decode, encode},
+    stored::{ReleasedRow, decode, encode, record_in_feed},
 };
 use crate::{
     call::{OnProgress, Progress},
     node::Node,
     seal::keyring::Partition,
+    share::feeds,
     store::{StoreError, layout::Table, txn::Txn},
 };
 use entente_protocol::{
     cose::{self, SignatureBytes},
-    id::{KeyId, RecordId},
+    id::{KeyId, OrgId, RecordId},
     label,
     record::kind::Kind,
     time::UnixMillis,
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// Scope of the release log: records in the order in which people released them.
 pub const RELEASE_LOG: &[u8] = b"released";
@@ -174,7 +176,8 @@ pub fn review_showing(
         let event = txn.push(Partition::Own, Table::Review, b"", &event)?;
         // What is raised goes on going.
         let stays = to != Review::Refuted && to >= node.required_review();
-        let holds_back = !stays && changed.iter().any(|(_, before)| before.released);
+        let held_back: Vec<RecordId> =
+            changed.iter().filter(|(_, before)| !stays && before.released).map(|(id, _)| *id).collect();
         for (record, before) in changed {
             let released = before.released;
             put_state(&mut txn, record, GateRow { review: to, ..before }, event)?;
@@ -185,12 +188,33 @@ pub fn review_showing(
         }
         node.journal(&mut txn, "review", &[("state", to.name().to_owned()), ("records", ids.len().to_string())])?;
         txn.commit()?;
-        if holds_back {
-            node.hold_back();
+        if !held_back.is_empty() {
+            // After the commit: what was signed before it stands in the store by now, and nothing is signed after it.
+            node.hold_back(shown_to(node, &held_back)?);
         }
     }
     node.wake();
     Ok(outcome)
+}
+
+/// Partners who were shown any of these records.
+fn shown_to(node: &Node, records: &[RecordId]) -> Result<BTreeSet<OrgId>, KeepError> {
+    let mut partners = BTreeSet::new();
+    for (partner, _) in node.book().iter() {
+        for (agreement, _, _) in feeds::every_agreement_with(node, *partner) {
+            let feed = feeds::outgoing(node, *partner, agreement).id();
+            for record in records {
+                let row = node.holdings.get(Partition::Own, Table::Release, &record_in_feed(*record, feed))?;
+                if let Some(row) = row
+                    && decode::<ReleasedRow>("release", &row)?.shows()
+                {
+                    partners.insert(*partner);
+                    break;
+                }
+            }
+        }
+    }
+    Ok(partners)
 }
 
 /// Kinds in the order in which a release lists them: what others refer to comes first.

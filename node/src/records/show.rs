@@ -27,6 +27,9 @@ use std::{collections::BTreeSet, io::Read, path::Path};
 /// Records whose ids or evidence numbers are looked through for a short form.
 const LOOKED_AT: usize = 200_000;
 
+/// Earlier disclosures of one record that are shown.
+const EARLIER_SHOWN: usize = 100;
+
 fn unknown(given: &str) -> Fault {
     Fault::input(
         "no-record",
@@ -144,7 +147,25 @@ pub fn show(node: &Node, given: &str) -> Result<Json, Fault> {
             map.insert("events".to_owned(), json!(events));
         }
     }
+    if let (Found::Received(agreement, _), Some(map)) = (&found, out.as_object_mut()) {
+        let shown = |(n, row): (u64, ReceivedRow)| -> Result<Json, Fault> {
+            let at = row.at.to_string();
+            let earlier = view::view(node, id, &Found::Received(*agreement, Box::new(row)))?;
+            Ok(json!({ "id": n.to_string(), "at": at, "fields": earlier.fields }))
+        };
+        let earlier = earlier(node, *agreement, id)?.into_iter().map(shown).collect::<Result<Vec<_>, _>>()?;
+        if !earlier.is_empty() {
+            map.insert("earlier".to_owned(), json!(earlier));
+        }
+    }
     Ok(out)
+}
+
+/// What was disclosed of a received record before less of it was, oldest first.
+fn earlier(node: &Node, agreement: AgreementId, id: RecordId) -> Result<Vec<(u64, ReceivedRow)>, Fault> {
+    let rows =
+        node.holdings.list(Partition::Agreement(agreement), Table::Earlier, id.as_bytes(), None, EARLIER_SHOWN)?;
+    rows.into_iter().map(|(n, row)| Ok((n, decode("received record", &row).map_err(Fault::store)?))).collect()
 }
 
 fn check(name: &str, ok: bool, says: String) -> Json {
@@ -185,6 +206,28 @@ pub fn verify(node: &Node, given: &str) -> Result<Json, Fault> {
 }
 
 fn verify_received(node: &Node, agreement: AgreementId, id: RecordId, row: &ReceivedRow) -> Result<Vec<Json>, Fault> {
+    let mut checks = proof(node, agreement, id, row)?;
+    for (n, row) in earlier(node, agreement, id)? {
+        let mut proof = proof(node, agreement, id, &row)?;
+        for check in proof.iter_mut().filter_map(Json::as_object_mut) {
+            for key in ["id", "check"] {
+                let name = check.get(key).and_then(Json::as_str).unwrap_or_default();
+                let name = format!("{name} of earlier disclosure {}", n + 1);
+                check.insert(key.to_owned(), json!(name));
+            }
+        }
+        checks.append(&mut proof);
+    }
+    let gone = crate::receive::withdrawn(node, agreement, id)?;
+    checks.push(match gone {
+        Some(gone) => check("standing", false, format!("withdrawn by its originator; known here since {}", gone.at)),
+        None => check("standing", true, format!("no withdrawal known as of {}", node.clock.now())),
+    });
+    Ok(checks)
+}
+
+/// What proves one disclosure of a received record.
+fn proof(node: &Node, agreement: AgreementId, id: RecordId, row: &ReceivedRow) -> Result<Vec<Json>, Fault> {
     let mut checks = Vec::new();
     let verified = match row.verified() {
         Ok(verified) => verified,
@@ -221,11 +264,6 @@ fn verify_received(node: &Node, agreement: AgreementId, id: RecordId, row: &Rece
             check("run", true, format!("`{}` signed the run that released it, at {time}", node.handle_of(org)))
         }
         None => check("run", false, "the run that released it does not verify under any partner's key".to_owned()),
-    });
-    let gone = crate::receive::withdrawn(node, agreement, id)?;
-    checks.push(match gone {
-        Some(gone) => check("standing", false, format!("withdrawn by its originator; known here since {}", gone.at)),
-        None => check("standing", true, format!("no withdrawal known as of {now}")),
     });
     Ok(checks)
 }

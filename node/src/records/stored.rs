@@ -161,6 +161,10 @@ impl ReceivedRow {
             })
             .collect()
     }
+    /// Whether another disclosure of the record shows every field that this one does.
+    pub fn is_within(&self, other: &Self) -> bool {
+        self.openings.iter().all(|(slot, ..)| other.openings.iter().any(|(shown, ..)| shown == slot))
+    }
     /// The record's id, as its body gives it.
     pub fn id(&self) -> Option<RecordId> {
         Body::from_bytes(&self.body).ok().map(|body| body.id())

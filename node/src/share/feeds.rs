@@ -128,6 +128,16 @@ pub enum Pending {
     },
 }
 
+impl Pending {
+    /// The record, of one to decide.
+    pub fn record(&self) -> Option<RecordId> {
+        match self {
+            Self::Record(record) => Some(*record),
+            Self::Refusal { .. } => None,
+        }
+    }
+}
+
 /// A record that is decided again when its time has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

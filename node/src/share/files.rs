@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     error::Fault,
-    node::Node,
+    node::{Node, Rules},
     records::{
         stored::{decode, encode},
         view::Found,
@@ -277,12 +277,26 @@ pub enum Given {
     Nothing,
 }
 
-/// Decides what a partner may fetch.
+/// How often it is asked again, where partners or agreements change while it is decided.
+const ASKED_AGAIN: usize = 5;
+
+/// Decides what a partner may fetch. A change with others is not to be noticed by it: then it is decided again.
 pub fn given(node: &Node, feed: &FeedKey, number: u64, slot: u8) -> Result<Given, ShareError> {
+    for _ in 0..ASKED_AGAIN {
+        let (rules, basis) = (node.rules(), node.basis());
+        let given = decided(node, &rules, feed, number, slot)?;
+        if basis.stands(node)? {
+            return Ok(given);
+        }
+        node.catch_up(&rules).map_err(|fault| ShareError::Rules(fault.message))?;
+    }
+    Ok(Given::NotNow)
+}
+
+fn decided(node: &Node, rules: &Rules, feed: &FeedKey, number: u64, slot: u8) -> Result<Given, ShareError> {
     if slot != content_slot() || feed.sender != node.keys.org {
         return Ok(Given::Nothing);
     }
-    let (rules, basis) = (node.rules(), node.basis());
     let row = feeds::out_row(node, feed, AgreementDigest::from_bytes([0; 32]))?;
     let Some((_, run)) = feeds::run_at(node, feed, &row, number)? else { return Ok(Given::Nothing) };
     let entry = usize::try_from(number - run.first).ok().and_then(|at| run.entries.get(at));
@@ -299,10 +313,6 @@ pub fn given(node: &Node, feed: &FeedKey, number: u64, slot: u8) -> Result<Given
     let content = asked.value(slot).filter(|_| cleared).and_then(|value| Content::from_value(&value));
     let Some(content) = content else { return Ok(Given::NotNow) };
     let row = find(node, Partition::Own, content.sha256)?;
-    // What changes while it is decided is asked about again.
-    if !basis.stands(node)? {
-        return Ok(Given::NotNow);
-    }
     Ok(row.map_or(Given::NotNow, |row| Given::File(record, Box::new(row))))
 }
 

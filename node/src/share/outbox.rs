@@ -38,8 +38,9 @@ use entente_protocol::{
 use serde_bytes::ByteBuf;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Records decided in one step: how long one call may keep others from writing.
-const DECIDED_MAX: usize = limits::RUN_ENTRIES_MAX;
+/// Records that one step looks at and does not send: how long one call may keep others from writing.
+/// Few in this crate's own tests, so that their stories meet it.
+const DECIDED_MAX: usize = if cfg!(test) { 16 } else { limits::RUN_ENTRIES_MAX };
 /// Referring records read at a time when a line is first released.
 const PAGE: usize = 1_000;
 
@@ -73,6 +74,10 @@ struct Draft<'a> {
     lines: BTreeSet<LineId>,
     /// Records that refer to a line first released here, to be decided again.
     again: Vec<RecordId>,
+    /// What entries of this run come from.
+    goes: Vec<Pending>,
+    /// What goes with what comes next instead.
+    waits: Vec<Pending>,
     /// Records to be decided again at a time.
     due: Vec<DueRow>,
     /// Those whose time has come, by day and place in its list.
@@ -118,20 +123,77 @@ pub fn step(node: &Node, feed: &FeedKey) -> Result<Step, ShareError> {
         released: BTreeMap::new(),
         lines: BTreeSet::new(),
         again: Vec::new(),
+        goes: Vec::new(),
+        waits: Vec::new(),
         due: Vec::new(),
         taken: Vec::new(),
         first: row.length,
         now,
         until: in_force.agreement.until,
     };
-    let more = draft.fill(&mut row)?;
+    let filled = draft.fill(&mut row)?;
     if row == before && draft.taken.is_empty() {
         return Ok(Step::default());
     }
+    if filled == Filled::Enough {
+        draft.park();
+    }
+    let more = filled != Filled::All;
     commit(txn, draft, before.pending, row, more)
 }
 
+/// Why a step took no more.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Filled {
+    /// The run is full.
+    Run,
+    /// It has looked at enough that does not go.
+    Enough,
+    /// There are records to be decided once more.
+    Again,
+    /// There was no more.
+    All,
+}
+
 impl Draft<'_> {
+    /// Signs nothing of what was decided: it goes with what comes next, and is decided again then.
+    ///
+    /// A run that ended here would tell how many records were looked at for it, and by that how many the partner is not
+    /// given: runs end where they are full, or where there is no more.
+    fn park(&mut self) {
+        self.waits.append(&mut self.goes);
+        let waits: BTreeSet<RecordId> = self.waits.iter().filter_map(Pending::record).collect();
+        // It is told again when it is decided again.
+        self.due.retain(|due| !waits.contains(&due.record));
+        self.entries.clear();
+        self.hashes.clear();
+        self.released.clear();
+        self.lines.clear();
+        self.again.clear();
+        self.bodies = Bodies::new(self.node);
+    }
+
+    /// Takes one that waited or stands in the log.
+    fn take(&mut self, pending: Pending) -> Result<(), ShareError> {
+        let before = self.entries.len();
+        match pending {
+            Pending::Record(record) => self.consider(record)?,
+            Pending::Refusal { code, number } => {
+                let salt = Nonce::from_bytes(secret::random()?);
+                self.add(Entry::Refusal { code, salt, number }, None)?;
+            }
+        }
+        if self.entries.len() > before {
+            self.goes.push(pending);
+        }
+        Ok(())
+    }
+
+    /// Whether it has looked at enough that does not go.
+    fn is_enough(&self, decided: usize) -> bool {
+        decided.saturating_sub(self.entries.len()) >= DECIDED_MAX
+    }
+
     fn is_full(&self) -> bool {
         // Room for the largest release, and for two withdrawals that may go with it.
         let room = limits::RELEASE_BYTES_MAX + 3 * RUN_ENTRY_OVERHEAD_BYTES;
@@ -139,8 +201,8 @@ impl Draft<'_> {
         self.entries.len() + 3 > limits::RUN_ENTRIES_MAX || used + room > limits::RUN_BODY_BYTES_MAX
     }
 
-    /// Takes what waits and what the log holds until the run is full. Says whether there is more.
-    fn fill(&mut self, row: &mut OutRow) -> Result<bool, ShareError> {
+    /// Takes what waits and what the log holds until the run is full.
+    fn fill(&mut self, row: &mut OutRow) -> Result<Filled, ShareError> {
         let feed = self.feed.id();
         let mut decided = 0;
         let after = |next: u64| next.checked_sub(1);
@@ -148,58 +210,61 @@ impl Draft<'_> {
             let page =
                 self.node.holdings.list(Partition::Own, Table::Pending, feed.as_bytes(), after(row.pending), 256)?;
             for (n, bytes) in &page {
-                if self.is_full() || decided >= DECIDED_MAX {
-                    return Ok(true);
+                if let Some(filled) = self.ends(decided) {
+                    return Ok(filled);
                 }
                 decided += 1;
-                match decode("pending", bytes)? {
-                    Pending::Record(record) => self.consider(record)?,
-                    Pending::Refusal { code, number } => {
-                        let salt = Nonce::from_bytes(secret::random()?);
-                        self.add(Entry::Refusal { code, salt, number }, None)?;
-                    }
-                }
+                self.take(decode("pending", bytes)?)?;
                 row.pending = n + 1;
             }
             if page.len() < 256 {
                 break;
             }
         }
-        if self.fill_due(row, &mut decided)? {
-            return Ok(true);
+        if let Some(filled) = self.fill_due(row, &mut decided)? {
+            return Ok(filled);
         }
         loop {
             let page =
                 self.node.holdings.list(Partition::Own, Table::RecordList, RELEASE_LOG, after(row.filled), 512)?;
             for (n, id) in &page {
-                if self.is_full() || decided >= DECIDED_MAX {
-                    return Ok(true);
+                if let Some(filled) = self.ends(decided) {
+                    return Ok(filled);
                 }
                 decided += 1;
-                self.consider(RecordId::from_slice(id).ok_or(StoreError::Broken { at: *n })?)?;
+                let record = RecordId::from_slice(id).ok_or(StoreError::Broken { at: *n })?;
+                self.take(Pending::Record(record))?;
                 row.filled = n + 1;
             }
             if page.len() < 512 {
-                return Ok(!self.again.is_empty());
+                return Ok(if self.again.is_empty() { Filled::All } else { Filled::Again });
             }
         }
     }
 
-    /// Decides again what waited for a time that has come, day by day. Says whether the run is full.
-    fn fill_due(&mut self, row: &mut OutRow, decided: &mut usize) -> Result<bool, ShareError> {
+    fn ends(&self, decided: usize) -> Option<Filled> {
+        match (self.is_full(), self.is_enough(decided)) {
+            (true, _) => Some(Filled::Run),
+            (false, true) => Some(Filled::Enough),
+            (false, false) => None,
+        }
+    }
+
+    /// Decides again what waited for a time that has come, day by day. Says why it took no more, if so.
+    fn fill_due(&mut self, row: &mut OutRow, decided: &mut usize) -> Result<Option<Filled>, ShareError> {
         let today = self.now.early.days();
         while row.due <= today {
             let (scope, mut after) = (feeds::due_scope(self.feed.id(), row.due), None);
             loop {
                 let page = self.node.holdings.list(Partition::Own, Table::Pending, &scope, after, 256)?;
                 for (n, bytes) in &page {
-                    if self.is_full() || *decided >= DECIDED_MAX {
-                        return Ok(true);
+                    if let Some(filled) = self.ends(*decided) {
+                        return Ok(Some(filled));
                     }
                     let DueRow { at, record } = decode("due record", bytes)?;
                     if at <= self.now.early {
                         *decided += 1;
-                        self.consider(record)?;
+                        self.take(Pending::Record(record))?;
                         self.taken.push((row.due, *n));
                     }
                     after = Some(*n);
@@ -215,7 +280,7 @@ impl Draft<'_> {
             row.due += 1;
             *decided += 1;
         }
-        Ok(false)
+        Ok(None)
     }
 
     fn known(&self, record: RecordId) -> Result<Option<ReleasedRow>, ShareError> {
@@ -388,7 +453,7 @@ fn commit(
     mut row: OutRow,
     more: bool,
 ) -> Result<Step, ShareError> {
-    let Draft { node, feed, bodies, entries, hashes, released, lines, again, due, taken, .. } = draft;
+    let Draft { node, feed, bodies, entries, hashes, released, lines, again, waits, due, taken, .. } = draft;
     let id = feed.id();
     for (day, place) in taken {
         txn.remove_item(Partition::Own, Table::Pending, &feeds::due_scope(id, day), place)?;
@@ -400,8 +465,9 @@ fn commit(
     for place in taken_from..row.pending {
         txn.remove_item(Partition::Own, Table::Pending, id.as_bytes(), place)?;
     }
-    for record in &again {
-        txn.push(Partition::Own, Table::Pending, id.as_bytes(), &encode("pending", &Pending::Record(*record))?)?;
+    let more = more || !again.is_empty();
+    for waiting in waits.into_iter().chain(again.into_iter().map(Pending::Record)) {
+        txn.push(Partition::Own, Table::Pending, id.as_bytes(), &encode("pending", &waiting)?)?;
     }
     let mut run = None;
     if !hashes.is_empty() {
@@ -428,5 +494,5 @@ fn commit(
     }
     feeds::put_out(&mut txn, &feed, &row)?;
     txn.commit()?;
-    Ok(Step { run, more: more || !again.is_empty() })
+    Ok(Step { run, more })
 }

@@ -77,6 +77,8 @@ pub enum Table {
     Release = 45,
     /// Bodies and disclosed slots as they were received, each at its place. List of scope "".
     Received = 46,
+    /// What was disclosed of a received record before less of it was. List; scope: record id.
+    Earlier = 36,
     /// Withdrawn received records. Point; key: record id.
     Withdrawn = 49,
     /// What waits in an outgoing feed. List; scope: feed id.

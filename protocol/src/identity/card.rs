@@ -46,6 +46,14 @@ pub enum CardFault {
     #[error("the card has another root than before: confirm it by voice again")]
     OtherRoot,
     /// Not newer than the one that we know.
+    #[error(
+        "the card leaves out key `{key}`, or says that it counts from later on: what it signed would be proved no more"
+    )]
+    Unsaid {
+        /// The key.
+        key: KeyId,
+    },
+    /// It is not newer than the one that is known.
     #[error("the card has number `{given}`, and number `{known}` is known: ask for the newest")]
     NotNewer {
         /// Its number.
@@ -166,6 +174,14 @@ impl Card {
         let (known, given) = (previous.payload().number, newer.payload.number);
         if given <= known {
             return Err(CardFault::NotNewer { given, known });
+        }
+        // Evidence is proved by the keys of its day: they may end, and are never unsaid.
+        for entry in previous.payload().keys.iter().filter(|entry| entry.purpose != Purpose::Node) {
+            let stays =
+                |kept: &CardKey| kept.key == entry.key && kept.purpose == entry.purpose && kept.from <= entry.from;
+            if !newer.payload.keys.iter().any(stays) {
+                return Err(CardFault::Unsaid { key: entry.key.id() });
+            }
         }
         Ok(Self::new(newer))
     }

@@ -139,6 +139,19 @@ fn updates_rise_and_stay_with_root_and_organisation() {
         let older = card(|p| p.number = number).unwrap();
         assert_eq!(Card::verify_update(&known, older), Err(CardFault::NotNewer { given: number, known: 7 }));
     }
+    // Keys of nodes come and go. What others signed with stays listed, from the same day on.
+    let fresh = || key(31).public().clone();
+    for (place, entry) in known.payload().keys.iter().enumerate() {
+        let gone = card(|p| (p.number, p.keys[place].key) = (8, fresh())).unwrap();
+        let later = card(|p| (p.number, p.keys[place].from) = (8, UnixMillis(1_001))).unwrap();
+        let expected = match entry.purpose {
+            Purpose::Node => Ok(8),
+            _ => Err(CardFault::Unsaid { key: entry.key.id() }),
+        };
+        for newer in [gone, later] {
+            assert_eq!(Card::verify_update(&known, newer).map(|c| c.payload().number), expected, "{}", entry.purpose);
+        }
+    }
     let other = UnconfirmedCard::from_bytes(&payload(50).sign_with(&key(50)).unwrap()).unwrap();
     assert_eq!(Card::verify_update(&known, other), Err(CardFault::OtherOrganisation));
 }
