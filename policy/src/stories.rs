@@ -218,6 +218,37 @@ fn errors_name_line_and_key() {
     refused("{ match = 200 }", "\"answer\"", "clause[5].duty", "no duty");
 }
 
+/// Story: a draft has faults in several clauses, unknown words and things that are missing. Whoever wrote it is told of
+/// all of them at once, in the order of the text, and of none that only follows from another.
+#[test]
+fn every_fault_of_a_draft_is_told_at_once() {
+    let text = examples("language")[0]
+        .replacen("title =", "titel =", 1)
+        .replacen("from = \"2026-01-01\"", "from = \"2026-02-30\"", 1)
+        .replacen("\"never\"", "\"sometimes\"", 1)
+        .replacen("\"calibre\"", "\"caliber\"", 1)
+        .replacen("{ match = 200 }", "{ match = 0 }", 1);
+    let error = parse(&text).expect_err("five faults");
+    let all: Vec<(usize, &str)> =
+        std::iter::once(&error).chain(&error.more).map(|fault| (fault.line, fault.key.as_str())).collect();
+    let keys: Vec<&str> = all.iter().map(|(_, key)| *key).collect();
+    let expected =
+        ["titel", "from", "clause[1].onward", "clause[1].disclose.item[7]", "clause[5].duty.match", "title"];
+    assert_eq!(keys.iter().collect::<BTreeSet<_>>(), expected.iter().collect::<BTreeSet<_>>(), "{error}");
+    assert_eq!(keys.last(), Some(&"title"), "what is missing comes last: {error}");
+    assert!(all.windows(2).take(all.len() - 2).all(|pair| pair[0].0 <= pair[1].0), "{error}");
+    assert_eq!(error.to_string().lines().count(), 6);
+    // Rules of two clauses, found once the text reads.
+    let text = examples("language")[0].replacen("\"stripped\", ", "\"original\", ", 1).replacen(
+        "\"place-cell\"",
+        "\"place-cell\", \"place-name\"",
+        1,
+    );
+    let error = parse(&text).expect_err("two faults");
+    assert_eq!((error.key.as_str(), error.more.len()), ("clause[1].disclose.event", 1), "{error}");
+    assert_eq!(error.more[0].key, "clause[2].files");
+}
+
 #[test]
 fn what_cannot_be_enforced_is_refused() {
     let place = "clause[1].disclose.event";

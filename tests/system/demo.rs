@@ -1,6 +1,6 @@
 //! The example federation, as a newcomer runs it: four processes, real sockets, real files.
 
-use entente_tests::{Row, World, entente, run, search, until};
+use entente_tests::{Row, World, entente, listing, run, search, until};
 use serde_json::Value;
 use std::{
     error::Error,
@@ -20,6 +20,7 @@ fn the_demo_holds_every_check_and_leaves_four_homes() -> Result<(), Box<dyn Erro
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     let last = said.lines().last().ok_or_else(|| format!("nothing was printed: {errors}"))?;
     let outcome: Value = serde_json::from_str(last)?;
+    assert_eq!(listing::faults(&outcome), Vec::<String>::new());
     let failed: Vec<&Value> =
         outcome["checks"].as_array().ok_or("no checks")?.iter().filter(|c| c["ok"] != Value::Bool(true)).collect();
     assert!(failed.is_empty() && outcome["ok"] == Value::Bool(true), "{failed:#?}\n{errors}");

@@ -3,7 +3,7 @@
 use super::{
     output::{Done, Failure, note},
     plain,
-    reach::{Reach, Reached, absolute},
+    reach::{Reach, Reached, absolute, free},
     show::{list, object, short, text, truth},
     table::{Look, Table, pairs},
 };
@@ -48,6 +48,7 @@ pub fn agreement(reach: &Reach, command: cli::Agreement) -> Result<Done, Failure
 fn sign(reach: &Reach, file: &Path, output: Option<PathBuf>, yes: bool) -> Result<Json, Failure> {
     let path = absolute(file)?;
     let output = absolute(&output.unwrap_or_else(|| path.with_extension("signed")))?;
+    free(&output)?;
     let node = reach.node()?;
     let checked = node.call(&Call::AgreementCheck(path.clone()))?;
     consent(reach, &checked, yes)?;
@@ -75,7 +76,7 @@ fn sign(reach: &Reach, file: &Path, output: Option<PathBuf>, yes: bool) -> Resul
 fn written(mut signed: Json, output: &Path) -> Result<Json, Failure> {
     let unwritten = signed.as_object_mut().and_then(|map| map.remove("unwritten"));
     if let Some(Json::String(file)) = unwritten {
-        durable::write(output, file.as_bytes(), Existing::Replace).map_err(|e| {
+        durable::write(output, file.as_bytes(), Existing::Refuse).map_err(|e| {
             let message = format!(
                 "the agreement is signed, and kept here; its file `{}` cannot be written: {e}. Give the same command \
                  with another -o: nothing is signed twice",
