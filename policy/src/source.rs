@@ -82,7 +82,8 @@ fn agreement(root: &Table<'_>, drafting: &Drafting<'_>) -> Result<Agreement, Sou
     let mut faults = Faults::default();
     faults.take(root.only(AGREEMENT_KEYS));
     let schema = faults.take(root.find("schema").map_or_else(|| Ok(schema_digest()), |entry| entry.parsed()));
-    let basis = root.need("basis", "say what it rests on: `basis = { text = \"...\" }`").and_then(|entry| entry.table());
+    let basis =
+        root.need("basis", "say what it rests on: `basis = { text = \"...\" }`").and_then(|entry| entry.table());
     let basis = faults.take(basis.and_then(|table| legal_basis(&table)));
     let parties = parties(root, drafting, &mut faults);
     let mut clauses = Vec::new();

@@ -232,8 +232,7 @@ fn every_fault_of_a_draft_is_told_at_once() {
     let all: Vec<(usize, &str)> =
         std::iter::once(&error).chain(&error.more).map(|fault| (fault.line, fault.key.as_str())).collect();
     let keys: Vec<&str> = all.iter().map(|(_, key)| *key).collect();
-    let expected =
-        ["titel", "from", "clause[1].onward", "clause[1].disclose.item[7]", "clause[5].duty.match", "title"];
+    let expected = ["titel", "from", "clause[1].onward", "clause[1].disclose.item[7]", "clause[5].duty.match", "title"];
     assert_eq!(keys.iter().collect::<BTreeSet<_>>(), expected.iter().collect::<BTreeSet<_>>(), "{error}");
     assert_eq!(keys.last(), Some(&"title"), "what is missing comes last: {error}");
     assert!(all.windows(2).take(all.len() - 2).all(|pair| pair[0].0 <= pair[1].0), "{error}");

@@ -18,9 +18,7 @@ pub fn faults(answer: &Value) -> Vec<String> {
 #[must_use]
 pub fn count(answer: &Value) -> usize {
     match answer {
-        Value::Array(items) => {
-            usize::from(items.iter().any(Value::is_object)) + items.iter().map(count).sum::<usize>()
-        }
+        Value::Array(items) => usize::from(items.iter().any(Value::is_object)) + items.iter().map(count).sum::<usize>(),
         Value::Object(members) => members.values().map(count).sum(),
         _ => 0,
     }
@@ -58,7 +56,8 @@ mod tests {
 
     #[test]
     fn an_element_without_an_id_of_its_own_is_found_at_any_depth() {
-        let check = |value: Value, wrong: usize| assert_eq!(faults(&value).len(), wrong, "{value}: {:?}", faults(&value));
+        let check =
+            |value: Value, wrong: usize| assert_eq!(faults(&value).len(), wrong, "{value}: {:?}", faults(&value));
         check(json!([{ "id": "a" }, { "id": "b", "in": [{ "id": "a" }] }]), 0);
         check(json!([{ "id": "a" }, { "id": "a" }]), 1);
         check(json!({ "x": { "y": [{ "z": 1 }, { "id": "" }, 7] } }), 3);

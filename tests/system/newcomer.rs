@@ -137,7 +137,8 @@ fn no_file_is_written_over_another() -> Outcome {
     a.ok(&["import", &rows, "--attachments", &photos]);
     let files = a.json(&["search", "--kind", "attachment"]);
     let file = files[0]["id"].as_str().ok_or("the file's record")?.to_owned();
-    let draft = a.file("draft.toml", &a.agreement_text(&b, None, &entente_tests::items_clause(&["number", "eval", "type"])));
+    let draft =
+        a.file("draft.toml", &a.agreement_text(&b, None, &entente_tests::items_clause(&["number", "eval", "type"])));
     let taken = a.file("taken", "the only copy");
     let beside = a.file("draft.signed", "the only copy");
     for args in [
@@ -150,7 +151,10 @@ fn no_file_is_written_over_another() -> Outcome {
         assert_eq!(fault["code"], "exists", "{args:?}: {fault}");
         assert!(message(&fault).contains("exists already"), "{args:?}: {fault}");
     }
-    assert_eq!((fs::read_to_string(&taken)?, fs::read_to_string(beside)?), ("the only copy".into(), "the only copy".into()));
+    assert_eq!(
+        (fs::read_to_string(&taken)?, fs::read_to_string(beside)?),
+        ("the only copy".into(), "the only copy".into())
+    );
     assert_eq!(a.json(&["agreement", "list"]), serde_json::json!([]), "it was signed all the same");
     a.ok(&["record", "attachment", &file, "-o", &a.path("free.pdf")]);
     assert_eq!(fs::read_to_string(a.path("free.pdf"))?, "%PDF-1.4 paper");
@@ -162,7 +166,8 @@ fn no_file_is_written_over_another() -> Outcome {
 fn a_draft_is_not_added() {
     let (_world, [a, b]) = World::of(89, ["a", "b"]);
     a.pair(&b);
-    let draft = a.file("draft.toml", &a.agreement_text(&b, None, &entente_tests::items_clause(&["number", "eval", "type"])));
+    let draft =
+        a.file("draft.toml", &a.agreement_text(&b, None, &entente_tests::items_clause(&["number", "eval", "type"])));
     let fault = a.refused(2, &["agreement", "add", &draft]);
     for part in ["draft.toml", "nobody has signed", "entente agreement sign"] {
         assert!(message(&fault).contains(part), "`{part}`: {fault}");
@@ -178,12 +183,22 @@ fn a_table_of_ones_own_is_answered_with_how_to_begin() -> Outcome {
     let own = a.file("own.csv", "Inv;Was;Seriennummer\nX-1;pistol;A 1\nX-2;rifle;\n");
     let fault = a.refused(2, &["import", &own]);
     let told = message(&fault).to_owned();
-    for part in ["own.csv", "Inv;Was;Seriennummer", "delimiter = \";\"", "number", "--map", "maps/README.md", "sample.toml", "--dry-run"] {
+    for part in [
+        "own.csv",
+        "Inv;Was;Seriennummer",
+        "delimiter = \";\"",
+        "number",
+        "--map",
+        "maps/README.md",
+        "sample.toml",
+        "--dry-run",
+    ] {
         assert!(told.contains(part), "`{part}`: {told}");
     }
-    let begun = told.split("name = ").nth(1).and_then(|rest| rest.split("\n\n").next()).ok_or("no beginning")?;
+    let begun =
+        told.split("name = \"my list\"").nth(1).and_then(|rest| rest.split("\n\n").next()).ok_or("no beginning")?;
     let mut columns = ["Inv", "Inv", "Was", "Seriennummer"].into_iter();
-    let mut map = "name = ".to_owned();
+    let mut map = "name = \"my list\"".to_owned();
     for (n, part) in begun.split("\"...\"").enumerate() {
         if n > 0 {
             map += &format!("\"{}\"", columns.next().ok_or("more places than columns")?);
@@ -249,7 +264,8 @@ fn from_an_item_one_finds_its_event_and_its_photographs() -> Outcome {
     let rows = a.file("rows.csv", &format!("{HEADER}\n{rows}\n"));
     a.ok(&["import", &rows, "--attachments", &photos]);
     let links = |number: &str| a.json(&["record", "show", number])["links"].as_array().cloned().unwrap_or_default();
-    let find = |links: &[Value], kind: &str| links.iter().find(|link| link["kind"] == kind).cloned().unwrap_or_default();
+    let find =
+        |links: &[Value], kind: &str| links.iter().find(|link| link["kind"] == kind).cloned().unwrap_or_default();
     let item = links("A-1");
     let event = find(&item, "event");
     assert_eq!((&event["number"], event["refers_by"].as_array().map(Vec::len)), (&"C-1".into(), Some(1)), "{item:?}");
@@ -267,7 +283,10 @@ fn from_an_item_one_finds_its_event_and_its_photographs() -> Outcome {
     let mended = a.file("mended.csv", &format!("{HEADER}\n{}\n", row("A-2", "").replace("M1", "M2")));
     a.ok(&["import", &mended]);
     let items: Vec<Value> = links("C-1").into_iter().filter(|link| link["kind"] == "item").collect();
-    assert!(items.len() == 2 && items.iter().any(|i| i["caption"].as_str().is_some_and(|c| c.contains("M2"))), "{items:?}");
+    assert!(
+        items.len() == 2 && items.iter().any(|i| i["caption"].as_str().is_some_and(|c| c.contains("M2"))),
+        "{items:?}"
+    );
     let shown = a.run(&["record", "show", "A-1"]);
     let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
     assert!(shown.contains("C-1") && shown.contains("attachment"), "{shown}");
@@ -334,11 +353,16 @@ fn workbook(rows: &[Vec<&str>]) -> Result<Vec<u8>, Box<dyn Error>> {
 fn a_workbook_brings_in_what_the_same_table_in_csv_does() -> Outcome {
     let (_world, [a]) = World::of(94, ["a"]);
     let rows = [row("A-1", ""), row("A-2", ""), row("A-3", "").replace("pistol", "catapult")];
-    let lines: Vec<Vec<&str>> = std::iter::once(HEADER).chain(rows.iter().map(String::as_str)).map(|line| line.split(',').collect()).collect();
+    let lines: Vec<Vec<&str>> =
+        std::iter::once(HEADER).chain(rows.iter().map(String::as_str)).map(|line| line.split(',').collect()).collect();
     let book = a.path("evidence.xlsx");
     fs::write(&book, workbook(&lines)?)?;
     let report = a.json(&["import", &book]);
-    assert_eq!((&report["rows"], &report["bad_rows"], &report["bad"][0]["id"]), (&3.into(), &1.into(), &"4:type".into()), "{report}");
+    assert_eq!(
+        (&report["rows"], &report["bad_rows"], &report["bad"][0]["id"]),
+        (&3.into(), &1.into(), &"4:type".into()),
+        "{report}"
+    );
     assert_eq!(a.json(&["search", "--kind", "item"]).as_array().map(Vec::len), Some(2));
     let csv = a.file("rows.csv", &format!("{HEADER}\n{}\n", rows[..2].join("\n")));
     let same = a.json(&["import", &csv]);
@@ -348,7 +372,21 @@ fn a_workbook_brings_in_what_the_same_table_in_csv_does() -> Outcome {
 
 /// The words of an init in a folder of its own.
 fn init_words(home: &str, key: &str, apart: &str) -> Vec<String> {
-    let words = ["--home", home, "--identity-file", key, "init", "--name", "N", "--handle", "n", "--listen", "127.0.0.1:0", "--recovery-passphrase-file", apart];
+    let words = [
+        "--home",
+        home,
+        "--identity-file",
+        key,
+        "init",
+        "--name",
+        "N",
+        "--handle",
+        "n",
+        "--listen",
+        "127.0.0.1:0",
+        "--recovery-passphrase-file",
+        apart,
+    ];
     words.map(str::to_owned).into()
 }
 

@@ -70,7 +70,11 @@ fn a_partner_is_added_and_removed_by_a_person_who_was_asked() -> Outcome {
     let asked = "Did the partner read out these twelve words";
     let declined = at_terminal(&add, &[], &[(asked, "n")]);
     assert_eq!(declined.code, Some(2), "{}", declined.screen);
-    assert!(declined.screen.contains("nothing was changed") && declined.screen.contains("B (b)"), "{}", declined.screen);
+    assert!(
+        declined.screen.contains("nothing was changed") && declined.screen.contains("B (b)"),
+        "{}",
+        declined.screen
+    );
     for (n, word) in (1..).zip(words.split_whitespace()) {
         assert!(declined.screen.contains(&format!("{n:>2} {word}")), "{n} {word}: {}", declined.screen);
     }

@@ -88,7 +88,7 @@ impl Peers {
         tracing::info!(peer = %link.peer.short(), dialed = link.dialed, "a partner is connected");
         let (ended, open) = self.driver.drive(&link).await;
         self.links.ended(&link);
-        if open.is_none() && link.dialed && link.refused_us() {
+        if ended == Ended::Refused && link.dialed {
             self.driver.exchange.unreachable(link.peer, REFUSED_US.to_owned());
         }
         if let Ended::Fatal(cause) = ended {

@@ -108,13 +108,6 @@ pub struct Link {
 }
 
 impl Link {
-    /// Whether the peer's TLS refused what we showed it, as far as the end of the connection tells.
-    pub fn refused_us(&self) -> bool {
-        // RFC 9001, 4.8: a TLS alert is a connection error from 0x100 on.
-        let alert = |code: u64| (0x100..0x200).contains(&code);
-        matches!(self.connection.close_reason(), Some(ConnectionError::ConnectionClosed(close))
-            if alert(close.error_code.into()))
-    }
     /// When the certificates behind it expire, and it must end.
     pub fn not_after(&self) -> UnixMillis {
         self.identity.not_after

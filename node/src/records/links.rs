@@ -6,12 +6,7 @@ use super::{
     index, keep, stored,
     view::{self, Found},
 };
-use crate::{
-    error::Fault,
-    node::Node,
-    seal::keyring::Partition,
-    store::StoreError,
-};
+use crate::{error::Fault, node::Node, seal::keyring::Partition, store::StoreError};
 use entente_protocol::{
     id::{LineId, OrgId, RecordId},
     record::{kind::Kind, kind::Slot},
@@ -24,8 +19,22 @@ use std::collections::{BTreeMap, BTreeSet};
 const LISTED_MAX: usize = 500;
 /// Fields that tell people most about a record that they look for, in this order, and how many of them.
 const CAPTION: &[&str] = &[
-    "type", "etype", "make", "model", "calibre", "serial", "name", "title", "role", "media", "taken", "recovered",
-    "recovered-month", "place-name", "place-region", "place-country",
+    "type",
+    "etype",
+    "make",
+    "model",
+    "calibre",
+    "serial",
+    "name",
+    "title",
+    "role",
+    "media",
+    "taken",
+    "recovered",
+    "recovered-month",
+    "place-name",
+    "place-region",
+    "place-country",
 ];
 const CAPTION_MAX: usize = 4;
 

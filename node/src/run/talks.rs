@@ -48,7 +48,13 @@ const NOTED_MAX: usize = 1 << 16;
 impl Core {
     /// No session with anybody yet.
     pub(super) fn new(node: Arc<Node>) -> Self {
-        Self { node, talks: Mutex::default(), noted: Mutex::default(), answered: Mutex::default(), budgets: Budgets::default() }
+        Self {
+            node,
+            talks: Mutex::default(),
+            noted: Mutex::default(),
+            answered: Mutex::default(),
+            budgets: Budgets::default(),
+        }
     }
 
     fn talk(&self, peer: OrgId) -> Result<Arc<Mutex<Conversation>>, ExchangeError> {

@@ -51,7 +51,13 @@ pub(super) fn check(text: &str, raw: raw::Mapping) -> Result<Mapping, MappingErr
         }
         Some(keys) => Some(keys.columns.into_inner().into_iter().map(column).collect()),
     };
-    let context = Context { text, lookups: &raw.lookup, defaults: &raw.default, faults: RefCell::default(), refused: RefCell::default() };
+    let context = Context {
+        text,
+        lookups: &raw.lookup,
+        defaults: &raw.default,
+        faults: RefCell::default(),
+        refused: RefCell::default(),
+    };
     if raw.record.is_empty() {
         return Err(place.wrong("a mapping needs at least one [[record]]"));
     }
