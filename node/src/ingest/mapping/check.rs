@@ -138,7 +138,8 @@ impl Context<'_> {
             return Err(place.wrong("every record needs a name of its own"));
         }
         let mut fields: BTreeMap<u8, FieldRule> = BTreeMap::new();
-        // What was typed wrongly is not missing as well.
+        // What was typed wrongly is not missing as well, nor is what a misspelt name was meant to be.
+        let before_fields = self.faults.borrow().len();
         let mut typed: BTreeSet<u8> = BTreeSet::new();
         for (name, field) in raw.fields {
             let place = Place::new(self.text, &field, format!("{}.fields.{name}", place.key));
@@ -163,7 +164,8 @@ impl Context<'_> {
         }
         typed.extend(raw.link.keys().filter_map(|name| kind.slot(name)).map(|slot| slot.number));
         let links = self.links(kind, raw.link, place, before);
-        for slot in kind.slots().filter(|slot| slot.required && !typed.contains(&slot.number)) {
+        let sound = self.faults.borrow().len() == before_fields;
+        for slot in kind.slots().filter(|slot| sound && slot.required && !typed.contains(&slot.number)) {
             let what = format!("`{}` must be filled: give it under fields, default or link", slot.name);
             self.faults.borrow_mut().push(place.wrong(what));
         }

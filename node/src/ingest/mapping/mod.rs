@@ -215,8 +215,10 @@ fn read(text: &str) -> Result<raw::Mapping, MappingError> {
 }
 
 impl MappingError {
-    /// One fault, or several as one.
+    /// One fault, or several as one, in the order of the text.
     fn all(mut faults: Vec<Self>) -> Self {
+        let line = |fault: &Self| if let Self::Key { line, .. } = fault { *line } else { 0 };
+        faults.sort_by_key(line);
         match faults.len() {
             1 => faults.swap_remove(0),
             _ => Self::Several(faults),
