@@ -72,7 +72,7 @@ fn placed(root: &Table<'_>, fault: CheckFault) -> SourceError {
     let table = fault.clause.and_then(|place| root.tables("clause").ok()?.into_iter().nth(place));
     let table = table.as_ref().unwrap_or(root);
     let key = if table.path().is_empty() { fault.key.clone() } else { format!("{}.{}", table.path(), fault.key) };
-    SourceError { line: table.line_below(&fault.key), key, what: fault.what, fix: fault.fix, more: Vec::new() }
+    SourceError { line: table.line_below(&fault.key), key, what: fault.what, fix: fault.fix, more: Box::default() }
 }
 
 fn agreement(root: &Table<'_>, drafting: &Drafting<'_>) -> Result<Agreement, SourceError> {

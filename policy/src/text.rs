@@ -18,7 +18,7 @@ pub struct SourceError {
     /// What to do.
     pub fix: String,
     /// What else is wrong in the same text, further down.
-    pub more: Vec<SourceError>,
+    pub more: Box<[SourceError]>,
 }
 
 impl fmt::Display for SourceError {
@@ -49,7 +49,7 @@ impl Faults {
     pub(crate) fn note(&mut self, mut fault: SourceError) {
         let more = std::mem::take(&mut fault.more);
         self.0.push(fault);
-        self.0.extend(more);
+        self.0.extend(more.into_vec());
     }
     /// The value where nothing is wrong; else every fault in the order of the text, and after them what is not in it.
     pub(crate) fn or<T>(mut self, value: Option<T>) -> Result<T, SourceError> {
@@ -64,7 +64,7 @@ impl Faults {
                 key: String::new(),
                 what: "the text says too little".to_owned(),
                 fix: "correct it".to_owned(),
-                more: Vec::new(),
+                more: Box::default(),
             }),
         }
     }
@@ -82,7 +82,7 @@ pub(crate) fn parse(source: &str) -> Result<DeTable<'_>, SourceError> {
         key: String::new(),
         what,
         fix: fix.to_owned(),
-        more: Vec::new(),
+        more: Box::default(),
     };
     if source.len() > limits::AGREEMENT_BYTES_MAX {
         let what = format!("the text has {} bytes", source.len());
@@ -130,7 +130,7 @@ impl<'a> Table<'a> {
                 key: self.path_to(key.get_ref()),
                 what: "unknown key".to_owned(),
                 fix: format!("use one of {}", known.join(", ")),
-                more: Vec::new(),
+                more: Box::default(),
             });
         }
         faults.or(Some(()))
@@ -149,7 +149,7 @@ impl<'a> Table<'a> {
             key: self.path_to(key),
             what: MISSING.to_owned(),
             fix: fix.to_owned(),
-            more: Vec::new(),
+            more: Box::default(),
         })
     }
 
@@ -193,7 +193,7 @@ impl<'a> Entry<'a> {
             key: self.path.clone(),
             what: what.into(),
             fix: fix.into(),
-            more: Vec::new(),
+            more: Box::default(),
         }
     }
 
