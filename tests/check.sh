@@ -75,6 +75,8 @@ prepare() {
     need cargo rustup ca-certificates
     # Records what a process writes, for the power cuts.
     need strace strace
+    # Makes the terminals at which people are asked.
+    need script bsdutils
     # rust-toolchain.toml names the compiler; rustup may have been told not to fetch it by itself.
     if ! cargo --version 2>/dev/null || ! cargo fmt --version >/dev/null 2>&1 || ! cargo clippy --version >/dev/null 2>&1; then
         local channel

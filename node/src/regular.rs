@@ -20,10 +20,10 @@ pub fn open(path: &Path) -> io::Result<File> {
     Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"))
 }
 
-/// The commonest mistake in the words of whoever made it; other errors as they are.
+/// The commonest mistake with what to do about it; other errors as they are.
 pub fn plainly(error: io::Error) -> io::Error {
     match error.kind() {
-        io::ErrorKind::NotFound => io::Error::new(error.kind(), "there is no such file: is its name right?"),
+        io::ErrorKind::NotFound => io::Error::new(error.kind(), format!("{error}: is its name right?")),
         _ => error,
     }
 }

@@ -24,5 +24,6 @@ mod photographs;
 mod real_input;
 mod redaction;
 mod simulation;
+mod tables;
 mod terminal;
 mod tidy;

@@ -17,7 +17,7 @@ use entente_protocol::agreement::Standing;
 use entente_protocol::limits::AGREEMENT_BYTES_MAX;
 use serde_json::Value as Json;
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -157,8 +157,15 @@ fn exact_text(output: &Path, text: &str) -> Result<PathBuf, Fault> {
     let mut name = output.file_name().unwrap_or_default().to_owned();
     name.push(".text");
     let path = output.with_file_name(name);
-    durable::write(&path, text.as_bytes(), Existing::Refuse)
-        .map_err(|e| Fault::input("write", format!("`{}` cannot be written: {e}", path.display())))?;
+    durable::write(&path, text.as_bytes(), Existing::Refuse).map_err(|e| {
+        let what = match e.kind() {
+            io::ErrorKind::AlreadyExists => {
+                "is in the way: an interrupted `sign` leaves it; remove it, or name another -o".to_owned()
+            }
+            _ => format!("cannot be written: {e}"),
+        };
+        Fault::input("write", format!("`{}` {what}", path.display()))
+    })?;
     Ok(path)
 }
 

@@ -108,7 +108,10 @@ fn shown(record: &Json, look: Look) -> String {
             by.into_iter().filter(|(_, by)| !by.is_empty()).map(|(whose, by)| format!("{whose}{by}")).collect();
         let cells = ["number", "kind"].map(|key| text(link, key));
         let cells = std::iter::once(short(&text(link, "id"))).chain(cells);
-        links.row(cells.chain([by.join(", "), text(link, "caption")]));
+        let withdrawn = truth(link, "withdrawn").then(|| "withdrawn".to_owned());
+        let says: Vec<String> =
+            withdrawn.into_iter().chain([text(link, "caption")]).filter(|t| !t.is_empty()).collect();
+        links.row(cells.chain([by.join(", "), says.join(" · ")]));
     }
     if !links.is_empty() {
         out.push_str(&format!("\n{}", links.render(look)));

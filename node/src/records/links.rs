@@ -44,23 +44,26 @@ struct Linked {
     kind: Kind,
     line: (OrgId, LineId),
     values: Vec<(u8, Value)>,
+    /// Whether its originator took it back.
+    withdrawn: bool,
 }
 
 impl Linked {
-    fn new(id: RecordId, found: &Found) -> Result<Self, Fault> {
+    fn new(node: &Node, id: RecordId, found: &Found) -> Result<Self, Fault> {
         Ok(match found {
             Found::Own(row) => {
                 let body = row.header()?;
                 let header = body.header();
                 let values = row.values.iter().map(|(slot, v)| Ok((*slot, stored::value(v)?)));
                 let values = values.collect::<Result<_, keep::KeepError>>()?;
-                Self { id, kind: header.kind, line: (header.originator, header.line), values }
+                Self { id, kind: header.kind, line: (header.originator, header.line), values, withdrawn: false }
             }
-            Found::Received(_, row) => {
+            Found::Received(agreement, row) => {
+                let withdrawn = crate::receive::withdrawn(node, *agreement, id)?.is_some();
                 let verified = row.verified().map_err(|_| StoreError::Broken { at: row.number })?;
                 let header = verified.header();
                 let values = verified.slots().iter().map(|s| (s.opening.slot, s.value.clone())).collect();
-                Self { id, kind: header.kind, line: (header.originator, header.line), values }
+                Self { id, kind: header.kind, line: (header.originator, header.line), values, withdrawn }
             }
         })
     }
@@ -93,7 +96,7 @@ struct Link {
 
 /// The records that a record refers to or that refer to it, and whether there are more than are listed.
 pub fn links(node: &Node, id: RecordId, found: &Found) -> Result<(Vec<Json>, bool), Fault> {
-    let own = Linked::new(id, found)?;
+    let own = Linked::new(node, id, found)?;
     let partitions: Vec<Partition> =
         std::iter::once(Partition::Own).chain(node.partitions().into_iter().map(Partition::Agreement)).collect();
     let mut links: BTreeMap<RecordId, Link> = BTreeMap::new();
@@ -137,6 +140,7 @@ impl Link {
             "kind": self.linked.kind.name(),
             "number": number,
             "caption": self.linked.caption(),
+            "withdrawn": self.linked.withdrawn,
             "refers_by": self.refers_by,
             "referred_by": self.referred_by,
         })
@@ -161,5 +165,5 @@ fn at(node: &Node, partition: Partition, place: u64) -> Result<Option<Linked>, F
         }
         _ => keep::at(node, place)?.map(|(id, row)| (id, Found::Own(Box::new(row)))),
     };
-    found.map(|(id, found)| Linked::new(id, &found)).transpose()
+    found.map(|(id, found)| Linked::new(node, id, &found)).transpose()
 }
