@@ -83,6 +83,8 @@ prepare() {
     need strace strace
     # A second reader of CBOR; where there is no Debian to fetch it from, the test that asks it is skipped.
     if ! has_cbor2 && command -v apt-get >/dev/null; then fetch python3 python3-cbor2; fi
+    # Makes the terminals at which people are asked.
+    need script bsdutils
     # rust-toolchain.toml names the compiler; rustup may have been told not to fetch it by itself.
     if ! cargo --version 2>/dev/null || ! cargo fmt --version >/dev/null 2>&1 || ! cargo clippy --version >/dev/null 2>&1; then
         local channel

@@ -148,6 +148,12 @@ pub enum AgreementError {
     /// The file.
     #[error("{0}")]
     File(String),
+    /// Nobody has signed what is to be added.
+    #[error(
+        "`{0}` is a draft that nobody has signed, and nothing was added: sign it (`entente agreement sign {0}`), or ask \
+         the partner for the file that it signed"
+    )]
+    Unsigned(String),
     /// We are not named.
     #[error("this organisation is not a party: its id is `{0}`, and parties are named by id")]
     NotOurs(OrgId),
@@ -310,9 +316,10 @@ impl Agreements {
         }
         Ok(first)
     }
-    /// By id, its beginning, or title.
+    /// By id or its beginning; a listing gives later versions as `ID/VERSION`, which is taken too.
     pub fn find(&self, given: &str) -> Result<&Held, AgreementError> {
-        let mut found = self.0.values().filter(|held| given.len() >= 6 && held.id.to_string().starts_with(given));
+        let id = given.split_once('/').map_or(given, |(id, _)| id);
+        let mut found = self.0.values().filter(|held| id.len() >= 6 && held.id.to_string().starts_with(id));
         match (found.next(), found.next()) {
             (Some(held), None) => Ok(held),
             _ => Err(AgreementError::Unknown(given.to_owned())),

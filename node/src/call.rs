@@ -25,7 +25,10 @@ use entente_protocol::identity::UnconfirmedCard;
 use entente_protocol::time::UnixMillis;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 /// Which records a step at the gate is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -306,7 +309,12 @@ fn current(node: &Node, records: Vec<RecordId>) -> Result<Vec<RecordId>, Fault> 
 /// The records that a selection names.
 fn select(node: &Node, selection: &Selection) -> Result<Vec<RecordId>, Fault> {
     match selection {
-        Selection::Ids(given) => given.iter().map(|id| show::resolve_own(node, id)).collect(),
+        Selection::Ids(given) => {
+            // Named twice is named once.
+            let mut seen = BTreeSet::new();
+            let found = given.iter().map(|id| show::resolve_own(node, id));
+            found.filter(|id| id.as_ref().map_or(true, |id| seen.insert(*id))).collect()
+        }
         Selection::AllReviewed => {
             let least = node.required_review();
             let due = |row: &gate::GateRow| !row.released && row.review >= least && row.review != Review::Refuted;

@@ -1,4 +1,7 @@
 //! Making a home: keys, certificates, card, keyring and an empty store. Nothing half-made stays behind.
+//!
+//! What a killed attempt leaves is known by the file `init.unfinished`, which comes first and goes last. The next
+//! attempt begins anew over it: no such folder was ever a home, so nothing in it opens anything that anybody holds.
 
 use crate::{
     clock::Clock,
@@ -19,7 +22,7 @@ use std::{
     fs::{self, DirBuilder},
     net::{SocketAddr, UdpSocket},
     os::unix::fs::DirBuilderExt,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -43,22 +46,28 @@ pub struct Made {
     pub words: String,
 }
 
-/// Makes a home. The folder must be absent or empty; on any fault it is left as it was.
+/// The file that says that a folder is on its way to being a home.
+const UNFINISHED: &str = "init.unfinished";
+/// What an attempt puts into a home, beside temporary files and the settings, which complete it.
+const MADE: &[&str] = &[UNFINISHED, "keys", "store", "recovery.age", "organisation.card"];
+
+/// Makes a home. The folder must be absent, empty, or what a killed attempt left; on any fault it is left as it was, or
+/// empty.
 pub fn init(home: &Home, init: &Init<'_>, clock: &dyn Clock) -> Result<Made, Fault> {
     let mut raw = init.config.clone();
     raw.listen = settled(&raw.listen)?;
     let config = Config::check(raw.clone()).map_err(|e| Fault::input("config", e))?;
     let existed = home.path().exists();
-    if existed {
-        let mut entries = fs::read_dir(home.path()).map_err(|e| Fault::setup("home", e))?;
-        if entries.next().is_some() {
-            let path = home.path().display();
-            return Err(Fault::input("home-exists", format!("`{path}` is not empty: name a new folder with --home")));
-        }
-    }
+    let left = if existed { left_over(home)? } else { Vec::new() };
     let chosen = init.unlock.choose().map_err(|e| Fault::setup("unlock", e))?;
     let apart = init.recovery.read(true).map_err(recovery_fault)?;
     chosen.apart_from(&apart).map_err(recovery_fault)?;
+    if !left.is_empty() {
+        tracing::warn!(home = %home.path().display(), "an earlier attempt did not come to its end: it is begun anew");
+        // The mark goes last: whatever ends this, the next attempt knows the rest by it.
+        left.iter().for_each(|path| remove(path));
+        remove(&home.path().join(UNFINISHED));
+    }
     let made = fill(home, &config, &Init { config: raw, ..*init }, (&chosen, &apart), clock);
     if made.is_err() {
         clean(home.path(), existed);
@@ -82,6 +91,38 @@ fn recovery_fault(error: UnlockError) -> Fault {
     Fault::setup("recovery", format!("the recovery file cannot be made: {error}"))
 }
 
+/// What a killed attempt left in a folder, but for its mark; nothing where the folder is empty. A home, or anything that
+/// no attempt made, is refused.
+fn left_over(home: &Home) -> Result<Vec<PathBuf>, Fault> {
+    let path = home.path().display();
+    let refused = |why: String| Err(Fault::input("home-exists", why));
+    let entries = fs::read_dir(home.path()).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let entries = entries.map_err(|e| Fault::setup("home", format!("`{path}`: {e}")))?;
+    if home.config().exists() {
+        // Complete, whatever came between the settings and the mark.
+        let _ = fs::remove_file(home.path().join(UNFINISHED));
+        return refused(format!(
+            "`{path}` is not empty: it is a home already, see `entente status`; name a new folder with --home"
+        ));
+    }
+    let name = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().into_owned();
+    let ours = |name: &String| MADE.contains(&name.as_str()) || name.ends_with(&format!(".{}", durable::TEMPORARY));
+    let names: Vec<String> = entries.iter().map(name).collect();
+    let foreign: Vec<String> = names.iter().filter(|name| !ours(name)).map(|name| format!("`{name}`")).collect();
+    match (names.iter().any(|name| name.starts_with(UNFINISHED)), foreign.is_empty()) {
+        _ if names.is_empty() => {}
+        (true, true) => {}
+        (true, false) => {
+            let foreign = foreign.join(", ");
+            return refused(format!(
+                "`{path}` holds what an interrupted init left, and {foreign} beside it: move that away, then run init again"
+            ));
+        }
+        (false, _) => return refused(format!("`{path}` is not empty: name a new folder with --home")),
+    }
+    Ok(entries.iter().map(fs::DirEntry::path).filter(|path| !path.ends_with(UNFINISHED)).collect())
+}
+
 fn fill(
     home: &Home,
     config: &Config,
@@ -90,17 +131,21 @@ fn fill(
     clock: &dyn Clock,
 ) -> Result<Made, Fault> {
     let setup = |e: &dyn std::fmt::Display| Fault::setup("home", format!("`{}`: {e}", home.path().display()));
-    for folder in [home.path().to_owned(), home.keys(), home.store()] {
-        DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(|e| setup(&e))?;
-    }
+    let folder = |path: &Path| DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|e| setup(&e));
+    folder(home.path())?;
+    let mark = home.path().join(UNFINISHED);
+    durable::write(&mark, b"init has not come to its end: run it again\n", Existing::Refuse).map_err(|e| setup(&e))?;
+    folder(&home.keys())?;
+    folder(&home.store())?;
     let node = chosen.create(&home.keys(), init.work_factor).map_err(|e| Fault::setup("unlock", e))?;
     let recovery = recovery::create(&home.recovery(), apart, init.work_factor, &home.keys()).map_err(recovery_fault)?;
     let org = identity::create(home, config, &node, &recovery, clock.now()).map_err(|e| Fault::setup("identity", e))?;
     let keyring = Keyring::create(&home.keys(), &node, &recovery).map_err(|e| Fault::setup("keyring", e))?;
     drop(open::create(&home.store(), config.engine, Arc::new(keyring))?);
     let text = toml::to_string(&init.config).map_err(|e| setup(&e))?;
-    // Last: a home without settings is no home, so a crash before this leaves one that `init` refuses with a reason.
+    // A home without settings is no home: with them it is complete, and the mark says nothing any more.
     durable::write(&home.config(), text.as_bytes(), Existing::Refuse).map_err(|e| setup(&e))?;
+    let _ = fs::remove_file(&mark);
     let card = identity::own_card(home).map_err(|e| Fault::setup("identity", e))?;
     Ok(Made { org, words: card.words().to_string() })
 }
@@ -111,8 +156,13 @@ fn clean(home: &Path, existed: bool) {
         let _ = fs::remove_dir_all(home);
         return;
     }
-    for entry in fs::read_dir(home).into_iter().flatten().flatten() {
-        let path = entry.path();
-        let _ = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+    for entry in fs::read_dir(home).into_iter().flatten().flatten().filter(|entry| entry.file_name() != UNFINISHED) {
+        remove(&entry.path());
     }
+    remove(&home.join(UNFINISHED));
+}
+
+/// Removes a file or folder. What cannot be removed is found by whoever makes it again.
+fn remove(path: &Path) {
+    let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
 }

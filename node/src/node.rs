@@ -85,13 +85,13 @@ pub struct Node {
 /// How it went with one partner.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Health {
-    /// Sessions under way: one, and none for a moment between two.
+    /// Sessions under way in which the partner has answered: one, and none for a moment between two.
     pub sessions: u32,
     /// Why it could not be reached when it was last dialled, and when; forgotten once there is a connection.
     pub unreachable: Option<(UnixMillis, String)>,
-    /// When a run or receipt last went through.
+    /// When a run or receipt, or a round that a person asked for, last went through.
     pub success: Option<UnixMillis>,
-    /// What went wrong last, and when; forgotten once a run or receipt goes through.
+    /// What went wrong last, and when.
     pub error: Option<(UnixMillis, String)>,
 }
 
@@ -113,7 +113,13 @@ impl Health {
         self.sessions > 0
     }
     /// What is wrong with the partner or the way to it now, and since when: without a connection that comes first.
+    /// What was wrong before things last went well is wrong no more.
     pub fn trouble(&self) -> Option<&(UnixMillis, String)> {
+        let since = self.error.as_ref().filter(|(at, _)| self.success.is_none_or(|success| success <= *at));
+        self.unreachable.as_ref().or(since)
+    }
+    /// What went wrong last, whether or not things went well since.
+    pub fn last_error(&self) -> Option<&(UnixMillis, String)> {
         self.unreachable.as_ref().or(self.error.as_ref())
     }
 }
@@ -293,12 +299,10 @@ impl Node {
     pub fn health(&self, partner: OrgId) -> Health {
         self.healths().get(&partner).cloned().unwrap_or_default()
     }
-    /// A run or receipt went through.
+    /// A run or receipt, or a whole round, went through.
     pub fn note_success(&self, partner: OrgId) {
         let now = self.clock.now();
-        let mut healths = self.healths();
-        let health = healths.entry(partner).or_default();
-        (health.success, health.error) = (Some(now), None);
+        self.healths().entry(partner).or_default().success = Some(now);
     }
     /// A file cannot be read as it was written: it is not given any more, and people are told.
     pub fn note_damaged(&self, file: Hash) {

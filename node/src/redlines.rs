@@ -8,6 +8,7 @@ use crate::{
     config::{Config, Home},
     node::Node,
     partners::Book,
+    regular,
 };
 use entente_policy::{RedLine, SourceError};
 use entente_protocol::{limits, record::kind::Kind};
@@ -104,7 +105,7 @@ pub fn read(path: &Path, book: &Book) -> Result<Vec<Held>, RedLineError> {
 }
 
 fn files(path: &Path) -> Result<Vec<PathBuf>, RedLineError> {
-    let failed = |cause| RedLineError::Io { path: path.to_owned(), cause };
+    let failed = |cause| RedLineError::Io { path: path.to_owned(), cause: regular::plainly(cause) };
     if !fs::metadata(path).map_err(failed)?.is_dir() {
         return Ok(vec![path.to_owned()]);
     }

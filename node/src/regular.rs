@@ -12,11 +12,20 @@ use std::{
 
 /// Opens a regular file. Anything else is refused without waiting for it.
 pub fn open(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path);
+    let file = file.map_err(plainly)?;
     if file.metadata()?.is_file() {
         return Ok(file);
     }
     Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"))
+}
+
+/// The commonest mistake with what to do about it; other errors as they are.
+pub fn plainly(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::NotFound => io::Error::new(error.kind(), format!("{error}: is its name right?")),
+        _ => error,
+    }
 }
 
 /// The bytes of a regular file that has at most so many.

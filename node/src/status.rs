@@ -47,6 +47,9 @@ fn standing(standing: Standing) -> &'static str {
 fn partner(node: &Node, org: OrgId) -> Result<Json, ShareError> {
     let rules = node.rules();
     let mut feeds_out = Vec::new();
+    let health = node.health(org);
+    // What partners signed tells of exchanges before the node was opened, too.
+    let mut success = health.success;
     for (agreement, digest, state) in feeds::every_agreement_with(node, org) {
         let key = feeds::outgoing(node, org, agreement);
         let out = feeds::out_row(node, &key, digest)?;
@@ -62,6 +65,7 @@ fn partner(node: &Node, org: OrgId) -> Result<Json, ShareError> {
             }
             None => None,
         };
+        success = success.max(out.at).max(incoming.as_ref().and_then(|i| i.at));
         feeds_out.push(json!({
             "id": agreement.to_string(),
             "agreement": agreement.to_string(),
@@ -77,16 +81,17 @@ fn partner(node: &Node, org: OrgId) -> Result<Json, ShareError> {
         }));
     }
     let book = node.book();
-    let health = node.health(org);
+    let last_error = health.last_error();
     Ok(json!({
         "id": org.to_string(),
         "handle": node.handle_of(org),
         "state": book.get(org).map_or(PartnerState::Removed.name(), |p| p.state.name()),
         "connected": health.connected(),
         "filled_bytes": room::filled(node, org)?,
-        "last_success": health.success.map(|t| t.to_string()),
-        "last_error": health.trouble().map(|(_, what)| what),
-        "last_error_at": health.trouble().map(|(at, _)| at.to_string()),
+        "last_success": success.map(|t| t.to_string()),
+        "last_error": last_error.map(|(_, what)| what),
+        "last_error_at": last_error.map(|(at, _)| at.to_string()),
+        "trouble": health.trouble().map(|(_, what)| what),
         "feeds": feeds_out,
     }))
 }

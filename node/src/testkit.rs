@@ -168,6 +168,10 @@ pub fn file(
 pub fn agree(folder: &Path, a: &Node, b: &Node, text: &str) -> Result<(), Box<dyn std::error::Error>> {
     let (draft, one, two) = (folder.join("draft.toml"), folder.join("one"), folder.join("two"));
     fs::write(&draft, text)?;
+    // Nothing is written over what an agreement before this one left.
+    for left in [&one, &two] {
+        let _ = fs::remove_file(left);
+    }
     ask(a, &Call::AgreementSign { path: draft, output: one.clone() })?;
     ask(b, &Call::AgreementSign { path: one, output: two.clone() })?;
     ask(a, &Call::AgreementAdd(two))?;

@@ -81,23 +81,43 @@ fn fault(key: impl Into<String>, what: impl Into<String>, fix: impl Into<String>
     (key.into(), what.into(), fix.into())
 }
 
-/// Checks an agreement against every rule.
+/// Checks an agreement against every rule; the first fault refuses it.
 pub fn check(agreement: Agreement) -> Result<Checked, CheckFault> {
-    let at = |clause| move |(key, what, fix)| CheckFault { clause, key, what, fix };
-    whole(&agreement).map_err(at(None))?;
-    let (mut reveals, mut reads) = (Vec::new(), Reads::new());
-    for (place, clause) in agreement.clauses.iter().enumerate() {
-        let within = at(Some(place));
-        terms(&agreement, clause).map_err(within)?;
-        disclosures(clause).map_err(within)?;
-        personal(clause).map_err(within)?;
-        carried_facts(clause).map_err(within)?;
-        files(clause).map_err(within)?;
-        condition(place, clause, &mut reads).map_err(within)?;
-        reveals.extend(revealed(&agreement, place, clause, &mut reads).map_err(within)?);
+    let (faults, reveals) = every(&agreement);
+    match faults.into_iter().next() {
+        None => Ok(Checked { agreement, reveals }),
+        Some(fault) => Err(fault),
     }
-    agreement.to_bytes().map_err(|e| at(None)(fault("", e.to_string(), "correct it")))?;
-    Ok(Checked { agreement, reveals })
+}
+
+/// Every fault of an agreement, for whoever drafts it, and what its conditions reveal. A fault that follows from another
+/// is left out: rules that build on a clause's fields are asked only where those hold.
+pub(crate) fn every(agreement: &Agreement) -> (Vec<CheckFault>, Vec<Reveal>) {
+    let (mut faults, mut reveals, mut reads) = (Vec::new(), Vec::new(), Reads::new());
+    let mut note = |clause: Option<usize>, rule: Result<(), Fault>| {
+        let holds = rule.is_ok();
+        faults.extend(rule.err().map(|(key, what, fix)| CheckFault { clause, key, what, fix }));
+        holds
+    };
+    let mut sound = note(None, whole(agreement));
+    for (place, clause) in agreement.clauses.iter().enumerate() {
+        let at = Some(place);
+        sound &= note(at, terms(agreement, clause));
+        let fields = note(at, disclosures(clause));
+        let carried = fields && note(at, personal(clause)) & note(at, carried_facts(clause)) & note(at, files(clause));
+        sound &= carried & note(at, condition(place, clause, &mut reads));
+        // What a condition reveals is asked of conditions that hold, this one and those before it.
+        if sound {
+            match revealed(agreement, place, clause, &mut reads) {
+                Ok(revealed) => reveals.extend(revealed),
+                Err(fault) => sound = note(at, Err(fault)),
+            }
+        }
+    }
+    if sound {
+        note(None, agreement.to_bytes().map(drop).map_err(|e| fault("", e.to_string(), "correct it")));
+    }
+    (faults, reveals)
 }
 
 /// Text that people sign shows what it says: nothing invisible, nothing that changes direction.

@@ -6,7 +6,7 @@
 use crate::{
     compile::{self, Action},
     condition::{self, ConditionFault},
-    text::{self, Entry, SourceError, Table},
+    text::{self, Entry, Faults, SourceError, Table},
 };
 use entente_protocol::{id::OrgId, record::kind::Kind};
 
@@ -51,15 +51,15 @@ impl RedLine {
             let entry = root.need("red-line", "")?;
             return Err(entry.refuse("too many red lines", format!("write at most {RED_LINES_MAX}")));
         }
-        let mut lines: Vec<Self> = Vec::new();
+        let (mut faults, mut lines) = (Faults::default(), Vec::<Self>::new());
         for table in &tables {
-            let line = one(table, party)?;
+            let Some(line) = faults.take(one(table, party)) else { continue };
             if lines.iter().any(|known| known.name == line.name) {
-                return Err(table.need("name", "")?.refuse("the name stands twice", "give each its own"));
+                faults.note(table.need("name", "")?.refuse("the name stands twice", "give each its own"));
             }
             lines.push(line);
         }
-        Ok(lines)
+        faults.or(Some(lines))
     }
 
     /// Its name, for people.

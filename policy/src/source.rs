@@ -5,8 +5,8 @@
 
 pub use crate::text::SourceError;
 use crate::{
-    check::{self, COUNT_MAX, Checked},
-    text::{self, Entry, Table},
+    check::{self, COUNT_MAX, CheckFault, Checked},
+    text::{self, Entry, Faults, Table},
 };
 use entente_protocol::{
     agreement::{Agreement, Clause, Disclosure, Duty, LANGUAGE, LegalBasis, Onward, Party, Personal},
@@ -56,81 +56,130 @@ const CLAUSE_KEYS: &[&str] = &[
     "personal",
 ];
 
-/// Reads and checks an agreement's text.
+/// Reads and checks an agreement's text. A refusal names every fault that can be told from the text as it stands.
 pub fn parse(source: &str, drafting: &Drafting<'_>) -> Result<Checked, SourceError> {
     let document = text::parse(source)?;
     let root = Table::root(source, &document);
     let agreement = agreement(&root, drafting)?;
-    check::check(agreement).map_err(|fault| {
-        let table = fault.clause.and_then(|place| root.tables("clause").ok()?.into_iter().nth(place));
-        let table = table.as_ref().unwrap_or(&root);
-        let key = if table.path().is_empty() { fault.key.clone() } else { format!("{}.{}", table.path(), fault.key) };
-        SourceError { line: table.line_below(&fault.key), key, what: fault.what, fix: fault.fix }
-    })
+    let (found, reveals) = check::every(&agreement);
+    let mut faults = Faults::default();
+    found.into_iter().for_each(|fault| faults.note(placed(&root, fault)));
+    faults.or(Some(Checked { agreement, reveals }))
+}
+
+/// A fault of the checked agreement, at its line of the text.
+fn placed(root: &Table<'_>, fault: CheckFault) -> SourceError {
+    let table = fault.clause.and_then(|place| root.tables("clause").ok()?.into_iter().nth(place));
+    let table = table.as_ref().unwrap_or(root);
+    let key = if table.path().is_empty() { fault.key.clone() } else { format!("{}.{}", table.path(), fault.key) };
+    SourceError { line: table.line_below(&fault.key), key, what: fault.what, fix: fault.fix, more: Box::default() }
 }
 
 fn agreement(root: &Table<'_>, drafting: &Drafting<'_>) -> Result<Agreement, SourceError> {
+    // A text of another language has other keys: nothing more is said of it.
     let language = root.need("language", &format!("write `language = {LANGUAGE}`"))?;
     language.number(LANGUAGE, LANGUAGE)?;
-    root.only(AGREEMENT_KEYS)?;
-    let schema = match root.find("schema") {
-        Some(entry) => entry.parsed()?,
-        None => schema_digest(),
+    let mut faults = Faults::default();
+    faults.take(root.only(AGREEMENT_KEYS));
+    let schema = faults.take(root.find("schema").map_or_else(|| Ok(schema_digest()), |entry| entry.parsed()));
+    let basis =
+        root.need("basis", "say what it rests on: `basis = { text = \"...\" }`").and_then(|entry| entry.table());
+    let basis = faults.take(basis.and_then(|table| legal_basis(&table)));
+    let parties = parties(root, drafting, &mut faults);
+    let mut clauses = Vec::new();
+    for table in faults.take(root.tables("clause")).unwrap_or_default() {
+        clauses.extend(faults.take(clause(&table, &parties)));
+    }
+    let day = |key: &str, fix: &str| root.need(key, fix).and_then(|entry| entry.day());
+    let (from, until) = (day("from", "write the first day in force"), day("until", "write the last day in force"));
+    let title = root.need("title", "give it a title").and_then(|entry| Ok(entry.text()?.to_owned()));
+    let notice = root.need("notice-days", "write the days of notice before a regular end, 0 for none");
+    let version = root.find("version").map_or(Ok(1), |entry| entry.number(1, u64::from(u32::MAX)));
+    let purposes = root.need("purposes", "list what records are used for").and_then(|entry| entry.texts());
+    let terms = (
+        faults.take(root.find("id").map_or(Ok(drafting.id), |entry| entry.parsed())),
+        (faults.take(from), faults.take(until)),
+        (faults.take(title), faults.take(purposes)),
+        faults.take(root.find("lease-hours").map(|entry| entry.count()).transpose()),
+        faults.take(notice.and_then(|entry| days(&entry))),
+        (faults.take(version), faults.take(root.find("predecessor").map(|entry| entry.parsed()).transpose())),
+        (schema, basis),
+    );
+    let (
+        Some(id),
+        (Some(from), Some(until)),
+        (Some(title), Some(purposes)),
+        Some(lease_hours),
+        Some(notice_days),
+        (Some(version), Some(predecessor)),
+        (Some(schema), Some(basis)),
+    ) = terms
+    else {
+        return faults.or(None);
     };
-    let basis = root.need("basis", "say what it rests on: `basis = { text = \"...\" }`")?.table()?;
-    basis.only(&["text", "digest"])?;
-    let parties = parties(root, drafting)?;
-    let clauses = root.tables("clause")?;
-    Ok(Agreement {
+    faults.or(Some(Agreement {
         v: 1,
-        id: root.find("id").map_or(Ok(drafting.id), |entry| entry.parsed())?,
-        from: root.need("from", "write the first day in force")?.day()?,
+        id,
+        from,
         lang: LANGUAGE,
-        basis: LegalBasis {
-            text: basis.need("text", "cite what it rests on")?.text()?.to_owned(),
-            digest: basis.find("digest").map(|entry| entry.parsed()).transpose()?,
-        },
-        lease_hours: root.find("lease-hours").map(|entry| entry.count()).transpose()?,
-        title: root.need("title", "give it a title")?.text()?.to_owned(),
+        basis,
+        lease_hours,
+        title,
         // People read `until` as the last day in force; the body holds the moment after it.
-        until: root.need("until", "write the last day in force")?.day()?.plus(86_400_000),
-        notice_days: days(&root.need("notice-days", "write the days of notice before a regular end, 0 for none")?)?,
+        until: until.plus(86_400_000),
+        notice_days,
         schema,
-        clauses: clauses.iter().map(|table| clause(table, &parties)).collect::<Result<_, _>>()?,
-        version: root.find("version").map_or(Ok(1), |entry| entry.number(1, u64::from(u32::MAX)))?,
-        purposes: root.need("purposes", "list what records are used for")?.texts()?,
-        predecessor: root.find("predecessor").map(|entry| entry.parsed()).transpose()?,
+        clauses,
+        version,
+        purposes,
+        predecessor,
         parties,
-    })
+    }))
+}
+
+fn legal_basis(table: &Table<'_>) -> Result<LegalBasis, SourceError> {
+    let mut faults = Faults::default();
+    faults.take(table.only(&["text", "digest"]));
+    let text = table.need("text", "cite what it rests on").and_then(|entry| Ok(entry.text()?.to_owned()));
+    let digest = faults.take(table.find("digest").map(|entry| entry.parsed()).transpose());
+    let basis = faults.take(text).zip(digest).map(|(text, digest)| LegalBasis { text, digest });
+    faults.or(basis)
 }
 
 fn days(entry: &Entry<'_>) -> Result<u32, SourceError> {
     Ok(u32::try_from(entry.number(0, u64::from(COUNT_MAX))?).unwrap_or(u32::MAX))
 }
 
-fn parties(root: &Table<'_>, drafting: &Drafting<'_>) -> Result<Vec<Party>, SourceError> {
-    root.need("party", "name the parties, each in a table [[party]]")?;
+/// The parties as far as they can be told. Where one is at fault its place is held, so that clauses that name it are not
+/// blamed for it.
+fn parties(root: &Table<'_>, drafting: &Drafting<'_>, faults: &mut Faults) -> Vec<Party> {
+    faults.take(root.need("party", "name the parties, each in a table [[party]]"));
     let mut parties: Vec<Party> = Vec::new();
-    for table in root.tables("party")? {
-        table.only(&["handle", "name", "id"])?;
-        let handle = table.need("handle", "give the party a short name")?;
-        let text = handle.text()?;
-        let id = match table.find("id") {
-            Some(entry) => entry.parsed()?,
-            None => (drafting.party)(text).ok_or_else(|| {
-                handle.refuse(
-                    format!("nobody is known as `{text}`"),
-                    "write the organisation's id, or pair with it first",
-                )
-            })?,
-        };
+    for (place, table) in (0u8..).zip(faults.take(root.tables("party")).unwrap_or_default()) {
+        faults.take(table.only(&["handle", "name", "id"]));
+        let name = table.need("name", "write the party's full name").and_then(|entry| entry.text());
+        let name = faults.take(name).unwrap_or_default().to_owned();
+        let Some(handle) = faults.take(table.need("handle", "give the party a short name")) else { continue };
+        let Some(text) = faults.take(handle.text()) else { continue };
+        let named = table.find("id").map_or_else(
+            || {
+                (drafting.party)(text).ok_or_else(|| {
+                    handle.refuse(
+                        format!("nobody is known as `{text}`"),
+                        "write the organisation's id, or pair with it first",
+                    )
+                })
+            },
+            |entry| entry.parsed(),
+        );
+        let id = faults.take(named).unwrap_or_else(|| OrgId::from_bytes([place; 32]));
         if parties.iter().any(|p| p.handle == text || p.id == id) {
-            return Err(handle.refuse(format!("`{text}` stands twice"), "name each party once"));
+            faults.note(handle.refuse(format!("`{text}` stands twice"), "name each party once"));
+            continue;
         }
-        let name = table.need("name", "write the party's full name")?.text()?.to_owned();
         parties.push(Party { id, name, handle: text.to_owned() });
     }
-    Ok(parties)
+    parties
 }
 
 fn party(entry: &Entry<'_>, parties: &[Party]) -> Result<OrgId, SourceError> {
@@ -142,25 +191,57 @@ fn party(entry: &Entry<'_>, parties: &[Party]) -> Result<OrgId, SourceError> {
 }
 
 fn clause(table: &Table<'_>, parties: &[Party]) -> Result<Clause, SourceError> {
-    table.only(CLAUSE_KEYS)?;
+    let mut faults = Faults::default();
+    faults.take(table.only(CLAUSE_KEYS));
     let texts = |key| table.find(key).map_or(Ok(Vec::new()), |entry| entry.texts());
-    let to = table.need("to", "list the handles of those who receive")?.list()?;
-    Ok(Clause {
-        to: to.iter().map(|entry| party(entry, parties)).collect::<Result<_, _>>()?,
-        red: table.find("red").map_or(Ok(false), |entry| entry.truth())?,
-        duty: table.find("duty").map_or(Ok(Duty::Release), |entry| duty(&entry))?,
-        from: party(&table.need("from", "write the handle of the party that gives")?, parties)?,
-        name: table.need("name", "give the clause a name")?.text()?.to_owned(),
-        when: table.find("when").map(|entry| entry.text().map(str::to_owned)).transpose()?,
-        files: texts("files")?,
-        onward: onward(&table.need("onward", "write \"never\", \"with-grant\" or a list of handles")?, parties)?,
-        carries: texts("carries")?,
-        disclose: table.find("disclose").map_or(Ok(Vec::new()), |entry| disclose(&entry.table()?))?,
-        personal: table.tables("personal")?.iter().map(personal).collect::<Result<_, _>>()?,
-        retention_days: table
-            .need("retention-days", "say for how many days the receiver keeps what it got")?
-            .count()?,
-    })
+    let mut to = Vec::new();
+    let named = table.need("to", "list the handles of those who receive").and_then(|entry| entry.list());
+    for entry in faults.take(named).unwrap_or_default() {
+        to.extend(faults.take(party(&entry, parties)));
+    }
+    let mut purposes = Vec::new();
+    for entry in faults.take(table.tables("personal")).unwrap_or_default() {
+        purposes.extend(faults.take(personal(&entry)));
+    }
+    let from = table.need("from", "write the handle of the party that gives");
+    let name = table.need("name", "give the clause a name").and_then(|entry| Ok(entry.text()?.to_owned()));
+    let when = table.find("when").map(|entry| entry.text().map(str::to_owned)).transpose();
+    let rule = table.need("onward", "write \"never\", \"with-grant\" or a list of handles");
+    let disclosed = table.find("disclose").map_or(Ok(Vec::new()), |entry| disclose(&entry.table()?));
+    let retention = table.need("retention-days", "say for how many days the receiver keeps what it got");
+    let terms = (
+        faults.take(table.find("red").map_or(Ok(false), |entry| entry.truth())),
+        faults.take(table.find("duty").map_or(Ok(Duty::Release), |entry| duty(&entry))),
+        (faults.take(from.and_then(|entry| party(&entry, parties))), faults.take(name)),
+        (faults.take(when), faults.take(rule.and_then(|entry| onward(&entry, parties)))),
+        (faults.take(texts("files")), faults.take(texts("carries"))),
+        (faults.take(disclosed), faults.take(retention.and_then(|entry| entry.count()))),
+    );
+    let (
+        Some(red),
+        Some(duty),
+        (Some(from), Some(name)),
+        (Some(when), Some(onward)),
+        (Some(files), Some(carries)),
+        (Some(disclose), Some(retention_days)),
+    ) = terms
+    else {
+        return faults.or(None);
+    };
+    faults.or(Some(Clause {
+        to,
+        red,
+        duty,
+        from,
+        name,
+        when,
+        files,
+        onward,
+        carries,
+        disclose,
+        personal: purposes,
+        retention_days,
+    }))
 }
 
 fn duty(entry: &Entry<'_>) -> Result<Duty, SourceError> {
@@ -210,22 +291,24 @@ fn slot(entry: &Entry<'_>, kind: Kind) -> Result<&'static Slot, SourceError> {
 }
 
 fn disclose(table: &Table<'_>) -> Result<Vec<Disclosure>, SourceError> {
-    let mut all = Vec::new();
+    let (mut faults, mut all) = (Faults::default(), Vec::new());
     for (name, entry) in table.entries() {
-        let kind = kind(&entry, name)?;
+        let Some(kind) = faults.take(kind(&entry, name)) else { continue };
         let mut slots: Vec<u8> = Vec::new();
-        for item in entry.list()? {
-            let slot = slot(&item, kind)?;
-            if slots.contains(&slot.number) {
-                return Err(item.refuse(format!("`{}` stands twice", slot.name), "name each field once"));
+        for item in faults.take(entry.list()).unwrap_or_default() {
+            match faults.take(slot(&item, kind)) {
+                Some(slot) if slots.contains(&slot.number) => {
+                    faults.note(item.refuse(format!("`{}` stands twice", slot.name), "name each field once"));
+                }
+                Some(slot) => slots.push(slot.number),
+                None => {}
             }
-            slots.push(slot.number);
         }
         slots.sort_unstable();
         all.push(Disclosure { kind, slots });
     }
     all.sort_by_key(|d| d.kind);
-    Ok(all)
+    faults.or(Some(all))
 }
 
 fn personal(table: &Table<'_>) -> Result<Personal, SourceError> {

@@ -16,6 +16,8 @@ use entente_protocol::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
+mod refusals;
+
 const TEXT: &str = include_str!("../AGREEMENTS.md");
 
 /// The fenced TOML of AGREEMENTS.md whose first line begins so.
@@ -108,19 +110,6 @@ fn a_later_clause_reveals_what_those_before_it_read() {
     assert!(parse(&alone).is_ok());
 }
 
-#[test]
-fn nothing_invisible_is_signed() {
-    for hidden in ["\\u200b", "\\u2028", "\\ufeff", "\\U000e0041", "\\u2066", "\\u200e"] {
-        let name = format!("title = \"Field{hidden}");
-        refused("title = \"Field", &name, "title", "not readable");
-        refused("\"tracing\"", &format!("\"trac{hidden}ing\""), "purposes", "not readable");
-    }
-    // Within the quotes of a condition, as the sign itself.
-    let when = "clause[3].when";
-    refused("== \"BE\"", "== \"B\u{200b}E\"", when, "signs that mislead readers");
-    refused("== \"BE\"", "== \"B\u{e0041}E\"", when, "signs that mislead readers");
-}
-
 /// The first example's parties, with one clause for parties.
 fn about_parties(fields: &str, personal: &str) -> Governed {
     let text = examples("language")[0];
@@ -185,72 +174,6 @@ fn a_reply_to_a_contested_flag_goes_with_its_target() {
     flag.referable = SlotSet::EMPTY;
     flag.values.insert(slot.number, Value::map([("contested", Value::Bool(true))]));
     assert_eq!(goes(&flag), ["code", "contested"], "a value without a reference waits for nothing");
-}
-
-/// The first example with one change must be refused with these words, at the line where the change stands.
-#[track_caller]
-fn refused(from: &str, to: &str, key: &str, says: &str) {
-    let text = examples("language")[0];
-    assert!(text.contains(from), "`{from}` is not in the example");
-    let changed = text.replacen(from, to, 1);
-    let error = parse(&changed).expect_err(says);
-    assert!(error.to_string().contains(says), "{error}");
-    assert_eq!(error.key, key, "{error}");
-    // The line holds the key, or begins the table in which the key is missing.
-    let last = error.key.rsplit('.').next().unwrap().split('[').next().unwrap();
-    let line = changed.lines().nth(error.line - 1).unwrap();
-    assert!(line.contains(last) || line.starts_with("[["), "{error}: `{line}`");
-}
-
-#[test]
-fn errors_name_line_and_key() {
-    refused("notice-days", "notice-dayz", "notice-dayz", "unknown key");
-    refused("language = 1", "language = 2", "language", "out of range");
-    refused("title =", "title", "", "not TOML");
-    refused("from = \"2026-01-01\"", "from = \"2026-02-30\"", "from", "not a day");
-    refused("handle = \"panel\"", "handle = \"Panel\"", "clause[1].to[1]", "no party");
-    refused("retention-days = 730\n", "retention-days = \"long\"\n", "clause[1].retention-days", "this is a string");
-    refused("\"never\"", "\"sometimes\"", "clause[1].onward", "no onward rule");
-    refused("\"calibre\"", "\"caliber\"", "clause[1].disclose.item[7]", "has no field `caliber`");
-    refused("disclose.event", "disclose.evnt", "clause[1].disclose.evnt", "no kind of record");
-    refused("\"thumbnail\"", "\"thumb\"", "clause[2].files", "no role of a file");
-    refused("{ match = 200 }", "{ match = 0 }", "clause[5].duty.match", "out of range");
-    refused("{ match = 200 }", "\"answer\"", "clause[5].duty", "no duty");
-}
-
-#[test]
-fn what_cannot_be_enforced_is_refused() {
-    let place = "clause[1].disclose.event";
-    refused("\"place-cell\"", "\"place-cell\", \"place-name\"", place, "may carry the place");
-    refused("\"etype\"", "\"etype\", \"note\"", place, "may carry the");
-    refused("\"etype\"", "\"etype\", \"made-by\"", place, "personal data");
-    refused(
-        "\"make\", \"make-country\", \"model\"",
-        "\"make-country\", \"model\"",
-        "clause[1].disclose.item",
-        "may carry the maker",
-    );
-    refused("\"stripped\", ", "\"original\", ", "clause[2].files", "an original file tells");
-    refused("files = [\"stripped\", \"thumbnail\"]\n", "", "clause[2].files", "go together");
-    refused("\"role\", ", "", "clause[2].files", "go together");
-    let when = "clause[3].when";
-    let old = "resource.make_country == \"BE\"";
-    refused(old, "resource.makecountry == \"BE\"", when, "no field `makecountry`");
-    refused(old, "resource.make_country in [\"BE\"]", when, "does not fit the schema");
-    refused(old, "resource.make_country == 5", when, "does not fit the schema");
-    refused(old, "resource.make_country ==", when, "not one Cedar expression");
-    refused(old, "principal == Organisation::\"a\"", when, "something else than fields");
-    refused(old, "resource.made_by == \"A\"", when, "personal data");
-    refused(old, "(resource has model || true) && resource.model == \"A\"", when, "does not fit the schema");
-    refused("title = \"Field", "title = \"\\u202eField", "title", "not readable");
-}
-
-#[test]
-fn a_missing_retention_is_an_error_at_its_clause() {
-    let text = examples("language")[0].replacen("retention-days = 730\n", "", 1);
-    let error = parse(&text).unwrap_err();
-    assert_eq!(error.key, "clause[1].retention-days");
-    assert!(text.lines().nth(error.line - 1).unwrap().starts_with("[[clause]]"), "{error}");
 }
 
 #[test]

@@ -17,6 +17,8 @@ pub struct SourceError {
     pub what: String,
     /// What to do.
     pub fix: String,
+    /// What else is wrong in the same text, further down.
+    pub more: Box<[SourceError]>,
 }
 
 impl fmt::Display for SourceError {
@@ -25,11 +27,48 @@ impl fmt::Display for SourceError {
         if !self.key.is_empty() {
             write!(f, ", key `{}`", self.key)?;
         }
-        write!(f, ": {}; {}", self.what, self.fix)
+        write!(f, ": {}; {}", self.what, self.fix)?;
+        self.more.iter().try_for_each(|fault| write!(f, "\n{fault}"))
     }
 }
 
 impl std::error::Error for SourceError {}
+
+/// What is wrong with a key that is not there.
+const MISSING: &str = "missing";
+
+/// The faults of one text, collected so that whoever wrote it corrects all of them at once.
+#[derive(Default)]
+pub(crate) struct Faults(Vec<SourceError>);
+
+impl Faults {
+    /// The value, or nothing where a fault was noted.
+    pub(crate) fn take<T>(&mut self, read: Result<T, SourceError>) -> Option<T> {
+        read.map_err(|fault| self.note(fault)).ok()
+    }
+    pub(crate) fn note(&mut self, mut fault: SourceError) {
+        let more = std::mem::take(&mut fault.more);
+        self.0.push(fault);
+        self.0.extend(more.into_vec());
+    }
+    /// The value where nothing is wrong; else every fault in the order of the text, and after them what is not in it.
+    pub(crate) fn or<T>(mut self, value: Option<T>) -> Result<T, SourceError> {
+        self.0.sort_by_key(|fault| (fault.what == MISSING, fault.line));
+        self.0.dedup();
+        let mut faults = self.0.into_iter();
+        match (faults.next(), value) {
+            (None, Some(value)) => Ok(value),
+            (Some(first), _) => Err(SourceError { more: faults.collect(), ..first }),
+            (None, None) => Err(SourceError {
+                line: 1,
+                key: String::new(),
+                what: "the text says too little".to_owned(),
+                fix: "correct it".to_owned(),
+                more: Box::default(),
+            }),
+        }
+    }
+}
 
 /// The line in which a byte stands.
 pub(crate) fn line_of(source: &str, at: usize) -> usize {
@@ -38,7 +77,13 @@ pub(crate) fn line_of(source: &str, at: usize) -> usize {
 
 /// Parses a whole text, bounded.
 pub(crate) fn parse(source: &str) -> Result<DeTable<'_>, SourceError> {
-    let refuse = |line, what: String, fix: &str| SourceError { line, key: String::new(), what, fix: fix.to_owned() };
+    let refuse = |line, what: String, fix: &str| SourceError {
+        line,
+        key: String::new(),
+        what,
+        fix: fix.to_owned(),
+        more: Box::default(),
+    };
     if source.len() > limits::AGREEMENT_BYTES_MAX {
         let what = format!("the text has {} bytes", source.len());
         return Err(refuse(1, what, &format!("at most {} are read", limits::AGREEMENT_BYTES_MAX)));
@@ -78,17 +123,17 @@ impl<'a> Table<'a> {
 
     /// Refuses keys that are not among these.
     pub(crate) fn only(&self, known: &[&str]) -> Result<(), SourceError> {
-        // The first in the text, for people correct from the top.
-        let unknown = self.table.keys().filter(|key| !known.contains(&key.get_ref().as_ref()));
-        match unknown.min_by_key(|key| key.span().start) {
-            None => Ok(()),
-            Some(key) => Err(SourceError {
+        let mut faults = Faults::default();
+        for key in self.table.keys().filter(|key| !known.contains(&key.get_ref().as_ref())) {
+            faults.note(SourceError {
                 line: line_of(self.source, key.span().start),
                 key: self.path_to(key.get_ref()),
                 what: "unknown key".to_owned(),
                 fix: format!("use one of {}", known.join(", ")),
-            }),
+                more: Box::default(),
+            });
         }
+        faults.or(Some(()))
     }
 
     /// The value of a key, if it is there.
@@ -102,8 +147,9 @@ impl<'a> Table<'a> {
         self.find(key).ok_or_else(|| SourceError {
             line: line_of(self.source, self.at),
             key: self.path_to(key),
-            what: "missing".to_owned(),
+            what: MISSING.to_owned(),
             fix: fix.to_owned(),
+            more: Box::default(),
         })
     }
 
@@ -142,7 +188,13 @@ impl<'a> Table<'a> {
 impl<'a> Entry<'a> {
     /// An error about this value.
     pub(crate) fn refuse(&self, what: impl Into<String>, fix: impl Into<String>) -> SourceError {
-        SourceError { line: line_of(self.source, self.at), key: self.path.clone(), what: what.into(), fix: fix.into() }
+        SourceError {
+            line: line_of(self.source, self.at),
+            key: self.path.clone(),
+            what: what.into(),
+            fix: fix.into(),
+            more: Box::default(),
+        }
     }
 
     fn expected(&self, form: &str) -> SourceError {

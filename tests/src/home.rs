@@ -328,6 +328,10 @@ impl Home {
     pub fn sign_text(&self, other: &Self, version: u64, text: &str) -> Agreed {
         let name = |step: &str| format!("{}-{}-{version}.{step}", self.handle, other.handle);
         let (draft, one, two) = (self.file(&name("toml"), text), self.path(&name("one")), self.path(&name("two")));
+        // A story may sign several; no file is written over another.
+        for left in [&one, &two] {
+            drop(fs::remove_file(left));
+        }
         self.ok(&["agreement", "sign", &draft, "-o", &one, "--yes"]);
         other.ok(&["agreement", "sign", &one, "-o", &two, "--yes"]);
         let added = self.json(&["agreement", "add", &two]);

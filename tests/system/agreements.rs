@@ -200,7 +200,7 @@ fn a_removed_partner_is_cut_within_a_second() -> Outcome {
     a.sync(&b);
     assert_eq!((&b.partner(&a)["connected"], b.received().len()), (&true.into(), 1));
 
-    a.ok(&["partner", "remove", "b"]);
+    a.ok(&["partner", "remove", "b", "--yes"]);
     until("the partner notices", || b.partner(&a)["connected"] == false);
     let (cut, ended) = (said_at(&a.log(), "was cut off"), said_at(&b.log(), "32 (removed)"));
     let (cut, ended) = (cut.ok_or_else(|| a.log())?, ended.ok_or_else(|| b.log())?);

@@ -318,3 +318,42 @@ fn what_has_no_end_is_not_read() -> Outcome {
     }
     Ok(())
 }
+
+/// Story: what is named is not there, whatever it is. It is named back, and the message says where to look or what to do.
+#[test]
+fn what_is_not_there_is_named_with_what_to_do() {
+    let (_world, [a]) = World::of(77, ["a"]);
+    let (no, file) = ("nobody-9", a.path("absent.toml"));
+    let list = ["entente search", "entente partner list", "entente agreement list", "is its name right"];
+    let [records, partners, agreements, files] = list;
+    let named: [(&[&str], &str); 24] = [
+        (&["record", "show", no], records),
+        (&["record", "verify", no], records),
+        (&["record", "attachment", no, "-o", "/tmp/x"], records),
+        (&["review", no, "--state", "verified"], records),
+        (&["release", no], records),
+        (&["explain", no, "--to", no], records),
+        (&["partner", "show", no], partners),
+        (&["partner", "suspend", no], partners),
+        (&["partner", "resume", no], partners),
+        (&["partner", "remove", no, "--yes"], partners),
+        (&["sync", no], partners),
+        (&["agreement", "show", no], agreements),
+        (&["agreement", "accept", no, "--yes"], agreements),
+        (&["agreement", "drop", no, "--yes"], agreements),
+        (&["agreement", "suspend", no], agreements),
+        (&["agreement", "resume", no], agreements),
+        (&["agreement", "end", no, "--yes"], agreements),
+        (&["partner", "add", &file, "--confirm", "x"], files),
+        (&["agreement", "check", &file], files),
+        (&["agreement", "sign", &file, "--yes"], files),
+        (&["agreement", "add", &file], files),
+        (&["redline", "check", &file], files),
+        (&["import", &file], files),
+        (&["import", &a.file("rows.csv", HEADER), "--map", &file], files),
+    ];
+    for (args, remedy) in named {
+        let name = if remedy == files { file.as_str() } else { no };
+        check(&a, 2, "input", args, &[&format!("`{name}`"), remedy]);
+    }
+}

@@ -2,7 +2,7 @@
 
 use entente_node::{clock::SystemClock, config::Home as Folder, node::Node, secret::unlock::Unlock};
 use entente_tests::{
-    Row, World, entente, run,
+    Row, World, entente, listing, run,
     search::{self, Search, Secret},
     until,
 };
@@ -26,6 +26,7 @@ fn the_demo_holds_every_check_and_leaves_four_homes() -> Result<(), Box<dyn Erro
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     let last = said.lines().last().ok_or_else(|| format!("nothing was printed: {errors}"))?;
     let outcome: Value = serde_json::from_str(last)?;
+    assert_eq!(listing::faults(&outcome), Vec::<String>::new());
     let failed: Vec<&Value> =
         outcome["checks"].as_array().ok_or("no checks")?.iter().filter(|c| c["ok"] != Value::Bool(true)).collect();
     assert!(failed.is_empty() && outcome["ok"] == Value::Bool(true), "{failed:#?}\n{errors}");

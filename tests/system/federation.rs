@@ -79,7 +79,7 @@ fn a_removed_partner_gets_nothing_more() {
     let _agreed = a.agree(&b, EVERY_ITEM);
     a.import("rows.csv", &Row::table(&world.rows("A", 40)));
     b.start();
-    a.ok(&["partner", "remove", "b"]);
+    a.ok(&["partner", "remove", "b", "--yes"]);
     a.pass(&["A-00001"]);
     let fault = a.refused(4, &["sync", "b"]);
     assert_eq!((&fault["blame"], &fault["code"]), (&"partner".into(), &"removed".into()));

@@ -170,7 +170,7 @@ fn a_removed_partner_comes_back_by_its_words_alone() -> Outcome {
     let folder = tempfile::tempdir()?;
     let (a, mut b) = partners(folder.path())?;
     b.start();
-    a.ok(&["partner", "remove", "b"]);
+    a.ok(&["partner", "remove", "b", "--yes"]);
     let said = refused(&a, &["partner", "resume", "b"], 2);
     assert!(said.contains("partner add"), "{said}");
     let words = b.json(&["identity", "show"])["words"].as_str().unwrap_or_default().to_owned();

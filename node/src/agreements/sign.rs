@@ -25,11 +25,12 @@ use serde_bytes::ByteBuf;
 use serde_json::{Value as Json, json};
 use std::path::Path;
 
-/// What a file holds: a text to sign, or an agreement signed so far.
-fn read_file(node: &Node, path: &Path) -> Result<SignedAgreement, AgreementError> {
+/// What a file holds: a text to sign, or an agreement signed so far; and whether it is a text.
+fn read_file(node: &Node, path: &Path) -> Result<(SignedAgreement, bool), AgreementError> {
     let shown = path.display().to_string();
     let text = read_text(path, 2 * limits::AGREEMENT_BYTES_MAX as u64).map_err(|e| AgreementError::File(e.message))?;
-    let signed = if text.trim_start().starts_with("-----BEGIN") {
+    let is_text = !text.trim_start().starts_with("-----BEGIN");
+    let signed = if !is_text {
         let bytes = Armour::AGREEMENT.open(&text).map_err(|fault| AgreementError::Armour { path: shown, fault })?;
         SignedAgreement::from_bytes(&bytes)?
     } else {
@@ -39,8 +40,13 @@ fn read_file(node: &Node, path: &Path) -> Result<SignedAgreement, AgreementError
             false => node.book().find(handle).ok().map(|(org, _)| org),
         };
         let drafted = source::parse(&text, &Drafting { id: fresh, party: &party });
-        let checked = drafted.map_err(|fault| AgreementError::Source { path: shown, fault })?;
-        SignedAgreement::unsigned(&checked.agreement)?
+        let mut agreement = drafted.map_err(|fault| AgreementError::Source { path: shown, fault })?.agreement;
+        if agreement.id == fresh
+            && let Some(known) = twin(node, &agreement)?
+        {
+            agreement.id = known;
+        }
+        SignedAgreement::unsigned(&agreement)?
     };
     let agreement = signed.agreement()?;
     let Checked { agreement, .. } = check::check(agreement)?;
@@ -53,7 +59,21 @@ fn read_file(node: &Node, path: &Path) -> Result<SignedAgreement, AgreementError
         }
     }
     signed.verify(|org, kid| party_key(node, org, kid))?;
-    Ok(signed)
+    Ok((signed, is_text))
+}
+
+/// The agreement that a text without an id was taken for before: the same text is the same agreement, however often it is
+/// signed. One that has ended is not taken up again.
+fn twin(node: &Node, drafted: &Agreement) -> Result<Option<AgreementId>, AgreementError> {
+    let rules = node.rules();
+    for held in rules.agreements.iter().filter(|held| held.standing != Standing::Ended) {
+        for version in held.signed.iter().chain(&held.next).chain(&held.proposal) {
+            if version.agreement()? == (Agreement { id: held.id, ..drafted.clone() }) {
+                return Ok(Some(held.id));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// Whether a version may follow what we hold.
@@ -245,7 +265,7 @@ pub fn drop_proposal(node: &Node, given: &str, digest: &str) -> Result<Json, Agr
 
 /// Checks a file and says what it is, keeping nothing.
 pub fn check_file(node: &Node, path: &Path) -> Result<Json, AgreementError> {
-    let signed = read_file(node, path)?;
+    let (signed, _) = read_file(node, path)?;
     describe(node, &signed, "checked")
 }
 
@@ -254,10 +274,10 @@ pub fn check_file(node: &Node, path: &Path) -> Result<Json, AgreementError> {
 /// Where the node may not write there, the answer carries the file as `unwritten`, for the caller to write: what was
 /// signed is signed.
 pub fn sign_file(node: &Node, path: &Path, output: &Path) -> Result<Json, AgreementError> {
-    let (signed, _) = take(node, read_file(node, path)?, Brought::Approved)?;
+    let (signed, _) = take(node, read_file(node, path)?.0, Brought::Approved)?;
     let text = Armour::AGREEMENT.close(&signed.to_bytes()?);
     let mut out = describe(node, &signed, "signed")?;
-    let written = durable::write(output, text.as_bytes(), durable::Existing::Replace);
+    let written = durable::write(output, text.as_bytes(), durable::Existing::Refuse);
     if let Some(map) = out.as_object_mut() {
         map.insert("file".to_owned(), json!(output.display().to_string()));
         if written.is_err() {
@@ -269,7 +289,12 @@ pub fn sign_file(node: &Node, path: &Path, output: &Path) -> Result<Json, Agreem
 
 /// Takes a signed file from another party.
 pub fn add_file(node: &Node, path: &Path) -> Result<Json, AgreementError> {
-    let (signed, _) = take(node, read_file(node, path)?, Brought::File)?;
+    // What the first-named party sends carries no signature yet, and yet its people have approved it.
+    let (given, is_text) = read_file(node, path)?;
+    if is_text {
+        return Err(AgreementError::Unsigned(path.display().to_string()));
+    }
+    let (signed, _) = take(node, given, Brought::File)?;
     describe(node, &signed, "added")
 }
 

@@ -16,8 +16,10 @@ const DAY_MS: u64 = 86_400_000;
 /// A view of an agreement.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgreementView {
-    /// Id over all versions.
+    /// Id over all versions; in a listing, with `/VERSION` for a version after the one in force.
     pub id: String,
+    /// Id over all versions.
+    pub agreement: String,
     /// Title.
     pub title: String,
     /// Version.
@@ -61,6 +63,7 @@ fn view(node: &Node, signed: &SignedAgreement, state: &str) -> Result<AgreementV
     let handle = |id: &OrgId| agreement.party(*id).map(|p| p.handle.clone()).unwrap_or_default();
     Ok(AgreementView {
         id: agreement.id.to_string(),
+        agreement: agreement.id.to_string(),
         title: agreement.title.clone(),
         version: agreement.version,
         state: state.to_owned(),
@@ -83,11 +86,13 @@ pub fn list(node: &Node) -> Result<Vec<AgreementView>, AgreementError> {
         if let Some(signed) = &held.signed {
             out.push(view(node, signed, state_of(&rules, held, now))?);
         }
-        for next in &held.next {
-            out.push(view(node, next, "not-yet")?);
-        }
-        if let Some(proposal) = &held.proposal {
-            out.push(view(node, proposal, "proposed")?);
+        let next = held.next.iter().map(|next| (next, "not-yet"));
+        for (later, state) in next.chain(held.proposal.iter().map(|proposal| (proposal, "proposed"))) {
+            let mut row = view(node, later, state)?;
+            if held.signed.is_some() {
+                row.id = format!("{}/{}", row.id, row.version);
+            }
+            out.push(row);
         }
     }
     Ok(out)

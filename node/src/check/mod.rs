@@ -23,6 +23,7 @@ use crate::{
     store::{StoreError, check::Audit, holdings::JournalEvent, layout::Table},
 };
 use serde_json::{Value as Json, json};
+use std::collections::BTreeMap;
 
 /// Findings that are listed; more are counted.
 const LISTED_MAX: usize = 1_000;
@@ -39,12 +40,15 @@ pub(crate) struct Report<'a> {
     wrong: u64,
     parts: Vec<Json>,
     found: Vec<Json>,
+    /// Ids given so far, and how often each.
+    given: BTreeMap<String, u32>,
 }
 
 impl<'a> Report<'a> {
     fn new(progress: OnProgress<'a>) -> Self {
         let (parts, found) = (Vec::new(), Vec::new());
-        Self { progress, done: 0, total: 0, part: "", checked: 0, wrong: 0, parts, found }
+        let given = BTreeMap::new();
+        Self { progress, done: 0, total: 0, part: "", checked: 0, wrong: 0, parts, found, given }
     }
     /// So many things more are going to be looked at.
     fn expect(&mut self, more: u64) {
@@ -60,8 +64,9 @@ impl<'a> Report<'a> {
     }
     fn note(&mut self, ok: bool, id: impl ToString, state: &str, says: impl ToString, what: &str) {
         if self.found.len() < LISTED_MAX {
+            let id = self.own_id(id.to_string());
             self.found.push(json!({
-                "id": id.to_string(),
+                "id": id,
                 "part": self.part,
                 "ok": ok,
                 "state": state,
@@ -69,6 +74,12 @@ impl<'a> Report<'a> {
                 "do": what,
             }));
         }
+    }
+    /// The id of a row of the answer: where two findings are about one thing, the second is told apart.
+    fn own_id(&mut self, id: String) -> String {
+        let times = self.given.entry(id.clone()).or_default();
+        *times += 1;
+        if *times == 1 { id } else { format!("{id} ({times})") }
     }
     fn wrong(&mut self, id: impl ToString, state: &str, says: impl ToString) {
         self.wrong = self.wrong.saturating_add(1);
@@ -94,6 +105,7 @@ impl<'a> Report<'a> {
     /// One part, from its beginning to its end; an engine that refuses ends the part and is a finding.
     fn part(&mut self, name: &'static str, says: &str, look: impl FnOnce(&mut Self) -> Result<(), StoreError>) {
         (self.part, self.checked, self.wrong) = (name, 0, 0);
+        self.given.insert(name.to_owned(), 1);
         if let Err(error) = look(self) {
             self.wrong(name, "unreadable", error);
         }

@@ -67,10 +67,16 @@ pub enum Partner {
         partner: String,
     },
     /// Close every connection with a partner; not even recalls reach it then
-    #[command(after_help = "Example:\n  entente partner remove panel")]
+    #[command(
+        after_help = "Only its twelve words bring it back: `entente partner add CARD`. To stop releases for a while, \
+        `entente partner suspend` does.\n\nExample:\n  entente partner remove panel"
+    )]
     Remove {
         /// Handle, id or its beginning
         partner: String,
+        /// Remove it without asking
+        #[arg(long)]
+        yes: bool,
     },
 }
 

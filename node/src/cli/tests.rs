@@ -68,6 +68,7 @@ fn forms_of_the_manual_parse() {
     check("identity renew");
     check("partner add x.card --confirm words");
     check("partner remove x");
+    check("partner remove x --yes");
     check("agreement check x.toml");
     check("agreement sign x.toml -o y --yes");
     check("agreement accept 3f9a01 --yes");

@@ -3,7 +3,7 @@
 use super::{
     output::{Done, Failure, note},
     plain,
-    reach::{Reach, Reached, absolute},
+    reach::{Reach, Reached, absolute, free},
     show::{list, object, short, text, truth},
     table::{Look, Table, pairs},
 };
@@ -17,7 +17,7 @@ use entente_protocol::agreement::Standing;
 use entente_protocol::limits::AGREEMENT_BYTES_MAX;
 use serde_json::Value as Json;
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -48,6 +48,7 @@ pub fn agreement(reach: &Reach, command: cli::Agreement) -> Result<Done, Failure
 fn sign(reach: &Reach, file: &Path, output: Option<PathBuf>, yes: bool) -> Result<Json, Failure> {
     let path = absolute(file)?;
     let output = absolute(&output.unwrap_or_else(|| path.with_extension("signed")))?;
+    free(&output)?;
     let node = reach.node()?;
     let checked = node.call(&Call::AgreementCheck(path.clone()))?;
     consent(reach, &checked, yes)?;
@@ -75,7 +76,7 @@ fn sign(reach: &Reach, file: &Path, output: Option<PathBuf>, yes: bool) -> Resul
 fn written(mut signed: Json, output: &Path) -> Result<Json, Failure> {
     let unwritten = signed.as_object_mut().and_then(|map| map.remove("unwritten"));
     if let Some(Json::String(file)) = unwritten {
-        durable::write(output, file.as_bytes(), Existing::Replace).map_err(|e| {
+        durable::write(output, file.as_bytes(), Existing::Refuse).map_err(|e| {
             let message = format!(
                 "the agreement is signed, and kept here; its file `{}` cannot be written: {e}. Give the same command \
                  with another -o: nothing is signed twice",
@@ -156,8 +157,15 @@ fn exact_text(output: &Path, text: &str) -> Result<PathBuf, Fault> {
     let mut name = output.file_name().unwrap_or_default().to_owned();
     name.push(".text");
     let path = output.with_file_name(name);
-    durable::write(&path, text.as_bytes(), Existing::Refuse)
-        .map_err(|e| Fault::input("write", format!("`{}` cannot be written: {e}", path.display())))?;
+    durable::write(&path, text.as_bytes(), Existing::Refuse).map_err(|e| {
+        let what = match e.kind() {
+            io::ErrorKind::AlreadyExists => {
+                "is in the way: an interrupted `sign` leaves it; remove it, or name another -o".to_owned()
+            }
+            _ => format!("cannot be written: {e}"),
+        };
+        Fault::input("write", format!("`{}` {what}", path.display()))
+    })?;
     Ok(path)
 }
 

@@ -31,7 +31,15 @@ pub fn review(reach: &Reach, args: cli::Review) -> Result<Done, Failure> {
 pub fn release(reach: &Reach, args: cli::Release) -> Result<Done, Failure> {
     let all = args.all_reviewed.then_some(Selection::AllReviewed);
     let records = selection(args.ids, all, "--all-reviewed", args.filter)?;
+    let named = matches!(records, Selection::Ids(_));
     let outcome = reach.call_watched(&Call::Release(records))?;
+    let none = ["changed", "unchanged"].iter().all(|key| text(&outcome, key) == "0");
+    if !named && none && list(&outcome, "refused").is_empty() {
+        let message = "nothing was released, for no record fits: what waits for its review is listed by \
+            `entente search --state draft`, and what was released before needs no second release";
+        reach.output.answer(&outcome, || render(&outcome, "released", reach.output.look))?;
+        return Err(Fault::input("nothing", message).into());
+    }
     show(reach, &outcome, "released")
 }
 

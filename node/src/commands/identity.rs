@@ -3,7 +3,7 @@
 use super::{
     output::{Done, Failure},
     plain,
-    reach::{Reach, absolute},
+    reach::{Reach, absolute, free},
     show::{object, text},
     table::pairs,
 };
@@ -33,8 +33,9 @@ pub fn identity(reach: &Reach, command: cli::Identity) -> Result<Done, Failure> 
         }
         cli::Identity::Card { output: Some(path) } => {
             let path = absolute(&path)?;
+            free(&path)?;
             let value = reach.call(&Call::Card)?;
-            durable::write(&path, text(&value, "card").as_bytes(), Existing::Replace)
+            durable::write(&path, text(&value, "card").as_bytes(), Existing::Refuse)
                 .map_err(|e| Fault::input("write", format!("`{}` cannot be written: {e}", path.display())))?;
             let written = json!({ "file": path.display().to_string(), "words": text(&value, "words") });
             reach.output.answer(&written, || {

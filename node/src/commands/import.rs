@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn what_was_left_out_is_named_by_row_and_column() {
-        let bad = BadRow { row: 33, column: Some("date".to_owned()), why: "no such day: `31/02/2026`".to_owned() };
+        let bad = BadRow::new(33, Some("date".to_owned()), "no such day: `31/02/2026`".to_owned());
         let report = ImportReport {
             rows: 242,
             bad_rows: 1,

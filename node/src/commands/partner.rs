@@ -24,7 +24,7 @@ pub fn partner(reach: &Reach, command: cli::Partner) -> Result<Done, Failure> {
         cli::Partner::Show { partner } => reach.call(&Call::PartnerShow(partner))?,
         cli::Partner::Suspend { partner } => set(reach, partner, PartnerState::Suspended)?,
         cli::Partner::Resume { partner } => set(reach, partner, PartnerState::Active)?,
-        cli::Partner::Remove { partner } => set(reach, partner, PartnerState::Removed)?,
+        cli::Partner::Remove { partner, yes } => remove(reach, partner, yes)?,
     };
     reach.output.answer(&answer, || object(&answer, reach.output.look))?;
     Ok(Done::Well)
@@ -32,6 +32,22 @@ pub fn partner(reach: &Reach, command: cli::Partner) -> Result<Done, Failure> {
 
 fn set(reach: &Reach, partner: String, state: PartnerState) -> Result<Json, Fault> {
     reach.call(&Call::PartnerState { partner, state })
+}
+
+/// Says whom, and what it means; asks.
+fn remove(reach: &Reach, partner: String, yes: bool) -> Result<Json, Failure> {
+    let node = reach.node()?;
+    if !yes {
+        let held = node.call(&Call::PartnerShow(partner.clone()))?;
+        note(&format!(
+            "{} ({}): every connection is closed, and not even recalls reach it then. Only its twelve words bring it \
+             back. To stop releases for a while: `entente partner suspend`.",
+            text(&held, "name"),
+            text(&held, "handle")
+        ));
+    }
+    reach.confirm(yes, "Remove this partner?", "--yes")?;
+    Ok(node.call(&Call::PartnerState { partner, state: PartnerState::Removed })?)
 }
 
 fn add(reach: &Reach, file: &Path, confirm: Option<String>) -> Result<Json, Failure> {

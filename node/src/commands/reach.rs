@@ -136,6 +136,11 @@ pub enum Reached {
 }
 
 impl Reached {
+    /// Whether another process runs the node.
+    pub const fn is_running(&self) -> bool {
+        matches!(self, Self::Running(_))
+    }
+
     /// Makes a call.
     pub fn call(&self, call: &Call) -> Result<Json, Fault> {
         self.call_with(call, &mut |_| {})
@@ -156,6 +161,15 @@ impl Reached {
 /// A path that means the same from any folder.
 pub fn absolute(path: &Path) -> Result<PathBuf, Fault> {
     std::path::absolute(path).map_err(|e| Fault::input("path", format!("`{}`: {e}", path.display())))
+}
+
+/// Refuses to write over what is there: it may be the only copy of something.
+pub fn free(output: &Path) -> Result<(), Fault> {
+    if output.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    let message = format!("`{}` exists already, and is not overwritten: name another file with -o", output.display());
+    Err(Fault::input("exists", message))
 }
 
 #[cfg(test)]

@@ -101,6 +101,24 @@ fn shown(record: &Json, look: Look) -> String {
         out.push_str(&format!("\n{}\n", look.strong("fields")));
         out.push_str(&pairs(fields.iter().map(|(name, value)| (name, brief(value))), look));
     }
+    let mut links = Table::new(&["linked", "number", "kind", "by", "says"]);
+    for link in list(record, "links") {
+        let by = [("", text(link, "refers_by")), ("its ", text(link, "referred_by"))];
+        let by: Vec<String> =
+            by.into_iter().filter(|(_, by)| !by.is_empty()).map(|(whose, by)| format!("{whose}{by}")).collect();
+        let cells = ["number", "kind"].map(|key| text(link, key));
+        let cells = std::iter::once(short(&text(link, "id"))).chain(cells);
+        let withdrawn = truth(link, "withdrawn").then(|| "withdrawn".to_owned());
+        let says: Vec<String> =
+            withdrawn.into_iter().chain([text(link, "caption")]).filter(|t| !t.is_empty()).collect();
+        links.row(cells.chain([by.join(", "), says.join(" · ")]));
+    }
+    if !links.is_empty() {
+        out.push_str(&format!("\n{}", links.render(look)));
+    }
+    if truth(record, "links_more") {
+        out.push_str("there are more linked records than these\n");
+    }
     let mut events = Table::new(&["when", "what", "user"]);
     for event in list(record, "events") {
         events.row(["at", "what", "user"].map(|key| text(event, key)));
@@ -159,12 +177,16 @@ mod tests {
     fn a_record_is_shown_with_fields_and_events() {
         let mut value = sample();
         if let Some(map) = value.as_object_mut() {
+            let link = json!({ "id": "aabbccddee", "kind": "attachment", "number": "CAR-1-01", "caption": "original",
+                "refers_by": [], "referred_by": ["of"] });
+            map.insert("links".to_owned(), json!([link]));
             map.insert(
                 "events".to_owned(),
                 json!([{ "at": "2026-01-01T00:00:00Z", "what": "released", "user": "ab" }]),
             );
         }
         let text = shown(&value, Look::default());
+        assert!(text.contains("aabbccdd  CAR-1-01  attachment  its of  original\n"), "{text}");
         assert!(text.contains("serial  ХР 1\n") && text.contains("2026-01-01T00:00:00Z  released  ab"), "{text}");
         assert!(!text.contains('\u{1b}') && !text.contains("superseded"), "{text}");
     }

@@ -8,11 +8,15 @@ use super::{
     table::{Look, Table, pairs},
 };
 use crate::call::Call;
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 /// Shows the status.
 pub fn status(reach: &Reach) -> Result<Done, Failure> {
-    let value = reach.call(&Call::Status)?;
+    let node = reach.node()?;
+    let mut value = node.call(&Call::Status)?;
+    if let Some(map) = value.as_object_mut() {
+        map.insert("running".to_owned(), json!(node.is_running()));
+    }
     reach.output.answer(&value, || render(&value, reach.output.look))?;
     Ok(Done::Well)
 }
@@ -21,6 +25,7 @@ fn render(value: &Json, look: Look) -> String {
     let keys = [
         "handle",
         "id",
+        "running",
         "certificate_until",
         "records_own",
         "records_received",
@@ -32,11 +37,11 @@ fn render(value: &Json, look: Look) -> String {
     for warning in list(value, "warnings") {
         out.push_str(&format!("\n{} {}\n", look.bad("warning:"), plain::line(&brief(warning))));
     }
-    let mut partners = Table::new(&["partner", "state", "connected", "last success", "last error"]);
+    let mut partners = Table::new(&["partner", "state", "connected", "last success", "trouble"]);
     let mut feeds = Table::new(&["partner", "agreement", "standing", "sent", "acknowledged", "undecided", "received"]);
     let mut stopped = String::new();
     for partner in list(value, "partners") {
-        partners.row(["handle", "state", "connected", "last_success", "last_error"].map(|key| text(partner, key)));
+        partners.row(["handle", "state", "connected", "last_success", "trouble"].map(|key| text(partner, key)));
         for feed in list(partner, "feeds") {
             let counts = ["sent", "acknowledged", "undecided", "received"].map(|key| text(feed, key));
             let aside = !text(feed, "set_aside").is_empty();
@@ -65,12 +70,12 @@ mod tests {
 
     #[test]
     fn partners_and_their_feeds_are_shown() {
-        let value = json!({ "id": "00", "handle": "field", "records_own": 4, "warnings": ["the clock \u{1b}"], "partners": [{ "handle": "panel",
-            "state": "active", "connected": false, "last_success": null, "last_error": "refused",
+        let value = json!({ "id": "00", "handle": "field", "running": false, "records_own": 4, "warnings": ["the clock \u{1b}"], "partners": [{ "handle": "panel",
+            "state": "active", "connected": false, "last_success": null, "last_error": "refused", "trouble": "refused",
             "feeds": [{ "agreement": "0123456789", "standing": "active", "sent": 3, "acknowledged": 2, "undecided": 1,
             "received": 0 }] }] });
         let text = render(&value, Look::default());
-        assert!(text.contains("records own        4\n"), "{text}");
+        assert!(text.contains("records own        4\n") && text.contains("running            no\n"), "{text}");
         assert!(text.contains("\nwarning: the clock \\u{1b}\n"), "{text}");
         assert!(text.contains("panel    active  no                       refused"), "{text}");
         assert!(text.contains("panel    01234567   active    3     2             1          0"), "{text}");

@@ -136,6 +136,7 @@ fn a_partner_cannot_fill_the_list_with_drafts() -> Outcome {
         fs::write(&path, testkit::agreement("2036-12-31").replace("Every item", &format!("Draft {n}")))?;
         ask(&world.b, &Call::AgreementSign { path: path.clone(), output: output.clone() })?;
         let bytes = Armour::AGREEMENT.open(&fs::read_to_string(&output)?)?;
+        fs::remove_file(&output)?;
         refused = agreements::receive(&world.a, world.b.keys.org, &bytes).err();
         assert_eq!(refused.is_some(), n == limits::PROPOSALS_PER_PARTNER_MAX, "{n}: {refused:?}");
     }

@@ -344,7 +344,9 @@ fn drafts_of_one_partner_do_not_come_between_us_and_another() -> Outcome {
     let draft = |by: &Node, text: &str| -> Result<Vec<u8>, Box<dyn std::error::Error>> {
         fs::write(&path, text)?;
         ask(by, &Call::AgreementSign { path: path.clone(), output: output.clone() })?;
-        Ok(Armour::AGREEMENT.open(&fs::read_to_string(&output)?)?)
+        let signed = fs::read_to_string(&output)?;
+        fs::remove_file(&output)?;
+        Ok(Armour::AGREEMENT.open(&signed)?)
     };
     let mut last = Vec::new();
     for n in 0..limits::PROPOSALS_PER_PARTNER_MAX {

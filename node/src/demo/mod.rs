@@ -74,7 +74,8 @@ impl Teller {
 
 /// What the demo comes to, as one JSON object.
 fn outcome(organisations: &[Json], checks: &[Check]) -> Json {
-    let listed: Vec<Json> = checks.iter().map(|c| json!({ "name": c.name, "ok": c.ok, "says": c.says })).collect();
+    let listed: Vec<Json> =
+        checks.iter().map(|c| json!({ "id": c.name, "name": c.name, "ok": c.ok, "says": c.says })).collect();
     json!({ "organisations": organisations, "checks": listed, "ok": checks.iter().all(|c| c.ok) })
 }
 

@@ -70,12 +70,22 @@ pub struct ImportOptions {
 /// A row that was left out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BadRow {
+    /// `row`, or `row:column` where a column is to blame.
+    pub id: String,
     /// Line or record number, from 1.
     pub row: u64,
     /// The column to blame, where one is.
     pub column: Option<String>,
     /// What is wrong.
     pub why: String,
+}
+
+impl BadRow {
+    /// A row that was left out, and why.
+    pub fn new(row: u64, column: Option<String>, why: String) -> Self {
+        let id = column.as_ref().map_or_else(|| row.to_string(), |column| format!("{row}:{column}"));
+        Self { id, row, column, why }
+    }
 }
 
 /// What an import did.
@@ -136,6 +146,16 @@ pub enum ImportError {
         /// What is wrong.
         fault: MappingError,
     },
+    /// No mapping was named, and the file is not the sample's.
+    #[error("{}", begin(path, have, known))]
+    Columns {
+        /// The file.
+        path: String,
+        /// Its columns.
+        have: String,
+        /// Those of the sample.
+        known: String,
+    },
     /// A file that was named.
     #[error("`{path}` cannot be read: {cause}")]
     Io {
@@ -193,6 +213,27 @@ fn shown(path: &Path) -> String {
     path.display().to_string()
 }
 
+/// What whoever brings a table of its own must know to begin.
+fn begin(path: &str, have: &str, known: &str) -> String {
+    // Office programs of half the world separate cells by semicolons: the file then seems to have one column.
+    let semicolons = !have.contains(", ") && have.contains(';');
+    let source = if semicolons { "[source]\ndelimiter = \";\"\n" } else { "" };
+    let beginning = BEGINNING.replacen("[keys]", &format!("{source}[keys]"), 1);
+    format!(
+        "`{path}` has other columns than the sample evidence, and no mapping says what they mean. It has: {have}\n\
+         Without --map these are expected: {known}\n\
+         Write a mapping, a text file that says which column fills which field, and give it with --map. To begin, put \
+         your own columns where the dots are:\n\n{beginning}\n\
+         certs-example/maps/README.md explains every key; sample.toml, oryx.toml and crime-guns.toml beside it are whole \
+         mappings to copy from. Try it with --dry-run: nothing is kept then"
+    )
+}
+
+/// The least mapping that brings in items.
+const BEGINNING: &str = "name = \"my list\"\n[keys]\ncolumns = [\"...\"]\n[default]\neval = { src4 = \"B\", inf4 = 2 }\n\
+    [[record]]\nname = \"item\"\nkind = \"item\"\n[record.fields]\nnumber = { column = \"...\" }\n\
+    type = { column = \"...\" }\nserial = { column = \"...\", default = \"UNK\" }\n";
+
 fn load_mapping(options: &ImportOptions) -> Result<Mapping, ImportError> {
     let (path, text) = match &options.map {
         None => ("the sample's mapping; name another with --map".to_owned(), SAMPLE_MAPPING.to_owned()),
@@ -211,9 +252,16 @@ fn open(reader: &Program, options: &ImportOptions) -> Result<(Mapping, Rows), Im
         OpenFault::Table(fault) => ImportError::Table { path: shown(&options.path), fault },
         OpenFault::Child(fault) => ImportError::Child { path: shown(&options.path), fault },
     })?;
-    let map_shown = options.map.as_deref().map_or_else(|| "the sample's mapping".to_owned(), shown);
-    mapping.check_columns(rows.columns()).map_err(|fault| ImportError::Mapping { path: map_shown, fault })?;
-    Ok((mapping, rows))
+    match (mapping.check_columns(rows.columns()), &options.map) {
+        (Ok(()), _) => Ok((mapping, rows)),
+        (Err(MappingError::NoColumn { have, .. }), None) => {
+            Err(ImportError::Columns { path: shown(&options.path), have, known: mapping.column_names() })
+        }
+        (Err(fault), map) => {
+            let path = map.as_deref().map_or_else(|| "the sample's mapping".to_owned(), shown);
+            Err(ImportError::Mapping { path, fault })
+        }
+    }
 }
 
 /// Reads a file to its end and maps its rows, without a node that would take them: rows, and those left out.
@@ -320,7 +368,7 @@ fn take_all(
 fn bad(report: &mut ImportReport, row: u64, column: Option<String>, why: String) {
     report.bad_rows += 1;
     if report.bad.len() < LISTED_MAX {
-        report.bad.push(BadRow { row, column, why });
+        report.bad.push(BadRow::new(row, column, why));
     }
 }
 

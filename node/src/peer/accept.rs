@@ -20,6 +20,11 @@ use tokio::task::JoinSet;
 /// A session that was open for so long went well, however it ended.
 const LASTED: Duration = Duration::from_secs(10);
 
+/// What people are told where the partner's TLS ends what we dialled: it finishes after ours, so that we hear of it on a
+/// connection that stood already.
+const REFUSED_US: &str = "it answers, and refuses this node's certificate: have its people added your newest card \
+    (`entente partner add`)? Ask them; a partner that was removed there is refused in the same way";
+
 /// What both loops share.
 pub struct Peers {
     /// Where connections come from.
@@ -83,6 +88,9 @@ impl Peers {
         tracing::info!(peer = %link.peer.short(), dialed = link.dialed, "a partner is connected");
         let (ended, open) = self.driver.drive(&link).await;
         self.links.ended(&link);
+        if ended == Ended::Refused && link.dialed {
+            self.driver.exchange.unreachable(link.peer, REFUSED_US.to_owned());
+        }
         if let Ended::Fatal(cause) = ended {
             tracing::error!(%cause, "the store failed: the node stops");
             self.fail(&cause);

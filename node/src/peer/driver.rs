@@ -117,6 +117,8 @@ pub enum Ended {
     },
     /// The connection is gone, without a word within the session.
     Lost,
+    /// The partner's TLS refused what we showed it: we are nobody whom it was introduced to, or not by this certificate.
+    Refused,
     /// Our store failed: the node must stop.
     Fatal(String),
 }
@@ -176,7 +178,7 @@ impl Driver {
         let (ended, open) = self.session(link).await;
         let code = match &ended {
             Ended::Closed { code, .. } => *code,
-            Ended::Lost => CloseCode::DONE,
+            Ended::Lost | Ended::Refused => CloseCode::DONE,
             Ended::Fatal(_) => CloseCode::INTERNAL,
         };
         link.connection.close(VarInt::from_u32(code.0), &[]);
@@ -324,6 +326,10 @@ fn lost(connection: &Connection) -> Ended {
         Some(ConnectionError::ApplicationClosed(close)) => {
             let code = u32::try_from(close.error_code.into_inner()).map_or(CloseCode::INTERNAL, CloseCode);
             Ended::Closed { code, by_peer: true }
+        }
+        // RFC 9001, 4.8: a TLS alert is a connection error from 0x100 on.
+        Some(ConnectionError::ConnectionClosed(close)) if (0x100..0x200).contains(&u64::from(close.error_code)) => {
+            Ended::Refused
         }
         _ => Ended::Lost,
     }

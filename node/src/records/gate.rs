@@ -278,12 +278,12 @@ pub fn release_showing(node: &Node, records: &[RecordId], progress: OnProgress<'
     Ok(outcome)
 }
 
-/// The signed events of a record, oldest first.
-pub fn events(node: &Node, record: RecordId) -> Result<Vec<EventRow>, KeepError> {
+/// The signed events of a record with their places in the list of all, oldest first.
+pub fn events(node: &Node, record: RecordId) -> Result<Vec<(u64, EventRow)>, KeepError> {
     let places = state(node, record)?.events;
     let event = |place: u64| {
         let row = node.holdings.item(Partition::Own, Table::Review, b"", place)?;
-        Ok(decode("gate event", &row.ok_or(StoreError::Broken { at: place })?)?)
+        Ok((place, decode("gate event", &row.ok_or(StoreError::Broken { at: place })?)?))
     };
     places.into_iter().map(event).collect()
 }

@@ -3,6 +3,7 @@
 pub mod gate;
 pub mod index;
 pub mod keep;
+pub mod links;
 pub mod search;
 pub mod show;
 pub mod stored;

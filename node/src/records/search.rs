@@ -208,6 +208,7 @@ pub fn search(node: &Node, query: &Query) -> Result<Results, SearchError> {
     let checked = Checked::new(query)?;
     let limit = query.limit.unwrap_or(LIMIT).min(100_000);
     let mut results = Results { records: Vec::new(), more: false };
+    let mut ids = BTreeSet::new();
     let own = std::iter::once(Partition::Own).filter(|_| query.own != Some(false));
     let others = node.partitions().into_iter().map(Partition::Agreement).filter(|_| query.own != Some(true));
     for partition in own.chain(others) {
@@ -216,10 +217,16 @@ pub fn search(node: &Node, query: &Query) -> Result<Results, SearchError> {
             if !seen.insert(place) {
                 return Ok(true);
             }
-            if let Some(view) = matching(node, partition, place, &checked)? {
+            if let Some(mut view) = matching(node, partition, place, &checked)? {
                 if results.records.len() >= limit {
                     results.more = true;
                     return Ok(false);
+                }
+                // What came under two agreements is held twice, and may say more under the one than under the other.
+                if !ids.insert(view.id.clone())
+                    && let Some(agreement) = &view.agreement
+                {
+                    view.id = format!("{}@{agreement}", view.id);
                 }
                 results.records.push(view);
             }

@@ -1,7 +1,7 @@
 //! Showing, proving and writing out one record, ours or received.
 
 use super::{
-    gate, keep,
+    gate, keep, links,
     stored::{ReceivedRow, decode},
     view::{self, Found},
 };
@@ -119,8 +119,14 @@ pub fn resolve_own(node: &Node, given: &str) -> Result<RecordId, Fault> {
     Ok(id)
 }
 
-/// Any record that is held.
+/// Any record that is held. What came under two agreements is named apart as `ID@AGREEMENT`, as a search lists it.
 pub fn resolve_any(node: &Node, given: &str) -> Result<(RecordId, Found), Fault> {
+    if let Some((id, agreement)) = given.split_once('@')
+        && let (Ok(id), Ok(agreement)) = (id.parse::<RecordId>(), agreement.parse::<AgreementId>())
+    {
+        let row = view::received(node, agreement, id)?.ok_or_else(|| unknown(given))?;
+        return Ok((id, Found::Received(agreement, Box::new(row))));
+    }
     let mut partitions = vec![Partition::Own];
     partitions.extend(node.partitions().into_iter().map(Partition::Agreement));
     let id = resolve(node, &partitions, given)?;
@@ -132,11 +138,17 @@ pub fn resolve_any(node: &Node, given: &str) -> Result<(RecordId, Found), Fault>
 pub fn show(node: &Node, given: &str) -> Result<Json, Fault> {
     let (id, found) = resolve_any(node, given)?;
     let mut out = json!(view::view(node, id, &found)?);
+    let (links, more) = links::links(node, id, &found)?;
+    if let Some(map) = out.as_object_mut() {
+        map.insert("links".to_owned(), json!(links));
+        map.insert("links_more".to_owned(), json!(more));
+    }
     if let Found::Own(_) = found {
         let events: Vec<Json> = gate::events(node, id)?
             .iter()
-            .map(|event| {
+            .map(|(place, event)| {
                 json!({
+                    "id": place.to_string(),
                     "at": event.at.to_string(),
                     "what": event.review.map_or("released", gate::Review::name),
                     "user": event.user.short(),

@@ -91,6 +91,10 @@ impl Running {
         if let Some(why) = last.stopped {
             return Err(Fault::partner("stopped", format!("`{handle}`: {why}")));
         }
+        // Nothing to exchange is an exchange too.
+        if self.node.health(partner).connected() {
+            self.node.note_success(partner);
+        }
         Ok(json!({
             "id": partner.to_string(),
             "handle": handle,

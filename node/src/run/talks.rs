@@ -37,6 +37,8 @@ pub(super) struct Core {
     talks: Mutex<BTreeMap<OrgId, Arc<Mutex<Conversation>>>>,
     /// Files that the journal says were given in the session under way: feed and entry.
     noted: Mutex<BTreeMap<OrgId, BTreeSet<(FeedId, u64)>>>,
+    /// Partners who have answered in the session under way: before that, nobody knows whether they take us.
+    answered: Mutex<BTreeSet<OrgId>>,
     budgets: Budgets,
 }
 
@@ -46,7 +48,13 @@ const NOTED_MAX: usize = 1 << 16;
 impl Core {
     /// No session with anybody yet.
     pub(super) fn new(node: Arc<Node>) -> Self {
-        Self { node, talks: Mutex::default(), noted: Mutex::default(), budgets: Budgets::default() }
+        Self {
+            node,
+            talks: Mutex::default(),
+            noted: Mutex::default(),
+            answered: Mutex::default(),
+            budgets: Budgets::default(),
+        }
     }
 
     fn talk(&self, peer: OrgId) -> Result<Arc<Mutex<Conversation>>, ExchangeError> {
@@ -77,7 +85,6 @@ impl Exchange for Core {
         let (conversation, session) = Conversation::open(&self.node, peer, role)?;
         let mut talks = self.talks.lock().unwrap_or_else(PoisonError::into_inner);
         talks.insert(peer, Arc::new(Mutex::new(conversation)));
-        self.node.note_session(peer, true);
         Ok(session)
     }
 
@@ -86,6 +93,10 @@ impl Exchange for Core {
         let counted = !matches!(event, Event::Run { .. } | Event::Receipt { .. } | Event::Fork { .. });
         if counted && !self.budgets.spend(peer, budget::REQUEST, self.node.clock.now()) {
             return Err(PeerFault::TooMany { what: "requests", max: limits::PARTNER_REQUESTS_BURST as usize }.into());
+        }
+        // The first of all is that the partner has answered.
+        if self.answered.lock().unwrap_or_else(PoisonError::into_inner).insert(peer) {
+            self.node.note_session(peer, true);
         }
         let talk = self.talk(peer)?;
         let mut talk = talk.lock().unwrap_or_else(PoisonError::into_inner);
@@ -109,7 +120,9 @@ impl Exchange for Core {
     fn closed(&self, peer: OrgId, ended: &Ended) {
         self.talks.lock().unwrap_or_else(PoisonError::into_inner).remove(&peer);
         self.noted.lock().unwrap_or_else(PoisonError::into_inner).remove(&peer);
-        self.node.note_session(peer, false);
+        if self.answered.lock().unwrap_or_else(PoisonError::into_inner).remove(&peer) {
+            self.node.note_session(peer, false);
+        }
         if let Ended::Closed { code, by_peer } = ended
             && !matches!(*code, CloseCode::DONE | CloseCode::SHUTDOWN | CloseCode::REPLACED)
             // To begin again is our own wish, and no error.

@@ -25,11 +25,11 @@ pub fn explain(node: &Node, record: &str, partner: &str) -> Result<Json, Fault> 
         let referable = asked.referable(node, feed.id()).map_err(Fault::store)?;
         let explanation = asked.ask(node, &feed, referable, |question| rules.policy.explain(question));
         let sent = decide::released(node, id, feed.id()).map_err(Fault::store)?;
-        let goes = explanation.disclosed.iter().map(|field| json!({ "field": field, "leaves": true }));
-        let stays = explanation
-            .fields_withheld
-            .iter()
-            .map(|f| json!({ "field": f.field, "leaves": false, "code": f.reason.code(), "why": f.reason.sentence() }));
+        let goes = explanation.disclosed.iter().map(|field| json!({ "id": field, "field": field, "leaves": true }));
+        let stays = explanation.fields_withheld.iter().map(|f| {
+            let (field, code, why) = (f.field, f.reason.code(), f.reason.sentence());
+            json!({ "id": field, "field": field, "leaves": false, "code": code, "why": why })
+        });
         let fields: Vec<Json> = goes.chain(stays).collect();
         let withheld = explanation.withheld.as_ref();
         let held = rules.agreements.get(agreement);
@@ -50,7 +50,7 @@ pub fn explain(node: &Node, record: &str, partner: &str) -> Result<Json, Fault> 
     if answers.is_empty() {
         let reason = entente_policy::Reason::NoAgreement;
         answers.push(json!({
-            "id": Json::Null, "agreement": Json::Null, "leaves": false, "sent": false,
+            "id": reason.code(), "agreement": Json::Null, "leaves": false, "sent": false,
             "code": reason.code(), "why": reason.sentence(), "fields": [],
         }));
     }
@@ -116,7 +116,10 @@ pub fn summary(node: &Node, partner: &str) -> Result<Json, Fault> {
         .collect();
     let fields: Vec<Json> = fields
         .iter()
-        .map(|((f, r), n)| json!({ "id": f, "field": f, "code": r.code(), "why": r.sentence(), "records": n }))
+        .map(|((f, r), n)| {
+            let id = format!("{f}: {}", r.code());
+            json!({ "id": id, "field": f, "code": r.code(), "why": r.sentence(), "records": n })
+        })
         .collect();
     Ok(json!({
         "partner": node.handle_of(org), "records": records, "leave": leave,

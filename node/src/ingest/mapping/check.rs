@@ -1,6 +1,7 @@
 //! From what was typed to what rows are read by. Every refusal names line and key.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -50,18 +51,31 @@ pub(super) fn check(text: &str, raw: raw::Mapping) -> Result<Mapping, MappingErr
         }
         Some(keys) => Some(keys.columns.into_inner().into_iter().map(column).collect()),
     };
-    let context = Context { text, lookups: &raw.lookup, defaults: &raw.default };
+    let context = Context {
+        text,
+        lookups: &raw.lookup,
+        defaults: &raw.default,
+        faults: RefCell::default(),
+        refused: RefCell::default(),
+    };
+    if raw.record.is_empty() {
+        return Err(place.wrong("a mapping needs at least one [[record]]"));
+    }
     let mut records: Vec<RecordRule> = Vec::new();
     for record in raw.record {
         let place = Place::new(text, &record, format!("record.{}", record.get_ref().name));
         if records.len() >= RECORDS_MAX {
             return Err(place.wrong(format!("more than {RECORDS_MAX} records of one row")));
         }
-        let rule = context.record(record.into_inner(), &place, &records)?;
-        records.push(rule);
+        let name = record.get_ref().name.clone();
+        match context.keep(context.record(record.into_inner(), &place, &records)) {
+            Some(rule) => records.push(rule),
+            None => drop(context.refused.borrow_mut().insert(name)),
+        }
     }
-    if records.is_empty() {
-        return Err(place.wrong("a mapping needs at least one [[record]]"));
+    let faults = context.faults.into_inner();
+    if !faults.is_empty() {
+        return Err(MappingError::all(faults));
     }
     for (slot, value) in &raw.default {
         if !records.iter().any(|record| record.kind.slot(slot).is_some()) {
@@ -100,12 +114,21 @@ fn source(text: &str, raw: raw::Source) -> Result<table::Source, MappingError> {
 
 /// What every record is checked against.
 struct Context<'t> {
+    /// What is wrong so far: whoever wrote the mapping corrects all of it at once.
+    faults: RefCell<Vec<MappingError>>,
+    /// Names of records that are at fault.
+    refused: RefCell<BTreeSet<String>>,
     text: &'t str,
     lookups: &'t BTreeMap<String, BTreeMap<String, String>>,
     defaults: &'t BTreeMap<String, Spanned<toml::Value>>,
 }
 
 impl Context<'_> {
+    /// The value, or nothing where a fault was noted.
+    fn keep<T>(&self, checked: Result<T, MappingError>) -> Option<T> {
+        checked.map_err(|fault| self.faults.borrow_mut().push(fault)).ok()
+    }
+
     fn record(&self, raw: raw::Record, place: &Place<'_>, before: &[RecordRule]) -> Result<RecordRule, MappingError> {
         let kind = Kind::from_name(&raw.kind).ok_or_else(|| {
             let kinds: Vec<&str> = Kind::ALL.iter().map(|kind| kind.name()).collect();
@@ -115,16 +138,23 @@ impl Context<'_> {
             return Err(place.wrong("every record needs a name of its own"));
         }
         let mut fields: BTreeMap<u8, FieldRule> = BTreeMap::new();
+        // What was typed wrongly is not missing as well, nor is what a misspelt name was meant to be.
+        let before_fields = self.faults.borrow().len();
+        let mut typed: BTreeSet<u8> = BTreeSet::new();
         for (name, field) in raw.fields {
             let place = Place::new(self.text, &field, format!("{}.fields.{name}", place.key));
-            let slot = own_slot(kind, &name, &place)?;
-            fields.insert(slot.number, self.field(slot, field.into_inner(), &place)?);
+            let Some(slot) = self.keep(own_slot(kind, &name, &place)) else { continue };
+            typed.insert(slot.number);
+            if let Some(rule) = self.keep(self.field(slot, field.into_inner(), &place)) {
+                fields.insert(slot.number, rule);
+            }
         }
         let shared = self.defaults.iter().filter(|(name, _)| kind.slot(name).is_some());
         for (name, value) in raw.default.iter().chain(shared) {
             let place = Place::new(self.text, value, format!("{}.default.{name}", place.key));
-            let slot = own_slot(kind, name, &place)?;
-            let value = constant(slot, value.get_ref(), &place)?;
+            let Some(slot) = self.keep(own_slot(kind, name, &place)) else { continue };
+            typed.insert(slot.number);
+            let Some(value) = self.keep(constant(slot, value.get_ref(), &place)) else { continue };
             match fields.get_mut(&slot.number) {
                 Some(rule) => rule.default = rule.default.take().or(Some(value)),
                 None => {
@@ -132,13 +162,12 @@ impl Context<'_> {
                 }
             }
         }
-        let links = self.links(kind, raw.link, place, before)?;
-        // What `import` itself fills in for the files of a row is not asked of the mapping.
-        let missing = kind.slots().find(|slot| {
-            slot.required && !fields.contains_key(&slot.number) && !links.iter().any(|link| link.slot == slot.number)
-        });
-        if let Some(slot) = missing {
-            return Err(place.wrong(format!("`{}` must be filled: give it under fields, default or link", slot.name)));
+        typed.extend(raw.link.keys().filter_map(|name| kind.slot(name)).map(|slot| slot.number));
+        let links = self.links(kind, raw.link, place, before);
+        let sound = self.faults.borrow().len() == before_fields;
+        for slot in kind.slots().filter(|slot| sound && slot.required && !typed.contains(&slot.number)) {
+            let what = format!("`{}` must be filled: give it under fields, default or link", slot.name);
+            self.faults.borrow_mut().push(place.wrong(what));
         }
         let when = raw.when.map(|when| WhenRule {
             column: column(when.column),
@@ -152,7 +181,7 @@ impl Context<'_> {
             when,
             fields: fields.into_values().collect(),
             links,
-            photos: raw.photos.map(|photos| self.photos(photos, place)).transpose()?,
+            photos: raw.photos.and_then(|photos| self.keep(self.photos(photos, place))),
         })
     }
 
@@ -162,26 +191,39 @@ impl Context<'_> {
         raw: BTreeMap<String, Spanned<String>>,
         place: &Place<'_>,
         before: &[RecordRule],
-    ) -> Result<Vec<LinkRule>, MappingError> {
+    ) -> Vec<LinkRule> {
         let mut links = Vec::new();
         for (name, target) in raw {
             let place = Place::new(self.text, &target, format!("{}.link.{name}", place.key));
-            let slot = own_slot(kind, &name, &place)?;
-            if !slot.shape.refers() {
-                return Err(place.wrong("this slot does not refer to a record"));
-            }
-            let record = before.iter().find(|record| *record.name == **target.get_ref());
-            let record =
-                record.ok_or_else(|| place.wrong("no record of this name stands above: put the whole first"))?;
-            links.push(LinkRule {
+            links.extend(self.keep(self.link(kind, &name, target.get_ref(), &place, before)).flatten());
+        }
+        links.sort_by_key(|link| link.slot);
+        links
+    }
+
+    /// A link; none where its target stands above and is itself at fault, which is said there.
+    fn link(
+        &self,
+        kind: Kind,
+        name: &str,
+        target: &str,
+        place: &Place<'_>,
+        before: &[RecordRule],
+    ) -> Result<Option<LinkRule>, MappingError> {
+        let slot = own_slot(kind, name, place)?;
+        if !slot.shape.refers() {
+            return Err(place.wrong("this slot does not refer to a record"));
+        }
+        match before.iter().find(|record| *record.name == *target) {
+            Some(record) => Ok(Some(LinkRule {
                 slot: slot.number,
                 slot_name: slot.name,
                 required: slot.required,
                 target: Arc::clone(&record.name),
-            });
+            })),
+            None if self.refused.borrow().contains(target) => Ok(None),
+            None => Err(place.wrong("no record of this name stands above: put the whole first")),
         }
-        links.sort_by_key(|link| link.slot);
-        Ok(links)
     }
 
     fn photos(&self, raw: Spanned<raw::Photos>, place: &Place<'_>) -> Result<PhotoRule, MappingError> {
@@ -252,15 +294,27 @@ impl Context<'_> {
         };
         let mut lookup = Vec::new();
         for name in raw.lookup.map(OneOrMany::into_vec).unwrap_or_default() {
-            lookup.push(match (name.as_str(), self.lookups.get(&name)) {
-                (_, Some(table)) => {
-                    let table = table.iter().map(|(from, to)| (from.trim().to_lowercase(), to.clone())).collect();
-                    Lookup::Own { name, table }
-                }
-                ("country", None) => Lookup::Country,
-                ("calibre", None) => Lookup::Calibre,
-                _ => return Err(place.wrong(format!("there is no [lookup.{}] in this mapping", excerpt(&name)))),
+            let own = self.lookups.get(&name).map(|table| {
+                table.iter().map(|(from, to)| (from.trim().to_lowercase(), to.clone())).collect::<BTreeMap<_, _>>()
             });
+            let shipped = match name.as_str() {
+                "country" => Some(Lookup::Country),
+                "calibre" => Some(Lookup::Calibre),
+                _ => None,
+            };
+            match (own, shipped) {
+                (Some(table), None) => lookup.push(Lookup::Own { name, table }),
+                // A table of this name adds to the shipped one and wins over it; only what neither knows is its `*`.
+                (Some(mut table), Some(shipped)) => {
+                    let rest = table.remove_entry("*");
+                    lookup.extend([Lookup::Own { name: name.clone(), table }, shipped]);
+                    lookup.extend(rest.map(|rest| Lookup::Own { name, table: BTreeMap::from([rest]) }));
+                }
+                (None, Some(shipped)) => lookup.push(shipped),
+                (None, None) => {
+                    return Err(place.wrong(format!("there is no [lookup.{}] in this mapping", excerpt(&name))));
+                }
+            }
         }
         let skip_several = match raw.several.as_deref() {
             None => false,

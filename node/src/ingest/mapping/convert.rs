@@ -160,7 +160,7 @@ fn single(shape: Shape, rule: &TextRule, text: &str) -> Result<Value, RowCause> 
             let as_what = if rule.parse.is_empty() { "EDTF or ISO 8601".to_owned() } else { rule.parse.join(" or ") };
             unreadable(text, format!("a date as {as_what}"))
         })?),
-        Shape::Uint => Value::Int(whole(text).ok_or_else(|| unreadable(text, "a whole number"))?),
+        Shape::Uint => Value::Int(whole(&pointed(text)?).ok_or_else(|| unreadable(text, "a whole number"))?),
         Shape::Bool => Value::Bool(match text.to_ascii_lowercase().as_str() {
             "true" | "yes" | "y" | "1" => true,
             "false" | "no" | "n" | "0" => false,
@@ -168,7 +168,7 @@ fn single(shape: Shape, rule: &TextRule, text: &str) -> Result<Value, RowCause> 
         }),
         Shape::Serial => serial::serial(text),
         Shape::Quantity => {
-            let n = whole(text).ok_or_else(|| unreadable(text, "a whole number"))?;
+            let n = whole(&pointed(text)?).ok_or_else(|| unreadable(text, "a whole number"))?;
             let unit = rule.unit.as_deref().unwrap_or_default();
             let mut members = vec![("n", Value::Int(n)), ("unit", Value::text(unit))];
             if rule.estimate {
@@ -177,7 +177,7 @@ fn single(shape: Shape, rule: &TextRule, text: &str) -> Result<Value, RowCause> 
             Value::map(members)
         }
         Shape::Money => {
-            let minor = hundredths(text).ok_or_else(|| unreadable(text, "a sum such as 1200.50"))?;
+            let minor = hundredths(&pointed(text)?).ok_or_else(|| unreadable(text, "a sum such as 1200.50"))?;
             let currency = rule.currency.as_deref().unwrap_or_default();
             Value::Array(vec![Value::Int(minor), Value::text(currency)])
         }
@@ -193,8 +193,45 @@ pub(super) fn fitting(shape: Shape, value: Value, text: impl FnOnce() -> String)
 
 /// A coordinate in decimal degrees as 1e-7 degree; further digits are dropped.
 pub(super) fn degrees(text: &str, most: i64) -> Result<i64, RowCause> {
-    let value = decimal(text, 7, false).filter(|value| (-most..=most).contains(value));
+    // No coordinate has thousands: a comma in one is a decimal comma.
+    let value = decimal(&text.replacen(',', ".", 1), 7, false).filter(|value| (-most..=most).contains(value));
     value.ok_or_else(|| unreadable(text, "a coordinate in decimal degrees, such as -12.3456"))
+}
+
+/// A number as it is read here, with a decimal point and no marks between thousands.
+///
+/// Half the world writes `1.200,50` for what the other half writes as `1,200.50`. Where only one of the two can be meant,
+/// it is taken; `1,200` could be either, and nobody here guesses at a number in evidence.
+fn pointed(text: &str) -> Result<Cow<'_, str>, RowCause> {
+    let sign = text.len() - text.trim_start_matches(['-', '+']).len();
+    let (sign, digits) = text.split_at_checked(sign).unwrap_or(("", text));
+    let grouped = |whole: &str, mark: char| {
+        let mut groups = whole.split(mark);
+        groups.next().is_some_and(|first| (1..=3).contains(&first.len())) && groups.all(|group| group.len() == 3)
+    };
+    let (commas, points) = (digits.matches(',').count(), digits.matches('.').count());
+    let plain = match (commas, points) {
+        (0, _) => return Ok(text.into()),
+        (1, 0) => {
+            let (before, after) = digits.split_once(',').unwrap_or((digits, ""));
+            if after.len() == 3 && grouped(digits, ',') && !before.starts_with('0') {
+                let both = format!("a number that means one thing: write {before}{after} or {before}.{after}");
+                return Err(unreadable(text, both));
+            }
+            format!("{before}.{after}")
+        }
+        (_, 0) if grouped(digits, ',') => digits.replace(',', ""),
+        _ => match (digits.rsplit_once('.'), digits.rsplit_once(',')) {
+            (Some((whole, part)), _) if points == 1 && !part.contains(',') && grouped(whole, ',') => {
+                format!("{}.{part}", whole.replace(',', ""))
+            }
+            (_, Some((whole, part))) if commas == 1 && !part.contains('.') && grouped(whole, '.') => {
+                format!("{}.{part}", whole.replace('.', ""))
+            }
+            _ => return Err(unreadable(text, "a number such as 1200.50")),
+        },
+    };
+    Ok(format!("{sign}{plain}").into())
 }
 
 /// A sum in hundredths, rounded half away from zero: lists carry sums converted from other currencies.
@@ -252,6 +289,35 @@ mod tests {
             (Some(4_564_150), Some(-1), Some(700))
         );
         assert!(degrees("90.0000001", 900_000_000).is_err());
+    }
+
+    #[test]
+    fn a_comma_is_taken_where_it_means_one_thing() {
+        for (text, means) in [
+            ("7", Some("7")),
+            ("-7,5", Some("-7.5")),
+            ("1200,50", Some("1200.50")),
+            ("1200,500", Some("1200.500")),
+            ("0,125", Some("0.125")),
+            ("7,0", Some("7.0")),
+            ("1,234,567", Some("1234567")),
+            ("1.200,50", Some("1200.50")),
+            ("1,200.50", Some("1200.50")),
+            ("-1.234.567,5", Some("-1234567.5")),
+            ("1,200", None),
+            ("12,34,56", None),
+            ("1,2.3,4", None),
+            ("1.20,5", None),
+        ] {
+            assert_eq!(pointed(text).ok().as_deref(), means, "{text}");
+        }
+        let says = pointed("1,200").err().map(|cause| cause.to_string()).unwrap_or_default();
+        assert!(says.contains("1200") && says.contains("1.200"), "{says}");
+        assert_eq!(degrees("13,4512", 900_000_000), Ok(134_512_000));
+        assert_eq!(degrees("-0,451", 900_000_000), Ok(-4_510_000));
+        for not in ["13,45,12", "1.3,4", ","] {
+            assert!(degrees(not, 900_000_000).is_err(), "{not}");
+        }
     }
 
     #[test]

@@ -45,6 +45,9 @@ pub enum MappingError {
         /// What is wrong and what would be right.
         why: String,
     },
+    /// Several things at once, each with its line.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Several(Vec<MappingError>),
     /// A column that the file does not have.
     #[error("the mapping names the column `{column}`, which the file does not have; it has {have}")]
     NoColumn {
@@ -125,8 +128,7 @@ impl Mapping {
         if text.len() > MAPPING_BYTES_MAX {
             return Err(MappingError::TooLarge(text.len()));
         }
-        let raw = toml::from_str(text).map_err(|error| MappingError::Toml(unquoted(text, &error)))?;
-        check::check(text, raw)
+        check::check(text, read(text)?)
     }
 
     /// The mapping's name. It is part of every identity: two files of one name are the same collection.
@@ -152,17 +154,74 @@ impl Mapping {
     /// Refuses a table that lacks a column which the mapping names. Trees have no fixed columns.
     pub fn check_columns(&self, columns: Option<&Columns>) -> Result<(), MappingError> {
         let Some(columns) = columns else { return Ok(()) };
+        let lacking: Vec<String> =
+            self.columns().into_iter().filter(|column| !columns.has(column)).map(|c| excerpt(&c.to_string())).collect();
+        if lacking.is_empty() {
+            return Ok(());
+        }
+        let have = match columns.names() {
+            [] => format!("{} columns without names", columns.count()),
+            names => names.iter().map(|name| excerpt(name)).take(40).collect::<Vec<_>>().join(", "),
+        };
+        Err(MappingError::NoColumn { column: lacking.join("`, `"), have })
+    }
+
+    /// Every column that it names, once.
+    fn columns(&self) -> Vec<&Column> {
         let mut named: Vec<&Column> = self.keys.iter().flatten().collect();
         self.records.iter().for_each(|record| record.columns(&mut named));
-        match named.into_iter().find(|column| !columns.has(column)) {
-            None => Ok(()),
-            Some(column) => {
-                let have = match columns.names() {
-                    [] => format!("{} columns without names", columns.count()),
-                    names => names.iter().map(|name| excerpt(name)).take(40).collect::<Vec<_>>().join(", "),
-                };
-                Err(MappingError::NoColumn { column: excerpt(&column.to_string()), have })
+        let mut once: Vec<&Column> = Vec::with_capacity(named.len());
+        for column in named {
+            if !once.contains(&column) {
+                once.push(column);
             }
+        }
+        once
+    }
+
+    /// The columns that it names, for people.
+    pub fn column_names(&self) -> String {
+        self.columns().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Unknown keys that are told at once.
+const UNKNOWN_MAX: usize = 20;
+
+/// Reads what was typed. Unknown keys are the usual mistake, and all of them are told: the line of each is left out, and
+/// the rest read again, for as long as the rest is TOML.
+fn read(text: &str) -> Result<raw::Mapping, MappingError> {
+    let (mut rest, mut faults) = (text.to_owned(), Vec::new());
+    loop {
+        let error = match toml::from_str(&rest) {
+            Ok(raw) if faults.is_empty() => return Ok(raw),
+            Ok(_) => break,
+            Err(error) => error,
+        };
+        faults.push(MappingError::Toml(unquoted(text, &error)));
+        let line = error.span().filter(|_| error.message().starts_with("unknown field")).and_then(|span| {
+            let before = rest.get(..span.start)?.rfind('\n').map_or(0, |at| at + 1);
+            let after = rest.get(span.start..)?.find('\n').map_or(rest.len(), |at| span.start + at);
+            Some(before..after)
+        });
+        let Some(line) = line.filter(|line| !line.is_empty() && faults.len() < UNKNOWN_MAX) else { break };
+        // As many bytes as before, so that lines and places stay what they are.
+        rest.replace_range(line.clone(), &" ".repeat(line.len()));
+        if rest.parse::<toml::Table>().is_err() {
+            break;
+        }
+    }
+    Err(MappingError::all(faults))
+}
+
+impl MappingError {
+    /// One fault, or several as one, in the order of the text.
+    fn all(mut faults: Vec<Self>) -> Self {
+        let line = |fault: &Self| if let Self::Key { line, .. } = fault { *line } else { 0 };
+        faults.sort_by_key(line);
+        match faults.len() {
+            1 => faults.swap_remove(0),
+            _ => Self::Several(faults),
         }
     }
 }

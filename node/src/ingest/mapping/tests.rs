@@ -160,6 +160,19 @@ fn mappings_are_refused_with_line_and_key() {
         assert!(matches!(&error, MappingError::Key { line: at, .. } if *at == line), "{to}: {error}");
         assert!(error.to_string().contains(said), "{error}");
     }
+    // Several at once, in the order of the text; what follows from another fault is left out.
+    let several = base
+        .replace("ptype = { value = \"company\" }", "ptype = { value = \"firm\" }\nnam = { column = 3 }")
+        .replace("name = { column = 2 }\n", "name = { column = 2, lookup = \"x\" }\n[record.link]\nrelated = \"q\"\n");
+    let error = Mapping::parse(&several).unwrap_err().to_string();
+    let lines: Vec<&str> = error.lines().map(|fault| fault.split(',').next().unwrap()).collect();
+    assert_eq!(lines, ["line 9", "line 10", "line 11", "line 13"], "{error}");
+    let unknown =
+        base.replace("[record.default]\n", "feilds = 1\n[record.default]\n") + "colour = { colunm = 3 }\n[sorce]\n";
+    let error = Mapping::parse(&unknown).unwrap_err().to_string();
+    for part in ["line 5: unknown field `feilds`", "`colunm`", "`sorce`"] {
+        assert!(error.contains(part), "`{part}`: {error}");
+    }
     let error = Mapping::parse(&base.replace("kind = ", "knid = ")).unwrap_err().to_string();
     assert!(error.contains("line 2") && error.contains("knid") || error.contains("line 4"), "{error}");
     let derived = base

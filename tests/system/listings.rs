@@ -1,0 +1,166 @@
+//! Programs that read answers: every listing of every command, over a home that holds something of everything.
+
+use entente_tests::{Row, World, listing, run};
+use serde_json::Value;
+use std::{collections::BTreeSet, error::Error, fs};
+
+type Outcome = Result<(), Box<dyn Error>>;
+
+const CLAUSES: &str = r#"
+[[clause]]
+name = "items"
+from = "a"
+to = ["b"]
+onward = "never"
+retention-days = 30
+when = 'resource.serial_state == "ok"'
+disclose.item = ["number", "eval", "type", "make"]
+
+[[clause]]
+name = "back"
+from = "b"
+to = ["a"]
+onward = "never"
+retention-days = 30
+disclose.item = ["number", "eval", "type"]
+"#;
+
+/// Commands that answer without a listing, or that other stories run: what they print is looked at there.
+const ELSEWHERE: [&str; 21] = [
+    "init",
+    "identity-card",
+    "identity-renew",
+    "partner-show",
+    "partner-suspend",
+    "partner-resume",
+    "partner-remove",
+    "agreement-drop",
+    "agreement-suspend",
+    "agreement-resume",
+    "agreement-end",
+    "clock-show",
+    "clock-lower",
+    "recover",
+    "record-attachment",
+    "run",
+    "stop",
+    "demo",
+    "completions",
+    "man",
+    "help",
+];
+
+/// Story: a program walks through whatever a node lists: each element of each listing has an `id` of its own, also within
+/// what else is answered.
+#[test]
+fn each_element_of_each_listing_has_an_id_of_its_own() -> Outcome {
+    let (world, [mut a, mut b]) = World::of(84, ["a", "b"]);
+    a.pair(&b);
+    let photos = a.path("photos");
+    fs::create_dir(&photos)?;
+    for name in ["paper.pdf", "stray.pdf", "other.pdf"] {
+        fs::write(format!("{photos}/{name}"), format!("%PDF-1.4 {name}"))?;
+    }
+    let mut lines: Vec<String> = Row::table(&world.rows("L", 6)).lines().map(str::to_owned).collect();
+    lines[1] = format!("{}paper.pdf", lines[1]);
+    lines[2] = format!("{}absent.pdf", lines[2]);
+    lines[4] = lines[4].replace("pistol", "catapult");
+    lines[5] = lines[5].replace("pistol", "catapult");
+    lines[6].push_str(",one,two");
+    let rows = a.file("rows.csv", &(lines.join("\n") + "\n"));
+    b.import("theirs.csv", &Row::table(&world.rows("M", 3)));
+    b.pass_all();
+    fs::create_dir(a.path("a/redlines"))?;
+    let red = a.file(
+        "a/redlines/one.toml",
+        "[[red-line]]\nname = \"no rifles\"\nkinds = [\"item\"]\nwhen = 'resource.type == \"rifle\"'\n\n\
+         [[red-line]]\nname = \"no parties\"\nkinds = [\"party\"]\nwhen = 'true'\n",
+    );
+    let settings = a.folder().config();
+    fs::write(&settings, format!("red-lines = \"redlines\"\n{}", fs::read_to_string(&settings)?))?;
+    // One in force, a second one over the same items, and a version of the first that waits for its signatures.
+    let first = a.agree(&b, CLAUSES);
+    let second = a.agreement_text(&b, None, CLAUSES).replace("a and b", "once more");
+    let _second = a.sign_text(&b, 9, &second);
+    let draft = a.file("next.toml", &a.agreement_text(&b, Some(&first), CLAUSES));
+
+    let mut walked: BTreeSet<String> = BTreeSet::new();
+    let mut walk = |home: &entente_tests::Home, least: usize, args: &[&str]| -> Value {
+        let all: Vec<&str> = std::iter::once("--json").chain(args.iter().copied()).collect();
+        let output = home.run(&all);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        assert!(!answer.is_null(), "{args:?}: {said}");
+        assert_eq!(listing::faults(&answer), Vec::<String>::new(), "{args:?}: {answer:#}");
+        assert!(listing::count(&answer) >= least, "{args:?} lists too little: {answer:#}");
+        let words: Vec<&str> = args.iter().take_while(|word| !word.starts_with('-')).take(2).copied().collect();
+        walked.extend((1..=words.len()).map(|n| words[..n].join("-")));
+        answer
+    };
+    walk(&a, 1, &["import", &rows, "--attachments", &photos, "--dry-run"]);
+    let report = walk(&a, 1, &["import", &rows, "--attachments", &photos]);
+    let bad: Vec<&str> = report["bad"].as_array().into_iter().flatten().filter_map(|row| row["id"].as_str()).collect();
+    assert_eq!(bad, ["5:type", "6:type", "7"], "{report}");
+    let left: Vec<&str> = report["leftovers"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    assert_eq!(left, ["other.pdf", "stray.pdf"], "files that no row names: {report}");
+    walk(&a, 1, &["release", "L-00001", "L-00002", "L-00001"]);
+    walk(&a, 0, &["review", "--all-drafts", "--state", "reviewed"]);
+    walk(&a, 0, &["release", "L-00001"]);
+    walk(&a, 1, &["agreement", "check", &draft]);
+    walk(&a, 0, &["agreement", "sign", &draft, "-o", &a.path("next.signed"), "--yes"]);
+    walk(&b, 0, &["agreement", "add", &a.path("next.signed")]);
+    let listed = walk(&a, 1, &["agreement", "list"]);
+    let first_id = first.id.clone();
+    let proposal =
+        listed.as_array().into_iter().flatten().find(|row| row["state"] == "proposed").ok_or("a proposal")?;
+    assert_eq!((&proposal["agreement"], &proposal["id"]), (&first_id.clone().into(), &format!("{first_id}/2").into()));
+    // What a listing names is taken as it stands.
+    for row in listed.as_array().into_iter().flatten() {
+        let shown = walk(&a, 0, &["agreement", "show", row["id"].as_str().ok_or("id")?]);
+        assert_eq!(shown["agreement"], row["agreement"]);
+    }
+    walk(&a, 1, &["redline", "list"]);
+    walk(&a, 1, &["redline", "check", &red]);
+    walk(&a, 1, &["partner", "list"]);
+    walk(&a, 1, &["explain", "L-00001", "--to", "b"]);
+    walk(&a, 1, &["record", "verify", "L-00001"]);
+    let shown = walk(&a, 2, &["record", "show", "L-00001"]);
+    assert_eq!(shown["events"].as_array().map(Vec::len), Some(2), "{shown}");
+    b.start();
+    walk(&a, 1, &["sync"]);
+    walk(&b, 0, &["agreement", "accept", &first.id, "--yes"]);
+    walk(&a, 1, &["sync", "b"]);
+    walk(&a, 2, &["status"]);
+    walk(&b, 2, &["status"]);
+    // The same record came under two agreements: each copy is named, and shown by its name.
+    let received = walk(&a, 1, &["search", "--received", "--number", "M-00001"]);
+    let copies = received.as_array().into_iter().flatten();
+    let copies: Vec<(&str, &Value)> = copies.filter_map(|r| Some((r["id"].as_str()?, &r["agreement"]))).collect();
+    assert_eq!(copies.len(), 2, "{received}");
+    for (id, agreement) in copies {
+        assert_eq!(&walk(&a, 0, &["record", "show", id])["agreement"], agreement);
+        assert_eq!(walk(&a, 1, &["record", "verify", id])["ok"], true);
+    }
+    walk(&a, 1, &["check"]);
+    walk(&a, 0, &["identity", "show"]);
+    walk(&a, 0, &["partner", "add", &a.path("b.card"), "--confirm", &words(&b)]);
+    a.start();
+    walk(&a, 2, &["status"]);
+    walk(&a, 1, &["sync", "b"]);
+
+    let pages = a.path("pages");
+    assert!(run(&["man", "-o", &pages], &[]).status.success());
+    let known: BTreeSet<&str> = walked.iter().map(String::as_str).chain(ELSEWHERE).collect();
+    for entry in fs::read_dir(pages)? {
+        let name = entry?.file_name().into_string().map_err(|_| "name")?;
+        let Some(command) = name.strip_prefix("entente-").and_then(|n| n.strip_suffix(".1")) else { continue };
+        let group = format!("{command}-");
+        let is_told = known.iter().any(|known| *known == command || known.starts_with(&group));
+        assert!(is_told, "`{command}` is new: walk through what it lists");
+    }
+    Ok(())
+}
+
+fn words(home: &entente_tests::Home) -> String {
+    home.json(&["identity", "show"])["words"].as_str().unwrap_or_default().to_owned()
+}
