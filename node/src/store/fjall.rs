@@ -20,7 +20,9 @@ use super::{
     Append, Ledger, Position, Row, SCAN_ROWS_MAX, SequenceRow, StoreError, SyncFile, bound,
     chain::{self, digest_of},
     head::Head,
-    io_error, scan_start,
+    io_error,
+    open::patiently,
+    scan_start,
 };
 use ::fjall::{
     AbstractTree, CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable,
@@ -344,16 +346,19 @@ impl Drop for FjallLedger {
 }
 
 fn open_database(folder: &Path, memtable_bytes: u64) -> Result<(Database, Keyspace, Keyspace), StoreError> {
-    let database = Database::builder(folder)
-        .cache_size(CACHE_BYTES)
-        .max_journaling_size(JOURNAL_BYTES_MAX)
-        .journal_compression(CompressionType::None)
-        .worker_threads(WORKERS)
-        .open()
-        .map_err(|error| match error {
-            ::fjall::Error::Locked => StoreError::InUse(folder.to_owned()),
-            other => engine("open the ledger")(other),
-        })?;
+    let open = || {
+        Database::builder(folder)
+            .cache_size(CACHE_BYTES)
+            .max_journaling_size(JOURNAL_BYTES_MAX)
+            .journal_compression(CompressionType::None)
+            .worker_threads(WORKERS)
+            .open()
+            .map_err(|error| match error {
+                ::fjall::Error::Locked => StoreError::InUse(folder.to_owned()),
+                other => engine("open the ledger")(other),
+            })
+    };
+    let database = patiently(open)?;
     // Taken when a keyspace is made; afterwards it remembers its own.
     let options = || {
         KeyspaceCreateOptions::default()

@@ -32,6 +32,8 @@ use std::{
     fs::{self, File, OpenOptions},
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
+    time::Duration,
 };
 
 /// Which engines a store uses.
@@ -94,12 +96,29 @@ impl FolderLock {
             .truncate(false)
             .open(&path)
             .map_err(io_error("open the lock file"))?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self(file)),
+        patiently(|| match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(()),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::InUse(folder.to_owned())),
             Err(error) => Err(StoreError::engine("lock the folder", error)),
+        })?;
+        Ok(Self(file))
+    }
+}
+
+/// How often, and after how long, a folder in use is asked for again.
+const ASKED_AGAIN: u32 = 25;
+const ASKED_AFTER: Duration = Duration::from_millis(20);
+
+/// Opens what another process may be about to leave: one that begins a child holds its locks until that child has become
+/// its program, whatever it closes meanwhile.
+pub(super) fn patiently<T>(open: impl Fn() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    for _ in 0..ASKED_AGAIN {
+        match open() {
+            Err(StoreError::InUse(_)) => thread::sleep(ASKED_AFTER),
+            other => return other,
         }
     }
+    open()
 }
 
 /// Makes a new store. `folder` must not exist or be empty, and the keyring must hold no partition:
