@@ -85,6 +85,9 @@ prepare() {
     if ! has_cbor2 && command -v apt-get >/dev/null; then fetch python3 python3-cbor2; fi
     # Makes the terminals at which people are asked.
     need script bsdutils
+    # Sends signals, and makes networks of their own.
+    need ps procps
+    need ip iproute2
     # rust-toolchain.toml names the compiler; rustup may have been told not to fetch it by itself.
     if ! cargo --version 2>/dev/null || ! cargo fmt --version >/dev/null 2>&1 || ! cargo clippy --version >/dev/null 2>&1; then
         local channel

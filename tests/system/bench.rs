@@ -46,6 +46,8 @@ fn every_figure_is_printed_and_honest_in_form() -> Outcome {
     for figure in &figures {
         honest(figure).map_err(|why| format!("{why}: {figure}"))?;
     }
+    let missing: Vec<&&str> = FIGURES.iter().filter(|name| !names.contains(**name)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
     let of = |name: &str| figures.iter().find(|figure| figure["name"] == name).ok_or("no such figure");
     for (name, peers) in [("first-sync", 2), ("attachment", 3), ("attachments-small", 2)] {
         let said = |key: &str| of(name).map(|f| f[key].as_array().map_or(0, Vec::len));
@@ -53,6 +55,20 @@ fn every_figure_is_printed_and_honest_in_form() -> Outcome {
     }
     Ok(())
 }
+
+/// What people ask of a node: none may fall out of the list.
+const FIGURES: [&str; 10] = [
+    "import-csv",
+    "import-jsonl",
+    "first-sync",
+    "sync-nothing",
+    "sync-nothing-trips",
+    "attachment",
+    "attachments-small",
+    "serial",
+    "open",
+    "commit-to-partner",
+];
 
 /// One line: what it must say, and what must agree with what.
 fn honest(figure: &Value) -> Result<(), &'static str> {

@@ -15,6 +15,31 @@ use std::{
     sync::Arc,
 };
 
+/// What the demo shows of the sample evidence, in its order.
+const CHECKS: [&str; 21] = [
+    "pairing",
+    "wrong-words",
+    "agreements",
+    "import-again",
+    "import",
+    "drafts-stay",
+    "delivered-to-panel",
+    "delivered-to-maker",
+    "delivered-to-host",
+    "delivered-from-panel",
+    "delivered-from-maker",
+    "condition",
+    "coarse",
+    "explained",
+    "proof",
+    "photograph",
+    "amendments",
+    "amendment-waits",
+    "amendment-follows",
+    "no-agreement",
+    "introduced-only",
+];
+
 /// Story: a newcomer types one command, and every claim that the program makes is checked by it.
 #[test]
 fn the_demo_holds_every_check_and_leaves_four_homes() -> Result<(), Box<dyn Error>> {
@@ -32,8 +57,19 @@ fn the_demo_holds_every_check_and_leaves_four_homes() -> Result<(), Box<dyn Erro
     assert!(failed.is_empty() && outcome["ok"] == Value::Bool(true), "{failed:#?}\n{errors}");
     assert!(output.status.success());
 
+    let checks = outcome["checks"].as_array().ok_or("no checks")?;
+    let told: Vec<&str> = checks.iter().filter_map(|check| check["name"].as_str()).collect();
+    assert_eq!(told, CHECKS);
+
     let organisations = outcome["organisations"].as_array().ok_or("no organisations")?;
     assert_eq!(organisations.len(), 4);
+    let of = |handle: &str, key: &str| {
+        let found = organisations.iter().find(|organisation| organisation["handle"] == handle);
+        found.and_then(|organisation| organisation[key].as_u64()).unwrap_or_default()
+    };
+    assert!(of("car", "records_own") > 200 && of("car", "withheld") > 0, "{organisations:#?}");
+    assert!(of("panel", "records_received") > of("maker", "records_received"), "{organisations:#?}");
+    assert!(of("maker", "records_received") > 0 && of("host", "records_received") > 0, "{organisations:#?}");
     for organisation in organisations {
         let handle = organisation["handle"].as_str().ok_or("no handle")?;
         for key in ["records_own", "records_received", "withheld"] {
@@ -116,6 +152,22 @@ fn the_demo_holds_with_a_small_table_of_ones_own() -> Result<(), Box<dyn Error>>
     Ok(())
 }
 
+/// Types what the demo says that a newcomer can type.
+fn look_around(said: &Path) -> Result<(), Box<dyn Error>> {
+    let said = fs::read_to_string(said)?;
+    let passphrase = said.lines().find_map(|line| line.trim().strip_prefix("export ENTENTE_PASSPHRASE_FILE="));
+    let environment = [("ENTENTE_PASSPHRASE_FILE", passphrase.ok_or("no passphrase is named")?)];
+    let lines: Vec<&str> = said.lines().filter(|line| line.contains(" --home ")).collect();
+    assert_eq!(lines.len(), 3, "{said}");
+    for line in lines {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let output = Command::new(words[0]).args(&words[1..]).env_clear().envs(environment).output()?;
+        let answer = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success() && answer.lines().count() > 2, "{line}: {answer}");
+    }
+    Ok(())
+}
+
 /// Processes whose command line names a path, zombies left out.
 fn processes_at(path: &str) -> Vec<u32> {
     let folders = fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -152,6 +204,9 @@ fn a_signal_to_the_demo_alone_ends_its_nodes() -> Result<(), Box<dyn Error>> {
             let nodes = processes_at(shown).len() > 1;
             nodes && fs::read_to_string(&said).is_ok_and(|said| said.contains(at))
         });
+        if code == 0 {
+            look_around(&said)?;
+        }
         assert!(Command::new("kill").args([signal, &demo.id().to_string()]).status()?.success());
         let mut ended = None;
         until("the demo ends", || {

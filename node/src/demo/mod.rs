@@ -136,13 +136,15 @@ fn tell(options: &DemoOptions, folder: &Path, children: &Children) -> Result<boo
     }
     if !options.once {
         let shown = folder.display();
+        // As it was started: after `cargo run` no `entente` stands on the path.
+        let program = std::env::current_exe().map_or_else(|_| "entente".to_owned(), |path| path.display().to_string());
         teller.say("");
         teller.say("The four nodes keep running. Look around from another terminal:");
         teller.say(&format!("  export ENTENTE_PASSPHRASE_FILE={shown}/passphrase"));
-        teller.say(&format!("  entente --home {shown}/car status"));
-        teller.say(&format!("  entente --home {shown}/panel search --country TD"));
+        teller.say(&format!("  {program} --home {shown}/car status"));
+        teller.say(&format!("  {program} --home {shown}/panel search --country TD"));
         if options.evidence.is_none() {
-            teller.say(&format!("  entente --home {shown}/car explain CAR-2026-0001 --to panel"));
+            teller.say(&format!("  {program} --home {shown}/car explain CAR-2026-0001 --to panel"));
         }
         teller.say("Ctrl-C ends them.");
         federation.wait();

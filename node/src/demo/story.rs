@@ -437,17 +437,25 @@ impl Stage<'_> {
             unknown && !crossing,
             "the panel and the maker's state never met: nothing went between them",
         );
-        let path = self.files.join("maker.card");
-        let words = text(&self.ask("maker", &Call::Card)?, "words").to_owned();
-        self.ask("panel", &Call::PartnerAdd { path, words })?;
+        // Introduced by their people, connected, and asked to share what there is.
+        for (here, there) in [("panel", "maker"), ("maker", "panel")] {
+            let card = self.ask(there, &Call::Card)?;
+            let path = self.files.join(format!("{there}.card"));
+            fs::write(&path, text(&card, "card")).map_err(|e| Fault::setup("demo", e))?;
+            self.ask(here, &Call::PartnerAdd { path, words: text(&card, "words").to_owned() })?;
+        }
+        let round = self.ask("panel", &Call::Sync { partner: Some("maker".to_owned()) })?;
+        let met = round.as_array().and_then(|rounds| rounds.first()).is_some_and(|round| {
+            text(round, "handle") == "maker" && number(round, "sent") + number(round, "received") == 0
+        });
         let refused =
             self.ask("panel", &Call::Explain { record: "EP-2026-0001".to_owned(), partner: "maker".to_owned() })?;
         let reason = list(&refused, "agreements").first().map(|a| text(a, "code").to_owned()).unwrap_or_default();
         let leaves = refused.get("leaves") == Some(&Json::Bool(true));
         self.teller.check(
             "introduced-only",
-            !leaves && reason == "no-agreement",
-            "introduced but without an agreement: withheld, and the reason is given",
+            met && !leaves && reason == "no-agreement",
+            "introduced, connected and asked to share, but without an agreement: nothing goes, and the reason is given",
         );
         Ok(())
     }

@@ -74,6 +74,8 @@ struct Draft<'a> {
     lines: BTreeSet<LineId>,
     /// Records that refer to a line first released here, to be decided again.
     again: Vec<RecordId>,
+    /// Those of them that do not follow from what goes in this run.
+    alone: Vec<RecordId>,
     /// What entries of this run come from.
     goes: Vec<Pending>,
     /// What goes with what comes next instead.
@@ -123,6 +125,7 @@ pub fn step(node: &Node, feed: &FeedKey) -> Result<Step, ShareError> {
         released: BTreeMap::new(),
         lines: BTreeSet::new(),
         again: Vec::new(),
+        alone: Vec::new(),
         goes: Vec::new(),
         waits: Vec::new(),
         due: Vec::new(),
@@ -169,13 +172,14 @@ impl Draft<'_> {
         self.hashes.clear();
         self.released.clear();
         self.lines.clear();
-        self.again.clear();
+        // The rest follows when what waits is decided again.
+        self.again = std::mem::take(&mut self.alone);
         self.bodies = Bodies::new(self.node);
     }
 
     /// Takes one that waited or stands in the log.
     fn take(&mut self, pending: Pending) -> Result<(), ShareError> {
-        let before = self.entries.len();
+        let (before, again) = (self.entries.len(), self.again.len());
         match pending {
             Pending::Record(record) => self.consider(record)?,
             Pending::Refusal { code, number } => {
@@ -185,6 +189,8 @@ impl Draft<'_> {
         }
         if self.entries.len() > before {
             self.goes.push(pending);
+        } else {
+            self.alone.extend(self.again.iter().skip(again));
         }
         Ok(())
     }

@@ -235,7 +235,7 @@ fn every_second_version_has_a_reason() {
 }
 
 #[test]
-fn every_crate_of_ours_forbids_unsafe_code() {
+fn every_crate_of_ours_forbids_unsafe_code_and_panics() {
     let workspace: toml::Table = fs::read_to_string(root().join("Cargo.toml")).unwrap().parse().unwrap();
     let at = |table: &toml::Table, path: &[&str]| {
         path.iter().try_fold(toml::Value::Table(table.clone()), |v, k| v.get(k).cloned())
@@ -247,11 +247,17 @@ fn every_crate_of_ours_forbids_unsafe_code() {
         forbids(&workspace, &["workspace", "lints", "rust", "unsafe_code"]),
         "the workspace must forbid unsafe code"
     );
+    for lint in ["unwrap_used", "expect_used", "panic", "indexing_slicing", "todo", "unimplemented"] {
+        let level = at(&workspace, &["workspace", "lints", "clippy", lint]);
+        assert_eq!(level.as_ref().and_then(|v| v.as_str()), Some("deny"), "`{lint}` is denied");
+    }
     let checks = at(&workspace, &["profile", "release", "overflow-checks"]).and_then(|v| v.as_bool());
     assert_eq!(checks, Some(true), "overflow checks stay on in release");
     for package in METADATA.workspace_packages() {
         let manifest: toml::Table = fs::read_to_string(&package.manifest_path).unwrap().parse().unwrap();
         let inherits = at(&manifest, &["lints", "workspace"]).and_then(|v| v.as_bool()) == Some(true);
+        let is_product = ["entente-protocol", "entente-policy", "entente-node"].contains(&package.name.as_str());
+        assert!(inherits || !is_product, "{} must keep the workspace's lints", package.name);
         assert!(
             inherits || forbids(&manifest, &["lints", "rust", "unsafe_code"]),
             "{} must forbid unsafe code",
