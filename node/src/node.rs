@@ -70,8 +70,10 @@ pub struct Node {
     loading: Mutex<()>,
     /// Rises with every change of the rules.
     generation: AtomicU64,
-    /// Rises when a record that people had released is to be held back.
+    /// Rises when a record that people had released is to be held back. INVARIANT: a decision stands only while this is as
+    /// it was before; a record that was shown to nobody yet may be the one decided, so the counts by partner do not serve.
     held_back: AtomicU64,
+    /// The same for each partner that was shown such a record: its connection alone is looked at.
     held_from: Mutex<BTreeMap<OrgId, u64>>,
     /// Changes that each partner sent in the hour under way, and when that began.
     changes: Mutex<BTreeMap<OrgId, (UnixMillis, u32)>>,

@@ -226,6 +226,19 @@ fn read(txn: &Txn<'_>, org: OrgId) -> Result<Option<PartnerRow>, PartnerError> {
     row.map(|row| Ok(decode("partner", &row)?)).transpose()
 }
 
+/// Provenance, red lines and commands name partners by handle: each means one organisation. Asked within the transaction
+/// that adds the partner.
+fn is_free(node: &Node, txn: &Txn<'_>, org: OrgId, handle: &str) -> Result<(), PartnerError> {
+    let mut free = handle != OWN && handle != node.keys.card.payload().handle;
+    for n in 0..txn.count(Partition::Node, Table::PartnerList, b"")? {
+        let id = txn.item(Partition::Node, Table::PartnerList, b"", n)?.and_then(|id| OrgId::from_slice(&id));
+        let Some(other) = id.filter(|id| *id != org) else { continue };
+        let taken = |row: PartnerRow| row.state != PartnerState::Removed && row.handle.as_deref() == Some(handle);
+        free &= !read(txn, other)?.is_some_and(taken);
+    }
+    if free { Ok(()) } else { Err(PartnerError::Handle(handle.to_owned())) }
+}
+
 /// Adds a partner whose words were confirmed, or takes a newer card of a known one.
 pub fn add(node: &Node, card: UnconfirmedCard, words: &str) -> Result<OrgId, PartnerError> {
     if Words::parse(words).ok() != Some(card.words()) {
@@ -237,16 +250,9 @@ pub fn add(node: &Node, card: UnconfirmedCard, words: &str) -> Result<OrgId, Par
     if org == node.keys.org {
         return Err(PartnerError::Own);
     }
-    let handle = &card.payload().handle;
-    // Provenance, red lines and commands name partners by handle.
-    let taken = |(other, partner): (&OrgId, &Partner)| {
-        *other != org && partner.handle == *handle && partner.state != PartnerState::Removed
-    };
-    if handle == OWN || *handle == node.keys.card.payload().handle || node.book().iter().any(taken) {
-        return Err(PartnerError::Handle(handle.clone()));
-    }
     let mut txn = node.holdings.begin();
     let known = read(&txn, org)?;
+    is_free(node, &txn, org, &card.payload().handle)?;
     // Words are about a card. Who was suspended stays so until somebody resumes it; only who was removed begins anew.
     let state = match &known {
         Some(PartnerRow { state: PartnerState::Suspended, .. }) => PartnerState::Suspended,

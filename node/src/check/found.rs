@@ -11,20 +11,26 @@ use entente_protocol::{id::RecordId, record::kind::Kind, value::Value};
 /// A record's partition, id and place.
 pub type At = (Partition, RecordId, u64);
 
-/// One look after another, before it is given up that an index row leads to a record.
-const LOOKS_MAX: u64 = 10_000;
+/// One look after another, before it cannot be told whether an index leads to a record.
+const LOOKS_MAX: u64 = 1_000;
 
 /// A record is found by this.
 pub fn found(audit: &Audit, report: &mut Report<'_>, at: At, by: (&'static str, &[u8])) -> Result<(), StoreError> {
     let (partition, id, place) = at;
-    if report.readable(id, leads(audit, partition, by, place))? == Some(false) {
+    if report.readable(id, leads(audit, partition, by, place))?.flatten() == Some(false) {
         report.missing(id, format!("it is not found by its `{}`", by.0));
     }
     Ok(())
 }
 
-/// Whether an index leads to a place. Occurrences stand in the order of places, but for what was disclosed later.
-fn leads(audit: &Audit, partition: Partition, (field, key): (&str, &[u8]), place: u64) -> Result<bool, StoreError> {
+/// Whether an index leads to a place; none where there are too many occurrences to tell. They stand in the order of
+/// places, but for what was disclosed later.
+fn leads(
+    audit: &Audit,
+    partition: Partition,
+    (field, key): (&str, &[u8]),
+    place: u64,
+) -> Result<Option<bool>, StoreError> {
     let nth = |n| audit.nth(partition, field, key, n);
     let before = |n| nth(n).map(|found| found.is_some_and(|found| found < place));
     let (mut low, mut high) = (0u64, 1u64);
@@ -39,16 +45,16 @@ fn leads(audit: &Audit, partition: Partition, (field, key): (&str, &[u8]), place
         }
     }
     if nth(low)? == Some(place) {
-        return Ok(true);
+        return Ok(Some(true));
     }
     for n in 0..LOOKS_MAX {
         match nth(n)? {
-            Some(found) if found == place => return Ok(true),
+            Some(found) if found == place => return Ok(Some(true)),
             Some(_) => {}
-            None => break,
+            None => return Ok(Some(false)),
         }
     }
-    Ok(false)
+    Ok(None)
 }
 
 /// A record is found by each field that an index row of its own leads from.

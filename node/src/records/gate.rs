@@ -187,10 +187,11 @@ pub fn review_showing(
             outcome.changed += 1;
         }
         node.journal(&mut txn, "review", &[("state", to.name().to_owned()), ("records", ids.len().to_string())])?;
+        // Before the commit: while this transaction is open no run is signed. And at once after it, whatever else fails.
+        let shown = if held_back.is_empty() { BTreeSet::new() } else { shown_to(node, &held_back)? };
         txn.commit()?;
         if !held_back.is_empty() {
-            // After the commit: what was signed before it stands in the store by now, and nothing is signed after it.
-            node.hold_back(shown_to(node, &held_back)?);
+            node.hold_back(shown);
         }
     }
     node.wake();

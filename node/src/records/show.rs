@@ -27,8 +27,8 @@ use std::{collections::BTreeSet, io::Read, path::Path};
 /// Records whose ids or evidence numbers are looked through for a short form.
 const LOOKED_AT: usize = 200_000;
 
-/// Earlier disclosures of one record that are shown.
-const EARLIER_SHOWN: usize = 100;
+/// Earlier disclosures read in one step.
+const EARLIER_PAGE: usize = 100;
 
 fn unknown(given: &str) -> Fault {
     Fault::input(
@@ -175,9 +175,16 @@ pub fn show(node: &Node, given: &str) -> Result<Json, Fault> {
 
 /// What was disclosed of a received record before less of it was, oldest first.
 fn earlier(node: &Node, agreement: AgreementId, id: RecordId) -> Result<Vec<(u64, ReceivedRow)>, Fault> {
-    let rows =
-        node.holdings.list(Partition::Agreement(agreement), Table::Earlier, id.as_bytes(), None, EARLIER_SHOWN)?;
-    rows.into_iter().map(|(n, row)| Ok((n, decode("received record", &row).map_err(Fault::store)?))).collect()
+    let (mut rows, mut after) = (Vec::new(), None);
+    loop {
+        let partition = Partition::Agreement(agreement);
+        let page = node.holdings.list(partition, Table::Earlier, id.as_bytes(), after, EARLIER_PAGE)?;
+        let Some((last, _)) = page.last() else { return Ok(rows) };
+        after = Some(*last);
+        for (n, row) in page {
+            rows.push((n, decode("received record", &row).map_err(Fault::store)?));
+        }
+    }
 }
 
 fn check(name: &str, ok: bool, says: String) -> Json {

@@ -283,7 +283,8 @@ const ASKED_AGAIN: usize = 5;
 /// Decides what a partner may fetch. A change with others is not to be noticed by it: then it is decided again.
 pub fn given(node: &Node, feed: &FeedKey, number: u64, slot: u8) -> Result<Given, ShareError> {
     for _ in 0..ASKED_AGAIN {
-        let (rules, basis) = (node.rules(), node.basis());
+        // The basis first: rules that are read after it are at least as new.
+        let (basis, rules) = (node.basis(), node.rules());
         let given = decided(node, &rules, feed, number, slot)?;
         if basis.stands(node)? {
             return Ok(given);

@@ -38,7 +38,8 @@ use entente_protocol::{
 use serde_bytes::ByteBuf;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Records that one step looks at and does not send: how long one call may keep others from writing.
+/// Records that one step looks at and does not send. With as many that go, and fill a run, it is how long one call may keep
+/// others from writing.
 /// Few in this crate's own tests, so that their stories meet it.
 const DECIDED_MAX: usize = if cfg!(test) { 16 } else { limits::RUN_ENTRIES_MAX };
 /// Referring records read at a time when a line is first released.
@@ -76,10 +77,10 @@ struct Draft<'a> {
     again: Vec<RecordId>,
     /// Those of them that do not follow from what goes in this run.
     alone: Vec<RecordId>,
-    /// What entries of this run come from.
+    /// What entries of this run come from, and what leans on them.
     goes: Vec<Pending>,
-    /// What goes with what comes next instead.
-    waits: Vec<Pending>,
+    /// Whether the one under decision gave nothing because an entry of this run has done it already.
+    leans: bool,
     /// Records to be decided again at a time.
     due: Vec<DueRow>,
     /// Those whose time has come, by day and place in its list.
@@ -127,7 +128,7 @@ pub fn step(node: &Node, feed: &FeedKey) -> Result<Step, ShareError> {
         again: Vec::new(),
         alone: Vec::new(),
         goes: Vec::new(),
-        waits: Vec::new(),
+        leans: false,
         due: Vec::new(),
         taken: Vec::new(),
         first: row.length,
@@ -138,20 +139,18 @@ pub fn step(node: &Node, feed: &FeedKey) -> Result<Step, ShareError> {
     if row == before && draft.taken.is_empty() {
         return Ok(Step::default());
     }
-    if filled == Filled::Enough {
-        draft.park();
-    }
+    let waits = if filled == Filled::LookedEnough { draft.park() } else { Vec::new() };
     let more = filled != Filled::All;
-    commit(txn, draft, before.pending, row, more)
+    commit(txn, draft, waits, before.pending, row, more)
 }
 
 /// Why a step took no more.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Filled {
     /// The run is full.
-    Run,
+    RunFull,
     /// It has looked at enough that does not go.
-    Enough,
+    LookedEnough,
     /// There are records to be decided once more.
     Again,
     /// There was no more.
@@ -162,12 +161,13 @@ impl Draft<'_> {
     /// Signs nothing of what was decided: it goes with what comes next, and is decided again then.
     ///
     /// A run that ended here would tell how many records were looked at for it, and by that how many the partner is not
-    /// given: runs end where they are full, or where there is no more.
-    fn park(&mut self) {
-        self.waits.append(&mut self.goes);
-        let waits: BTreeSet<RecordId> = self.waits.iter().filter_map(Pending::record).collect();
+    /// given: runs end where they are full, or where there is no more. What waits, a withdrawal too, waits at the longest
+    /// until the log has been looked through, step after step without a pause.
+    fn park(&mut self) -> Vec<Pending> {
+        let waits = std::mem::take(&mut self.goes);
+        let records: BTreeSet<RecordId> = waits.iter().filter_map(Pending::record).collect();
         // It is told again when it is decided again.
-        self.due.retain(|due| !waits.contains(&due.record));
+        self.due.retain(|due| !records.contains(&due.record));
         self.entries.clear();
         self.hashes.clear();
         self.released.clear();
@@ -175,6 +175,7 @@ impl Draft<'_> {
         // The rest follows when what waits is decided again.
         self.again = std::mem::take(&mut self.alone);
         self.bodies = Bodies::new(self.node);
+        waits
     }
 
     /// Takes one that waited or stands in the log.
@@ -187,7 +188,8 @@ impl Draft<'_> {
                 self.add(Entry::Refusal { code, salt, number }, None)?;
             }
         }
-        if self.entries.len() > before {
+        let leans = std::mem::take(&mut self.leans);
+        if self.entries.len() > before || leans {
             self.goes.push(pending);
         } else {
             self.alone.extend(self.again.iter().skip(again));
@@ -197,7 +199,7 @@ impl Draft<'_> {
 
     /// Whether it has looked at enough that does not go.
     fn is_enough(&self, decided: usize) -> bool {
-        decided.saturating_sub(self.entries.len()) >= DECIDED_MAX
+        decided.saturating_sub(self.goes.len()) >= DECIDED_MAX
     }
 
     fn is_full(&self) -> bool {
@@ -250,8 +252,8 @@ impl Draft<'_> {
 
     fn ends(&self, decided: usize) -> Option<Filled> {
         match (self.is_full(), self.is_enough(decided)) {
-            (true, _) => Some(Filled::Run),
-            (false, true) => Some(Filled::Enough),
+            (true, _) => Some(Filled::RunFull),
+            (false, true) => Some(Filled::LookedEnough),
             (false, false) => None,
         }
     }
@@ -425,6 +427,8 @@ impl Draft<'_> {
             let salt = Nonce::from_bytes(secret::random()?);
             self.add(Entry::Withdrawal { code: WITHDRAWN, salt, record }, None)?;
             self.released.insert(record, ReleasedRow { withdrawn: true, ..row });
+        } else if self.released.contains_key(&record) {
+            self.leans = true;
         }
         Ok(())
     }
@@ -451,15 +455,16 @@ impl Draft<'_> {
 }
 
 /// One append: the run, what it released, where the feed stands, and the journal's event. `taken_from` is where the
-/// pending list was read from.
+/// pending list was read from, `waits` what goes with what comes next instead.
 fn commit(
     mut txn: Txn<'_>,
     draft: Draft<'_>,
+    waits: Vec<Pending>,
     taken_from: u64,
     mut row: OutRow,
     more: bool,
 ) -> Result<Step, ShareError> {
-    let Draft { node, feed, bodies, entries, hashes, released, lines, again, waits, due, taken, .. } = draft;
+    let Draft { node, feed, bodies, entries, hashes, released, lines, again, due, taken, .. } = draft;
     let id = feed.id();
     for (day, place) in taken {
         txn.remove_item(Partition::Own, Table::Pending, &feeds::due_scope(id, day), place)?;

@@ -45,7 +45,7 @@ pub enum CardFault {
     /// Another root than the one that we know.
     #[error("the card has another root than before: confirm it by voice again")]
     OtherRoot,
-    /// Not newer than the one that we know.
+    /// It unsays a key of the one that we know (CARD-6).
     #[error(
         "the card leaves out key `{key}`, or says that it counts from later on: what it signed would be proved no more"
     )]
@@ -53,7 +53,7 @@ pub enum CardFault {
         /// The key.
         key: KeyId,
     },
-    /// It is not newer than the one that is known.
+    /// Not newer than the one that we know.
     #[error("the card has number `{given}`, and number `{known}` is known: ask for the newest")]
     NotNewer {
         /// Its number.
