@@ -18,7 +18,7 @@ use crate::{
         keep,
         stored::{ProofRow, ReceivedRow, decode, encode},
     },
-    room,
+    room::{self, For},
     seal::keyring::Partition,
     share::{
         ShareError,
@@ -141,10 +141,9 @@ pub fn run(node: &Node, feed: &FeedKey, message: &RunMessage) -> Result<Taken, R
         if !passes || feeds::stopped(node, feed)?.is_some() {
             break;
         }
-        // What people took back is heard in any case.
-        if !message.carried.is_empty()
-            && let Some(why) = room::lacking(node, feed.sender)?
-        {
+        // What people took back is heard for as long as it can be written.
+        let what = if message.carried.is_empty() { For::Word } else { For::Evidence };
+        if let Some(why) = room::lacking(node, feed.sender, what)? {
             tracing::warn!(partner = %feed.sender.short(), why, "a run waits");
             node.note_error(feed.sender, why);
             break;
@@ -271,6 +270,8 @@ fn take(
                 *refused.entry(reason).or_default() += 1;
             }
             Decided::Refused => *refused.entry("of ours").or_default() += 1,
+            // Said again, which a partner may do as often as it likes: nothing is written.
+            Decided::Withdraw(record) if txn.get(partition, Table::Withdrawn, record.as_bytes())?.is_some() => {}
             Decided::Withdraw(record) if released_by(&txn, partition, feed.sender, record)? => {
                 let withdrawal = encode("withdrawal", &WithdrawnRow { at: now, feed: Some(feed.id()), number })?;
                 txn.put(partition, Table::Withdrawn, record.as_bytes(), &withdrawal)?;
@@ -291,9 +292,10 @@ fn take(
     if taken.refused > 0 {
         tracing::warn!(partner = %feed.sender, entries = taken.refused, reasons = ?refused, "entries were refused");
     }
+    let withdrawn = row.withdrew.len() as u64 * room::WITHDRAWAL_BYTES;
     let row = encode("run", &row)?;
     let carried: usize = message.carried.iter().map(|carried| carried.3.len()).sum();
-    room::fill(&mut txn, feed.sender, (row.len() + carried) as u64)?;
+    room::fill(&mut txn, feed.sender, (row.len() + carried) as u64 + withdrawn + room::BESIDES_BYTES)?;
     facets.write(&mut txn, partition).map_err(ShareError::from)?;
     txn.push(partition, Table::RunIn, feed.id().as_bytes(), &row)?;
     let end = run.end();

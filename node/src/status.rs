@@ -6,7 +6,7 @@ use crate::{
     node::Node,
     partners::PartnerState,
     records::keep,
-    room,
+    room::{self, For},
     seal::keyring::Partition,
     share::{ShareError, feeds},
     store::layout::Table,
@@ -109,7 +109,7 @@ fn warnings(node: &Node) -> Vec<String> {
             "{count} files of ours could not be read and are not given: `entente check` names them; restore a backup"
         )
     });
-    trouble.chain(room::disk(node)).chain(damaged).chain(aside).collect()
+    trouble.chain(room::disk(node, For::Evidence)).chain(damaged).chain(aside).collect()
 }
 
 /// The whole status.

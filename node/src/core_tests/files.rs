@@ -1,7 +1,11 @@
 //! What becomes of files on their way, and how much a partner may fill.
 
-use super::*;
+use super::{
+    hostile::{signed, withdrawal},
+    *,
+};
 use crate::{room, share::fetching};
+use entente_protocol::feed::RunMessage;
 
 impl World {
     /// Ends the receiver, changes its settings, and starts it again.
@@ -80,5 +84,68 @@ fn the_part_of_a_file_goes_with_its_wish() -> Outcome {
     assert_eq!(blobs(), 0, "what came of the film stays for ever");
     assert!(crate::check::check(&b, false, &mut |_| {}).is_ok());
     drop(clock);
+    Ok(())
+}
+
+/// Story: a partner released one record and takes it back, again and again, as often as a run has entries, in run after
+/// run. Once is enough: what is said again is not written, each run is counted as filled, and a disk that is full is left
+/// alone.
+#[test]
+fn what_is_withdrawn_already_is_not_written_again() -> Outcome {
+    let mut world = World::new("2026-01-01", "2036-12-31")?;
+    let record = world.item("A-1", HandlingFloor::default())?;
+    world.exchange()?;
+    let feed = world.feed()?;
+    let mut cursor = feeds::out_row(&world.a, &feed, ZERO)?.cursor();
+    let mut next = |a: &Node| -> Result<RunMessage, Box<dyn std::error::Error>> {
+        let entries = (0..limits::RUN_ENTRIES_MAX).map(|_| withdrawal(record)).collect::<Result<_, _>>()?;
+        let message = signed(a, &feed, cursor, entries)?;
+        cursor = Run::danger_unverified(&message.run)?.end();
+        Ok(message)
+    };
+    let runs = |b: &Node| -> Result<Vec<receive::RunInRow>, Box<dyn std::error::Error>> {
+        let partition = Partition::Agreement(feed.agreement);
+        let rows = b.holdings.list(partition, Table::RunIn, feed.id().as_bytes(), None, 100)?;
+        rows.iter().map(|(_, row)| Ok(crate::records::stored::decode("run", row)?)).collect()
+    };
+    assert!(receive::run(&world.b, &feed, &next(&world.a)?)?.receipt.is_some());
+    let at = receive::withdrawn(&world.b, feed.agreement, record)?.ok_or("withdrawn")?;
+    let mut filled = room::filled(&world.b, world.a.keys.org)?;
+    for _ in 0..8 {
+        world.clock.advance(1_000);
+        assert!(receive::run(&world.b, &feed, &next(&world.a)?)?.receipt.is_some(), "the run itself is in order");
+        let now = room::filled(&world.b, world.a.keys.org)?;
+        assert!((1..4_096).contains(&(now - filled)), "{} bytes more", now - filled);
+        filled = now;
+    }
+    assert_eq!(receive::withdrawn(&world.b, feed.agreement, record)?, Some(at), "written again");
+    let withdrew: usize = runs(&world.b)?.iter().map(|run| run.withdrew.len()).sum();
+    assert_eq!(withdrew, 1, "listed again");
+    assert!(crate::check::check(&world.b, false, &mut |_| {}).is_ok());
+
+    // The share is full, and then the reserve is touched: a withdrawal is heard. It is not when the share is far exceeded,
+    // or a quarter of the reserve is left.
+    let free = rustix::fs::statvfs(world.b.home.path())?;
+    let free = free.f_bavail * free.f_frsize;
+    let head = |b: &Node| Ok::<_, crate::store::StoreError>(b.holdings.head()?.sequence);
+    for (share, reserve, heard) in
+        [(filled, 0, true), (u64::MAX, 2 * free, true), (u64::MAX, 8 * free, false), (0, 0, true)]
+    {
+        (world.b.config.partner_bytes_max, world.b.config.free_bytes_min) = (share, reserve);
+        let (message, before) = (next(&world.a)?, head(&world.b)?);
+        let taken = receive::run(&world.b, &feed, &message)?;
+        assert_eq!((taken.waits, head(&world.b)? > before), (!heard, heard), "share {share}, reserve {reserve}");
+        if !heard {
+            (world.b.config.partner_bytes_max, world.b.config.free_bytes_min) = (u64::MAX, 0);
+            receive::run(&world.b, &feed, &message)?;
+        }
+    }
+    let mut txn = world.b.holdings.begin();
+    room::fill(&mut txn, feed.sender, 65 << 20)?;
+    txn.commit()?;
+    (world.b.config.partner_bytes_max, world.b.config.free_bytes_min) = (filled, 0);
+    let before = head(&world.b)?;
+    assert!(receive::run(&world.b, &feed, &next(&world.a)?)?.waits, "far beyond its share");
+    assert_eq!(head(&world.b)?, before);
     Ok(())
 }

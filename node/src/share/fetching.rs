@@ -16,7 +16,7 @@ use crate::{
         stored::{decode, encode},
         view,
     },
-    room,
+    room::{self, For},
     seal::keyring::Partition,
     secret,
     store::layout::Table,
@@ -125,7 +125,7 @@ fn wishes(
 /// How many files wait for a partner to give them. Writes nothing.
 pub fn waiting(node: &Node, sender: OrgId, resting: &Resting) -> Result<usize, ShareError> {
     let mut count = 0;
-    if room::lacking(node, sender)?.is_some() {
+    if room::lacking(node, sender, For::Evidence)?.is_some() {
         return Ok(0);
     }
     wishes(node, sender, resting, &mut |(agreement, _), file| {
@@ -154,7 +154,7 @@ fn wish(node: &Node, agreement: AgreementId, file: &WantedFile) -> Result<Option
 /// nothing is behind any more are dropped.
 pub fn wanted(node: &Node, sender: OrgId, resting: &Resting) -> Result<Vec<Wanted>, ShareError> {
     let (mut all, mut dropped) = (Vec::new(), Vec::new());
-    let lacking = room::lacking(node, sender)?;
+    let lacking = room::lacking(node, sender, For::Evidence)?;
     if let Some(why) = &lacking {
         node.note_error(sender, why.clone());
     }
@@ -290,7 +290,7 @@ impl Incoming {
             let mut txn = self.node.holdings.begin();
             txn.put(partition, Table::Attachment, &part_key(&self.wanted.file), &bytes).map_err(io::Error::other)?;
             txn.commit().map_err(io::Error::other)?;
-            if let Some(why) = room::disk(&self.node) {
+            if let Some(why) = room::disk(&self.node, For::Evidence) {
                 return Err(io::Error::new(io::ErrorKind::StorageFull, why));
             }
         }
