@@ -91,6 +91,8 @@ pub struct Conversation {
     early: BTreeMap<FeedId, ReceivedHead>,
     /// Feeds of which a run came when nothing was taken, and what there must be room for: it waits at the partner.
     left: BTreeMap<FeedKey, For>,
+    /// Runs that came though they are held: who says them again makes us look for them.
+    replayed: u64,
     /// Versions that both sides have, as far as this session has shown, with the SHA-256 of their signed form. Only what
     /// is held here stands in it, so it grows with our agreements and not with what a partner says.
     proposals: BTreeMap<AgreementDigest, [u8; 32]>,
@@ -122,12 +124,18 @@ impl Conversation {
             theirs: BTreeMap::new(),
             early: BTreeMap::new(),
             left: BTreeMap::new(),
+            replayed: 0,
             proposals: BTreeMap::new(),
             standings: BTreeSet::new(),
             card_told: false,
         };
         conversation.name_agreements(node, &mut session)?;
         Ok((conversation, session))
+    }
+
+    /// How many runs came, since it was last asked, that are held already.
+    pub const fn take_replayed(&mut self) -> u64 {
+        std::mem::replace(&mut self.replayed, 0)
     }
 
     /// Proposals that are remembered.
@@ -178,7 +186,8 @@ impl Conversation {
                     return Ok(());
                 }
                 let bytes: usize = message.carried.iter().map(|Carried(_, _, _, body)| body.len()).sum();
-                let Taken { length, records, refused, .. } = taken;
+                let Taken { length, records, refused, held, .. } = taken;
+                self.replayed += u64::from(held);
                 tracing::debug!(partner = %feed.sender.short(), length, records, refused, bytes, "a run is kept");
                 if let Some(receipt) = taken.receipt {
                     session.send_receipt(receipt)?;

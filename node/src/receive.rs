@@ -122,6 +122,8 @@ pub struct Taken {
     pub records: u64,
     /// Records refused.
     pub refused: u64,
+    /// The run was held already.
+    pub held: bool,
     /// Nothing was taken, because nothing may pass now: the run stays with its sender, which serves it again.
     pub waits: bool,
 }
@@ -161,7 +163,7 @@ pub fn run(node: &Node, feed: &FeedKey, message: &RunMessage) -> Result<Taken, R
         let taken = match message.verify(feed, held, sender, originator)? {
             // Known already: the receipt that we gave then is given again.
             ReceivedRun::Held(run) if evidence::is_kept(node, feed, &state, &run)? => {
-                Some(Taken { receipt: state.receipt, length: state.length, ..Taken::default() })
+                Some(Taken { receipt: state.receipt, length: state.length, held: true, ..Taken::default() })
             }
             // Another history, at the end of what is held or below it.
             ReceivedRun::Held(run) | ReceivedRun::Fork(run) => {

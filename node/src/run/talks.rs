@@ -100,7 +100,8 @@ impl Exchange for Core {
         self.pay(peer, cost)?;
         let talk = self.talk(peer)?;
         let mut talk = talk.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(talk.event(&self.node, session, event)?)
+        talk.event(&self.node, session, event)?;
+        self.pay(peer, talk.take_replayed() * budget::HELD)
     }
 
     fn pump(&self, peer: OrgId, session: &mut Session) -> Result<bool, ExchangeError> {
@@ -385,6 +386,21 @@ mod tests {
         assert!(more <= limits::PARTNER_REQUESTS_BURST / budget::bodiless(full), "{more} more");
         let nobody = OrgId::from_bytes([1; 32]);
         assert!(hostile.world.core.budgets.spend(nobody, budget::SESSION, hostile.b.clock.now()));
+        Ok(())
+    }
+
+    /// Story: a partner says a run again that is held. After a cut that may be, and it gets the receipt again; who goes on
+    /// for ever, to make us look for it each time, is closed.
+    #[test]
+    fn runs_that_are_held_are_paid_for() -> Outcome {
+        let mut hostile = Hostile::new()?;
+        let message = hostile.run(1)?;
+        assert!(hostile.says(&message)?);
+        for again in 0..4 * limits::RUNS_IN_FLIGHT_MAX {
+            assert!(hostile.says(&message)?, "a resend is closed: {again}");
+        }
+        let again = (0..limits::PARTNER_REQUESTS_BURST).take_while(|_| hostile.says(&message).is_ok_and(|taken| taken));
+        assert!(again.count() < 64, "a held run costs nothing");
         Ok(())
     }
 
