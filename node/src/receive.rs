@@ -23,6 +23,7 @@ use crate::{
     share::{
         ShareError,
         feeds::{self, Pending},
+        wishes::{self, WantedFile},
     },
     store::{StoreError, layout::Table, txn::Txn},
 };
@@ -95,21 +96,6 @@ pub struct WithdrawnRow {
     /// Number of the entry.
     pub number: u64,
 }
-
-/// A file that a release gave leave to fetch.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct WantedFile {
-    /// The feed that gave leave.
-    pub feed: FeedKey,
-    /// The entry's number.
-    pub number: u64,
-    /// The attachment record.
-    pub record: RecordId,
-}
-
-/// Scope of the list of files to fetch.
-pub const WANTED: &[u8] = b"wanted";
 
 /// What taking a run did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -449,10 +435,10 @@ fn keep_one(
                 facets.term(txn, partition, term, place)?;
             }
         }
-        // The wish went with the withdrawal, and comes back with the record.
+        // The wish may have gone with the withdrawal, and comes back with the record.
         if matches!(known_slot.shape, Shape::Content) && (back || !is_known) {
             let wanted = WantedFile { feed: *feed, number: row.number, record: id };
-            txn.push(partition, Table::Wanted, WANTED, &encode("wanted file", &wanted)?)?;
+            wishes::add(txn, partition, &wanted).map_err(ShareError::from)?;
         }
     }
     Ok(())

@@ -8,7 +8,7 @@ use crate::{
     records::keep,
     room::{self, For},
     seal::keyring::Partition,
-    share::{ShareError, feeds},
+    share::{ShareError, feeds, wishes},
     store::layout::Table,
 };
 use entente_protocol::{agreement::Standing, id::OrgId};
@@ -125,7 +125,9 @@ pub fn status(node: &Node) -> Result<Json, Fault> {
     let mut waiting = 0;
     for agreement in node.partitions() {
         let partition = Partition::Agreement(agreement);
-        waiting += node.holdings.list(partition, Table::Wanted, crate::receive::WANTED, None, 10_000)?.len();
+        for (sender, _) in book.iter() {
+            waiting += node.holdings.list(partition, Table::Wanted, &wishes::scope(*sender), None, 10_000)?.len();
+        }
     }
     Ok(json!({
         "id": node.keys.org.to_string(),

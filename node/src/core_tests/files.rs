@@ -4,7 +4,10 @@ use super::{
     hostile::{signed, withdrawal},
     *,
 };
-use crate::{room, share::fetching};
+use crate::{
+    room,
+    share::{fetching, wishes},
+};
 use entente_protocol::feed::RunMessage;
 
 impl World {
@@ -147,5 +150,36 @@ fn what_is_withdrawn_already_is_not_written_again() -> Outcome {
     let before = head(&world.b)?;
     assert!(receive::run(&world.b, &feed, &next(&world.a)?)?.waits, "far beyond its share");
     assert_eq!(head(&world.b)?, before);
+    Ok(())
+}
+
+/// Story: a partner withdraws and releases the record of a film again and again, before anybody has fetched it. There is
+/// one wish, of its last release; a wish for another partner's file is in another list.
+#[test]
+fn a_record_has_one_wish_however_often_it_is_released() -> Outcome {
+    let world = World::strangers()?;
+    testkit::agree(world.folder.path(), &world.a, &world.b, &testkit::agreement_with_files("2036-12-31"))?;
+    world.exchange()?;
+    let item = world.item("A-1", HandlingFloor::default())?;
+    let (film, _) = testkit::file(&world.a, item, "A-1/01", b"a film")?;
+    let (partition, a) = (Partition::Agreement(world.agreement()?), world.a.keys.org);
+    let list = |org| world.b.holdings.list(partition, Table::Wanted, &wishes::scope(org), None, 10);
+    let mut last = None;
+    for _ in 0..4 {
+        world.exchange()?;
+        world.exchange()?;
+        let wished = list(a)?;
+        assert_eq!(wished.len(), 1, "wished for more than once");
+        assert_ne!(last.replace(wished.clone()), Some(wished), "it asks under a release that was withdrawn");
+        gate::review(&world.a, &[film], Review::Refuted)?;
+        world.exchange()?;
+        gate::review(&world.a, &[film], Review::Verified)?;
+    }
+    world.exchange()?;
+    assert!(list(world.b.keys.org)?.is_empty());
+    assert_eq!(status::status(&world.b)?["files_waiting"], 1);
+    let resting = fetching::Resting::default();
+    assert_eq!(fetching::waiting(&world.b, world.b.keys.org, &resting)?, 0);
+    assert_eq!(fetching::waiting(&world.b, a, &resting)?, 1);
     Ok(())
 }

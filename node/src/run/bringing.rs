@@ -104,7 +104,7 @@ async fn bring_from(
         if vain >= VAIN_MAX || stop.is_requested() || connection.close_reason().is_some() {
             return;
         }
-        let place = (file.agreement, file.place);
+        let place = file.stands_at();
         let sink = match halfway.take_if(|(at, _)| *at == place) {
             Some((_, sink)) => sink,
             None => Arc::new(Mutex::new(Incoming::new(Arc::clone(node), file.clone()))),

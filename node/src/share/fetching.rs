@@ -7,11 +7,12 @@
 use super::{
     ShareError,
     files::{self, FileRow, SEGMENT_CHUNKS, SegmentWriter},
+    wishes::{self, WantedFile},
 };
 use crate::{
     node::Node,
     peer::fetch::Sink,
-    receive::{self, WANTED, WantedFile},
+    receive,
     records::{
         stored::{decode, encode},
         view,
@@ -74,8 +75,8 @@ fn part_key(file: &WantedFile) -> Vec<u8> {
     [b"part".as_slice(), file.record.as_bytes()].concat()
 }
 
-/// Where a wish stands: which agreement, and its place in the list.
-pub type Place = (AgreementId, u64);
+/// Where a wish stands: which agreement, whose list, and its place there.
+pub type Place = (AgreementId, OrgId, u64);
 
 /// Wishes that are left alone for a while, because the partner did not give the file. In memory only: a start tries all.
 #[derive(Debug, Default)]
@@ -94,23 +95,29 @@ impl Resting {
     }
 }
 
+impl Wanted {
+    /// Where its wish stands.
+    pub const fn stands_at(&self) -> Place {
+        (self.agreement, self.file.feed.sender, self.place)
+    }
+}
+
 /// Goes through the wishes for files of one partner, a page at a time, until `look` says that it is enough.
 fn wishes(
     node: &Node,
     sender: OrgId,
     resting: &Resting,
-    look: &mut dyn FnMut(Place, WantedFile) -> Result<bool, ShareError>,
+    look: &mut dyn FnMut((AgreementId, u64), WantedFile) -> Result<bool, ShareError>,
 ) -> Result<(), ShareError> {
-    let skip = resting.at(node.clock.now());
+    let (skip, scope) = (resting.at(node.clock.now()), wishes::scope(sender));
     for agreement in node.partitions() {
         let mut after = None;
         loop {
-            let page = node.holdings.list(Partition::Agreement(agreement), Table::Wanted, WANTED, after, PAGE)?;
+            let page = node.holdings.list(Partition::Agreement(agreement), Table::Wanted, &scope, after, PAGE)?;
             for (place, row) in &page {
                 after = Some(*place);
-                let file: WantedFile = decode("wanted file", row)?;
-                let skipped = file.feed.sender != sender || skip.contains(&(agreement, *place));
-                if !skipped && !look((agreement, *place), file)? {
+                let skipped = skip.contains(&(agreement, sender, *place));
+                if !skipped && !look((agreement, *place), decode("wanted file", row)?)? {
                     return Ok(());
                 }
             }
@@ -162,7 +169,7 @@ pub fn wanted(node: &Node, sender: OrgId, resting: &Resting) -> Result<Vec<Wante
     let mut left = node.config.partner_bytes_max.saturating_sub(room::filled(node, sender)?);
     wishes(node, sender, resting, &mut |(agreement, place), file| {
         let Some(content) = wish(node, agreement, &file)? else {
-            dropped.push(Dropped { agreement, place, part: part(node, agreement, &file)?, key: part_key(&file) });
+            dropped.push(Dropped { agreement, place, part: part(node, agreement, &file)?, file });
             return Ok(dropped.len() < ROUND);
         };
         if lacking.is_some() || (left < content.size && !all.is_empty()) {
@@ -178,7 +185,7 @@ pub fn wanted(node: &Node, sender: OrgId, resting: &Resting) -> Result<Vec<Wante
         all.push(Wanted { place, agreement, file, content, part });
         Ok(all.len() < ROUND)
     })?;
-    drop_wishes(node, &dropped)?;
+    drop_wishes(node, dropped)?;
     all.sort_by_key(|wanted| wanted.content.size);
     Ok(all)
 }
@@ -188,7 +195,7 @@ struct Dropped {
     agreement: AgreementId,
     place: u64,
     part: Option<PartRow>,
-    key: Vec<u8>,
+    file: WantedFile,
 }
 
 fn part(node: &Node, agreement: AgreementId, file: &WantedFile) -> Result<Option<PartRow>, ShareError> {
@@ -197,16 +204,26 @@ fn part(node: &Node, agreement: AgreementId, file: &WantedFile) -> Result<Option
 }
 
 /// Forgets wishes and the parts of their files: the rows first, then what no row speaks of any more.
-fn drop_wishes(node: &Node, dropped: &[Dropped]) -> Result<(), ShareError> {
+fn drop_wishes(node: &Node, mut dropped: Vec<Dropped>) -> Result<(), ShareError> {
     if dropped.is_empty() {
         return Ok(());
     }
     let mut txn = node.holdings.begin();
-    for wish in dropped {
+    let mut result = Ok(());
+    // What was released again meanwhile is wished for again, in the same place.
+    dropped.retain(|wish| {
+        let stands = wishes::stands(&txn, Partition::Agreement(wish.agreement), &wish.file, wish.place);
+        stands.unwrap_or_else(|error| {
+            result = Err(error);
+            false
+        })
+    });
+    result?;
+    for wish in &dropped {
         let partition = Partition::Agreement(wish.agreement);
-        txn.remove_item(partition, Table::Wanted, WANTED, wish.place)?;
+        wishes::remove(&mut txn, partition, &wish.file, wish.place)?;
         if wish.part.is_some() {
-            txn.delete(partition, Table::Attachment, &wish.key)?;
+            txn.delete(partition, Table::Attachment, &part_key(&wish.file))?;
         }
     }
     node.journal(&mut txn, "file-wishes-dropped", &[("wishes", dropped.len().to_string())])?;
@@ -267,7 +284,7 @@ impl Incoming {
         files::keep(&mut txn, partition, &row)?;
         room::fill(&mut txn, self.wanted.file.feed.sender, row.size)?;
         txn.delete(partition, Table::Attachment, &part_key(&self.wanted.file))?;
-        txn.remove_item(partition, Table::Wanted, WANTED, self.wanted.place)?;
+        wishes::remove(&mut txn, partition, &self.wanted.file, self.wanted.place)?;
         self.node.journal(&mut txn, "file-received", &[("record", self.wanted.file.record.to_string())])?;
         txn.commit()?;
         Ok(())
