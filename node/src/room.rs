@@ -52,7 +52,7 @@ fn bytes(row: Option<Vec<u8>>) -> u64 {
     row.and_then(|row| <[u8; 8]>::try_from(row).ok()).map_or(0, u64::from_be_bytes)
 }
 
-/// Bytes of records and files that were taken from a partner.
+/// Bytes of records and files, unfinished ones too, that were taken from a partner.
 pub fn filled(node: &Node, partner: OrgId) -> Result<u64, StoreError> {
     Ok(bytes(node.holdings.get(Partition::Node, Table::Meta, &key(partner))?))
 }
@@ -60,6 +60,12 @@ pub fn filled(node: &Node, partner: OrgId) -> Result<u64, StoreError> {
 /// Counts what is taken from a partner, within the transaction that takes it.
 pub fn fill(txn: &mut Txn<'_>, partner: OrgId, more: u64) -> Result<(), StoreError> {
     let filled = bytes(txn.get(Partition::Node, Table::Meta, &key(partner))?).saturating_add(more);
+    txn.put(Partition::Node, Table::Meta, &key(partner), &filled.to_be_bytes())
+}
+
+/// Gives back what was counted and is kept no more.
+pub fn give_back(txn: &mut Txn<'_>, partner: OrgId, less: u64) -> Result<(), StoreError> {
+    let filled = bytes(txn.get(Partition::Node, Table::Meta, &key(partner))?).saturating_sub(less);
     txn.put(Partition::Node, Table::Meta, &key(partner), &filled.to_be_bytes())
 }
 

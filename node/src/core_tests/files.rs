@@ -6,9 +6,9 @@ use super::{
 };
 use crate::{
     room,
-    share::{fetching, wishes},
+    share::{fetching, files::FileRow, wishes},
 };
-use entente_protocol::feed::RunMessage;
+use entente_protocol::{feed::RunMessage, id::Nonce};
 
 impl World {
     /// Ends the receiver, changes its settings, and starts it again.
@@ -181,5 +181,54 @@ fn a_record_has_one_wish_however_often_it_is_released() -> Outcome {
     let resting = fetching::Resting::default();
     assert_eq!(fetching::waiting(&world.b, world.b.keys.org, &resting)?, 0);
     assert_eq!(fetching::waiting(&world.b, a, &resting)?, 1);
+    Ok(())
+}
+
+/// What a partner states of a file of so many chunks that it need not have: the root is of no list.
+fn stated(chunks: u64, sha256: Hash) -> FileRow {
+    let (id, root) = (Nonce::from_bytes([9; 16]), Hash::from_bytes([9; 32]));
+    FileRow { id, root, size: chunks << 20, chunks: Vec::new(), sha256 }
+}
+
+/// Story: a partner releases one long film after another, and breaks off each just before its last megabyte. What is kept
+/// of them counts, so it fills no more than its share; what it withdraws is given back.
+#[test]
+fn films_that_never_come_whole_are_counted() -> Outcome {
+    let mut world = World::strangers()?;
+    testkit::agree(world.folder.path(), &world.a, &world.b, &testkit::agreement_with_files("2036-12-31"))?;
+    world.exchange()?;
+    let item = world.item("A-1", HandlingFloor::default())?;
+    let mut films = Vec::new();
+    for n in 0..4u8 {
+        let row = stated(17, Hash::from_bytes([n; 32]));
+        films.push(testkit::record_of_file(&world.a, item, &format!("A-1/0{n}"), &row)?);
+    }
+    world.exchange()?;
+    world.exchange()?;
+    let (a, share) = (world.a.keys.org, 40 << 20);
+    world.b.config.partner_bytes_max = share;
+    let World { folder: _folder, a: sender, b, .. } = world;
+    let (b, resting) = (Arc::new(b), fetching::Resting::default());
+    let before = room::filled(&b, a)?;
+    let mut kept = 0;
+    for _ in 0..4 {
+        for wanted in fetching::wanted(&b, a, &resting)? {
+            let mut incoming = fetching::Incoming::new(Arc::clone(&b), wanted);
+            // What is here is passed over.
+            let begin = incoming.request().ok_or("goes on")?.from_chunk;
+            for index in begin..16 {
+                incoming.chunk(index, &vec![7; limits::CHUNK_BYTES as usize])?;
+                kept += 1u64 << 20;
+            }
+        }
+        assert_eq!(room::filled(&b, a)?, before + kept, "what is kept of a film does not count");
+        assert!(before + kept <= share, "it fills {kept} bytes");
+    }
+    assert_eq!(kept, 32 << 20, "two of them find room");
+    gate::review(&sender, &films, Review::Refuted)?;
+    testkit::exchange(&sender, &b)?;
+    let told = room::filled(&b, a)?;
+    assert!(fetching::wanted(&b, a, &resting)?.is_empty());
+    assert_eq!(room::filled(&b, a)?, told - kept, "what went is not given back");
     Ok(())
 }

@@ -2,7 +2,8 @@
 //!
 //! `run` drives it: it asks what is wanted, lets `peer::fetch` bring the chunks into an [`Incoming`], and
 //! hands the result back. What did not come whole goes on at the chunk where it broke; after a restart, at the last
-//! whole segment.
+//! whole segment. Each segment that is kept is counted as filled by its sender in the append that says so: a file that
+//! never comes whole counts as well.
 
 use super::{
     ShareError,
@@ -50,6 +51,13 @@ struct PartRow {
     id: Nonce,
     /// Whole segments that are here.
     segments: u64,
+}
+
+impl PartRow {
+    /// What of the file is kept, and counted.
+    const fn bytes(&self) -> u64 {
+        self.segments.saturating_mul(files::SEGMENT_BYTES)
+    }
 }
 
 /// How far a file is, from its row: what names its segments, and how many are whole. None for other rows.
@@ -172,16 +180,17 @@ pub fn wanted(node: &Node, sender: OrgId, resting: &Resting) -> Result<Vec<Wante
             dropped.push(Dropped { agreement, place, part: part(node, agreement, &file)?, file });
             return Ok(dropped.len() < ROUND);
         };
-        if lacking.is_some() || (left < content.size && !all.is_empty()) {
-            // What can be dropped makes room; the rest waits, and is not looked through for that every time.
-            passed += 1;
-            return Ok(passed < LOOKED_AT);
-        }
-        left = left.saturating_sub(content.size);
         let part = match part(node, agreement, &file)? {
             Some(part) => part,
             None => PartRow { id: Nonce::from_bytes(secret::random()?), segments: 0 },
         };
+        let rest = content.size.saturating_sub(part.bytes());
+        if lacking.is_some() || (left < rest && !all.is_empty()) {
+            // What can be dropped makes room; the rest waits, and is not looked through for that every time.
+            passed += 1;
+            return Ok(passed < LOOKED_AT);
+        }
+        left = left.saturating_sub(rest);
         all.push(Wanted { place, agreement, file, content, part });
         Ok(all.len() < ROUND)
     })?;
@@ -222,8 +231,9 @@ fn drop_wishes(node: &Node, mut dropped: Vec<Dropped>) -> Result<(), ShareError>
     for wish in &dropped {
         let partition = Partition::Agreement(wish.agreement);
         wishes::remove(&mut txn, partition, &wish.file, wish.place)?;
-        if wish.part.is_some() {
+        if let Some(part) = &wish.part {
             txn.delete(partition, Table::Attachment, &part_key(&wish.file))?;
+            room::give_back(&mut txn, wish.file.feed.sender, part.bytes())?;
         }
     }
     node.journal(&mut txn, "file-wishes-dropped", &[("wishes", dropped.len().to_string())])?;
@@ -282,7 +292,7 @@ impl Incoming {
         };
         let mut txn = self.node.holdings.begin();
         files::keep(&mut txn, partition, &row)?;
-        room::fill(&mut txn, self.wanted.file.feed.sender, row.size)?;
+        room::fill(&mut txn, self.wanted.file.feed.sender, row.size.saturating_sub(self.wanted.part.bytes()))?;
         txn.delete(partition, Table::Attachment, &part_key(&self.wanted.file))?;
         wishes::remove(&mut txn, partition, &self.wanted.file, self.wanted.place)?;
         self.node.journal(&mut txn, "file-received", &[("record", self.wanted.file.record.to_string())])?;
@@ -306,7 +316,9 @@ impl Incoming {
             let partition = Partition::Agreement(self.wanted.agreement);
             let mut txn = self.node.holdings.begin();
             txn.put(partition, Table::Attachment, &part_key(&self.wanted.file), &bytes).map_err(io::Error::other)?;
+            room::fill(&mut txn, self.wanted.file.feed.sender, files::SEGMENT_BYTES).map_err(io::Error::other)?;
             txn.commit().map_err(io::Error::other)?;
+            self.wanted.part = row;
             if let Some(why) = room::disk(&self.node, For::Evidence) {
                 return Err(io::Error::new(io::ErrorKind::StorageFull, why));
             }

@@ -46,6 +46,8 @@ use std::{
 
 /// Chunks of one segment: 16 MiB.
 pub const SEGMENT_CHUNKS: u64 = 16;
+/// Bytes of one segment.
+pub const SEGMENT_BYTES: u64 = SEGMENT_CHUNKS * limits::CHUNK_BYTES as u64;
 const CHUNK: usize = limits::CHUNK_BYTES as usize;
 
 /// A file as the store knows it.
