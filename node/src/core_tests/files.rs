@@ -6,9 +6,17 @@ use super::{
 };
 use crate::{
     room,
-    share::{fetching, files::FileRow, wishes},
+    share::{
+        fetching,
+        files::{self, FileRow},
+        wishes,
+    },
 };
-use entente_protocol::{feed::RunMessage, id::Nonce};
+use entente_protocol::{
+    attachment::{ChunkList, ManifestBuilder},
+    feed::RunMessage,
+    id::Nonce,
+};
 
 impl World {
     /// Ends the receiver, changes its settings, and starts it again.
@@ -74,17 +82,11 @@ fn the_part_of_a_file_goes_with_its_wish() -> Outcome {
         incoming.chunk(index, &vec![7; limits::CHUNK_BYTES as usize])?;
     }
     drop(incoming);
-    let blobs = || -> usize {
-        let fans = fs::read_dir(folder.path().join("b/store/blobs")).into_iter().flatten().flatten();
-        fans.filter(|fan| fan.file_name() != "unfinished")
-            .map(|fan| fs::read_dir(fan.path()).into_iter().flatten().count())
-            .sum()
-    };
-    assert_eq!(blobs(), 1, "a segment has come");
+    assert_eq!(blobs(folder.path(), "b"), 1, "a segment has come");
     gate::review(&a, &[film], Review::Refuted)?;
     testkit::exchange(&a, &b)?;
     assert!(fetching::wanted(&b, a.keys.org, &resting)?.is_empty());
-    assert_eq!(blobs(), 0, "what came of the film stays for ever");
+    assert_eq!(blobs(folder.path(), "b"), 0, "what came of the film stays for ever");
     assert!(crate::check::check(&b, false, &mut |_| {}).is_ok());
     drop(clock);
     Ok(())
@@ -230,5 +232,136 @@ fn films_that_never_come_whole_are_counted() -> Outcome {
     let told = room::filled(&b, a)?;
     assert!(fetching::wanted(&b, a, &resting)?.is_empty());
     assert_eq!(room::filled(&b, a)?, told - kept, "what went is not given back");
+    Ok(())
+}
+
+/// The content of a file, and what a record states of it.
+fn film(id: u8, content: &[u8]) -> Result<(FileRow, Vec<Vec<u8>>), Box<dyn std::error::Error>> {
+    let mut manifest = ManifestBuilder::new();
+    manifest.update(content)?;
+    let chunks = content.chunks(limits::CHUNK_BYTES as usize).map(<[u8]>::to_vec).collect();
+    Ok((FileRow::new(Nonce::from_bytes([id; 16]), &manifest.finish()), chunks))
+}
+
+/// Brings what waits with a sender: `chunks` from the one that is asked for, and then it is whole.
+fn bring(b: &Arc<Node>, sender: OrgId, row: &FileRow, chunks: &[Vec<u8>]) -> Result<bool, Box<dyn std::error::Error>> {
+    let wanted = fetching::wanted(b, sender, &fetching::Resting::default())?;
+    let [wanted] = wanted.as_slice() else { return Err(format!("{} wishes", wanted.len()).into()) };
+    let list = ChunkList::verify(wanted.content, row.chunks.clone())?;
+    let mut incoming = fetching::Incoming::new(Arc::clone(b), wanted.clone());
+    let begin = incoming.request().ok_or("goes on")?.from_chunk;
+    for (index, chunk) in (0u32..).zip(chunks).skip(begin as usize) {
+        list.verify_chunk(index, chunk)?;
+        incoming.chunk(index, chunk)?;
+    }
+    Ok(incoming.finish(&list)?)
+}
+
+fn blobs(folder: &Path, handle: &str) -> usize {
+    let fans = fs::read_dir(folder.join(handle).join("store/blobs")).into_iter().flatten().flatten();
+    fans.filter(|fan| fan.file_name() != "unfinished")
+        .map(|fan| fs::read_dir(fan.path()).into_iter().flatten().count())
+        .sum()
+}
+
+/// Story: two share one agreement with us. One has heard which film the other will release, and releases a record that
+/// states its SHA-256, with the list of chunks of another film. That one is not kept, whole or resumed, people are told,
+/// and the true one comes; when it is here, neither it nor a third false one stands in its place.
+#[test]
+fn a_false_film_keeps_no_true_one_out() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let clock = Arc::new(ManualClock::at(NOW));
+    let node = |handle| testkit::node(folder.path(), handle, &clock);
+    let (a, b, c) = (node("a")?, node("b")?, node("c")?);
+    for (one, other) in [(&a, &b), (&a, &c), (&b, &c)] {
+        testkit::pair(one, other)?;
+    }
+    let text = testkit::agreement_with_files("2036-12-31");
+    let clauses = text.split("[[clause]]").skip(1).map(|clause| {
+        let (own, others) = (format!("[[clause]]{clause}"), clause.replace("from = \"a\"", "from = \"c\""));
+        let name = |from: &str, to: &str| others.replace(from, to);
+        own + "[[clause]]" + &name("name = \"", "name = \"c-")
+    });
+    let head = text.split("[[clause]]").next().ok_or("head")?;
+    let text = format!("{head}[[party]]\nhandle = \"c\"\nname = \"C\"\n{}", clauses.collect::<String>());
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path("three.toml"), text)?;
+    for (node, from, to) in [(&a, "three.toml", "one"), (&c, "one", "two"), (&b, "two", "three")] {
+        ask(node, &Call::AgreementSign { path: path(from), output: path(to) })?;
+    }
+    ask(&a, &Call::AgreementAdd(path("three")))?;
+
+    // 17 megabytes: a segment and a chunk.
+    let (truth, chunks) = film(1, &[7; 17 << 20])?;
+    let (other, false_chunks) = film(2, &[8; 17 << 20])?;
+    let lie = FileRow { sha256: truth.sha256, ..other };
+    let item = |node: &Node, number: &str| -> Result<RecordId, Box<dyn std::error::Error>> {
+        testkit::release(folder.path(), node, number)?;
+        Ok(crate::records::show::resolve_own(node, number)?)
+    };
+    let (of_a, of_c) = (item(&a, "A-1")?, item(&c, "C-9")?);
+    let lies = [("A-1/01", &lie), ("A-1/02", &lie)].map(|(number, row)| (number, row.clone()));
+    let settle = || -> Outcome {
+        for _ in 0..3 {
+            testkit::exchange(&a, &b)?;
+            testkit::exchange(&c, &b)?;
+            testkit::exchange(&a, &c)?;
+        }
+        Ok(())
+    };
+    settle()?;
+    let false_record = testkit::record_of_file(&a, of_a, lies[0].0, &lies[0].1)?;
+    settle()?;
+    let b = Arc::new(b);
+    let settle = || -> Outcome {
+        for _ in 0..2 {
+            testkit::exchange(&a, &b)?;
+            testkit::exchange(&c, &b)?;
+        }
+        Ok(())
+    };
+    // It breaks off after a segment, which is kept; the end comes later.
+    let wanted = fetching::wanted(&b, a.keys.org, &fetching::Resting::default())?.pop().ok_or("a wish")?;
+    let mut incoming = fetching::Incoming::new(Arc::clone(&b), wanted);
+    for (index, chunk) in (0u32..16).zip(&false_chunks) {
+        incoming.chunk(index, chunk)?;
+    }
+    drop(incoming);
+    let filled = room::filled(&b, a.keys.org)?;
+    assert!(!bring(&b, a.keys.org, &lie, &false_chunks)?, "a false film is kept");
+    let told = |b: &Node| -> Result<usize, Box<dyn std::error::Error>> {
+        let journal = b.holdings.journal(None, 5_000)?;
+        Ok(journal.iter().filter(|(_, e)| String::from_utf8_lossy(&e.event).contains("file-refused")).count())
+    };
+    assert_eq!((blobs(folder.path(), "b"), told(&b)?), (0, 1));
+    assert_eq!(room::filled(&b, a.keys.org)?, filled - files::SEGMENT_BYTES, "what went is not given back");
+    assert!(status::status(&b)?.to_string().contains("not what the record states"));
+    // It may release it as often as it likes.
+    gate::review(&a, &[false_record], Review::Refuted)?;
+    settle()?;
+    gate::review(&a, &[false_record], Review::Verified)?;
+    settle()?;
+    assert!(fetching::wanted(&b, a.keys.org, &fetching::Resting::default())?.is_empty(), "it is wished for again");
+
+    testkit::record_of_file(&c, of_c, "C-9/01", &truth)?;
+    settle()?;
+    assert!(bring(&b, c.keys.org, &truth, &chunks)?, "the true film does not come");
+    testkit::record_of_file(&a, of_a, lies[1].0, &lies[1].1)?;
+    settle()?;
+    assert!(!bring(&b, a.keys.org, &lie, &false_chunks)?, "another film of the same digest is taken for it");
+    let partition = Partition::Agreement(b.rules().agreements.iter().next().ok_or("agreement")?.id);
+    let kept = files::find(&b, partition, truth.content())?.ok_or("the true film is gone")?;
+    assert_eq!(files::digest(&b, partition, &kept)?, truth.sha256);
+    assert_eq!(blobs(folder.path(), "b"), 2);
+    let checked = crate::check::check(&b, false, &mut |_| {})?.to_string();
+    assert!(!checked.contains("\"ok\":false"), "{checked}");
+
+    // A store of before, that took a false one: a check says so, and the true one takes its place.
+    let mut txn = b.holdings.begin();
+    let forged = FileRow { id: kept.id, sha256: Hash::from_bytes([5; 32]), ..kept };
+    files::keep(&mut txn, partition, &forged)?;
+    txn.commit()?;
+    let checked = crate::check::check(&b, false, &mut |_| {})?.to_string();
+    assert!(checked.contains("another SHA-256"), "{checked}");
     Ok(())
 }

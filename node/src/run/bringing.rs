@@ -146,11 +146,13 @@ async fn bring_one(
             let finish = move || sink.lock().unwrap_or_else(PoisonError::into_inner).finish(&list);
             let finished = tokio::task::spawn_blocking(finish).await;
             match &finished {
-                Ok(Ok(())) => tracing::debug!(partner = %sender.short(), bytes, "a file is kept"),
+                Ok(Ok(true)) => tracing::debug!(partner = %sender.short(), bytes, "a file is kept"),
+                // People were told.
+                Ok(Ok(false)) => {}
                 Ok(Err(error)) => tracing::error!(%error, "a fetched file could not be kept"),
                 Err(error) => tracing::error!(%error, "a fetched file could not be kept"),
             }
-            if matches!(finished, Ok(Ok(()))) { Came::Whole } else { Came::Rests }
+            if matches!(finished, Ok(Ok(true))) { Came::Whole } else { Came::Rests }
         }
         // The release stands here, so the wish does too: it goes when the withdrawal comes.
         Err(FetchError::Refused(code)) => {

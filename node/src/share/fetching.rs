@@ -3,11 +3,12 @@
 //! `run` drives it: it asks what is wanted, lets `peer::fetch` bring the chunks into an [`Incoming`], and
 //! hands the result back. What did not come whole goes on at the chunk where it broke; after a restart, at the last
 //! whole segment. Each segment that is kept is counted as filled by its sender in the append that says so: a file that
-//! never comes whole counts as well.
+//! never comes whole counts as well. A file is kept when all of it has the SHA-256 that its record states; the list of
+//! chunks is its sender's, and proves nothing about that.
 
 use super::{
     ShareError,
-    files::{self, FileRow, SEGMENT_CHUNKS, SegmentWriter},
+    files::{self, FileRow, Kept, SEGMENT_CHUNKS, SegmentWriter},
     wishes::{self, WantedFile},
 };
 use crate::{
@@ -25,7 +26,8 @@ use crate::{
 };
 use entente_protocol::{
     attachment::{ChunkList, Content, chunk_count},
-    id::{AgreementId, Nonce, OrgId},
+    id::{AgreementId, Hash, Nonce, OrgId},
+    primitive::Sha256Stream,
     session::fetch::Request,
     time::UnixMillis,
 };
@@ -161,7 +163,7 @@ fn wish(node: &Node, agreement: AgreementId, file: &WantedFile) -> Result<Option
         Content::from_value(&crate::records::stored::value(bytes).ok()?)
     });
     let Some(content) = stated else { return Ok(None) };
-    let held = files::find(node, Partition::Agreement(agreement), content.sha256)?.is_some();
+    let held = files::find(node, Partition::Agreement(agreement), content)?.is_some();
     Ok((!held).then_some(content))
 }
 
@@ -253,6 +255,8 @@ pub struct Incoming {
     node: Arc<Node>,
     wanted: Wanted,
     writer: SegmentWriter,
+    /// Digest of what came so far. None for a file that goes on: what is here of it is read back at its end.
+    whole: Option<Sha256Stream>,
     /// The first chunk that is not here. None once one could not be kept: what stands before it is then not certain.
     next: Option<u32>,
 }
@@ -266,7 +270,8 @@ impl Incoming {
         let partition = Partition::Agreement(wanted.agreement);
         let writer = SegmentWriter::new(&node, partition, wanted.part.id, wanted.part.segments);
         let next = u32::try_from(wanted.part.segments * SEGMENT_CHUNKS).ok();
-        Self { node, wanted, writer, next }
+        let whole = (wanted.part.segments == 0).then(Sha256Stream::default);
+        Self { node, wanted, writer, whole, next }
     }
 
     /// What to ask the partner: everything from the first chunk that is not here. None if it must be begun anew.
@@ -278,8 +283,9 @@ impl Incoming {
         Some(Request { feed: feed.id(), slot: files::content_slot(), entry: *number, from_chunk })
     }
 
-    /// Makes what came a file: segments first, then the row, and the wish is fulfilled in the same append.
-    pub fn finish(&mut self, list: &ChunkList) -> Result<(), ShareError> {
+    /// Makes what came a file: segments first, then the row, and the wish is fulfilled in the same append. False where it
+    /// is not what the record states: then nothing of it is kept, it is not wished for again, and people are told.
+    pub fn finish(&mut self, list: &ChunkList) -> Result<bool, ShareError> {
         self.writer.close()?;
         let partition = Partition::Agreement(self.wanted.agreement);
         let content = list.content();
@@ -290,14 +296,71 @@ impl Incoming {
             chunks: list.chunks().to_vec(),
             sha256: content.sha256,
         };
+        let digest = match self.whole.take() {
+            Some(whole) => Hash::from_bytes(whole.finish()),
+            None => match files::digest(&self.node, partition, &row) {
+                Ok(digest) => digest,
+                Err(error) => {
+                    self.begin_anew(partition, &row)?;
+                    return Err(error);
+                }
+            },
+        };
+        if digest != row.sha256 {
+            self.refuse(partition, &row)?;
+            return Ok(false);
+        }
+        let (file, counted) = (&self.wanted.file, self.wanted.part.bytes());
         let mut txn = self.node.holdings.begin();
-        files::keep(&mut txn, partition, &row)?;
-        room::fill(&mut txn, self.wanted.file.feed.sender, row.size.saturating_sub(self.wanted.part.bytes()))?;
-        txn.delete(partition, Table::Attachment, &part_key(&self.wanted.file))?;
-        wishes::remove(&mut txn, partition, &self.wanted.file, self.wanted.place)?;
-        self.node.journal(&mut txn, "file-received", &[("record", self.wanted.file.record.to_string())])?;
+        let kept = files::keep(&mut txn, partition, &row)?;
+        match kept {
+            Kept::Already => room::give_back(&mut txn, file.feed.sender, counted)?,
+            Kept::New | Kept::Instead(_) => {
+                room::fill(&mut txn, file.feed.sender, row.size.saturating_sub(counted))?;
+            }
+        }
+        txn.delete(partition, Table::Attachment, &part_key(file))?;
+        wishes::remove(&mut txn, partition, file, self.wanted.place)?;
+        self.node.journal(&mut txn, "file-received", &[("record", file.record.to_string())])?;
         txn.commit()?;
+        match kept {
+            Kept::New => {}
+            Kept::Already => files::discard(&self.node, partition, &row)?,
+            Kept::Instead(before) => files::discard(&self.node, partition, &before)?,
+        }
+        Ok(true)
+    }
+
+    /// Forgets a file that is not what its record states, and the wish for it.
+    fn refuse(&mut self, partition: Partition, row: &FileRow) -> Result<(), ShareError> {
+        let (file, now) = (&self.wanted.file, self.node.clock.now());
+        let mut txn = self.node.holdings.begin();
+        txn.delete(partition, Table::Attachment, &part_key(file))?;
+        room::give_back(&mut txn, file.feed.sender, self.wanted.part.bytes())?;
+        wishes::refuse(&mut txn, partition, file, (self.wanted.place, now))?;
+        let about = [("record", file.record.to_string()), ("partner", file.feed.sender.to_string())];
+        self.node.journal(&mut txn, "file-refused", &about)?;
+        txn.commit()?;
+        self.next = None;
+        files::discard(&self.node, partition, row)?;
+        tracing::warn!(partner = %file.feed.sender.short(), record = %file.record.short(), "a file is not what its record states");
+        let why = "what it gave as the file of a record is not what the record states: it is not kept, see the journal";
+        self.node.note_error(file.feed.sender, why.to_owned());
         Ok(())
+    }
+
+    /// What is here of a file does not read as it was written: the wish stays, and the file comes from its beginning.
+    fn begin_anew(&mut self, partition: Partition, row: &FileRow) -> Result<(), ShareError> {
+        // Where the store itself failed, the file is not to blame.
+        if self.node.holdings.failed().is_some() {
+            return Ok(());
+        }
+        let mut txn = self.node.holdings.begin();
+        txn.delete(partition, Table::Attachment, &part_key(&self.wanted.file))?;
+        room::give_back(&mut txn, self.wanted.file.feed.sender, self.wanted.part.bytes())?;
+        txn.commit()?;
+        self.next = None;
+        files::discard(&self.node, partition, row)
     }
 
     pub(crate) fn chunk(&mut self, index: u32, bytes: &[u8]) -> io::Result<()> {
@@ -310,6 +373,9 @@ impl Incoming {
             return Err(io::Error::other("a chunk before it is missing"));
         }
         self.next = None;
+        if let Some(whole) = &mut self.whole {
+            whole.update(bytes);
+        }
         if let Some(segments) = self.writer.chunk(bytes).map_err(io::Error::other)? {
             let row = PartRow { id: self.wanted.part.id, segments };
             let bytes = encode("part of a file", &row).map_err(io::Error::other)?;

@@ -5,13 +5,15 @@
 //! what one sender has in its list costs nobody who asks for another's.
 
 use crate::{
+    node::Node,
     records::stored::{RowDamage, decode, encode},
     seal::keyring::Partition,
     store::{StoreError, layout::Table, txn::Txn},
 };
 use entente_protocol::{
     feed::FeedKey,
-    id::{OrgId, RecordId},
+    id::{AgreementId, OrgId, RecordId},
+    time::UnixMillis,
 };
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +35,8 @@ pub struct WantedFile {
 pub enum WishRow {
     /// It stands, at this place of its sender's list.
     At(u64),
+    /// What the sender gave was not what the record states, which no release changes: the file is not wished for again.
+    Refused(UnixMillis),
 }
 
 /// A wish could not be written: our own store.
@@ -59,11 +63,12 @@ fn row(txn: &Txn<'_>, partition: Partition, record: RecordId) -> Result<Option<W
 /// Wishes for the file of a record that was released: where the wish stands already, its leave is now this release.
 pub fn add(txn: &mut Txn<'_>, partition: Partition, file: &WantedFile) -> Result<(), WishError> {
     let (scope, bytes) = (scope(file.feed.sender), encode("wanted file", file)?);
-    if let Some(WishRow::At(place)) = row(txn, partition, file.record)?
-        && txn.item(partition, Table::Wanted, &scope, place)?.is_some()
-    {
-        txn.replace_item(partition, Table::Wanted, &scope, place, &bytes)?;
-        return Ok(());
+    match row(txn, partition, file.record)? {
+        Some(WishRow::Refused(_)) => return Ok(()),
+        Some(WishRow::At(place)) if txn.item(partition, Table::Wanted, &scope, place)?.is_some() => {
+            return Ok(txn.replace_item(partition, Table::Wanted, &scope, place, &bytes)?);
+        }
+        Some(WishRow::At(_)) | None => {}
     }
     let place = txn.push(partition, Table::Wanted, &scope, &bytes)?;
     txn.put(partition, Table::Wanted, file.record.as_bytes(), &encode("wish", &WishRow::At(place))?)?;
@@ -75,6 +80,25 @@ pub fn remove(txn: &mut Txn<'_>, partition: Partition, file: &WantedFile, place:
     txn.remove_item(partition, Table::Wanted, &scope(file.feed.sender), place)?;
     txn.delete(partition, Table::Wanted, file.record.as_bytes())?;
     Ok(())
+}
+
+/// Takes a wish away for good: its file is not what the record states.
+pub fn refuse(
+    txn: &mut Txn<'_>,
+    partition: Partition,
+    file: &WantedFile,
+    (place, now): (u64, UnixMillis),
+) -> Result<(), WishError> {
+    remove(txn, partition, file, place)?;
+    txn.put(partition, Table::Wanted, file.record.as_bytes(), &encode("wish", &WishRow::Refused(now))?)?;
+    Ok(())
+}
+
+/// Whether the file of a record came and was not what the record states.
+pub fn is_refused(node: &Node, agreement: AgreementId, record: RecordId) -> Result<bool, WishError> {
+    let row = node.holdings.get(Partition::Agreement(agreement), Table::Wanted, record.as_bytes())?;
+    let row: Option<WishRow> = row.map(|row| decode("wish", &row)).transpose()?;
+    Ok(matches!(row, Some(WishRow::Refused(_))))
 }
 
 /// Whether a wish is still what it was when it was read: a release that came since has put its own in its place.
