@@ -4,13 +4,10 @@ use super::{
     hostile::{signed, withdrawal},
     *,
 };
-use crate::{
-    room,
-    share::{
-        fetching,
-        files::{self, FileRow},
-        wishes,
-    },
+use crate::share::{
+    fetching,
+    files::{self, FileRow},
+    wishes,
 };
 use entente_protocol::{
     attachment::{ChunkList, ManifestBuilder},
