@@ -232,8 +232,10 @@ fn films_that_never_come_whole_are_counted() -> Outcome {
     Ok(())
 }
 
-/// The content of a file, and what a record states of it.
-fn film(id: u8, content: &[u8]) -> Result<(FileRow, Vec<Vec<u8>>), Box<dyn std::error::Error>> {
+/// What a record states of a file, and its chunks.
+type Film = (FileRow, Vec<Vec<u8>>);
+
+fn film(id: u8, content: &[u8]) -> Result<Film, Box<dyn std::error::Error>> {
     let mut manifest = ManifestBuilder::new();
     manifest.update(content)?;
     let chunks = content.chunks(limits::CHUNK_BYTES as usize).map(<[u8]>::to_vec).collect();
@@ -360,5 +362,39 @@ fn a_false_film_keeps_no_true_one_out() -> Outcome {
     txn.commit()?;
     let checked = crate::check::check(&b, false, &mut |_| {})?.to_string();
     assert!(checked.contains("another SHA-256"), "{checked}");
+    Ok(())
+}
+
+/// Story: a film broke off, and what had come of it rotted on the disk. It does not come to an end that way: it is brought
+/// once more, from its beginning.
+#[test]
+fn a_part_that_rotted_is_brought_again() -> Outcome {
+    let world = World::strangers()?;
+    testkit::agree(world.folder.path(), &world.a, &world.b, &testkit::agreement_with_files("2036-12-31"))?;
+    world.exchange()?;
+    let item = world.item("A-1", HandlingFloor::default())?;
+    let (row, chunks) = film(1, &[7; 17 << 20])?;
+    testkit::record_of_file(&world.a, item, "A-1/01", &row)?;
+    world.exchange()?;
+    world.exchange()?;
+    let World { folder, a, b, .. } = world;
+    let (b, a) = (Arc::new(b), a.keys.org);
+    let filled = room::filled(&b, a)?;
+    let wanted = fetching::wanted(&b, a, &fetching::Resting::default())?.pop().ok_or("a wish")?;
+    let mut incoming = fetching::Incoming::new(Arc::clone(&b), wanted);
+    for (index, chunk) in (0u32..16).zip(&chunks) {
+        incoming.chunk(index, chunk)?;
+    }
+    drop(incoming);
+    let fans = fs::read_dir(folder.path().join("b/store/blobs"))?.flatten();
+    let mut blobs = fans.filter_map(|fan| fs::read_dir(fan.path()).ok()?.flatten().next());
+    let blob = blobs.next().ok_or("a segment")?.path();
+    let mut bytes = fs::read(&blob)?;
+    *bytes.last_mut().ok_or("empty")? ^= 1;
+    fs::write(&blob, bytes)?;
+    assert!(bring(&b, a, &row, &chunks).is_err(), "what rotted is kept");
+    assert_eq!((b.holdings.failed(), room::filled(&b, a)?), (None, filled));
+    assert!(bring(&b, a, &row, &chunks)?);
+    assert_eq!(room::filled(&b, a)?, filled + row.size);
     Ok(())
 }

@@ -16,12 +16,17 @@ pub const REQUEST: u64 = 1;
 pub const SESSION: u64 = 16;
 /// What a run costs that is held already: it is looked for among all that are. In good order none comes.
 pub const HELD: u64 = 64;
-/// Entries of a run without bodies that cost as much as a message.
+/// Entries without a body that cost as much as a message.
 const ENTRIES: u64 = 64;
 
 /// What a run without bodies costs.
 pub const fn bodiless(entries: usize) -> u64 {
-    REQUEST + entries as u64 / ENTRIES
+    REQUEST + beside(entries)
+}
+
+/// What the entries without a body cost that come in a run with some.
+pub const fn beside(entries: usize) -> u64 {
+    entries as u64 / ENTRIES
 }
 
 const _: () = assert!(

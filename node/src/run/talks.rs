@@ -93,8 +93,9 @@ impl Exchange for Core {
         let cost = match &event {
             // What takes back and refuses costs us an append, and its sender next to nothing.
             Event::Run { message, .. } if message.carried.is_empty() => budget::bodiless(message.entries.len()),
-            // Other runs and receipts have their windows.
-            Event::Run { .. } | Event::Receipt { .. } | Event::Fork { .. } => 0,
+            Event::Run { message, .. } => budget::beside(message.entries.len().saturating_sub(message.carried.len())),
+            // Receipts have their windows.
+            Event::Receipt { .. } | Event::Fork { .. } => 0,
             _ => budget::REQUEST,
         };
         self.pay(peer, cost)?;
