@@ -235,6 +235,7 @@ impl From<PartnerError> for Fault {
             PartnerError::Handle(_) => "handle-taken",
             PartnerError::WasRemoved(_) => "was-removed",
             PartnerError::Unknown(_) | PartnerError::Ambiguous(_) => "no-partner",
+            PartnerError::Often | PartnerError::Room(_) => "card-waits",
             PartnerError::Store(_) | PartnerError::Damage(_) => return Self::store(error),
         };
         Self::input(code, error)

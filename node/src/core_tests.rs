@@ -14,12 +14,13 @@ use crate::{
     error::Fault,
     exchange::{Conversation, ExchangeFault},
     node::Node,
-    partners::{self, PartnerState},
+    partners::{self, PartnerError, PartnerState},
     receive::{self, Countersigned},
     records::{
         gate::{self, Review},
         keep::{self, New},
     },
+    room,
     seal::keyring::Partition,
     secret::{keyfile::KeyFile, unlock::Unlock},
     share::{
@@ -177,6 +178,32 @@ fn a_card_that_comes_in_does_not_undo_a_removal() -> Outcome {
     let book = world.a.book();
     let partner = book.get(org).ok_or("known")?;
     assert_eq!((partner.state, partner.card.payload().number), (PartnerState::Removed, 2));
+    Ok(())
+}
+
+/// Story: a partner makes a newer card every moment, and each is kept for ever. So many are taken in an hour, and each
+/// counts as filled; on a disk that is full none is written. What was not taken is taken later.
+#[test]
+fn cards_are_counted_and_bounded() -> Outcome {
+    let mut world = World::strangers()?;
+    let org = world.b.keys.org;
+    let card = |number: u64| changed_card(world.folder.path(), &world.b, |card| card.number = number);
+    let cards = (2..20).map(card).collect::<Result<Vec<_>, _>>()?;
+    let mut filled = room::filled(&world.a, org)?;
+    for card in cards.iter().take(limits::CARDS_PER_HOUR_MAX as usize) {
+        assert!(partners::update(&world.a, org, card)?);
+        let before = std::mem::replace(&mut filled, room::filled(&world.a, org)?);
+        assert!(filled >= before + card.len() as u64, "a card is not counted");
+    }
+    let head = world.a.holdings.head()?.sequence;
+    let last = cards.last().ok_or("cards")?;
+    assert!(matches!(partners::update(&world.a, org, last), Err(PartnerError::Often)));
+    world.clock.advance(3_600_000);
+    world.a.config.free_bytes_min = 1 << 60;
+    assert!(matches!(partners::update(&world.a, org, last), Err(PartnerError::Room(_))));
+    assert_eq!(world.a.holdings.head()?.sequence, head, "something is written");
+    world.a.config.free_bytes_min = 0;
+    assert!(partners::update(&world.a, org, last)?);
     Ok(())
 }
 

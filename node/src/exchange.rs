@@ -10,7 +10,8 @@ use crate::{
     node::Node,
     partners::{self, PartnerState},
     receive::{self, Countersigned, ReceiveError, Taken},
-    room, secret,
+    room::{self, For},
+    secret,
     share::{ShareError, feeds, outbox},
 };
 use entente_protocol::{
@@ -88,8 +89,10 @@ pub struct Conversation {
     theirs: BTreeMap<AgreementId, AgreementDigest>,
     /// Heads of feeds of ours under agreements that are not in force here (yet): compared once they are.
     early: BTreeMap<FeedId, ReceivedHead>,
-    /// Feeds of which a run came when nothing was taken: it waits at the partner.
-    left: BTreeSet<FeedKey>,
+    /// Feeds of which a run came when nothing was taken, and what there must be room for: it waits at the partner.
+    left: BTreeMap<FeedKey, For>,
+    /// Runs that came though they are held: who says them again makes us look for them.
+    replayed: u64,
     /// Versions that both sides have, as far as this session has shown, with the SHA-256 of their signed form. Only what
     /// is held here stands in it, so it grows with our agreements and not with what a partner says.
     proposals: BTreeMap<AgreementDigest, [u8; 32]>,
@@ -120,13 +123,19 @@ impl Conversation {
             named: None,
             theirs: BTreeMap::new(),
             early: BTreeMap::new(),
-            left: BTreeSet::new(),
+            left: BTreeMap::new(),
+            replayed: 0,
             proposals: BTreeMap::new(),
             standings: BTreeSet::new(),
             card_told: false,
         };
         conversation.name_agreements(node, &mut session)?;
         Ok((conversation, session))
+    }
+
+    /// How many runs came, since it was last asked, that are held already.
+    pub const fn take_replayed(&mut self) -> u64 {
+        std::mem::replace(&mut self.replayed, 0)
     }
 
     /// Proposals that are remembered.
@@ -172,11 +181,13 @@ impl Conversation {
                     // Not taken, rather than taken and refused: once sharing goes on, it is served and decided again.
                     tracing::info!(partner = %feed.sender.short(), "a run waits at the partner: nothing of it can be judged now");
                     session.stop(feed.id());
-                    self.left.insert(feed);
+                    let what = if message.carried.is_empty() { For::Word } else { For::Evidence };
+                    self.left.insert(feed, what);
                     return Ok(());
                 }
                 let bytes: usize = message.carried.iter().map(|Carried(_, _, _, body)| body.len()).sum();
-                let Taken { length, records, refused, .. } = taken;
+                let Taken { length, records, refused, held, .. } = taken;
+                self.replayed += u64::from(held);
                 tracing::debug!(partner = %feed.sender.short(), length, records, refused, bytes, "a run is kept");
                 if let Some(receipt) = taken.receipt {
                     session.send_receipt(receipt)?;
@@ -298,11 +309,11 @@ impl Conversation {
     /// Whether a run that was left can be taken now: something may pass, and both sides hold one version.
     fn can_go_on(&self, node: &Node) -> Result<bool, ExchangeFault> {
         let rules = node.rules();
-        for feed in &self.left {
+        for (feed, what) in &self.left {
             let version = rules.policy.agreement(feed.agreement).map(|governed| governed.in_force.digest);
             let same = version.is_some() && version == self.theirs.get(&feed.agreement).copied();
             let open = same && shares(node, self.peer, feed.agreement) && feeds::stopped(node, feed)?.is_none();
-            if open && room::lacking(node, self.peer).map_err(ShareError::from)?.is_none() {
+            if open && room::lacking(node, self.peer, *what).map_err(ShareError::from)?.is_none() {
                 return Ok(true);
             }
         }

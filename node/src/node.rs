@@ -76,13 +76,18 @@ pub struct Node {
     /// The same for each partner that was shown such a record: its connection alone is looked at.
     held_from: Mutex<BTreeMap<OrgId, u64>>,
     /// Changes that each partner sent in the hour under way, and when that began.
-    changes: Mutex<BTreeMap<OrgId, (UnixMillis, u32)>>,
+    changes: Hourly,
+    /// The same of newer cards that were taken: each is kept for ever.
+    cards: Hourly,
     /// How it went with each partner since the node was opened.
     health: Mutex<BTreeMap<OrgId, Health>>,
     /// Files that could not be read as they were written. In memory only: a start tries them again.
     damaged: Mutex<BTreeSet<Hash>>,
     waker: RwLock<Option<Waker>>,
 }
+
+/// What each partner did in the hour under way, and when that began.
+type Hourly = Mutex<BTreeMap<OrgId, (UnixMillis, u32)>>;
 
 /// How it went with one partner.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -168,6 +173,7 @@ impl Node {
             held_back: AtomicU64::new(0),
             held_from: Mutex::default(),
             changes: Mutex::default(),
+            cards: Mutex::default(),
             health: Mutex::default(),
             damaged: Mutex::default(),
             waker: RwLock::new(None),
@@ -252,19 +258,29 @@ impl Node {
 
     /// Whether another change that a partner sends is looked at: so many are in an hour, and no more.
     pub fn may_change(&self, partner: OrgId) -> bool {
-        self.changes_of(partner, 0) < limits::CHANGES_PER_HOUR_MAX
+        self.count(&self.changes, partner, 0) < limits::CHANGES_PER_HOUR_MAX
+    }
+
+    /// Whether another card of a partner is taken in this hour.
+    pub fn may_take_card(&self, partner: OrgId) -> bool {
+        self.count(&self.cards, partner, 0) < limits::CARDS_PER_HOUR_MAX
+    }
+
+    /// A newer card of a partner was taken.
+    pub fn note_card(&self, partner: OrgId) {
+        self.count(&self.cards, partner, 1);
     }
 
     /// Something that a partner sent changed something here, or was refused. What is known here already costs nothing:
     /// an honest partner says all that it knows in each session.
     pub fn note_change(&self, partner: OrgId) {
-        self.changes_of(partner, 1);
+        self.count(&self.changes, partner, 1);
     }
 
-    fn changes_of(&self, partner: OrgId, more: u32) -> u32 {
+    fn count(&self, hourly: &Hourly, partner: OrgId, more: u32) -> u32 {
         let now = self.clock.now();
-        let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
-        let (began, count) = changes.entry(partner).or_insert((now, 0));
+        let mut counts = hourly.lock().unwrap_or_else(PoisonError::into_inner);
+        let (began, count) = counts.entry(partner).or_insert((now, 0));
         if now.0.abs_diff(began.0) >= HOUR_MS {
             (*began, *count) = (now, 0);
         }

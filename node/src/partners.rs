@@ -3,12 +3,14 @@
 use crate::{
     node::{self, Node},
     records::stored::{RowDamage, decode, encode},
+    room::{self, For},
     seal::keyring::Partition,
     store::{StoreError, holdings::Holdings, layout::Table, txn::Txn},
 };
 use entente_protocol::{
     id::{CardDigest, KeyId, OrgId},
     identity::{Card, CardFault, Purpose, UnconfirmedCard, Words},
+    limits,
     primitive::PublicKey,
     time::UnixMillis,
 };
@@ -93,6 +95,12 @@ pub enum PartnerError {
     /// Two partners share a handle.
     #[error("`{0}` names more than one partner: give the id")]
     Ambiguous(String),
+    /// It makes cards faster than anybody does.
+    #[error("so many newer cards came within an hour ({max}) that this one waits", max = limits::CARDS_PER_HOUR_MAX)]
+    Often,
+    /// The disk is full.
+    #[error("{0}")]
+    Room(String),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -278,7 +286,9 @@ pub fn add(node: &Node, card: UnconfirmedCard, words: &str) -> Result<OrgId, Par
     Ok(org)
 }
 
-/// Takes a newer card that a partner's node sent: same organisation, same root, higher number.
+/// Takes a newer card that a partner's node sent: same organisation, same root, higher number. As all cards are kept, each
+/// counts as filled by the partner, and so many are taken in an hour; what is not taken now comes again in a later session.
+/// It is taken though the partner's share is full, because it may say that a key is in other hands.
 pub fn update(node: &Node, org: OrgId, bytes: &[u8]) -> Result<bool, PartnerError> {
     let newer = UnconfirmedCard::from_bytes(bytes)?;
     let mut txn = node.holdings.begin();
@@ -288,15 +298,23 @@ pub fn update(node: &Node, org: OrgId, bytes: &[u8]) -> Result<bool, PartnerErro
         return Ok(false);
     }
     let card = Card::verify_update(&before, newer)?;
+    if !node.may_take_card(org) {
+        return Err(PartnerError::Often);
+    }
+    if let Some(why) = room::disk(node, For::Word) {
+        return Err(PartnerError::Room(why));
+    }
     // Where the partner stands is not the card's to say.
     let handle = known.handle.or_else(|| Some(before.payload().handle.clone()));
     let row = PartnerRow { card: card.bytes().to_vec(), digest: card.digest(), handle, ..known };
     txn.put(Partition::Node, Table::Partner, org.as_bytes(), &encode("partner", &row)?)?;
     txn.push(Partition::Node, Table::Card, org.as_bytes(), card.bytes())?;
+    room::fill(&mut txn, org, card.bytes().len() as u64 + room::BESIDES_BYTES)?;
     let number = card.payload().number.to_string();
     node.journal(&mut txn, "partner-card", &[("partner", org.to_string()), ("number", number)])?;
     node::changed(&mut txn)?;
     txn.commit()?;
+    node.note_card(org);
     Ok(true)
 }
 

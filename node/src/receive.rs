@@ -18,11 +18,12 @@ use crate::{
         keep,
         stored::{ProofRow, ReceivedRow, decode, encode},
     },
-    room,
+    room::{self, For},
     seal::keyring::Partition,
     share::{
         ShareError,
         feeds::{self, Pending},
+        wishes::{self, WantedFile},
     },
     store::{StoreError, layout::Table, txn::Txn},
 };
@@ -96,21 +97,6 @@ pub struct WithdrawnRow {
     pub number: u64,
 }
 
-/// A file that a release gave leave to fetch.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct WantedFile {
-    /// The feed that gave leave.
-    pub feed: FeedKey,
-    /// The entry's number.
-    pub number: u64,
-    /// The attachment record.
-    pub record: RecordId,
-}
-
-/// Scope of the list of files to fetch.
-pub const WANTED: &[u8] = b"wanted";
-
 /// What taking a run did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Taken {
@@ -122,6 +108,8 @@ pub struct Taken {
     pub records: u64,
     /// Records refused.
     pub refused: u64,
+    /// The run was held already.
+    pub held: bool,
     /// Nothing was taken, because nothing may pass now: the run stays with its sender, which serves it again.
     pub waits: bool,
 }
@@ -141,10 +129,9 @@ pub fn run(node: &Node, feed: &FeedKey, message: &RunMessage) -> Result<Taken, R
         if !passes || feeds::stopped(node, feed)?.is_some() {
             break;
         }
-        // What people took back is heard in any case.
-        if !message.carried.is_empty()
-            && let Some(why) = room::lacking(node, feed.sender)?
-        {
+        // What people took back is heard for as long as it can be written.
+        let what = if message.carried.is_empty() { For::Word } else { For::Evidence };
+        if let Some(why) = room::lacking(node, feed.sender, what)? {
             tracing::warn!(partner = %feed.sender.short(), why, "a run waits");
             node.note_error(feed.sender, why);
             break;
@@ -162,7 +149,7 @@ pub fn run(node: &Node, feed: &FeedKey, message: &RunMessage) -> Result<Taken, R
         let taken = match message.verify(feed, held, sender, originator)? {
             // Known already: the receipt that we gave then is given again.
             ReceivedRun::Held(run) if evidence::is_kept(node, feed, &state, &run)? => {
-                Some(Taken { receipt: state.receipt, length: state.length, ..Taken::default() })
+                Some(Taken { receipt: state.receipt, length: state.length, held: true, ..Taken::default() })
             }
             // Another history, at the end of what is held or below it.
             ReceivedRun::Held(run) | ReceivedRun::Fork(run) => {
@@ -271,6 +258,8 @@ fn take(
                 *refused.entry(reason).or_default() += 1;
             }
             Decided::Refused => *refused.entry("of ours").or_default() += 1,
+            // Said again, which a partner may do as often as it likes: nothing is written.
+            Decided::Withdraw(record) if txn.get(partition, Table::Withdrawn, record.as_bytes())?.is_some() => {}
             Decided::Withdraw(record) if released_by(&txn, partition, feed.sender, record)? => {
                 let withdrawal = encode("withdrawal", &WithdrawnRow { at: now, feed: Some(feed.id()), number })?;
                 txn.put(partition, Table::Withdrawn, record.as_bytes(), &withdrawal)?;
@@ -291,9 +280,10 @@ fn take(
     if taken.refused > 0 {
         tracing::warn!(partner = %feed.sender, entries = taken.refused, reasons = ?refused, "entries were refused");
     }
+    let withdrawn = row.withdrew.len() as u64 * room::WITHDRAWAL_BYTES;
     let row = encode("run", &row)?;
     let carried: usize = message.carried.iter().map(|carried| carried.3.len()).sum();
-    room::fill(&mut txn, feed.sender, (row.len() + carried) as u64)?;
+    room::fill(&mut txn, feed.sender, (row.len() + carried) as u64 + withdrawn + room::BESIDES_BYTES)?;
     facets.write(&mut txn, partition).map_err(ShareError::from)?;
     txn.push(partition, Table::RunIn, feed.id().as_bytes(), &row)?;
     let end = run.end();
@@ -450,10 +440,10 @@ fn keep_one(
                 facets.term(txn, partition, term, place)?;
             }
         }
-        // The wish went with the withdrawal, and comes back with the record.
+        // The wish may have gone with the withdrawal, and comes back with the record.
         if matches!(known_slot.shape, Shape::Content) && (back || !is_known) {
             let wanted = WantedFile { feed: *feed, number: row.number, record: id };
-            txn.push(partition, Table::Wanted, WANTED, &encode("wanted file", &wanted)?)?;
+            wishes::add(txn, partition, &wanted).map_err(ShareError::from)?;
         }
     }
     Ok(())

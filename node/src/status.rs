@@ -6,9 +6,9 @@ use crate::{
     node::Node,
     partners::PartnerState,
     records::keep,
-    room,
+    room::{self, For},
     seal::keyring::Partition,
-    share::{ShareError, feeds},
+    share::{ShareError, feeds, wishes},
     store::layout::Table,
 };
 use entente_protocol::{agreement::Standing, id::OrgId};
@@ -114,7 +114,7 @@ fn warnings(node: &Node) -> Vec<String> {
             "{count} files of ours could not be read and are not given: `entente check` names them; restore a backup"
         )
     });
-    trouble.chain(room::disk(node)).chain(damaged).chain(aside).collect()
+    trouble.chain(room::disk(node, For::Evidence)).chain(damaged).chain(aside).collect()
 }
 
 /// The whole status.
@@ -130,7 +130,9 @@ pub fn status(node: &Node) -> Result<Json, Fault> {
     let mut waiting = 0;
     for agreement in node.partitions() {
         let partition = Partition::Agreement(agreement);
-        waiting += node.holdings.list(partition, Table::Wanted, crate::receive::WANTED, None, 10_000)?.len();
+        for (sender, _) in book.iter() {
+            waiting += node.holdings.list(partition, Table::Wanted, &wishes::scope(*sender), None, 10_000)?.len();
+        }
     }
     Ok(json!({
         "id": node.keys.org.to_string(),

@@ -140,6 +140,16 @@ pub fn file(
     content: &[u8],
 ) -> Result<(RecordId, FileRow), Box<dyn std::error::Error>> {
     let row = files::put(node, Partition::Own, &mut &*content)?;
+    Ok((record_of_file(node, of, number, &row)?, row))
+}
+
+/// Keeps a record of a file of this row, whether there is such a file or not, and lets it go.
+pub fn record_of_file(
+    node: &Node,
+    of: RecordId,
+    number: &str,
+    row: &FileRow,
+) -> Result<RecordId, Box<dyn std::error::Error>> {
     let line = keep::own(node, of)?.header()?.header().line;
     let mut draft = Draft::new(Kind::Attachment, node.keys.org, keep::new_line()?, HandlingFloor::default());
     let fields = [
@@ -156,12 +166,12 @@ pub fn file(
     let record = keep::commit(draft)?;
     let id = record.id();
     let mut txn = node.holdings.begin();
-    files::keep(&mut txn, Partition::Own, &row)?;
+    files::keep(&mut txn, Partition::Own, row)?;
     keep::add(node, &mut txn, vec![New { record, amends: false, import: None }])?;
     txn.commit()?;
     gate::review(node, &[id], Review::Reviewed)?;
     gate::release(node, &[id])?;
-    Ok((id, row))
+    Ok(id)
 }
 
 /// Both sign by file.

@@ -102,6 +102,9 @@ pub const PROPOSALS_PER_PARTNER_MAX: usize = 32;
 /// Cards, proposals and notices of one partner that are looked at in an hour.
 pub const CHANGES_PER_HOUR_MAX: u32 = 600;
 
+/// Newer cards of one partner that are taken in an hour.
+pub const CARDS_PER_HOUR_MAX: u32 = 12;
+
 /// Size of an attachment.
 pub const ATTACHMENT_BYTES_MAX: u64 = 4 << 30;
 /// Chunk of an attachment: the unit of verification and resumption.

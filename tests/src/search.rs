@@ -5,7 +5,6 @@
 
 use entente_node::{
     node::Node,
-    receive::WANTED,
     records::{
         keep::{self, KeepError},
         stored::{ReceivedRow, decode},
@@ -13,7 +12,7 @@ use entente_node::{
     },
     seal::{hybrid::Identity, keyring::Partition},
     secret::keyfile::KeyFile,
-    share::feeds,
+    share::{feeds, wishes},
     store::{StoreError, layout::Table},
 };
 use serde_json::Value as Json;
@@ -211,8 +210,8 @@ pub fn held(node: &Node) -> Result<Vec<Vec<u8>>, StoreError> {
             rows.push(row);
         }
         rows.extend(all(node, partition, Table::Facet, b"")?);
-        rows.extend(all(node, partition, Table::Wanted, WANTED)?);
         for (sender, _) in node.book().iter() {
+            rows.extend(all(node, partition, Table::Wanted, &wishes::scope(*sender))?);
             let Ok(Some(store)) = feeds::known_store(node, *sender, agreement) else { continue };
             let feed = feeds::incoming(node, *sender, store, agreement);
             rows.extend(all(node, partition, Table::RunIn, feed.id().as_bytes())?);

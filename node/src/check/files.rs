@@ -1,5 +1,5 @@
-//! Checks files: every segment that a row names is there and every chunk is what the record states; and
-//! finds the blobs that no row names.
+//! Checks files: every segment that a row names is there, every chunk is what the record states, and the whole has the
+//! SHA-256 under which it is kept; and finds the blobs that no row names.
 
 use super::Report;
 use crate::{
@@ -11,7 +11,12 @@ use crate::{
     },
     store::{BlobName, StoreError, check::Audit, layout::Table},
 };
-use entente_protocol::{attachment::ChunkList, id::Nonce, limits};
+use entente_protocol::{
+    attachment::ChunkList,
+    id::{Hash, Nonce},
+    limits,
+    primitive::Sha256Stream,
+};
 use std::{
     collections::BTreeSet,
     io::{self, Read},
@@ -49,6 +54,8 @@ pub fn every(audit: &Audit, report: &mut Report<'_>) -> Result<(), StoreError> {
             None if segments == 0 => hex::encode(row),
             None => format!("part {}", hex::encode(id.as_bytes())),
         };
+        let (mut whole, mut read) = (Sha256Stream::default(), 0);
+        let sha256 = file.as_ref().map(|file| file.sha256);
         let list = match file {
             Some(file) => match ChunkList::verify(file.content(), file.chunks) {
                 Ok(list) => Some(list),
@@ -72,16 +79,26 @@ pub fn every(audit: &Audit, report: &mut Report<'_>) -> Result<(), StoreError> {
                     continue;
                 }
             };
-            if let Err(why) = segment_holds(reader, segment, list.as_ref()) {
-                report.damaged(&name, format!("blob {blob}, its segment {segment}: {why}"));
+            match segment_holds(reader, segment, list.as_ref(), &mut whole) {
+                Ok(()) => read += 1,
+                Err(why) => report.damaged(&name, format!("blob {blob}, its segment {segment}: {why}")),
             }
+        }
+        let digest = Hash::from_bytes(whole.finish());
+        if read == segments && sha256.is_some_and(|sha256| sha256 != digest) {
+            report.damaged(&name, "the whole file has another SHA-256 than the one under which it is kept");
         }
         Ok(())
     })
 }
 
 /// Reads a segment through; age proves every byte, the list proves that they are the record's.
-fn segment_holds(mut reader: impl Read, segment: u64, list: Option<&ChunkList>) -> Result<(), String> {
+fn segment_holds(
+    mut reader: impl Read,
+    segment: u64,
+    list: Option<&ChunkList>,
+    whole: &mut Sha256Stream,
+) -> Result<(), String> {
     let Some(list) = list else { return io::copy(&mut reader, &mut io::sink()).map(|_| ()).map_err(|e| e.to_string()) };
     let mut chunk = Vec::with_capacity(limits::CHUNK_BYTES as usize);
     let chunks = list.chunks().len() as u64;
@@ -91,6 +108,7 @@ fn segment_holds(mut reader: impl Read, segment: u64, list: Option<&ChunkList>) 
         (&mut reader).take(CHUNK).read_to_end(&mut chunk).map_err(|e| e.to_string())?;
         let index = u32::try_from(index).map_err(|e| e.to_string())?;
         list.verify_chunk(index, &chunk).map_err(|e| e.to_string())?;
+        whole.update(&chunk);
     }
     match io::copy(&mut reader, &mut io::sink()) {
         Ok(0) => Ok(()),

@@ -7,13 +7,16 @@ use super::{
 };
 use crate::{
     node::Node,
-    receive::{RunInRow, WANTED, WantedFile},
+    receive::RunInRow,
     records::{
         index,
         stored::{self, ReceivedRow, decode},
     },
     seal::keyring::Partition,
-    share::files,
+    share::{
+        files::{self, FileRow},
+        wishes::{self, WantedFile, WishRow},
+    },
     store::{StoreError, check::Audit, layout::Table},
 };
 use entente_protocol::{
@@ -22,7 +25,7 @@ use entente_protocol::{
     identity::Purpose,
     record::{Verified, kind::Kind},
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, btree_map::Entry};
 
 /// The run that was read last, with the verdict on each of its batch proofs.
 struct LastRun {
@@ -35,7 +38,7 @@ struct LastRun {
 pub fn every(node: &Node, audit: &Audit, report: &mut Report<'_>) -> Result<(), StoreError> {
     let mut last = None;
     for agreement in node.partitions() {
-        let mut wishes = None;
+        let mut wishes = Wishes::new();
         let list = (Partition::Agreement(agreement), Table::Received, b"".as_slice());
         each_item(audit, report, list, "received record", &mut |report, place, bytes| {
             report.step(1);
@@ -92,8 +95,8 @@ fn one_received(
     wished(audit, report, agreement, id, &verified, wishes)
 }
 
-/// Records whose files are still to come, of one agreement.
-type Wishes = Option<BTreeSet<RecordId>>;
+/// Records whose files are still to come, of one agreement: by sender, with the place of each.
+type Wishes = BTreeMap<OrgId, BTreeMap<RecordId, u64>>;
 
 /// A received record's file is here or still wished for, unless the record was withdrawn.
 fn wished(
@@ -109,29 +112,46 @@ fn wished(
         return Ok(());
     }
     let Some(content) = verified.value(files::content_slot()).and_then(Content::from_value) else { return Ok(()) };
-    if wishes.is_none() {
-        *wishes = Some(wanted(audit, partition)?);
-    }
+    // Who released it is its originator.
+    let sender = verified.header().originator;
+    let wishes = match wishes.entry(sender) {
+        Entry::Occupied(known) => known.into_mut(),
+        Entry::Vacant(new) => new.insert(wanted(audit, partition, sender)?),
+    };
     // In this order: what comes meanwhile is here before its wish is gone.
-    let wished = wishes.as_ref().is_some_and(|wishes| wishes.contains(&id));
+    let wished = wishes.get(&id).copied();
+    let row = audit.get(partition, Table::Wanted, id.as_bytes());
+    let Some(row) = report.readable(id, row)? else { return Ok(()) };
     let here = audit.get(partition, Table::Attachment, content.sha256.as_bytes());
     let gone = audit.get(partition, Table::Withdrawn, id.as_bytes());
     let (here, gone) = (report.readable(id, here)?, report.readable(id, gone)?);
-    if !wished && here == Some(None) && gone == Some(None) {
-        report.missing(id, "its file is not here, and nothing says that it is to be fetched");
+    // Of the same digest, and not the file of this record. One whose row does not read is a finding of another part.
+    let other = |row: &[u8]| decode::<FileRow>("file", row).is_ok_and(|file| file.content() != content);
+    if here.is_none_or(|here| here.is_some_and(|row| !other(&row))) || gone != Some(None) {
+        return Ok(());
+    }
+    match (wished, row.map(|row| decode::<WishRow>("wish", &row))) {
+        (Some(place), Some(Ok(WishRow::At(at)))) if place == at => {}
+        // What came was not what the record states.
+        (None, Some(Ok(WishRow::Refused(_)))) => {}
+        (Some(_), None) => report.missing(id, "the row that says where the wish for its file stands is gone"),
+        (Some(_), Some(_)) => report.damaged(id, "the wish for its file stands elsewhere than its row says"),
+        (None, _) => report.missing(id, "its file is not here, and nothing says that it is to be fetched"),
     }
     Ok(())
 }
 
-fn wanted(audit: &Audit, partition: Partition) -> Result<BTreeSet<RecordId>, StoreError> {
-    let (mut wishes, mut after) = (BTreeSet::new(), None);
+fn wanted(audit: &Audit, partition: Partition, sender: OrgId) -> Result<BTreeMap<RecordId, u64>, StoreError> {
+    let (mut wishes, mut after, scope) = (BTreeMap::new(), None, wishes::scope(sender));
     loop {
-        let page = audit.items(partition, Table::Wanted, WANTED, after)?;
+        let page = audit.items(partition, Table::Wanted, &scope, after)?;
         let Some((last, _)) = page.last() else { return Ok(wishes) };
         after = Some(*last);
         // One that does not open is a finding of another part.
-        let read = page.into_iter().filter_map(|(_, row)| decode::<WantedFile>("wanted file", &row.ok()?).ok());
-        wishes.extend(read.map(|file| file.record));
+        let read = page
+            .into_iter()
+            .filter_map(|(place, row)| Some((decode::<WantedFile>("wanted file", &row.ok()?).ok()?.record, place)));
+        wishes.extend(read);
     }
 }
 

@@ -5,7 +5,7 @@ use entente_protocol::feed::{RunEntry, RunMessage, WITHDRAWN};
 use entente_protocol::id::Nonce;
 
 /// A run of these entries that a node signs for a feed of its own, where the feed stands.
-fn signed(
+pub(super) fn signed(
     from: &Node,
     feed: &FeedKey,
     before: Cursor,
@@ -16,7 +16,7 @@ fn signed(
     Ok(RunMessage { run, carried: Vec::new(), entries, attestations: Vec::new() })
 }
 
-fn withdrawal(record: RecordId) -> Result<RunEntry, Box<dyn std::error::Error>> {
+pub(super) fn withdrawal(record: RecordId) -> Result<RunEntry, Box<dyn std::error::Error>> {
     let entry = Entry::Withdrawal { code: WITHDRAWN, salt: Nonce::from_bytes([3; 16]), record };
     Ok(RunEntry::Open(entry.to_bytes()?))
 }

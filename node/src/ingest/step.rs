@@ -8,7 +8,7 @@ use crate::{
     node::Node,
     records::keep,
     seal::keyring::Partition,
-    share::files::{self, FileRow},
+    share::files::{self, FileRow, Kept},
     store::StoreError,
 };
 use entente_protocol::{
@@ -53,13 +53,21 @@ struct Step {
 impl Step {
     fn write(self, node: &Node) -> Result<(), ImportError> {
         let mut txn = node.holdings.begin();
-        for file in &self.files {
-            files::keep(&mut txn, Partition::Own, file)?;
+        let mut discarded = Vec::new();
+        for file in self.files {
+            match files::keep(&mut txn, Partition::Own, &file)? {
+                Kept::New => {}
+                Kept::Already => discarded.push(file),
+                Kept::Instead(before) => discarded.push(before),
+            }
         }
         let count = self.records.len();
         keep::add(node, &mut txn, self.records)?;
         node.journal(&mut txn, "import", &[("records", count.to_string())])?;
         txn.commit()?;
+        for file in &discarded {
+            files::discard(node, Partition::Own, file)?;
+        }
         Ok(())
     }
 }

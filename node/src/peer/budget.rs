@@ -1,7 +1,8 @@
 //! How much of a node one partner may take: a bucket of requests for each, which fills again as time passes.
 //!
-//! Called by the core behind the driver, for sessions and for messages that have no window of their own. Runs and
-//! receipts have windows, bytes have QUIC's flow control. A partner that has spent all is refused, and no other.
+//! Called by the core behind the driver, for sessions, for messages that have no window of their own, and for runs that
+//! bring nothing: those without bodies, and those that are held already. Other runs and receipts have windows, bytes have
+//! QUIC's flow control. A partner that has spent all is refused, and no other.
 
 use entente_protocol::{id::OrgId, limits, time::UnixMillis};
 use std::{
@@ -13,6 +14,30 @@ use std::{
 pub const REQUEST: u64 = 1;
 /// What a session costs: keys, certificates, a thread.
 pub const SESSION: u64 = 16;
+/// What a run costs that is held already: it is looked for among all that are. In good order none comes.
+pub const HELD: u64 = 64;
+/// Entries without a body that cost as much as a message.
+const ENTRIES: u64 = 64;
+
+/// What a run without bodies costs.
+pub const fn bodiless(entries: usize) -> u64 {
+    REQUEST + beside(entries)
+}
+
+/// What the entries without a body cost that come in a run with some.
+pub const fn beside(entries: usize) -> u64 {
+    entries as u64 / ENTRIES
+}
+
+const _: () = assert!(
+    100_000_u64.div_ceil(limits::RUN_ENTRIES_MAX as u64) * bodiless(limits::RUN_ENTRIES_MAX)
+        < limits::PARTNER_REQUESTS_BURST / 2,
+    "who takes back 100,000 records at once is not closed"
+);
+const _: () = assert!(
+    HELD * 4 * limits::RUNS_IN_FLIGHT_MAX as u64 <= limits::PARTNER_REQUESTS_BURST / 2,
+    "whatever a cut left in flight may come again, several times over"
+);
 
 const _: () = assert!(SESSION < limits::PARTNER_REQUESTS_BURST, "a session can be paid");
 

@@ -104,7 +104,7 @@ async fn bring_from(
         if vain >= VAIN_MAX || stop.is_requested() || connection.close_reason().is_some() {
             return;
         }
-        let place = (file.agreement, file.place);
+        let place = file.stands_at();
         let sink = match halfway.take_if(|(at, _)| *at == place) {
             Some((_, sink)) => sink,
             None => Arc::new(Mutex::new(Incoming::new(Arc::clone(node), file.clone()))),
@@ -146,11 +146,13 @@ async fn bring_one(
             let finish = move || sink.lock().unwrap_or_else(PoisonError::into_inner).finish(&list);
             let finished = tokio::task::spawn_blocking(finish).await;
             match &finished {
-                Ok(Ok(())) => tracing::debug!(partner = %sender.short(), bytes, "a file is kept"),
+                Ok(Ok(true)) => tracing::debug!(partner = %sender.short(), bytes, "a file is kept"),
+                // People were told.
+                Ok(Ok(false)) => {}
                 Ok(Err(error)) => tracing::error!(%error, "a fetched file could not be kept"),
                 Err(error) => tracing::error!(%error, "a fetched file could not be kept"),
             }
-            if matches!(finished, Ok(Ok(()))) { Came::Whole } else { Came::Rests }
+            if matches!(finished, Ok(Ok(true))) { Came::Whole } else { Came::Rests }
         }
         // The release stands here, so the wish does too: it goes when the withdrawal comes.
         Err(FetchError::Refused(code)) => {

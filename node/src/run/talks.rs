@@ -62,6 +62,14 @@ impl Core {
         let talk = talks.get(&peer).cloned();
         talk.ok_or_else(|| ExchangeError::Internal("no such session".to_owned()))
     }
+
+    /// Takes what something costs from a partner's budget; who has not got it has said too much.
+    fn pay(&self, peer: OrgId, cost: u64) -> Result<(), ExchangeError> {
+        if self.budgets.spend(peer, cost, self.node.clock.now()) {
+            return Ok(());
+        }
+        Err(PeerFault::TooMany { what: "requests", max: limits::PARTNER_REQUESTS_BURST as usize }.into())
+    }
 }
 
 impl From<ExchangeFault> for ExchangeError {
@@ -89,18 +97,23 @@ impl Exchange for Core {
     }
 
     fn event(&self, peer: OrgId, session: &mut Session, event: Event) -> Result<(), ExchangeError> {
-        // Runs and receipts have their windows; everything else is counted.
-        let counted = !matches!(event, Event::Run { .. } | Event::Receipt { .. } | Event::Fork { .. });
-        if counted && !self.budgets.spend(peer, budget::REQUEST, self.node.clock.now()) {
-            return Err(PeerFault::TooMany { what: "requests", max: limits::PARTNER_REQUESTS_BURST as usize }.into());
-        }
+        let cost = match &event {
+            // What takes back and refuses costs us an append, and its sender next to nothing.
+            Event::Run { message, .. } if message.carried.is_empty() => budget::bodiless(message.entries.len()),
+            Event::Run { message, .. } => budget::beside(message.entries.len().saturating_sub(message.carried.len())),
+            // Receipts have their windows.
+            Event::Receipt { .. } | Event::Fork { .. } => 0,
+            _ => budget::REQUEST,
+        };
+        self.pay(peer, cost)?;
         // The first of all is that the partner has answered.
         if self.answered.lock().unwrap_or_else(PoisonError::into_inner).insert(peer) {
             self.node.note_session(peer, true);
         }
         let talk = self.talk(peer)?;
         let mut talk = talk.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(talk.event(&self.node, session, event)?)
+        talk.event(&self.node, session, event)?;
+        self.pay(peer, talk.take_replayed() * budget::HELD)
     }
 
     fn pump(&self, peer: OrgId, session: &mut Session) -> Result<bool, ExchangeError> {
@@ -215,8 +228,9 @@ mod tests {
         testkit::{self, ask},
     };
     use entente_protocol::{
-        feed::FeedKey,
-        id::{AgreementDigest, RecordId},
+        feed::{Cursor, Entry, FeedKey, Run, RunEntry, RunMessage, WITHDRAWN},
+        id::{AgreementDigest, Nonce, RecordId},
+        session::{Lane, Message},
         time::UnixMillis,
     };
     use std::{fs, path::Path, path::PathBuf};
@@ -293,6 +307,114 @@ mod tests {
         assert_eq!(world.given()?, 2);
         while world.core.budgets.spend(world.b, budget::REQUEST, world.core.node.clock.now()) {}
         assert_eq!(world.read(request).err(), Some(RefusedCode::Busy), "files are given to who has spent all");
+        Ok(())
+    }
+
+    /// The core in a session with B, which says whatever it likes after an opening in good faith.
+    struct Hostile {
+        world: World,
+        b: Node,
+        session: Session,
+        feed: FeedKey,
+        cursor: Cursor,
+    }
+
+    impl Hostile {
+        fn new() -> Outcome<Self> {
+            let world = World::new()?;
+            let clock = Arc::new(ManualClock::at(world.core.node.clock.now()));
+            let b = testkit::open(world.folder.path(), "b", clock)?;
+            let mut session = world.core.open(world.b, Role::Acceptor).map_err(|e| e.to_string())?;
+            let (mut talk, mut theirs) = Conversation::open(&b, world.core.node.keys.org, Role::Dialer)?;
+            loop {
+                while let Some(event) = session.poll_event() {
+                    world.core.event(world.b, &mut session, event)?;
+                }
+                while let Some(event) = theirs.poll_event() {
+                    talk.event(&b, &mut theirs, event)?;
+                }
+                world.core.pump(world.b, &mut session)?;
+                talk.pump(&b, &mut theirs)?;
+                let (there, here) = (session.poll_lane(Lane::Control), theirs.poll_lane(Lane::Control));
+                if there.is_none() && here.is_none() {
+                    break;
+                }
+                let now = b.clock.now();
+                there.map(|content| theirs.handle_frame(Lane::Control, &content, now)).transpose()?;
+                here.map(|content| session.handle_frame(Lane::Control, &content, now)).transpose()?;
+            }
+            let feed = feeds::outgoing(&b, world.core.node.keys.org, world.feed.agreement);
+            Ok(Self { world, b, session, feed, cursor: Cursor::start(feed.id()) })
+        }
+        /// A run of so many withdrawals of nothing.
+        fn run(&mut self, entries: usize) -> Outcome<RunMessage> {
+            let entry = Entry::Withdrawal {
+                code: WITHDRAWN,
+                salt: Nonce::from_bytes([3; 16]),
+                record: RecordId::from_bytes([9; 32]),
+            };
+            let entries = vec![RunEntry::Open(entry.to_bytes()?); entries];
+            let hashes: Vec<_> = entries.iter().map(RunEntry::hash).collect();
+            let (version, now) = (AgreementDigest::from_bytes([0; 32]), self.b.clock.now());
+            let run = Run::over(self.feed.id(), self.cursor, &hashes, version, now, None)?;
+            self.cursor = run.end();
+            let run = run.sign(&self.b.keys.runs)?;
+            Ok(RunMessage { run, carried: Vec::new(), entries, attestations: Vec::new() })
+        }
+        /// It says a run. Whether it is taken, and not too much.
+        fn says(&mut self, message: &RunMessage) -> Outcome<bool> {
+            self.session.handle_frame(
+                Lane::Records,
+                &Message::Run(Box::new(message.clone())).to_bytes()?,
+                self.b.clock.now(),
+            )?;
+            let event = self.session.poll_event().ok_or("no event")?;
+            let taken = match self.world.core.event(self.world.b, &mut self.session, event) {
+                Ok(()) => true,
+                Err(ExchangeError::Peer(PeerFault::TooMany { .. })) => false,
+                Err(error) => return Err(error.into()),
+            };
+            while self.session.poll_lane(Lane::Control).is_some() {}
+            Ok(taken)
+        }
+    }
+
+    /// Story: a partner says runs that bring nothing. Who takes back 100,000 records at once is heard, and who goes on for
+    /// ever is closed; nobody else pays for it.
+    #[test]
+    fn runs_without_bodies_are_paid_for() -> Outcome {
+        let mut hostile = Hostile::new()?;
+        let full = limits::RUN_ENTRIES_MAX;
+        for _ in 0..100_000_usize.div_ceil(full) {
+            let message = hostile.run(full)?;
+            assert!(hostile.says(&message)?, "an honest mass withdrawal is closed");
+        }
+        let mut more = 0;
+        loop {
+            let message = hostile.run(full)?;
+            if !hostile.says(&message)? {
+                break;
+            }
+            more += 1;
+        }
+        assert!(more <= limits::PARTNER_REQUESTS_BURST / budget::bodiless(full), "{more} more");
+        let nobody = OrgId::from_bytes([1; 32]);
+        assert!(hostile.world.core.budgets.spend(nobody, budget::SESSION, hostile.b.clock.now()));
+        Ok(())
+    }
+
+    /// Story: a partner says a run again that is held. After a cut that may be, and it gets the receipt again; who goes on
+    /// for ever, to make us look for it each time, is closed.
+    #[test]
+    fn runs_that_are_held_are_paid_for() -> Outcome {
+        let mut hostile = Hostile::new()?;
+        let message = hostile.run(1)?;
+        assert!(hostile.says(&message)?);
+        for again in 0..4 * limits::RUNS_IN_FLIGHT_MAX {
+            assert!(hostile.says(&message)?, "a resend is closed: {again}");
+        }
+        let again = (0..limits::PARTNER_REQUESTS_BURST).take_while(|_| hostile.says(&message).is_ok_and(|taken| taken));
+        assert!(again.count() < 64, "a held run costs nothing");
         Ok(())
     }
 

@@ -2,28 +2,32 @@
 //!
 //! `run` drives it: it asks what is wanted, lets `peer::fetch` bring the chunks into an [`Incoming`], and
 //! hands the result back. What did not come whole goes on at the chunk where it broke; after a restart, at the last
-//! whole segment.
+//! whole segment. Each segment that is kept is counted as filled by its sender in the append that says so: a file that
+//! never comes whole counts as well. A file is kept when all of it has the SHA-256 that its record states; the list of
+//! chunks is its sender's, and proves nothing about that.
 
 use super::{
     ShareError,
-    files::{self, FileRow, SEGMENT_CHUNKS, SegmentWriter},
+    files::{self, FileRow, Kept, SEGMENT_CHUNKS, SegmentWriter},
+    wishes::{self, WantedFile},
 };
 use crate::{
     node::Node,
     peer::fetch::Sink,
-    receive::{self, WANTED, WantedFile},
+    receive,
     records::{
         stored::{decode, encode},
         view,
     },
-    room,
+    room::{self, For},
     seal::keyring::Partition,
     secret,
     store::layout::Table,
 };
 use entente_protocol::{
     attachment::{ChunkList, Content, chunk_count},
-    id::{AgreementId, Nonce, OrgId},
+    id::{AgreementId, Hash, Nonce, OrgId},
+    primitive::Sha256Stream,
     session::fetch::Request,
     time::UnixMillis,
 };
@@ -51,6 +55,13 @@ struct PartRow {
     segments: u64,
 }
 
+impl PartRow {
+    /// What of the file is kept, and counted.
+    const fn bytes(&self) -> u64 {
+        self.segments.saturating_mul(files::SEGMENT_BYTES)
+    }
+}
+
 /// How far a file is, from its row: what names its segments, and how many are whole. None for other rows.
 pub fn part_of(row: &[u8]) -> Option<(Nonce, u64)> {
     decode::<PartRow>("part of a file", row).ok().map(|part| (part.id, part.segments))
@@ -74,8 +85,8 @@ fn part_key(file: &WantedFile) -> Vec<u8> {
     [b"part".as_slice(), file.record.as_bytes()].concat()
 }
 
-/// Where a wish stands: which agreement, and its place in the list.
-pub type Place = (AgreementId, u64);
+/// Where a wish stands: which agreement, whose list, and its place there.
+pub type Place = (AgreementId, OrgId, u64);
 
 /// Wishes that are left alone for a while, because the partner did not give the file. In memory only: a start tries all.
 #[derive(Debug, Default)]
@@ -94,23 +105,29 @@ impl Resting {
     }
 }
 
+impl Wanted {
+    /// Where its wish stands.
+    pub const fn stands_at(&self) -> Place {
+        (self.agreement, self.file.feed.sender, self.place)
+    }
+}
+
 /// Goes through the wishes for files of one partner, a page at a time, until `look` says that it is enough.
 fn wishes(
     node: &Node,
     sender: OrgId,
     resting: &Resting,
-    look: &mut dyn FnMut(Place, WantedFile) -> Result<bool, ShareError>,
+    look: &mut dyn FnMut((AgreementId, u64), WantedFile) -> Result<bool, ShareError>,
 ) -> Result<(), ShareError> {
-    let skip = resting.at(node.clock.now());
+    let (skip, scope) = (resting.at(node.clock.now()), wishes::scope(sender));
     for agreement in node.partitions() {
         let mut after = None;
         loop {
-            let page = node.holdings.list(Partition::Agreement(agreement), Table::Wanted, WANTED, after, PAGE)?;
+            let page = node.holdings.list(Partition::Agreement(agreement), Table::Wanted, &scope, after, PAGE)?;
             for (place, row) in &page {
                 after = Some(*place);
-                let file: WantedFile = decode("wanted file", row)?;
-                let skipped = file.feed.sender != sender || skip.contains(&(agreement, *place));
-                if !skipped && !look((agreement, *place), file)? {
+                let skipped = skip.contains(&(agreement, sender, *place));
+                if !skipped && !look((agreement, *place), decode("wanted file", row)?)? {
                     return Ok(());
                 }
             }
@@ -125,7 +142,7 @@ fn wishes(
 /// How many files wait for a partner to give them. Writes nothing.
 pub fn waiting(node: &Node, sender: OrgId, resting: &Resting) -> Result<usize, ShareError> {
     let mut count = 0;
-    if room::lacking(node, sender)?.is_some() {
+    if room::lacking(node, sender, For::Evidence)?.is_some() {
         return Ok(0);
     }
     wishes(node, sender, resting, &mut |(agreement, _), file| {
@@ -146,7 +163,7 @@ fn wish(node: &Node, agreement: AgreementId, file: &WantedFile) -> Result<Option
         Content::from_value(&crate::records::stored::value(bytes).ok()?)
     });
     let Some(content) = stated else { return Ok(None) };
-    let held = files::find(node, Partition::Agreement(agreement), content.sha256)?.is_some();
+    let held = files::find(node, Partition::Agreement(agreement), content)?.is_some();
     Ok((!held).then_some(content))
 }
 
@@ -154,7 +171,7 @@ fn wish(node: &Node, agreement: AgreementId, file: &WantedFile) -> Result<Option
 /// nothing is behind any more are dropped.
 pub fn wanted(node: &Node, sender: OrgId, resting: &Resting) -> Result<Vec<Wanted>, ShareError> {
     let (mut all, mut dropped) = (Vec::new(), Vec::new());
-    let lacking = room::lacking(node, sender)?;
+    let lacking = room::lacking(node, sender, For::Evidence)?;
     if let Some(why) = &lacking {
         node.note_error(sender, why.clone());
     }
@@ -162,23 +179,24 @@ pub fn wanted(node: &Node, sender: OrgId, resting: &Resting) -> Result<Vec<Wante
     let mut left = node.config.partner_bytes_max.saturating_sub(room::filled(node, sender)?);
     wishes(node, sender, resting, &mut |(agreement, place), file| {
         let Some(content) = wish(node, agreement, &file)? else {
-            dropped.push(Dropped { agreement, place, part: part(node, agreement, &file)?, key: part_key(&file) });
+            dropped.push(Dropped { agreement, place, part: part(node, agreement, &file)?, file });
             return Ok(dropped.len() < ROUND);
         };
-        if lacking.is_some() || (left < content.size && !all.is_empty()) {
-            // What can be dropped makes room; the rest waits, and is not looked through for that every time.
-            passed += 1;
-            return Ok(passed < LOOKED_AT);
-        }
-        left = left.saturating_sub(content.size);
         let part = match part(node, agreement, &file)? {
             Some(part) => part,
             None => PartRow { id: Nonce::from_bytes(secret::random()?), segments: 0 },
         };
+        let rest = content.size.saturating_sub(part.bytes());
+        if lacking.is_some() || (left < rest && !all.is_empty()) {
+            // What can be dropped makes room; the rest waits, and is not looked through for that every time.
+            passed += 1;
+            return Ok(passed < LOOKED_AT);
+        }
+        left = left.saturating_sub(rest);
         all.push(Wanted { place, agreement, file, content, part });
         Ok(all.len() < ROUND)
     })?;
-    drop_wishes(node, &dropped)?;
+    drop_wishes(node, dropped)?;
     all.sort_by_key(|wanted| wanted.content.size);
     Ok(all)
 }
@@ -188,7 +206,7 @@ struct Dropped {
     agreement: AgreementId,
     place: u64,
     part: Option<PartRow>,
-    key: Vec<u8>,
+    file: WantedFile,
 }
 
 fn part(node: &Node, agreement: AgreementId, file: &WantedFile) -> Result<Option<PartRow>, ShareError> {
@@ -197,16 +215,27 @@ fn part(node: &Node, agreement: AgreementId, file: &WantedFile) -> Result<Option
 }
 
 /// Forgets wishes and the parts of their files: the rows first, then what no row speaks of any more.
-fn drop_wishes(node: &Node, dropped: &[Dropped]) -> Result<(), ShareError> {
+fn drop_wishes(node: &Node, mut dropped: Vec<Dropped>) -> Result<(), ShareError> {
     if dropped.is_empty() {
         return Ok(());
     }
     let mut txn = node.holdings.begin();
-    for wish in dropped {
+    let mut result = Ok(());
+    // What was released again meanwhile is wished for again, in the same place.
+    dropped.retain(|wish| {
+        let stands = wishes::stands(&txn, Partition::Agreement(wish.agreement), &wish.file, wish.place);
+        stands.unwrap_or_else(|error| {
+            result = Err(error);
+            false
+        })
+    });
+    result?;
+    for wish in &dropped {
         let partition = Partition::Agreement(wish.agreement);
-        txn.remove_item(partition, Table::Wanted, WANTED, wish.place)?;
-        if wish.part.is_some() {
-            txn.delete(partition, Table::Attachment, &wish.key)?;
+        wishes::remove(&mut txn, partition, &wish.file, wish.place)?;
+        if let Some(part) = &wish.part {
+            txn.delete(partition, Table::Attachment, &part_key(&wish.file))?;
+            room::give_back(&mut txn, wish.file.feed.sender, part.bytes())?;
         }
     }
     node.journal(&mut txn, "file-wishes-dropped", &[("wishes", dropped.len().to_string())])?;
@@ -226,6 +255,8 @@ pub struct Incoming {
     node: Arc<Node>,
     wanted: Wanted,
     writer: SegmentWriter,
+    /// Digest of what came so far. None for a file that goes on: what is here of it is read back at its end.
+    whole: Option<Sha256Stream>,
     /// The first chunk that is not here. None once one could not be kept: what stands before it is then not certain.
     next: Option<u32>,
 }
@@ -239,7 +270,8 @@ impl Incoming {
         let partition = Partition::Agreement(wanted.agreement);
         let writer = SegmentWriter::new(&node, partition, wanted.part.id, wanted.part.segments);
         let next = u32::try_from(wanted.part.segments * SEGMENT_CHUNKS).ok();
-        Self { node, wanted, writer, next }
+        let whole = (wanted.part.segments == 0).then(Sha256Stream::default);
+        Self { node, wanted, writer, whole, next }
     }
 
     /// What to ask the partner: everything from the first chunk that is not here. None if it must be begun anew.
@@ -251,8 +283,9 @@ impl Incoming {
         Some(Request { feed: feed.id(), slot: files::content_slot(), entry: *number, from_chunk })
     }
 
-    /// Makes what came a file: segments first, then the row, and the wish is fulfilled in the same append.
-    pub fn finish(&mut self, list: &ChunkList) -> Result<(), ShareError> {
+    /// Makes what came a file: segments first, then the row, and the wish is fulfilled in the same append. False where it
+    /// is not what the record states: then nothing of it is kept, it is not wished for again, and people are told.
+    pub fn finish(&mut self, list: &ChunkList) -> Result<bool, ShareError> {
         self.writer.close()?;
         let partition = Partition::Agreement(self.wanted.agreement);
         let content = list.content();
@@ -263,14 +296,71 @@ impl Incoming {
             chunks: list.chunks().to_vec(),
             sha256: content.sha256,
         };
+        let digest = match self.whole.take() {
+            Some(whole) => Hash::from_bytes(whole.finish()),
+            None => match files::digest(&self.node, partition, &row) {
+                Ok(digest) => digest,
+                Err(error) => {
+                    self.begin_anew(partition, &row)?;
+                    return Err(error);
+                }
+            },
+        };
+        if digest != row.sha256 {
+            self.refuse(partition, &row)?;
+            return Ok(false);
+        }
+        let (file, counted) = (&self.wanted.file, self.wanted.part.bytes());
         let mut txn = self.node.holdings.begin();
-        files::keep(&mut txn, partition, &row)?;
-        room::fill(&mut txn, self.wanted.file.feed.sender, row.size)?;
-        txn.delete(partition, Table::Attachment, &part_key(&self.wanted.file))?;
-        txn.remove_item(partition, Table::Wanted, WANTED, self.wanted.place)?;
-        self.node.journal(&mut txn, "file-received", &[("record", self.wanted.file.record.to_string())])?;
+        let kept = files::keep(&mut txn, partition, &row)?;
+        match kept {
+            Kept::Already => room::give_back(&mut txn, file.feed.sender, counted)?,
+            Kept::New | Kept::Instead(_) => {
+                room::fill(&mut txn, file.feed.sender, row.size.saturating_sub(counted))?;
+            }
+        }
+        txn.delete(partition, Table::Attachment, &part_key(file))?;
+        wishes::remove(&mut txn, partition, file, self.wanted.place)?;
+        self.node.journal(&mut txn, "file-received", &[("record", file.record.to_string())])?;
         txn.commit()?;
+        match kept {
+            Kept::New => {}
+            Kept::Already => files::discard(&self.node, partition, &row)?,
+            Kept::Instead(before) => files::discard(&self.node, partition, &before)?,
+        }
+        Ok(true)
+    }
+
+    /// Forgets a file that is not what its record states, and the wish for it.
+    fn refuse(&mut self, partition: Partition, row: &FileRow) -> Result<(), ShareError> {
+        let (file, now) = (&self.wanted.file, self.node.clock.now());
+        let mut txn = self.node.holdings.begin();
+        txn.delete(partition, Table::Attachment, &part_key(file))?;
+        room::give_back(&mut txn, file.feed.sender, self.wanted.part.bytes())?;
+        wishes::refuse(&mut txn, partition, file, (self.wanted.place, now))?;
+        let about = [("record", file.record.to_string()), ("partner", file.feed.sender.to_string())];
+        self.node.journal(&mut txn, "file-refused", &about)?;
+        txn.commit()?;
+        self.next = None;
+        files::discard(&self.node, partition, row)?;
+        tracing::warn!(partner = %file.feed.sender.short(), record = %file.record.short(), "a file is not what its record states");
+        let why = "what it gave as the file of a record is not what the record states: it is not kept, see the journal";
+        self.node.note_error(file.feed.sender, why.to_owned());
         Ok(())
+    }
+
+    /// What is here of a file does not read as it was written: the wish stays, and the file comes from its beginning.
+    fn begin_anew(&mut self, partition: Partition, row: &FileRow) -> Result<(), ShareError> {
+        // Where the store itself failed, the file is not to blame.
+        if self.node.holdings.failed().is_some() {
+            return Ok(());
+        }
+        let mut txn = self.node.holdings.begin();
+        txn.delete(partition, Table::Attachment, &part_key(&self.wanted.file))?;
+        room::give_back(&mut txn, self.wanted.file.feed.sender, self.wanted.part.bytes())?;
+        txn.commit()?;
+        self.next = None;
+        files::discard(&self.node, partition, row)
     }
 
     pub(crate) fn chunk(&mut self, index: u32, bytes: &[u8]) -> io::Result<()> {
@@ -283,14 +373,19 @@ impl Incoming {
             return Err(io::Error::other("a chunk before it is missing"));
         }
         self.next = None;
+        if let Some(whole) = &mut self.whole {
+            whole.update(bytes);
+        }
         if let Some(segments) = self.writer.chunk(bytes).map_err(io::Error::other)? {
             let row = PartRow { id: self.wanted.part.id, segments };
             let bytes = encode("part of a file", &row).map_err(io::Error::other)?;
             let partition = Partition::Agreement(self.wanted.agreement);
             let mut txn = self.node.holdings.begin();
             txn.put(partition, Table::Attachment, &part_key(&self.wanted.file), &bytes).map_err(io::Error::other)?;
+            room::fill(&mut txn, self.wanted.file.feed.sender, files::SEGMENT_BYTES).map_err(io::Error::other)?;
             txn.commit().map_err(io::Error::other)?;
-            if let Some(why) = room::disk(&self.node) {
+            self.wanted.part = row;
+            if let Some(why) = room::disk(&self.node, For::Evidence) {
                 return Err(io::Error::new(io::ErrorKind::StorageFull, why));
             }
         }

@@ -7,7 +7,7 @@
 use super::{
     ShareError,
     decide::{self, Asked},
-    feeds,
+    feeds, wishes,
 };
 use crate::{
     error::Fault,
@@ -46,6 +46,8 @@ use std::{
 
 /// Chunks of one segment: 16 MiB.
 pub const SEGMENT_CHUNKS: u64 = 16;
+/// Bytes of one segment.
+pub const SEGMENT_BYTES: u64 = SEGMENT_CHUNKS * limits::CHUNK_BYTES as u64;
 const CHUNK: usize = limits::CHUNK_BYTES as usize;
 
 /// A file as the store knows it.
@@ -167,15 +169,44 @@ pub fn put(node: &Node, partition: Partition, reader: &mut dyn Read) -> Result<F
     Ok(FileRow::new(id, &manifest))
 }
 
-/// The file with this digest, if the partition has it.
-pub fn find(node: &Node, partition: Partition, sha256: Hash) -> Result<Option<FileRow>, ShareError> {
-    let row = node.holdings.get(partition, Table::Attachment, sha256.as_bytes())?;
-    row.map(|row| Ok(decode("file", &row)?)).transpose()
+/// The file of which a record states this, if the partition has it: the same digest with another root or size is not it.
+pub fn find(node: &Node, partition: Partition, content: Content) -> Result<Option<FileRow>, ShareError> {
+    let row = node.holdings.get(partition, Table::Attachment, content.sha256.as_bytes())?;
+    let row: Option<FileRow> = row.map(|row| decode("file", &row)).transpose()?;
+    Ok(row.filter(|row| row.content() == content))
 }
 
-/// Makes stored segments a file.
-pub fn keep(txn: &mut Txn<'_>, partition: Partition, row: &FileRow) -> Result<(), ShareError> {
-    Ok(txn.put(partition, Table::Attachment, row.sha256.as_bytes(), &encode("file", row)?)?)
+/// What became of stored segments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kept {
+    /// They are a file.
+    New,
+    /// The partition has the file already: no row speaks of them, and the caller discards them.
+    Already,
+    /// They are a file in place of one whose row said another thing of the same digest: the caller discards that.
+    Instead(FileRow),
+}
+
+/// Makes stored segments, whose SHA-256 was computed, a file. One that is kept already stays.
+pub fn keep(txn: &mut Txn<'_>, partition: Partition, row: &FileRow) -> Result<Kept, ShareError> {
+    let before = txn.get(partition, Table::Attachment, row.sha256.as_bytes())?;
+    let before: Option<FileRow> = before.map(|before| decode("file", &before)).transpose()?;
+    if before.as_ref().is_some_and(|before| before.content() == row.content()) {
+        return Ok(Kept::Already);
+    }
+    txn.put(partition, Table::Attachment, row.sha256.as_bytes(), &encode("file", row)?)?;
+    Ok(before.map_or(Kept::New, Kept::Instead))
+}
+
+/// SHA-256 of what lies in a file's segments.
+pub fn digest(node: &Node, partition: Partition, row: &FileRow) -> Result<Hash, ShareError> {
+    let (mut reader, mut whole) = (open_at(node, partition, row, 0)?, Sha256Stream::default());
+    let mut buffer = Vec::with_capacity(CHUNK);
+    // Ends with the file, whose segments are bounded.
+    while read_chunk(&mut reader, &mut buffer).map_err(crate::store::io_error("read a file"))? > 0 {
+        whole.update(&buffer);
+    }
+    Ok(Hash::from_bytes(whole.finish()))
 }
 
 /// Removes segments that no row speaks of.
@@ -257,7 +288,14 @@ pub fn manifest(node: &Node, found: &Found) -> Result<(Partition, FileRow), Faul
     let none = || Fault::input("no-file", "this record was released without its file");
     let value = crate::records::stored::value(&bytes.ok_or_else(none)?).map_err(Fault::store)?;
     let content = Content::from_value(&value).ok_or_else(none)?;
-    let row = find(node, partition, content.sha256).map_err(Fault::store)?;
+    let row = find(node, partition, content).map_err(Fault::store)?;
+    if let (None, Found::Received(agreement, received)) = (&row, found)
+        && let Some(record) = received.id()
+        && wishes::is_refused(node, *agreement, record).map_err(Fault::store)?
+    {
+        let why = "what the partner gave is not the file that this record states, and was not kept: ask the partner";
+        return Err(Fault::input("file-refused", why));
+    }
     let row = row.ok_or_else(|| {
         Fault::input(
             "not-fetched",
@@ -313,7 +351,7 @@ fn decided(node: &Node, rules: &Rules, feed: &FeedKey, number: u64, slot: u8) ->
     let cleared = decided.is_ok_and(|c| c.terms().file && c.terms().slots.contains(slot));
     let content = asked.value(slot).filter(|_| cleared).and_then(|value| Content::from_value(&value));
     let Some(content) = content else { return Ok(Given::NotNow) };
-    let row = find(node, Partition::Own, content.sha256)?;
+    let row = find(node, Partition::Own, content)?;
     Ok(row.map_or(Given::NotNow, |row| Given::File(record, Box::new(row))))
 }
 

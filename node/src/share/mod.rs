@@ -11,6 +11,7 @@ pub mod feeds;
 pub mod fetching;
 pub mod files;
 pub mod outbox;
+pub mod wishes;
 
 use crate::{
     records::{keep::KeepError, stored::RowDamage},
@@ -49,6 +50,9 @@ pub enum ShareError {
     /// Partners and agreements could not be read again.
     #[error("{0}")]
     Rules(String),
+    /// A wish for a file.
+    #[error(transparent)]
+    Wish(#[from] wishes::WishError),
     /// A clearance did not fit its record.
     #[error("a clearance does not fit its record")]
     Clearance,

@@ -83,7 +83,7 @@ pub enum Table {
     Withdrawn = 49,
     /// What waits in an outgoing feed. List; scope: feed id.
     Pending = 39,
-    /// Files to fetch. List of scope "wanted".
+    /// Files to fetch. List; scope: "wanted" and the sender. Where a record's wish stands. Point; key: record id.
     Wanted = 38,
     /// Countersignatures of an outgoing feed. List; scope: feed id.
     Receipt = 37,

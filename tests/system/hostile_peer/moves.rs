@@ -209,6 +209,19 @@ async fn flood(t: &mut Talk, message: Message) -> Done {
     Ok(())
 }
 
+/// A run, once more after each receipt, for as long as there is one.
+async fn replay(t: &mut Talk, message: Message) -> Done {
+    for again in 0..1_000 {
+        t.say(&message).await?;
+        if countersigned(t).await.is_err() {
+            // What the next session costs is earned.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            return if again < 4 * limits::RUNS_IN_FLIGHT_MAX { Err("a resend is closed".into()) } else { Ok(()) };
+        }
+    }
+    Err("it is never closed".into())
+}
+
 async fn refused(t: &Talk, content: Vec<u8>) -> Done {
     match t.ask(&content).await? {
         Some(1) => Ok(()),
@@ -340,5 +353,6 @@ moves! {
     Open "a record that was cleared under another version" BUSY "waits" |h, t| { let mut m = h.broad.clone().ok_or("no other agreement")?.0; h.resign(&mut m, t.held, |_| {})?; t.say(&run(m)).await? };
     Open "a record with fields beyond the agreement" GOES_ON "refused" |h, t| t.say(&run(beyond(h, t)?)).await?;
     Open "two runs at one length" STOPS "two histories" |h, t| { let (one, two) = (plain(h, t, vec![withdrawal(5)], None)?, plain(h, t, vec![withdrawal(6)], None)?); t.say(&run(one)).await?; t.say(&run(two)).await? };
+    Open "a run that is held again and again" LIMIT "requests" |h, t| { let m = plain(h, t, vec![withdrawal(7)], None)?; replay(t, run(m)).await? };
     Open "a flood of proposals" LIMIT "requests" |h, t| flood(t, Message::Proposal(vec![0xff; 100])).await?;
 }
