@@ -356,3 +356,27 @@ fn an_init_that_was_killed_is_repeated() -> Outcome {
     }
     Ok(())
 }
+
+/// Story: a record that partners hold turns out to be wrong. People refute it: it is withdrawn, is not released again, and
+/// its event is told; and `status` says what the store takes.
+#[test]
+fn what_is_refuted_is_taken_back() {
+    let (world, [mut a, mut b]) = World::of(96, ["a", "b"]);
+    a.pair(&b);
+    let _agreed = a.agree(&b, &entente_tests::items_clause(&["number", "eval", "serial"]));
+    a.import("rows.csv", &Row::table(&world.rows("W", 2)));
+    a.start();
+    b.start();
+    a.pass(&["W-00001", "W-00002"]);
+    until("both arrive", || b.received().len() == 2);
+    a.ok(&["review", "W-00001", "--state", "refuted"]);
+    let withdrawn = || b.received().iter().filter(|r| r["state"] == "withdrawn").count();
+    until("it is withdrawn", || withdrawn() == 1);
+    let said = refusal(&a, &["release", "W-00001"], 2);
+    assert!(said.contains("refuted"), "{said}");
+    let shown = a.json(&["record", "show", "W-00001"]);
+    let events: Vec<&str> =
+        shown["events"].as_array().into_iter().flatten().filter_map(|e| e["what"].as_str()).collect();
+    assert_eq!((events, &shown["state"]), (vec!["verified", "released", "refuted"], &"refuted".into()));
+    assert!(a.json(&["status"])["store_bytes"].as_u64() > Some(10_000));
+}

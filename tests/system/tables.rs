@@ -147,3 +147,24 @@ fn a_workbook_brings_in_what_the_same_table_in_csv_does() -> Outcome {
     assert_eq!((&same["added"], &same["repeated_rows"]), (&0.into(), &2.into()), "{same}");
     Ok(())
 }
+
+/// Story: a mapping names no key columns, so a row is its content. The same file again adds nothing; a corrected row is
+/// another thing, and amends nothing.
+#[test]
+fn without_key_columns_a_row_is_its_content() -> Outcome {
+    let (_world, [a]) = World::of(95, ["a"]);
+    let map = "name = \"list\"\n[default]\neval = { src4 = \"B\", inf4 = 2 }\n[[record]]\nname = \"item\"\nkind = \"item\"\n\
+               [record.fields]\nnumber = { column = \"Inv\" }\ntype = { column = \"Was\" }\n\
+               serial = { column = \"Serial\" }\n";
+    let map = a.file("map.toml", map);
+    let import = |name: &str, rows: &str| {
+        let table = a.file(name, &format!("Inv,Was,Serial\n{rows}"));
+        a.json(&["import", &table, "--map", &map])
+    };
+    let counts = |report: &Value| ["added", "amended"].map(|key| report[key].as_u64());
+    assert_eq!(counts(&import("one.csv", "X-1,pistol,A 1001\nX-2,rifle,A 1002\n")), [Some(2), Some(0)]);
+    assert_eq!(counts(&import("two.csv", "X-1,pistol,A 1001\nX-2,rifle,A 1002\n")), [Some(0), Some(0)]);
+    assert_eq!(counts(&import("three.csv", "X-1,pistol,A 1001\nX-2,rifle,A 1003\n")), [Some(1), Some(0)]);
+    assert_eq!(a.json(&["search", "--own", "--kind", "item"]).as_array().map(Vec::len), Some(3));
+    Ok(())
+}

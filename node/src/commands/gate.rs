@@ -71,8 +71,9 @@ fn show(reach: &Reach, outcome: &Json, done: &str) -> Result<Done, Failure> {
     let count = |key| text(outcome, key) != "0";
     match (count("changed"), count("unchanged"), list(outcome, "refused").len()) {
         (false, false, refused @ 1..) => {
+            let why = list(outcome, "refused").first().map(|record| text(record, "why")).unwrap_or_default();
             let message = format!(
-                "none of {refused} may be released yet, and nothing was: review them first, `entente review ID --state reviewed`"
+                "none of {refused} may be released yet, and nothing was ({why}): review them first, `entente review ID --state reviewed`"
             );
             Err(Fault::input("not-reviewed", message).into())
         }
