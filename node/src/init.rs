@@ -4,9 +4,9 @@
 //! init.unfinished -> keys, recovery.age, store, organisation.card -> entente.toml
 //! ```
 //!
-//! What a killed attempt leaves is known by the file `init.unfinished`. It comes first,
-//! and is at the end filled with the settings and given their name: so a home has settings or a mark, never both, and the
-//! commit point is that one rename. The next attempt begins anew over what a killed one left. Keys with a
+//! What a killed attempt leaves is known by the file `init.unfinished`. It comes first, is locked for as long as the
+//! attempt runs, and is at the end filled with the settings and given their name: so a home has settings or a mark, never
+//! both, and the commit point is that one rename. The next attempt begins anew over what a killed one left. Keys with a
 //! whole store and a card are never removed, mark or no mark: a home whose settings were lost would look the same.
 
 use crate::{
@@ -23,13 +23,16 @@ use crate::{
     store::open,
 };
 use entente_protocol::id::OrgId;
+use rustix::fs::{FlockOperation, flock};
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Seek, Write},
     net::{SocketAddr, UdpSocket},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
+    time::Duration,
 };
 
 /// What a new home is made with.
@@ -72,6 +75,7 @@ pub fn init(home: &Home, init: &Init<'_>, clock: &dyn Clock) -> Result<Made, Fau
         left_over(home)?;
     }
     let mut mark = Mark::take(home)?;
+    // What stands now, nobody else is making.
     let left = left_over(home)?;
     let made = begin(home, &config, &Init { config: raw, ..*init }, &mut mark, &left, clock);
     if made.is_err() {
@@ -109,25 +113,53 @@ fn begin(
     fill(home, config, init, (&chosen, &apart), mark, clock)
 }
 
-/// The mark of an attempt.
+/// The mark of an attempt that runs: locked until this is dropped, and by the system until the process ends.
 struct Mark {
     file: File,
     path: PathBuf,
 }
+
+/// How often, and after how long, a mark that is held is asked for again: a process that begins a child holds its locks
+/// until that child has become its program.
+const ASKED_AGAIN: u32 = 10;
+const ASKED_AFTER: Duration = Duration::from_millis(20);
 
 impl Mark {
     /// Makes the folder and its mark, or takes the one that a killed attempt left.
     fn take(home: &Home) -> Result<Self, Fault> {
         let fault = |e: io::Error| Fault::setup("home", format!("`{}`: {e}", home.path().display()));
         DirBuilder::new().recursive(true).mode(0o700).create(home.path()).map_err(fault)?;
+        for _ in 0..ASKED_AGAIN {
+            if let Some(mark) = Self::try_take(home).map_err(fault)? {
+                return Ok(mark);
+            }
+            thread::sleep(ASKED_AFTER);
+        }
+        let why =
+            format!("another init is under way in `{}`: wait for it, or name a new folder", home.path().display());
+        Err(Fault::input("home-exists", why))
+    }
+
+    /// Nothing where another attempt has it, or ended with it just now.
+    fn try_take(home: &Home) -> io::Result<Option<Self>> {
         let path = home.path().join(UNFINISHED);
         let opened = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
-        let mut file = opened.map_err(fault)?;
-        if file.metadata().map_err(fault)?.len() == 0 {
-            write_over(&mut file, NOT_YET).map_err(fault)?;
-            durable::sync_folder_of(&path).map_err(fault)?;
+        let mut file = opened?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+            other => other?,
         }
-        Ok(Self { file, path })
+        // The name may have gone from this file between opening and locking: a lock on a file without it says nothing.
+        let named = fs::metadata(&path).ok().map(|named| (named.dev(), named.ino()));
+        let ours = file.metadata()?;
+        if named != Some((ours.dev(), ours.ino())) {
+            return Ok(None);
+        }
+        if ours.len() == 0 {
+            write_over(&mut file, NOT_YET)?;
+            durable::sync_folder_of(&path)?;
+        }
+        Ok(Some(Self { file, path }))
     }
 
     /// Becomes the settings. Before this there is no home, after it there is one.
@@ -303,6 +335,25 @@ mod tests {
         fs::rename(&away, home.config())?;
         testkit::open(folder.path(), "a", Arc::new(ManualClock::at(now())))?;
         assert_eq!(names(home.path()).into_iter().filter(|name| name == UNFINISHED).count(), 0);
+        Ok(())
+    }
+
+    /// Story: a script begins `init` twice. The second took what the first was making for the rest of a killed attempt,
+    /// and removed it under its hands.
+    #[test]
+    fn an_attempt_that_runs_is_not_taken_for_a_killed_one() -> Fallible {
+        let folder = tempfile::tempdir()?;
+        let home = Home::at(folder.path().join("a"));
+        let first = Mark::take(&home)?;
+        fs::create_dir(home.keys())?;
+        fs::write(home.keys().join("node.age"), "being made")?;
+        let refused = testkit::init(folder.path(), "a", now()).map(drop).unwrap_err();
+        assert_eq!((refused.exit_code(), refused.code.as_str()), (2, "home-exists"));
+        assert!(refused.message.contains("another init is under way"), "{refused}");
+        assert_eq!(fs::read_to_string(home.keys().join("node.age"))?, "being made");
+        // Once it has ended, however it did, what it left is begun anew.
+        drop(first);
+        testkit::init(folder.path(), "a", now())?;
         Ok(())
     }
 
