@@ -13,6 +13,7 @@ use crate::{
     error::Fault,
     identity::Keys,
     ingest::child::Program,
+    init,
     partners::{Book, PartnerState},
     records::{gate::Review, keep::Batches},
     redlines,
@@ -135,6 +136,7 @@ impl Node {
     /// Opens a home.
     pub fn open(home: Home, unlock: &Unlock, clock: Arc<dyn Clock>) -> Result<Self, Fault> {
         let config = Config::load(&home).map_err(|e| Fault::setup("config", e))?;
+        init::settle(&home)?;
         // Before any key is read: a process that ends just now may write the keyring until it lets go.
         let lock = open::lock(&home.store()).map_err(|e| in_store(&home, e))?;
         let identity = unlock.open(&home.keys()).map_err(|e| Fault::setup("unlock", e))?;

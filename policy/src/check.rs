@@ -21,7 +21,7 @@ use entente_protocol::{
     text,
 };
 use std::{
-    collections::{BTreeMap, BTreeSet, btree_map},
+    collections::{BTreeMap, BTreeSet},
     fmt,
 };
 
@@ -108,7 +108,7 @@ pub(crate) fn every(agreement: &Agreement) -> (Vec<CheckFault>, Vec<Reveal>) {
         sound &= carried & note(at, condition(place, clause, &mut reads));
         // What a condition reveals is asked of conditions that hold, this one and those before it.
         if sound {
-            match revealed(agreement, place, clause, &mut reads) {
+            match revealed(agreement, place, clause, &reads) {
                 Ok(revealed) => reveals.extend(revealed),
                 Err(fault) => sound = note(at, Err(fault)),
             }
@@ -183,6 +183,9 @@ fn terms(agreement: &Agreement, clause: &Clause) -> Result<(), Fault> {
         && (count == 0 || count > COUNT_MAX)
     {
         return Err(fault("duty", "out of range", format!("write 1 to {COUNT_MAX}")));
+    }
+    if clause.to.is_empty() {
+        return Err(fault("to", "nobody", "name a receiver"));
     }
     let mut to: Vec<_> = clause.to.clone();
     to.sort_unstable();
@@ -354,8 +357,8 @@ fn bad_condition(what: String) -> Fault {
     fault("when", what, "correct the condition; AGREEMENTS.md lists what it may read")
 }
 
-/// The slots that the condition of each clause reads of each kind, each compiled once: there are as many pairs of clauses
-/// as their number squared.
+/// The slots that the condition of each clause reads of each kind, each compiled once by [`condition`]: there are as many
+/// pairs of clauses as their number squared. A clause without a condition is not in it, for it reads nothing.
 type Reads = BTreeMap<(usize, Kind), Vec<&'static Slot>>;
 
 /// A clause's policy for one kind, and the slots that its condition reads.
@@ -383,7 +386,9 @@ fn condition(place: usize, clause: &Clause, known: &mut Reads) -> Result<(), Fau
 
 /// What a release under the clause tells of fields that it withholds. The first clause that applies decides, so a
 /// release tells what this condition reads, and what those before it read that could have applied to the same record.
-fn revealed(agreement: &Agreement, place: usize, clause: &Clause, known: &mut Reads) -> Result<Vec<Reveal>, Fault> {
+///
+/// This compiles nothing: a clause that holds was compiled by [`condition`], and so were those before it.
+fn revealed(agreement: &Agreement, place: usize, clause: &Clause, known: &Reads) -> Result<Vec<Reveal>, Fault> {
     let mut reveals = Vec::new();
     let before = |other: &Clause, kind: Kind| {
         other.duty == clause.duty
@@ -397,10 +402,10 @@ fn revealed(agreement: &Agreement, place: usize, clause: &Clause, known: &mut Re
             if at != place && !before(other, kind) {
                 continue;
             }
-            // What comes before was compiled before; a clause without a condition reads what its shape asks for.
-            let reads = match known.entry((at, kind)) {
-                btree_map::Entry::Occupied(reads) => reads.into_mut(),
-                btree_map::Entry::Vacant(reads) => reads.insert(compiled(at, other, kind)?.1),
+            let reads = match known.get(&(at, kind)) {
+                Some(reads) => reads.as_slice(),
+                None if other.when.is_none() => &[],
+                None => return Err(bad_condition("it was not compiled".to_owned())),
             };
             for slot in reads.iter().filter(|slot| !disclosure.set().contains(slot.number)) {
                 if may_be_personal(slot) {
@@ -442,11 +447,23 @@ mod tests {
                 ..clause.clone()
             })
             .collect();
+        // One without a condition reads nothing, whatever its kinds are.
+        agreement.clauses[3].when = None;
+        for kind in Kind::ALL {
+            assert!(compiled(3, &agreement.clauses[3], kind).unwrap().1.is_empty());
+        }
         let mut reads = Reads::new();
         for (place, clause) in agreement.clauses.iter().enumerate() {
             condition(place, clause, &mut reads).unwrap();
-            revealed(&agreement, place, clause, &mut reads).unwrap();
+            // It sees what was compiled until now, and can compile nothing itself.
+            revealed(&agreement, place, clause, &reads).unwrap();
         }
-        assert_eq!(reads.len(), limits::AGREEMENT_CLAUSES_MAX * disclose.len());
+        let pair = |place| Kind::ALL.map(|kind| (place, kind));
+        let expected = (0..limits::AGREEMENT_CLAUSES_MAX).filter(|place| *place != 3).flat_map(pair);
+        assert!(reads.keys().copied().eq(expected), "{} pairs", reads.len());
+        // Where one is missing this is a fault, not a field that is revealed in silence.
+        let last = limits::AGREEMENT_CLAUSES_MAX - 1;
+        reads.remove(&(5, Kind::ALL[0]));
+        assert!(revealed(&agreement, last, &agreement.clauses[last], &reads).is_err());
     }
 }

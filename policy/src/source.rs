@@ -11,6 +11,7 @@ use crate::{
 use entente_protocol::{
     agreement::{Agreement, Clause, Disclosure, Duty, LANGUAGE, LegalBasis, Onward, Party, Personal},
     id::{AgreementId, OrgId},
+    limits,
     record::{
         kind::{Kind, Slot},
         schema_digest,
@@ -154,8 +155,15 @@ fn days(entry: &Entry<'_>) -> Result<u32, SourceError> {
 /// blamed for it.
 fn parties(root: &Table<'_>, drafting: &Drafting<'_>, faults: &mut Faults) -> Vec<Party> {
     faults.take(root.need("party", "name the parties, each in a table [[party]]"));
+    let tables = faults.take(root.tables("party")).unwrap_or_default();
+    if tables.len() > limits::AGREEMENT_PARTIES_MAX {
+        let (key, what) = ("party".to_owned(), format!("{} parties", tables.len()));
+        let fix = format!("name at most {}", limits::AGREEMENT_PARTIES_MAX);
+        faults.note(SourceError { line: root.line_below("party"), key, what, fix, more: Box::default() });
+    }
     let mut parties: Vec<Party> = Vec::new();
-    for (place, table) in (0u8..).zip(faults.take(root.tables("party")).unwrap_or_default()) {
+    // Beyond the bound none is read; every place is a byte.
+    for (place, table) in (0u8..).zip(tables.into_iter().take(limits::AGREEMENT_PARTIES_MAX)) {
         faults.take(table.only(&["handle", "name", "id"]));
         let name = table.need("name", "write the party's full name").and_then(|entry| entry.text());
         let name = faults.take(name).unwrap_or_default().to_owned();
@@ -321,4 +329,28 @@ fn personal(table: &Table<'_>) -> Result<Personal, SourceError> {
         purpose: table.need("purpose", "say for what it is needed")?.text()?.to_owned(),
         retention_days: table.need("retention-days", "say for how many days it is kept")?.count()?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Story: the places of parties were counted in a byte, and a text of 300 tables stopped the program that read it.
+    #[test]
+    fn more_parties_than_there_may_be_are_refused_at_their_line() {
+        let party = |n: usize| format!("[[party]]\nhandle = \"p{n}\"\nname = \"P {n}\"\n");
+        for (many, refused) in
+            [(limits::AGREEMENT_PARTIES_MAX, false), (17, true), (255, true), (256, true), (300, true)]
+        {
+            let source = format!("language = {LANGUAGE}\n{}", (0..many).map(party).collect::<String>());
+            let drafting = Drafting { id: AgreementId::from_bytes([1; 16]), party: &|_| None };
+            let fault = parse(&source, &drafting).unwrap_err();
+            let says = fault.to_string();
+            let counted =
+                format!("line 2, key `party`: {many} parties; name at most {}", limits::AGREEMENT_PARTIES_MAX);
+            assert_eq!(says.contains(&counted), refused, "{says}");
+            // Each that was read has its own fault: nobody knows it.
+            assert!(says.contains("nobody is known as `p15`") && !says.contains("`p16`"), "{says}");
+        }
+    }
 }

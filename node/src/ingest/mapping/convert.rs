@@ -201,7 +201,7 @@ pub(super) fn degrees(text: &str, most: i64) -> Result<i64, RowCause> {
 /// A number as it is read here, with a decimal point and no marks between thousands.
 ///
 /// Half the world writes `1.200,50` for what the other half writes as `1,200.50`. Where only one of the two can be meant,
-/// it is taken; `1,200` could be either, and nobody here guesses at a number in evidence.
+/// it is taken; `1,200` and `1.200` could be either, and nobody here guesses at a number in evidence.
 fn pointed(text: &str) -> Result<Cow<'_, str>, RowCause> {
     let sign = text.len() - text.trim_start_matches(['-', '+']).len();
     let (sign, digits) = text.split_at_checked(sign).unwrap_or(("", text));
@@ -211,15 +211,15 @@ fn pointed(text: &str) -> Result<Cow<'_, str>, RowCause> {
     };
     let (commas, points) = (digits.matches(',').count(), digits.matches('.').count());
     let plain = match (commas, points) {
-        (0, _) => return Ok(text.into()),
-        (1, 0) => {
-            let (before, after) = digits.split_once(',').unwrap_or((digits, ""));
-            if after.len() == 3 && grouped(digits, ',') && !before.starts_with('0') {
-                let both = format!("a number that means one thing: write {before}{after} or {before}.{after}");
+        (1, 0) | (0, 1) => {
+            let (before, after) = digits.split_once([',', '.']).unwrap_or((digits, ""));
+            if after.len() == 3 && (1..=3).contains(&before.len()) && !before.starts_with('0') {
+                let both = format!("a number that means one thing: write {before}{after} or {before}.{after}0");
                 return Err(unreadable(text, both));
             }
             format!("{before}.{after}")
         }
+        (0, _) => return Ok(text.into()),
         (_, 0) if grouped(digits, ',') => digits.replace(',', ""),
         _ => match (digits.rsplit_once('.'), digits.rsplit_once(',')) {
             (Some((whole, part)), _) if points == 1 && !part.contains(',') && grouped(whole, ',') => {
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_comma_is_taken_where_it_means_one_thing() {
+    fn a_mark_is_taken_where_it_means_one_thing() {
         for (text, means) in [
             ("7", Some("7")),
             ("-7,5", Some("-7.5")),
@@ -304,15 +304,58 @@ mod tests {
             ("1.200,50", Some("1200.50")),
             ("1,200.50", Some("1200.50")),
             ("-1.234.567,5", Some("-1234567.5")),
+            ("7.5", Some("7.5")),
+            ("-1200.500", Some("-1200.500")),
+            ("0.125", Some("0.125")),
+            ("1.2000", Some("1.2000")),
+            ("1.20", Some("1.20")),
             ("1,200", None),
+            ("1.200", None),
+            ("-13.450", None),
+            ("+100.000", None),
             ("12,34,56", None),
             ("1,2.3,4", None),
             ("1.20,5", None),
         ] {
             assert_eq!(pointed(text).ok().as_deref(), means, "{text}");
         }
-        let says = pointed("1,200").err().map(|cause| cause.to_string()).unwrap_or_default();
-        assert!(says.contains("1200") && says.contains("1.200"), "{says}");
+        for both in ["1,200", "1.200"] {
+            let says = pointed(both).err().map(|cause| cause.to_string()).unwrap_or_default();
+            assert!(says.contains("write 1200 or 1.2000"), "{says}");
+        }
+        // As they come out of a file: a count and a sum.
+        let rule = TextRule {
+            take: super::super::Take::Columns(Vec::new()),
+            join: None,
+            separator: None,
+            lookup: Vec::new(),
+            skip_several: false,
+            parse: Vec::new(),
+            tag: None,
+            unit: Some("piece".to_owned()),
+            estimate: false,
+            currency: Some("EUR".to_owned()),
+            mark: None,
+        };
+        for (text, count, sum) in [
+            ("1.200", false, false),
+            ("1,200", false, false),
+            ("1.200,50", false, true),
+            ("1.2000", false, true),
+            ("1200", true, true),
+            ("1200.000", true, true),
+            ("0.125", false, true),
+        ] {
+            let reads = |shape| single(shape, &rule, text).is_ok();
+            assert_eq!(
+                (reads(Shape::Uint), reads(Shape::Quantity), reads(Shape::Money)),
+                (count, count, sum),
+                "{text}"
+            );
+        }
+        // A point in a coordinate is a decimal point.
+        assert_eq!(degrees("13.450", 900_000_000), Ok(134_500_000));
+        assert_eq!(degrees("-100.125", 1_800_000_000), Ok(-1_001_250_000));
         assert_eq!(degrees("13,4512", 900_000_000), Ok(134_512_000));
         assert_eq!(degrees("-0,451", 900_000_000), Ok(-4_510_000));
         for not in ["13,45,12", "1.3,4", ","] {
