@@ -321,6 +321,12 @@ impl Context<'_> {
             Some("skip") => true,
             Some(_) => return Err(place.wrong("several takes only \"skip\"")),
         };
+        let decimal = match raw.decimal.as_deref() {
+            None => None,
+            Some(".") => Some('.'),
+            Some(",") => Some(','),
+            Some(_) => return Err(place.wrong("decimal takes `.` or `,`")),
+        };
         Ok(TextRule {
             take,
             join: raw.join,
@@ -332,6 +338,7 @@ impl Context<'_> {
             unit: raw.unit,
             estimate: raw.estimate.unwrap_or(false),
             currency: raw.currency,
+            decimal,
             mark: raw.mark,
         })
     }

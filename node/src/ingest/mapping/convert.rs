@@ -160,7 +160,9 @@ fn single(shape: Shape, rule: &TextRule, text: &str) -> Result<Value, RowCause> 
             let as_what = if rule.parse.is_empty() { "EDTF or ISO 8601".to_owned() } else { rule.parse.join(" or ") };
             unreadable(text, format!("a date as {as_what}"))
         })?),
-        Shape::Uint => Value::Int(whole(&pointed(text)?).ok_or_else(|| unreadable(text, "a whole number"))?),
+        Shape::Uint => {
+            Value::Int(whole(&pointed(text, rule.decimal)?).ok_or_else(|| unreadable(text, "a whole number"))?)
+        }
         Shape::Bool => Value::Bool(match text.to_ascii_lowercase().as_str() {
             "true" | "yes" | "y" | "1" => true,
             "false" | "no" | "n" | "0" => false,
@@ -168,7 +170,7 @@ fn single(shape: Shape, rule: &TextRule, text: &str) -> Result<Value, RowCause> 
         }),
         Shape::Serial => serial::serial(text),
         Shape::Quantity => {
-            let n = whole(&pointed(text)?).ok_or_else(|| unreadable(text, "a whole number"))?;
+            let n = whole(&pointed(text, rule.decimal)?).ok_or_else(|| unreadable(text, "a whole number"))?;
             let unit = rule.unit.as_deref().unwrap_or_default();
             let mut members = vec![("n", Value::Int(n)), ("unit", Value::text(unit))];
             if rule.estimate {
@@ -177,7 +179,8 @@ fn single(shape: Shape, rule: &TextRule, text: &str) -> Result<Value, RowCause> 
             Value::map(members)
         }
         Shape::Money => {
-            let minor = hundredths(&pointed(text)?).ok_or_else(|| unreadable(text, "a sum such as 1200.50"))?;
+            let minor =
+                hundredths(&pointed(text, rule.decimal)?).ok_or_else(|| unreadable(text, "a sum such as 1200.50"))?;
             let currency = rule.currency.as_deref().unwrap_or_default();
             Value::Array(vec![Value::Int(minor), Value::text(currency)])
         }
@@ -201,20 +204,33 @@ pub(super) fn degrees(text: &str, most: i64) -> Result<i64, RowCause> {
 /// A number as it is read here, with a decimal point and no marks between thousands.
 ///
 /// Half the world writes `1.200,50` for what the other half writes as `1,200.50`. Where only one of the two can be meant,
-/// it is taken; `1,200` and `1.200` could be either, and nobody here guesses at a number in evidence.
-fn pointed(text: &str) -> Result<Cow<'_, str>, RowCause> {
+/// it is taken; `1,200` and `1.200` could be either, and nobody here guesses at a number in evidence: a mapping says which
+/// mark a file keeps to.
+fn pointed(text: &str, decimal: Option<char>) -> Result<Cow<'_, str>, RowCause> {
     let sign = text.len() - text.trim_start_matches(['-', '+']).len();
     let (sign, digits) = text.split_at_checked(sign).unwrap_or(("", text));
     let grouped = |whole: &str, mark: char| {
         let mut groups = whole.split(mark);
         groups.next().is_some_and(|first| (1..=3).contains(&first.len())) && groups.all(|group| group.len() == 3)
     };
+    if let Some(mark) = decimal {
+        let thousands = if mark == '.' { ',' } else { '.' };
+        let (before, after) = digits.split_once(mark).unwrap_or((digits, ""));
+        if (before.contains(thousands) && !grouped(before, thousands)) || after.contains([',', '.']) {
+            return Err(unreadable(text, format!("a number with `{mark}` before its decimals")));
+        }
+        let point = if after.is_empty() { "" } else { "." };
+        return Ok(format!("{sign}{}{point}{after}", before.replace(thousands, "")).into());
+    }
     let (commas, points) = (digits.matches(',').count(), digits.matches('.').count());
     let plain = match (commas, points) {
         (1, 0) | (0, 1) => {
             let (before, after) = digits.split_once([',', '.']).unwrap_or((digits, ""));
             if after.len() == 3 && (1..=3).contains(&before.len()) && !before.starts_with('0') {
-                let both = format!("a number that means one thing: write {before}{after} or {before}.{after}0");
+                let both = format!(
+                    "a number that means one thing: write {before}{after} or {before}.{after}0, or say in the mapping which mark \
+                     is the decimal one (`decimal = \".\"`)"
+                );
                 return Err(unreadable(text, both));
             }
             format!("{before}.{after}")
@@ -317,11 +333,22 @@ mod tests {
             ("1,2.3,4", None),
             ("1.20,5", None),
         ] {
-            assert_eq!(pointed(text).ok().as_deref(), means, "{text}");
+            assert_eq!(pointed(text, None).ok().as_deref(), means, "{text}");
         }
         for both in ["1,200", "1.200"] {
-            let says = pointed(both).err().map(|cause| cause.to_string()).unwrap_or_default();
+            let says = pointed(both, None).err().map(|cause| cause.to_string()).unwrap_or_default();
             assert!(says.contains("write 1200 or 1.2000"), "{says}");
+        }
+        for (text, point, comma) in [
+            ("641.496", Some("641.496"), Some("641496")),
+            ("641,496", Some("641496"), Some("641.496")),
+            ("1.200,5", None, Some("1200.5")),
+            ("-1,200.5", Some("-1200.5"), None),
+            ("7", Some("7"), Some("7")),
+            ("12,34", None, Some("12.34")),
+        ] {
+            let read = |mark| pointed(text, Some(mark)).ok().map(Cow::into_owned);
+            assert_eq!((read('.').as_deref(), read(',').as_deref()), (point, comma), "{text}");
         }
         // As they come out of a file: a count and a sum.
         let rule = TextRule {
@@ -335,6 +362,7 @@ mod tests {
             unit: Some("piece".to_owned()),
             estimate: false,
             currency: Some("EUR".to_owned()),
+            decimal: None,
             mark: None,
         };
         for (text, count, sum) in [

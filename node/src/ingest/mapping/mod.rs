@@ -294,6 +294,8 @@ struct TextRule {
     unit: Option<String>,
     estimate: bool,
     currency: Option<String>,
+    /// `.` or `,`, where it is known.
+    decimal: Option<char>,
     mark: Option<String>,
 }
 

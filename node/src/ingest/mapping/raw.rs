@@ -129,6 +129,8 @@ pub(super) struct Field {
     pub(super) estimate: Option<bool>,
     /// Sums of money.
     pub(super) currency: Option<String>,
+    /// The decimal mark of numbers, where a file keeps to one.
+    pub(super) decimal: Option<String>,
     /// Markings.
     pub(super) mark: Option<String>,
     /// Maps of text.
