@@ -3,8 +3,10 @@
 //! Everything here is synchronous; tokio begins in `run`. Changes to partners and agreements are
 //! written to the store first and then read again from it, so what is in force is what is stored.
 
+mod health;
 mod rules;
 
+pub use health::Health;
 pub use rules::{Basis, CHANGES, Rules, changed};
 
 use crate::{
@@ -90,19 +92,6 @@ pub struct Node {
 /// What each partner did in the hour under way, and when that began.
 type Hourly = Mutex<BTreeMap<OrgId, (UnixMillis, u32)>>;
 
-/// How it went with one partner.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Health {
-    /// Sessions under way in which the partner has answered: one, and none for a moment between two.
-    pub sessions: u32,
-    /// Why it could not be reached when it was last dialled, and when; forgotten once there is a connection.
-    pub unreachable: Option<(UnixMillis, String)>,
-    /// When a run or receipt, or a round that a person asked for, last went through.
-    pub success: Option<UnixMillis>,
-    /// What went wrong last, and when.
-    pub error: Option<(UnixMillis, String)>,
-}
-
 /// An event of the journal: what happened, with ids and counts, never contents.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -113,23 +102,6 @@ pub struct Event {
     pub what: String,
     /// About what.
     pub about: Vec<(String, String)>,
-}
-
-impl Health {
-    /// Whether there is a connection.
-    pub const fn connected(&self) -> bool {
-        self.sessions > 0
-    }
-    /// What is wrong with the partner or the way to it now, and since when: without a connection that comes first.
-    /// What was wrong before things last went well is wrong no more.
-    pub fn trouble(&self) -> Option<&(UnixMillis, String)> {
-        let since = self.error.as_ref().filter(|(at, _)| self.success.is_none_or(|success| success <= *at));
-        self.unreachable.as_ref().or(since)
-    }
-    /// What went wrong last, whether or not things went well since.
-    pub fn last_error(&self) -> Option<&(UnixMillis, String)> {
-        self.unreachable.as_ref().or(self.error.as_ref())
-    }
 }
 
 impl Node {
@@ -313,52 +285,6 @@ impl Node {
     /// Rises when a record that this partner was shown is to be held back.
     pub fn held_back_from(&self, partner: OrgId) -> u64 {
         self.held_from.lock().unwrap_or_else(PoisonError::into_inner).get(&partner).copied().unwrap_or_default()
-    }
-
-    /// How it went with a partner.
-    pub fn health(&self, partner: OrgId) -> Health {
-        self.healths().get(&partner).cloned().unwrap_or_default()
-    }
-    /// A run or receipt, or a whole round, went through.
-    pub fn note_success(&self, partner: OrgId) {
-        let now = self.clock.now();
-        self.healths().entry(partner).or_default().success = Some(now);
-    }
-    /// A file cannot be read as it was written: it is not given any more, and people are told.
-    pub fn note_damaged(&self, file: Hash) {
-        if self.damaged.lock().unwrap_or_else(PoisonError::into_inner).insert(file) {
-            tracing::error!(%file, "a file of ours is damaged or gone, and is not given: see `entente check`");
-        }
-    }
-    /// Whether a file could not be read.
-    pub fn is_damaged(&self, file: Hash) -> bool {
-        self.damaged.lock().unwrap_or_else(PoisonError::into_inner).contains(&file)
-    }
-    /// How many files could not be read since the node was opened.
-    pub fn damaged(&self) -> usize {
-        self.damaged.lock().unwrap_or_else(PoisonError::into_inner).len()
-    }
-    /// Something went wrong with a partner.
-    pub fn note_error(&self, partner: OrgId, what: String) {
-        let now = self.clock.now();
-        self.healths().entry(partner).or_default().error = Some((now, what));
-    }
-    /// It was dialled in vain.
-    pub fn note_unreachable(&self, partner: OrgId, why: String) {
-        let now = self.clock.now();
-        self.healths().entry(partner).or_default().unreachable = Some((now, why));
-    }
-    /// A session began, or ended.
-    pub fn note_session(&self, partner: OrgId, began: bool) {
-        let mut healths = self.healths();
-        let health = healths.entry(partner).or_default();
-        health.sessions = if began { health.sessions.saturating_add(1) } else { health.sessions.saturating_sub(1) };
-        if began {
-            health.unreachable = None;
-        }
-    }
-    fn healths(&self) -> std::sync::MutexGuard<'_, BTreeMap<OrgId, Health>> {
-        self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What decides now.

@@ -27,7 +27,11 @@ use crate::{
     secret::{self, unlock::Unlock},
     share::fetching::Resting,
 };
-use entente_protocol::{id::OrgId, identity::Purpose, session::CloseCode};
+use entente_protocol::{
+    id::OrgId,
+    identity::{Card, Purpose},
+    session::CloseCode,
+};
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use serde_json::{Value as Json, json};
 use std::{
@@ -47,18 +51,26 @@ const UPKEEP: Duration = Duration::from_secs(10 * 60);
 /// The partners as handshakes see them.
 fn book_of(node: &Node) -> book::Book {
     let partners = node.book();
-    let entry = |partner: &crate::partners::Partner| book::Partner {
-        root: CertificateDer::from(partner.card.payload().root.clone()),
-        state: match partner.state {
+    let entry = |partner: &crate::partners::Partner| {
+        let state = match partner.state {
             PartnerState::Active => book::PartnerState::Active,
             PartnerState::Suspended => book::PartnerState::Suspended,
             PartnerState::Removed => book::PartnerState::Removed,
-        },
-        revoked: partner.card.withdrawn().collect(),
-        nodes: partner.card.keys(Purpose::Node).map(|entry| (entry.key.id(), entry.clone())).collect(),
-        addresses: partner.card.payload().addresses.iter().map(|a| a.as_str().to_owned()).collect(),
+        };
+        by_card(&partner.card, state)
     };
     book::Book { partners: partners.iter().map(|(org, partner)| (*org, entry(partner))).collect() }
+}
+
+/// An organisation as handshakes see it by its card.
+fn by_card(card: &Card, state: book::PartnerState) -> book::Partner {
+    book::Partner {
+        root: CertificateDer::from(card.payload().root.clone()),
+        state,
+        revoked: card.withdrawn().collect(),
+        nodes: card.keys(Purpose::Node).map(|entry| (entry.key.id(), entry.clone())).collect(),
+        addresses: card.payload().addresses.iter().map(|a| a.as_str().to_owned()).collect(),
+    }
 }
 
 /// What the control socket may ask of a running node.
@@ -81,7 +93,7 @@ impl Running {
         let chain = self.node.keys.chain();
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         if *shown != chain {
-            let identity = tls_identity(&self.node).map_err(|e| Fault::setup("identity", e))?;
+            let identity = tls_identity(&self.node)?;
             self.peers.endpoint.renew(identity).map_err(|e| Fault::setup("network", e))?;
             *shown = chain;
         }
@@ -182,18 +194,34 @@ fn jitter() -> Jitter {
     Arc::new(|below| secret::random::<8>().map_or(0, |bytes| u64::from_be_bytes(bytes) % below.max(1)))
 }
 
-/// What this node shows of itself now.
-fn tls_identity(node: &Node) -> Result<tls::Identity, tls::IdentityError> {
+/// What this node shows of itself now. Refused here what every partner would refuse.
+fn tls_identity(node: &Arc<Node>) -> Result<tls::Identity, Fault> {
     let chain = node.keys.chain().into_iter().map(CertificateDer::from).collect();
     let key = PrivatePkcs8KeyDer::from(node.keys.tls.expose().clone());
-    tls::Identity::new(node.keys.org, chain, key, node.clock.now())
+    let folder = node.home.keys();
+    let told = |why: &dyn std::fmt::Display| {
+        let what = format!(
+            "partners would refuse this node's certificate ({why}): restore `{}` from a backup, or make a new certificate with \
+             `entente identity renew`",
+            folder.display()
+        );
+        Fault::setup("identity", what)
+    };
+    let identity = tls::Identity::new(node.keys.org, chain, key, node.clock.now()).map_err(|why| told(&why))?;
+    let own = by_card(&node.keys.card, book::PartnerState::Active);
+    identity.is_taken(own, clock_of(node)).map_err(|why| told(&why))?;
+    Ok(identity)
+}
+
+fn clock_of(node: &Arc<Node>) -> Clock {
+    let clock = Arc::clone(&node.clock);
+    Clock::new(move || clock.now())
 }
 
 fn endpoint(node: &Arc<Node>, book: SharedBook) -> Result<Endpoint, Fault> {
     let setup = |e: &dyn std::fmt::Display| Fault::setup("network", e);
-    let identity = tls_identity(node).map_err(|e| setup(&e))?;
-    let clock = Arc::clone(&node.clock);
-    let clock = Clock::new(move || clock.now());
+    let identity = tls_identity(node)?;
+    let clock = clock_of(node);
     let settings = Settings { send_window_bytes: node.config.send_window_bytes, ..Settings::default() };
     Endpoint::bind(node.config.listen, identity, book, clock, settings).map_err(|e| setup(&e))
 }

@@ -357,3 +357,37 @@ fn what_is_not_there_is_named_with_what_to_do() {
         check(&a, 2, "input", args, &[&format!("`{name}`"), remedy]);
     }
 }
+
+/// Story: a byte of a node's own certificate rots, and of the card that a partner sent. Neither is used: the message names
+/// the folder or file, and a certificate is made anew by one command.
+#[test]
+fn a_certificate_or_card_of_which_a_byte_changed_is_named() -> Outcome {
+    let (_world, [mut a, b]) = World::of(72, ["a", "b"]);
+    b.ok(&["identity", "card", "-o", &b.path("b.card")]);
+    let card = fs::read_to_string(b.path("b.card"))?;
+    let words = b.json(&["identity", "show"])["words"].as_str().unwrap_or_default().to_owned();
+    let middle = card.len() / 2;
+    let other = if card.as_bytes()[middle] == b'A' { "B" } else { "A" };
+    for (name, text) in [
+        ("changed.card", format!("{}{other}{}", &card[..middle], &card[middle + 1..])),
+        ("cut.card", card[..middle].to_owned()),
+    ] {
+        let file = a.file(name, &text);
+        check(&a, 2, "input", &["partner", "add", &file, "--confirm", &words], &[name]);
+    }
+    let path = a.folder().keys().join("tls.der");
+    let whole = fs::read(&path)?;
+    for at in [whole.len() / 2, whole.len() - 10] {
+        let mut changed = whole.clone();
+        changed[at] ^= 1;
+        fs::write(&path, &changed)?;
+        let output = a.run(&["--json", "run"]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(3), "{said}");
+        assert!(["certificate", "identity renew"].iter().all(|part| said.contains(part)), "{said}");
+    }
+    a.ok(&["identity", "renew"]);
+    a.start();
+    assert_eq!(a.json(&["status"])["handle"], "a");
+    Ok(())
+}

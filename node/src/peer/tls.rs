@@ -6,7 +6,7 @@
 
 use super::{
     Clock,
-    book::{PartnerState, SharedBook},
+    book::{Book, Partner, PartnerState, SharedBook},
 };
 use entente_protocol::{
     id::OrgId,
@@ -31,6 +31,7 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -163,6 +164,18 @@ impl Identity {
         }
         let certified = CertifiedKey::from_der(certificates, key.into(), &provider()).map_err(IdentityError::Key)?;
         Ok(Self { org, not_after: claimed.not_after, certified: Arc::new(certified) })
+    }
+    /// Whether partners who have this card of ours take it now: its signatures, its root, the card's keys.
+    ///
+    /// # Errors
+    /// What they would refuse it for.
+    pub fn is_taken(&self, card: Partner, clock: Clock) -> Result<(), Refusal> {
+        let book = SharedBook::new(Book { partners: BTreeMap::from([(self.org, card)]) });
+        let trust = Trust { book, clock, refusals: Refusals::default() };
+        for usage in [server_usage(), client_usage()] {
+            partner(&trust, &self.certified.cert, Some(self.org), usage)?;
+        }
+        Ok(())
     }
     /// Whom the node acts for.
     pub fn org(&self) -> OrgId {
