@@ -307,6 +307,34 @@ fn current(node: &Node, records: Vec<RecordId>) -> Result<Vec<RecordId>, Fault> 
     Ok(current)
 }
 
+/// What a review of a selection changes, and how many records it leaves as they are: a query raises what is below, and
+/// neither lowers a state nor lifts a refutation, which would send records out again. Naming a record does.
+fn to_review(
+    node: &Node,
+    found: Vec<RecordId>,
+    selection: &Selection,
+    to: Review,
+) -> Result<(Vec<RecordId>, u64), Fault> {
+    if !matches!(selection, Selection::Found(_)) {
+        return Ok((found, 0));
+    }
+    if found.is_empty() {
+        return Err(Fault::input("no-records", "no record fits the query: nothing was reviewed"));
+    }
+    if to == Review::Refuted {
+        return Ok((found, 0));
+    }
+    let (mut ids, mut stay) = (Vec::with_capacity(found.len()), 0);
+    for id in found {
+        if gate::state(node, id)?.review > to {
+            stay += 1;
+        } else {
+            ids.push(id);
+        }
+    }
+    Ok((ids, stay))
+}
+
 /// The records that a selection names.
 fn select(node: &Node, selection: &Selection) -> Result<Vec<RecordId>, Fault> {
     match selection {
@@ -399,8 +427,9 @@ fn carry_out(node: &Node, call: &Call, progress: OnProgress<'_>) -> Result<Json,
         Call::ClockLower { to } => say::lower(node, *to),
         Call::Import(options) => Ok(json!(import::import(node, options, progress)?)),
         Call::Review { records, state } => {
-            let ids = select(node, records)?;
-            Ok(json!(gate::review_showing(node, &ids, *state, progress)?))
+            let (ids, stay) = to_review(node, select(node, records)?, records, *state)?;
+            let outcome = gate::review_showing(node, &ids, *state, progress)?;
+            Ok(json!(gate::GateOutcome { stay, ..outcome }))
         }
         Call::Release(records) => {
             let ids = select(node, records)?;

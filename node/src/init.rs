@@ -212,6 +212,13 @@ fn left_over(home: &Home) -> Result<Vec<PathBuf>, Fault> {
             "`{path}` is not empty: it is a home already, see `entente status`; name a new folder with --home"
         ));
     }
+    // An attempt that is killed in its last moment leaves this too; it costs that one a look, and the other its keys.
+    if home.path().join(CARD).exists() && open::parts(&home.store()).iter().all(|part| part.exists()) {
+        return refused(format!(
+            "`{path}` holds keys, a whole store and a card, and no `entente.toml`: a home whose settings are missing; \
+             put them back. Where it was never used, remove the folder and run init again"
+        ));
+    }
     let names: Vec<String> = entries.iter().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     let foreign = names.iter().filter(|name| *name != UNFINISHED && !is_made(name));
     let foreign: Vec<String> = foreign.map(|name| format!("`{name}`")).collect();
@@ -225,13 +232,6 @@ fn left_over(home: &Home) -> Result<Vec<PathBuf>, Fault> {
             ));
         }
         (false, _) => return refused(format!("`{path}` is not empty: name a new folder with --home")),
-    }
-    // An attempt that is killed in its last moment leaves this too; it costs that one a look, and the other its keys.
-    if home.path().join(CARD).exists() && open::parts(&home.store()).iter().all(|part| part.exists()) {
-        return refused(format!(
-            "`{path}` holds keys, a whole store and a card, and no `entente.toml`: a home whose settings are missing; \
-             put them back. Where it was never used, remove the folder and run init again"
-        ));
     }
     Ok(entries.iter().map(fs::DirEntry::path).filter(|path| !path.ends_with(UNFINISHED)).collect())
 }

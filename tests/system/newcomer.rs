@@ -416,4 +416,36 @@ fn what_is_refuted_is_taken_back() {
         shown["events"].as_array().into_iter().flatten().filter_map(|e| e["what"].as_str()).collect();
     assert_eq!((events, &shown["state"]), (vec!["verified", "released", "refuted"], &"refuted".into()));
     assert!(a.json(&["status"])["store_bytes"].as_u64() > Some(10_000));
+
+    // A query that names many lifts no refutation, and lowers nothing; one that fits nothing says so.
+    let report = a.json(&["review", "--kind", "item", "--state", "reviewed"]);
+    assert_eq!((&report["changed"], &report["stay"]), (&0.into(), &2.into()), "{report}");
+    let state = |number: &str| a.json(&["record", "show", number])["state"].clone();
+    assert_eq!((state("W-00001"), state("W-00002")), ("refuted".into(), "verified".into()));
+    let said = refusal(&a, &["review", "--number", "W-99999", "--state", "refuted"], 2);
+    assert!(said.contains("no record fits"), "{said}");
+    assert_eq!(withdrawn(), 1);
+    // What another recorded is theirs to review; the answer says whose.
+    let said = refusal(&b, &["review", "W-00002", "--state", "refuted"], 2);
+    assert!(said.contains("recorded by `a`"), "{said}");
+}
+
+/// Story: somebody moves the settings of a home away. Neither a command nor `init` sends them towards a new identity.
+#[test]
+fn a_home_without_its_settings_is_a_home() -> Outcome {
+    let (_world, [a]) = World::of(97, ["a"]);
+    let config = a.folder().config();
+    let whole = fs::read(&config)?;
+    fs::remove_file(&config)?;
+    let apart = a.recovery_passphrase();
+    let init =
+        ["init", "--name", "A", "--handle", "a", "--listen", "127.0.0.1:0", "--recovery-passphrase-file", &apart];
+    for args in [&["status"][..], &init] {
+        let output = a.run(args);
+        let said = String::from_utf8_lossy(&output.stderr).to_lowercase();
+        assert!(!output.status.success() && said.contains("put them back"), "{args:?}: {said}");
+    }
+    fs::write(&config, whole)?;
+    a.ok(&["status"]);
+    Ok(())
 }

@@ -86,7 +86,12 @@ fn show(reach: &Reach, outcome: &Json, done: &str) -> Result<Done, Failure> {
 }
 
 fn render(outcome: &Json, done: &str, look: Look) -> String {
-    let mut out = pairs([(done, text(outcome, "changed")), ("already", text(outcome, "unchanged"))], look);
+    let mut lines = vec![(done, text(outcome, "changed")), ("already", text(outcome, "unchanged"))];
+    let stay = text(outcome, "stay");
+    if !matches!(stay.as_str(), "" | "0") {
+        lines.push(("left as they are", format!("{stay} (verified or refuted: name them by id to change that)")));
+    }
+    let mut out = pairs(lines, look);
     let mut refused = Table::new(&["refused", "why"]);
     for record in list(outcome, "refused") {
         refused.row([short(&text(record, "id")), text(record, "why")]);
@@ -123,6 +128,7 @@ mod tests {
     #[test]
     fn what_was_refused_is_named_with_its_reason() {
         let outcome = GateOutcome {
+            stay: 0,
             changed: 2,
             unchanged: 1,
             refused: vec![NotYet { id: "0123456789ab".to_owned(), why: "draft".to_owned() }],

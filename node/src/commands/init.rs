@@ -23,6 +23,10 @@ use std::path::Path;
 const SLED: &str = "warning: the engine `sled` survives less than the default one: a damaged file may refuse to open, \
     and its makers call it beta; see \"Engines\" in OPERATING.md, and keep more backups";
 
+/// Said where no address that partners could dial is known.
+const UNREACHABLE: &str = "the card will name no address, so partners cannot dial this node, only be dialled by it: give --advertise \
+                           HOST:PORT, or set `advertise` in `entente.toml` before you hand the card out";
+
 /// Makes a home.
 pub fn init(reach: &Reach, args: cli::Init) -> Result<Done, Failure> {
     let home = reach.home()?;
@@ -53,6 +57,10 @@ pub fn init(reach: &Reach, args: cli::Init) -> Result<Done, Failure> {
     };
     if config.engine == "sled" {
         note(SLED);
+    }
+    let anywhere = config.listen.parse::<std::net::SocketAddr>().is_ok_and(|listen| listen.ip().is_unspecified());
+    if anywhere && config.advertise.is_empty() {
+        note(UNREACHABLE);
     }
     let (name, handle) = (config.name.clone(), config.handle.clone());
     let how = init::Init { config, unlock: &unlock, recovery: &recovery, work_factor: WORK_FACTOR };

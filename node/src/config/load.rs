@@ -60,6 +60,12 @@ pub enum ConfigError {
     /// No home here.
     #[error("there is no node at `{0}`: make one with `entente init`, or name its folder with --home or ENTENTE_HOME")]
     NoHome(PathBuf),
+    /// A home without its settings.
+    #[error(
+        "`{0}` holds keys and a card, and no `entente.toml`: a home whose settings are missing. Put them back from a backup, or \
+         write them anew (`name`, `handle` and `listen`); a new home would be another organisation"
+    )]
+    NoSettings(PathBuf),
     /// Not readable.
     #[error("`{path}` cannot be read: {cause}")]
     Io {
@@ -94,6 +100,9 @@ impl Config {
     pub fn load(home: &Home) -> Result<Self, ConfigError> {
         let path = home.config();
         let text = regular::text(&path, SETTINGS_BYTES_MAX).map_err(|cause| match cause.kind() {
+            io::ErrorKind::NotFound if home.keys().exists() && home.card().exists() => {
+                ConfigError::NoSettings(home.path().to_owned())
+            }
             io::ErrorKind::NotFound => ConfigError::NoHome(home.path().to_owned()),
             _ => ConfigError::Io { path: path.clone(), cause },
         })?;

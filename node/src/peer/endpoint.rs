@@ -54,7 +54,7 @@ const _: () = assert!(STREAM_WINDOW_BYTES <= RECEIVE_WINDOW_BYTES, "one stream c
 #[derive(Debug, thiserror::Error)]
 pub enum EndpointError {
     /// The address is taken or not ours.
-    #[error("cannot listen on `{address}`: {cause}")]
+    #[error("cannot listen on `{address}`: {cause}{}", remedy(cause))]
     Bind {
         /// Where.
         address: SocketAddr,
@@ -67,6 +67,16 @@ pub enum EndpointError {
     /// The provider lacks the suite that QUIC's first packets need.
     #[error("TLS lacks the cipher suite of QUIC's first packets")]
     Suite(#[from] quinn::crypto::rustls::NoInitialCipherSuite),
+}
+
+fn remedy(cause: &io::Error) -> &'static str {
+    match cause.kind() {
+        io::ErrorKind::AddrInUse => {
+            "; another program, or another node, uses this UDP port: stop it, or change `listen` in `entente.toml`"
+        }
+        io::ErrorKind::AddrNotAvailable => "; this machine has no such address: change `listen` in `entente.toml`",
+        _ => "",
+    }
 }
 
 /// A connection that did not come about, or not with whom it should.

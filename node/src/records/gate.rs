@@ -108,6 +108,8 @@ pub struct GateOutcome {
     pub changed: u64,
     /// Records that were there already.
     pub unchanged: u64,
+    /// Records that a query found and left: verified already, or refuted.
+    pub stay: u64,
     /// Records that may not be released yet.
     pub refused: Vec<NotYet>,
 }

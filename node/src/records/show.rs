@@ -18,7 +18,7 @@ use entente_protocol::{
     feed::Run,
     id::{AgreementId, OrgId, RecordId},
     identity::Purpose,
-    record::{Verified, kind::Kind},
+    record::{Body, Verified, kind::Kind},
     time::UnixMillis,
 };
 use serde_json::{Value as Json, json};
@@ -114,9 +114,23 @@ fn resolve(node: &Node, partitions: &[Partition], given: &str) -> Result<RecordI
 
 /// A record of ours, by id, beginning of the id, or evidence number.
 pub fn resolve_own(node: &Node, given: &str) -> Result<RecordId, Fault> {
-    let id = resolve(node, &[Partition::Own], given)?;
+    let id = resolve(node, &[Partition::Own], given).map_err(|fault| match resolve_any(node, given) {
+        Ok((_, found @ Found::Received(..))) => not_ours(node, given, &found),
+        _ => fault,
+    })?;
     keep::own(node, id)?;
     Ok(id)
+}
+
+/// A record that somebody else recorded is theirs to review, to release and to take back.
+fn not_ours(node: &Node, given: &str, found: &Found) -> Fault {
+    let header = match found {
+        Found::Received(_, row) => Body::from_bytes(&row.body).ok(),
+        Found::Own(_) => None,
+    };
+    let whose = header.map_or_else(|| "a partner".to_owned(), |body| node.handle_of(body.header().originator));
+    let what = format!("`{given}` was recorded by `{whose}`: only they review, release or take it back; tell them");
+    Fault::input("not-ours", what)
 }
 
 /// Any record that is held. What came under two agreements is named apart as `ID@AGREEMENT`, as a search lists it.

@@ -12,6 +12,11 @@ use crate::{
 use entente_policy::Withheld;
 use serde_json::{Value as Json, json};
 
+/// Code of a record that gives way to a correction. It follows from releases, not from an agreement, so it is no reason of
+/// the policy's.
+const SUPERSEDED: &str = "superseded";
+const SUPERSEDED_WHY: &str = "It was corrected, and the correction was released: this version is withdrawn.";
+
 /// Answers for every agreement in force with the partner.
 pub fn explain(node: &Node, record: &str, partner: &str) -> Result<Json, Fault> {
     let id = show::resolve_own(node, record)?;
@@ -32,15 +37,18 @@ pub fn explain(node: &Node, record: &str, partner: &str) -> Result<Json, Fault> 
         });
         let fields: Vec<Json> = goes.chain(stays).collect();
         let withheld = explanation.withheld.as_ref();
+        // What corrects it was released, and this partner would not see that: then it does not see this either.
+        let hidden = asked.hidden(node, &rules.policy, &feed).map_err(Fault::store)?;
+        let superseded = withheld.is_none() && hidden;
         let held = rules.agreements.get(agreement);
         answers.push(json!({
             "id": agreement.to_string(),
             "agreement": agreement.to_string(),
             "title": held.and_then(|h| h.in_force.as_ref()).map(|f| f.agreement.title.clone()),
-            "leaves": withheld.is_none(),
+            "leaves": withheld.is_none() && !hidden,
             "clause": explanation.clause,
-            "code": withheld.map(|w| w.reason.code()),
-            "why": withheld.map(why),
+            "code": withheld.map(|w| w.reason.code()).or(superseded.then_some(SUPERSEDED)),
+            "why": withheld.map(why).or(superseded.then(|| SUPERSEDED_WHY.to_owned())),
             "red_line": withheld.and_then(|w| w.red_line.clone()),
             "sent": sent.is_some_and(|s| !s.withdrawn),
             "file": explanation.file,

@@ -227,9 +227,10 @@ fn pointed(text: &str, decimal: Option<char>) -> Result<Cow<'_, str>, RowCause> 
         (1, 0) | (0, 1) => {
             let (before, after) = digits.split_once([',', '.']).unwrap_or((digits, ""));
             if after.len() == 3 && (1..=3).contains(&before.len()) && !before.starts_with('0') {
+                let (mark, other) = if commas == 1 { (',', '.') } else { ('.', ',') };
                 let both = format!(
-                    "a number that means one thing: write {before}{after} or {before}.{after}0, or say in the mapping which mark \
-                     is the decimal one (`decimal = \".\"`)"
+                    "a number that means one thing: write {before}{after} or {before}.{after}0; or say in the mapping \
+                     `decimal = \"{other}\"` for {before}{after}, `decimal = \"{mark}\"` for {before}.{after}"
                 );
                 return Err(unreadable(text, both));
             }
