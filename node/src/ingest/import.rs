@@ -280,7 +280,8 @@ pub fn look(reader: &Program, options: &ImportOptions) -> Result<ImportReport, I
 
 /// Imports a file.
 pub fn import(node: &Node, options: &ImportOptions, progress: OnProgress<'_>) -> Result<ImportReport, ImportError> {
-    let (mapping, rows) = open(&node.reader, options)?;
+    let (mapping, mut rows) = open(&node.reader, options)?;
+    let mut extent = rows.extent();
     let attachments = options.attachments.as_deref().map(Attachments::open).transpose()?;
     let mut report = ImportReport { has_keys: mapping.has_keys(), dry_run: options.dry_run, ..ImportReport::default() };
     let mut carrier = Carrier::new(attachments, node);
@@ -291,7 +292,8 @@ pub fn import(node: &Node, options: &ImportOptions, progress: OnProgress<'_>) ->
         let (out, chunks) = sync_channel(CHUNKS_WAITING_MAX);
         let mapping = &mapping;
         scope.spawn(move || map_all(rows, mapping, &out));
-        let taken = take_all(mapping, chunks, &mut steps, &mut carrier, &mut report, progress);
+        let mut tell = |rows| progress(Progress { done: rows, total: extent.rows(rows) });
+        let taken = take_all(mapping, chunks, &mut steps, &mut carrier, &mut report, &mut tell);
         // What was read well is kept, whatever ended the reading: the same file, mended, adds only the rest.
         let cut = steps.cut();
         drop(steps);
@@ -303,7 +305,7 @@ pub fn import(node: &Node, options: &ImportOptions, progress: OnProgress<'_>) ->
         })
     })?;
     carrier.finish(&mut report);
-    progress(Progress { done: report.rows, total: None });
+    progress(Progress { done: report.rows, total: Some(report.rows) });
     node.wake();
     Ok(report)
 }
@@ -344,7 +346,7 @@ fn take_all(
     steps: &mut Steps<'_>,
     carrier: &mut Carrier,
     report: &mut ImportReport,
-    progress: OnProgress<'_>,
+    tell: &mut dyn FnMut(u64),
 ) -> Result<(), Stopped> {
     let mut seen = Seen::default();
     for chunk in chunks {
@@ -358,7 +360,7 @@ fn take_all(
             }
             steps.cut_if_full().map_err(Stopped::Import)?;
             if report.rows.is_multiple_of(500) {
-                progress(Progress { done: report.rows, total: None });
+                tell(report.rows);
             }
         }
     }

@@ -175,8 +175,10 @@ impl Card {
         if given <= known {
             return Err(CardFault::NotNewer { given, known });
         }
-        // Evidence is proved by the keys of its day: they may end, and are never unsaid.
-        for entry in previous.payload().keys.iter().filter(|entry| entry.purpose != Purpose::Node) {
+        // Evidence is proved by the keys of its day: they may end, and are never unsaid. Keys of certificates prove who is at
+        // the other end of a connection, and nothing afterwards.
+        let proves = |entry: &&CardKey| !matches!(entry.purpose, Purpose::Root | Purpose::Issuing | Purpose::Node);
+        for entry in previous.payload().keys.iter().filter(proves) {
             let stays =
                 |kept: &CardKey| kept.key == entry.key && kept.purpose == entry.purpose && kept.from <= entry.from;
             if !newer.payload.keys.iter().any(stays) {

@@ -139,13 +139,13 @@ fn updates_rise_and_stay_with_root_and_organisation() {
         let older = card(|p| p.number = number).unwrap();
         assert_eq!(Card::verify_update(&known, older), Err(CardFault::NotNewer { given: number, known: 7 }));
     }
-    // Keys of nodes come and go. What others signed with stays listed, from the same day on.
+    // Keys of certificates come and go. What others signed with stays listed, from the same day on.
     let fresh = || key(31).public().clone();
-    for (place, entry) in known.payload().keys.iter().enumerate() {
+    for (place, entry) in known.payload().keys.iter().enumerate().filter(|(_, entry)| entry.purpose != Purpose::Root) {
         let gone = card(|p| (p.number, p.keys[place].key) = (8, fresh())).unwrap();
         let later = card(|p| (p.number, p.keys[place].from) = (8, UnixMillis(1_001))).unwrap();
         let expected = match entry.purpose {
-            Purpose::Node => Ok(8),
+            Purpose::Issuing | Purpose::Node => Ok(8),
             _ => Err(CardFault::Unsaid { key: entry.key.id() }),
         };
         for newer in [gone, later] {
@@ -243,6 +243,7 @@ fn succeeded(change: impl FnOnce(&mut CardPayload)) -> Result<UnconfirmedCard, C
     let mut second = payload(10);
     second.org = payload(1).org;
     second.number = 8;
+    second.keys.extend(payload(1).keys.into_iter().skip(1));
     second.succession = vec![succession_step(&key(1), key(10).public())?];
     change(&mut second);
     UnconfirmedCard::from_bytes(&second.sign_with(&key(10))?)
@@ -257,6 +258,7 @@ fn a_root_is_succeeded_by_the_key_that_it_signed_and_committed_to() {
     let mut third = payload(19);
     third.org = known.org();
     third.number = 9;
+    third.keys.extend(second.payload().keys.iter().filter(|entry| entry.purpose != Purpose::Root).cloned());
     third.succession =
         vec![succession_step(&key(1), key(10).public()).unwrap(), succession_step(&key(10), key(19).public()).unwrap()];
     let third = UnconfirmedCard::from_bytes(&third.sign_with(&key(19)).unwrap()).unwrap();

@@ -392,3 +392,27 @@ fn a_picture_harms_itself_only() -> Outcome {
     }
     Ok(())
 }
+
+/// How many rows there are is told from what is read, before the end is reached; of a workbook it is not.
+#[test]
+fn a_long_table_tells_how_long_it_is() -> Outcome {
+    const ROWS: u64 = 60_000;
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("long.csv");
+    let rows: String = (0..ROWS).map(|n| format!("L-{n:06},{}\n", "x".repeat(40))).collect();
+    fs::write(&path, format!("number,note\n{rows}"))?;
+    let mut table = super::table::open(&harness("as_child"), &path, &Source::default())?;
+    let mut extent = table.extent();
+    let (mut done, mut told) = (0, Vec::new());
+    while let Some(row) = table.next().transpose()? {
+        row?;
+        done += 1;
+        told.extend(extent.rows(done).filter(|_| done % 1_000 == 0));
+    }
+    assert_eq!(done, ROWS);
+    // The child is some way ahead, so they are told a little low; never below what is done.
+    assert!(told.len() > 30, "{}", told.len());
+    let (first, last) = (told[told.len() / 2], told[told.len() - 1]);
+    assert!((ROWS * 7 / 10..=ROWS).contains(&first) && (ROWS * 9 / 10..=ROWS).contains(&last), "{told:?}");
+    Ok(())
+}
