@@ -349,9 +349,9 @@ mod tests {
             let answer = call::answer(&node, &call, &mut |at| told.push((at.done, at.total)));
             answer.map(|_| told)
         };
-        // How many rows a file has is not known before its end.
+        // A short file is read to its end before its first row comes: how many rows it has is known then.
         let import = ImportOptions { path, map: Some(map), attachments: None, dry_run: false };
-        assert_eq!(told(Call::Import(import))?, [(500, None), (1_000, None), (1_200, None)]);
+        assert_eq!(told(Call::Import(import))?, [(500, None), (1_000, None), (1_200, Some(1_200))]);
         let steps = [(0, Some(1_200)), (500, Some(1_200)), (1_000, Some(1_200))];
         assert_eq!(told(Call::Review { records: Selection::AllDrafts, state: Review::Reviewed })?, steps);
         assert_eq!(told(Call::Release(Selection::AllReviewed))?, steps);
