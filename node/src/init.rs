@@ -88,9 +88,10 @@ pub fn init(home: &Home, init: &Init<'_>, clock: &dyn Clock) -> Result<Made, Fau
 /// mark that stayed would offer the home's keys to the next `init` once the settings are moved away.
 pub fn settle(home: &Home) -> Result<(), Fault> {
     let mark = home.path().join(UNFINISHED);
-    let removed = match fs::remove_file(&mark) {
+    // Looked for first: on a disk that may not be written even what is absent cannot be removed.
+    let removed = match fs::symlink_metadata(&mark) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        other => other.and_then(|()| durable::sync_folder_of(&mark)),
+        _ => fs::remove_file(&mark).and_then(|()| durable::sync_folder_of(&mark)),
     };
     removed.map_err(|e| Fault::setup("home", format!("`{}`: {e}: remove it, the home is complete", mark.display())))
 }
