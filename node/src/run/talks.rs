@@ -397,7 +397,8 @@ mod tests {
             }
             more += 1;
         }
-        assert!(more <= limits::PARTNER_REQUESTS_BURST / budget::bodiless(full), "{more} more");
+        // A run of 4,096 entries costs 65 of 4,096, so 63 fill the bucket; 25 are the mass withdrawal.
+        assert!((1..=63 - 25).contains(&more), "{more} more");
         let nobody = OrgId::from_bytes([1; 32]);
         assert!(hostile.world.core.budgets.spend(nobody, budget::SESSION, hostile.b.clock.now()));
         Ok(())
