@@ -390,7 +390,7 @@ mod tests {
             assert!(hostile.says(&message)?, "an honest mass withdrawal is closed");
         }
         let mut more = 0;
-        loop {
+        while more < 63 {
             let message = hostile.run(full)?;
             if !hostile.says(&message)? {
                 break;
