@@ -200,7 +200,16 @@ fn refuses_after_a_failure(mut subject: Subject) -> Outcome {
 }
 
 /// Runs all of it.
+/// Two that write into one ledger would harm it: who comes second is told so, not that something is damaged.
+fn one_at_a_time(subject: &Subject) -> Outcome {
+    if let Some(open) = &subject.reopen {
+        assert!(matches!(open(), Err(StoreError::InUse(_))));
+    }
+    Ok(())
+}
+
 fn conforms(make: fn() -> Subject) -> Outcome {
+    one_at_a_time(&make())?;
     all_or_nothing(make())?;
     scans_are_ordered_and_bounded(make())?;
     threads_share_one_order(make())?;

@@ -106,7 +106,7 @@ impl FolderLock {
 }
 
 /// How often, and after how long, a folder in use is asked for again.
-const ASKED_AGAIN: u32 = 25;
+const ASKED_AGAIN: u32 = 50;
 const ASKED_AFTER: Duration = Duration::from_millis(20);
 
 /// Opens what another process may be about to leave: one that begins a child holds its locks until that child has become

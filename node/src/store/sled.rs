@@ -11,7 +11,9 @@ use super::{
     Append, Ledger, Position, Row, SCAN_ROWS_MAX, SequenceRow, StoreError, SyncFile, bound,
     chain::{self, digest_of},
     head::Head,
-    io_error, scan_start,
+    io_error,
+    open::patiently,
+    scan_start,
 };
 use ::sled::{Batch, Db, IVec, Transactional, Tree, transaction::TransactionError};
 use std::{
@@ -30,6 +32,8 @@ const ROWS: &[u8] = b"rows";
 const SEQUENCE: &[u8] = b"sequence";
 /// sled's own file; where it is missing, sled would make an empty store.
 const FILE: &str = "db";
+/// How sled begins to say that its file is locked: it has no error of its own for that.
+const LOCKED: &str = "could not acquire lock";
 const CACHE_BYTES: u64 = 64 << 20;
 
 /// A ledger in sled.
@@ -230,7 +234,13 @@ impl Drop for SledLedger {
 
 fn open_database(folder: &Path) -> Result<(Db, Tree, Tree), StoreError> {
     let config = ::sled::Config::new().path(folder).cache_capacity(CACHE_BYTES).flush_every_ms(None);
-    let database = caught("open the ledger", || config.open())?;
+    let database = patiently(|| match caught("open the ledger", || Ok(config.open()))? {
+        Ok(database) => Ok(database),
+        Err(::sled::Error::Io(error)) if error.to_string().starts_with(LOCKED) => {
+            Err(StoreError::InUse(folder.to_owned()))
+        }
+        Err(error) => Err(StoreError::engine("open the ledger", error)),
+    })?;
     let rows = caught("open the ledger", || database.open_tree(ROWS))?;
     let sequence = caught("open the ledger", || database.open_tree(SEQUENCE))?;
     Ok((database, rows, sequence))
