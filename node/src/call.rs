@@ -212,6 +212,44 @@ impl Call {
             Self::Stop => "stop",
         }
     }
+    /// Whether it leaves partners, agreements and records as they are, so that no session has anything new to look for.
+    pub const fn only_reads(&self) -> bool {
+        match self {
+            Self::Identity
+            | Self::Card
+            | Self::PartnerRead(_)
+            | Self::PartnerList
+            | Self::PartnerShow(_)
+            | Self::AgreementCheck(_)
+            | Self::AgreementList
+            | Self::AgreementShow(_)
+            | Self::RedLineCheck(_)
+            | Self::RedLineList
+            | Self::ClockShow
+            | Self::Search(_)
+            | Self::RecordShow(_)
+            | Self::RecordVerify(_)
+            | Self::RecordAttachment { .. }
+            | Self::Explain { .. }
+            | Self::ExplainAll { .. }
+            | Self::Status
+            | Self::Check { .. } => true,
+            Self::IdentityRenew
+            | Self::PartnerAdd { .. }
+            | Self::PartnerState { .. }
+            | Self::AgreementSign { .. }
+            | Self::AgreementAdd(_)
+            | Self::AgreementAccept { .. }
+            | Self::AgreementDrop { .. }
+            | Self::AgreementStanding { .. }
+            | Self::ClockLower { .. }
+            | Self::Import(_)
+            | Self::Review { .. }
+            | Self::Release(_)
+            | Self::Sync { .. }
+            | Self::Stop => false,
+        }
+    }
 }
 
 /// How far a long call has come.

@@ -406,7 +406,8 @@ fn keep_one(
         }
         None => None,
     };
-    let back = txn.get(partition, Table::Withdrawn, id.as_bytes())?.is_some();
+    // Only what is held was ever withdrawn.
+    let back = before.is_some() && txn.get(partition, Table::Withdrawn, id.as_bytes())?.is_some();
     if back {
         txn.delete(partition, Table::Withdrawn, id.as_bytes())?;
     }

@@ -6,7 +6,7 @@ use crate::{
     receive::RunInRow,
     records::{
         index,
-        stored::{OwnRow, ReceivedRow, ReleasedRow, decode, line_in_feed, record_in_feed},
+        stored::{ReceivedRow, ReleasedRow, decode, record_in_feed},
     },
     seal::keyring::Partition,
     share::feeds::{self, InRow, OutRow, SentRun},
@@ -15,7 +15,7 @@ use crate::{
 use entente_protocol::{
     cose::SignatureBytes,
     feed::{Cursor, Entry, FeedKey, Receipt, Run, digest},
-    id::{RecordId, StoreId},
+    id::StoreId,
     identity::Purpose,
 };
 
@@ -133,30 +133,10 @@ fn releases(audit: &Audit, report: &mut Report<'_>, feed: &FeedKey, sent: &SentR
                 report
                     .damaged(record, format!("it is said to be released by entry {}, and was by {number}", row.number));
             }
-            Some(Ok(row)) if row.shows() => line(audit, report, feed, record)?,
             Some(Ok(_)) => {}
             Some(Err(_)) => report.damaged(record, "the row of its release does not read as written"),
             None => report.missing(record, format!("the row of its release in feed {} is gone", feed.id())),
         }
-    }
-    Ok(())
-}
-
-/// The line of what a partner sees may be named to it.
-fn line(audit: &Audit, report: &mut Report<'_>, feed: &FeedKey, record: RecordId) -> Result<(), StoreError> {
-    // Places and rows that do not read are findings of the records' own part.
-    let place = audit.nth(Partition::Own, index::ID, record.as_bytes(), 0).ok().flatten();
-    let row = place.and_then(|place| audit.item(Partition::Own, Table::Record, b"", place).ok().flatten());
-    let row = row.and_then(|bytes| decode::<OwnRow>("record", &bytes).ok());
-    let Some(body) = row.and_then(|row| row.header().ok()) else { return Ok(()) };
-    let read = audit.get(Partition::Own, Table::Release, &line_in_feed(body.header().line, feed.id()));
-    // A running node may have closed the release since its row was read.
-    let shows = || {
-        let row = audit.get(Partition::Own, Table::Release, &record_in_feed(record, feed.id())).ok().flatten();
-        row.and_then(|bytes| decode::<ReleasedRow>("release", &bytes).ok()).is_some_and(|row| row.shows())
-    };
-    if report.readable(record, read)? == Some(None) && shows() {
-        report.missing(record, format!("the row of its line in feed {} is gone", feed.id()));
     }
     Ok(())
 }

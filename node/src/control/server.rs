@@ -108,6 +108,7 @@ async fn one<L: Live>(stream: UnixStream, node: Arc<Node>, live: Arc<L>) -> io::
         }
         Ok(Request { call }) => {
             tracing::debug!(call = call.name(), "a call on the control socket");
+            let changes = !call.only_reads();
             let (sender, mut progress) = mpsc::channel::<Progress>(8);
             let work = tokio::task::spawn_blocking(move || {
                 let mut last = None;
@@ -122,7 +123,9 @@ async fn one<L: Live>(stream: UnixStream, node: Arc<Node>, live: Arc<L>) -> io::
                 send(&mut write, &Reply::Progress(at)).await?;
             }
             let done = work.await;
-            live.changed();
+            if changes {
+                live.changed();
+            }
             match done {
                 Ok(Ok(answer)) => Reply::Ok(answer),
                 Ok(Err(fault)) => Reply::Fault(fault),

@@ -89,13 +89,14 @@ pub fn find_own(node: &Node, record: RecordId) -> Result<Option<OwnRow>, KeepErr
 /// The other records of a record's line, oldest first.
 pub fn siblings(node: &Node, record: RecordId, line: LineId) -> Result<Vec<RecordId>, KeepError> {
     let key = index::line(node.keys.org, line);
-    let places = node.holdings.find(Partition::Own, index::LINE, &key, None, usize::MAX)?;
+    let later = node.holdings.find(Partition::Own, index::LINE, &key, Some(0), usize::MAX)?;
     // Most lines have one record, which is this one.
-    if places.len() <= 1 {
+    if later.is_empty() {
         return Ok(Vec::new());
     }
-    let mut ids = Vec::with_capacity(places.len());
-    for place in places {
+    let first = node.holdings.first(Partition::Own, index::LINE, &key)?;
+    let mut ids = Vec::with_capacity(later.len() + 1);
+    for place in first.into_iter().chain(later) {
         // A place that cannot be read is damage, and `row_at` says so.
         ids.push(row_at(node, place)?.header()?.id());
     }

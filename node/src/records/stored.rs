@@ -7,7 +7,7 @@ use entente_protocol::{
     clearance::Terms,
     codec::{self, Bounds, CodecError},
     cose::SignatureBytes,
-    id::{AgreementDigest, FeedId, Hash, LineId, RecordId},
+    id::{AgreementDigest, FeedId, Hash, RecordId},
     limits,
     record::{Body, Opening, Record, SlotSet, Verified},
     time::UnixMillis,
@@ -214,6 +214,10 @@ impl ReleasedRow {
     pub fn shows(&self) -> bool {
         !self.withdrawn && self.slots != 0
     }
+    /// Whether the partner saw the record, as far as is known, withdrawn since or not.
+    pub fn was_shown(&self) -> bool {
+        self.slots != 0
+    }
     /// The slots.
     pub fn set(&self) -> SlotSet {
         SlotSet::from_bits(self.slots)
@@ -224,11 +228,6 @@ impl ReleasedRow {
 pub fn value(bytes: &[u8]) -> Result<Value, RowDamage> {
     codec::from_slice(bytes, Bounds::bytes(limits::SLOT_VALUE_BYTES_MAX))
         .map_err(|cause| RowDamage { what: "a field", cause })
-}
-
-/// The key of a row about one line in one feed.
-pub fn line_in_feed(line: LineId, feed: FeedId) -> Vec<u8> {
-    [b"line".as_slice(), line.as_bytes(), feed.as_bytes()].concat()
 }
 
 /// The key of a row about one record in one feed.

@@ -5,7 +5,8 @@ use crate::{
     node::Node,
     records::{
         gate::{self, Review},
-        stored::{self, OwnRow, ReleasedRow, decode, line_in_feed, record_in_feed},
+        keep,
+        stored::{self, OwnRow, ReleasedRow, decode, record_in_feed},
     },
     seal::keyring::Partition,
     store::layout::Table,
@@ -17,6 +18,7 @@ use entente_protocol::{
     record::{Body, Shape, SlotSet},
     value::Value,
 };
+use std::cell::OnceCell;
 
 fn review_state(review: Review) -> ReviewState {
     match review {
@@ -33,9 +35,19 @@ pub fn released(node: &Node, record: RecordId, feed: FeedId) -> Result<Option<Re
     row.map(|row| Ok(decode("release", &row)?)).transpose()
 }
 
-/// Whether any record of a line was released in a feed.
+/// Whether any record of a line was released in a feed, withdrawn since or not.
 pub fn line_released(node: &Node, line: LineId, feed: FeedId) -> Result<bool, ShareError> {
-    Ok(node.holdings.get(Partition::Own, Table::Release, &line_in_feed(line, feed))?.is_some())
+    any_released(node, &keep::line(node, line)?, feed)
+}
+
+/// Whether any of these records was released in a feed, withdrawn since or not.
+pub fn any_released(node: &Node, records: &[RecordId], feed: FeedId) -> Result<bool, ShareError> {
+    for record in records {
+        if released(node, *record, feed)?.is_some_and(|row| row.was_shown()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// What the question about a record needs from the store; made once, asked for any feed.
@@ -47,12 +59,15 @@ pub struct Asked {
     /// Its header and root.
     pub body: Body,
     gate: Gate,
+    /// Looked up once.
+    siblings: OnceCell<Vec<RecordId>>,
+    amendments: OnceCell<Vec<Self>>,
 }
 
 impl Asked {
     /// Reads a record of ours and its gate state.
     pub fn load(node: &Node, record: RecordId) -> Result<Self, ShareError> {
-        let row = crate::records::keep::own(node, record)?;
+        let row = keep::own(node, record)?;
         let body = row.header()?;
         let state = gate::state(node, record)?;
         let gate = Gate {
@@ -60,7 +75,7 @@ impl Asked {
             required: review_state(node.required_review()),
             released: state.released,
         };
-        Ok(Self { record, row, body, gate })
+        Ok(Self { record, row, body, gate, siblings: OnceCell::new(), amendments: OnceCell::new() })
     }
 
     /// Slots that hold something.
@@ -79,16 +94,28 @@ impl Asked {
         self.value(5).and_then(|v| RecordId::from_slice(v.as_bytes()?))
     }
 
+    /// The other records of its line.
+    pub fn siblings(&self, node: &Node) -> Result<&[RecordId], ShareError> {
+        if let Some(known) = self.siblings.get() {
+            return Ok(known);
+        }
+        let siblings = keep::siblings(node, self.record, self.body.header().line)?;
+        Ok(self.siblings.get_or_init(|| siblings))
+    }
+
     /// The amendments of this record that people released.
-    pub fn amendments(&self, node: &Node) -> Result<Vec<Self>, ShareError> {
+    pub fn amendments(&self, node: &Node) -> Result<&[Self], ShareError> {
+        if let Some(known) = self.amendments.get() {
+            return Ok(known);
+        }
         let mut amendments = Vec::new();
-        for record in crate::records::keep::siblings(node, self.record, self.body.header().line)? {
-            let other = Self::load(node, record)?;
+        for record in self.siblings(node)? {
+            let other = Self::load(node, *record)?;
             if other.gate.released && other.supersedes() == Some(self.record) {
                 amendments.push(other);
             }
         }
-        Ok(amendments)
+        Ok(self.amendments.get_or_init(|| amendments))
     }
 
     /// Whether an amendment would go in a way that shows what it amends, if that was released.

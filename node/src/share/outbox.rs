@@ -21,7 +21,7 @@ use crate::{
     records::{
         gate::RELEASE_LOG,
         index, keep,
-        stored::{ReleasedRow, decode, encode, line_in_feed, record_in_feed},
+        stored::{ReleasedRow, decode, encode, record_in_feed},
     },
     seal::keyring::Partition,
     secret,
@@ -303,7 +303,7 @@ fn commit(
     mut row: OutRow,
     more: bool,
 ) -> Result<Step, ShareError> {
-    let Draft { node, feed, bodies, entries, hashes, released, lines, again, due, taken, .. } = draft;
+    let Draft { node, feed, bodies, entries, hashes, released, again, due, taken, .. } = draft;
     let id = feed.id();
     for (day, place) in taken {
         txn.remove_item(Partition::Own, Table::Pending, &feeds::due_scope(id, day), place)?;
@@ -327,9 +327,6 @@ fn commit(
         txn.push(Partition::Own, Table::RunOut, id.as_bytes(), &encode("run", &sent)?)?;
         for (record, state) in &released {
             txn.put(Partition::Own, Table::Release, &record_in_feed(*record, id), &encode("release", state)?)?;
-        }
-        for line in &lines {
-            txn.put(Partition::Own, Table::Release, &line_in_feed(*line, id), b"")?;
         }
         let end = signed.end();
         (row.runs, row.length, row.digest) = (row.runs + 1, end.length, end.digest);

@@ -5,10 +5,7 @@
 use super::Prepared;
 use crate::{
     node::Node,
-    records::{
-        keep,
-        stored::{ReleasedRow, decode, encode, line_in_feed, record_in_feed},
-    },
+    records::stored::{ReleasedRow, decode, encode, record_in_feed},
     seal::keyring::Partition,
     share::{
         ShareError,
@@ -16,7 +13,7 @@ use crate::{
         decide::{self, Asked},
         feeds::{self, Pending},
     },
-    store::{layout::Table, txn::Txn},
+    store::layout::Table,
 };
 use entente_protocol::{
     feed::{Entry, FeedKey},
@@ -107,7 +104,6 @@ fn close(node: &Node, feed: &FeedKey, entries: impl Iterator<Item = (u64, Record
     if closed.is_empty() {
         return Ok(());
     }
-    forget_lines(node, &mut txn, feed, closed.iter())?;
     let about = [
         ("agreement", feed.agreement.to_string()),
         ("partner", feed.receiver.to_string()),
@@ -115,29 +111,5 @@ fn close(node: &Node, feed: &FeedKey, entries: impl Iterator<Item = (u64, Record
     ];
     node.journal(&mut txn, "releases-closed", &about)?;
     txn.commit()?;
-    Ok(())
-}
-
-/// A line of which nothing was shown after all is not named by references either.
-fn forget_lines<'a>(
-    node: &Node,
-    txn: &mut Txn<'_>,
-    feed: &FeedKey,
-    closed: impl Iterator<Item = &'a RecordId>,
-) -> Result<(), ShareError> {
-    for record in closed {
-        let line = keep::own(node, *record)?.header()?.header().line;
-        let mut shown = false;
-        for record in keep::siblings(node, *record, line)?.iter().chain([record]) {
-            let row = txn.get(Partition::Own, Table::Release, &record_in_feed(*record, feed.id()))?;
-            shown |= match row {
-                Some(row) => decode::<ReleasedRow>("release", &row)?.slots != 0,
-                None => false,
-            };
-        }
-        if !shown {
-            txn.delete(Partition::Own, Table::Release, &line_in_feed(line, feed.id()))?;
-        }
-    }
     Ok(())
 }

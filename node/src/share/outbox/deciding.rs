@@ -22,7 +22,7 @@ impl Draft<'_> {
                 let terms = *clearance.terms();
                 let new = before.is_none_or(|b| b.withdrawn || b.set() != terms.slots || b.version != terms.version);
                 if new {
-                    self.release(&asked, &clearance, &terms)?;
+                    self.release(&asked, &clearance, &terms, before)?;
                     self.wait_for(record, terms.until.filter(|until| *until < self.until));
                 }
                 for amendment in asked.amendments(self.node)? {
@@ -101,7 +101,14 @@ impl Draft<'_> {
         Ok(set)
     }
 
-    fn release(&mut self, asked: &Asked, clearance: &Clearance, terms: &Terms) -> Result<(), ShareError> {
+    /// `before` is what was released of it before.
+    fn release(
+        &mut self,
+        asked: &Asked,
+        clearance: &Clearance,
+        terms: &Terms,
+        before: Option<ReleasedRow>,
+    ) -> Result<(), ShareError> {
         let hash = self.bodies.add(self.entries.len(), asked, clearance)?;
         let number = self.first + self.entries.len() as u64;
         let salt = Nonce::from_bytes(secret::random()?);
@@ -109,10 +116,12 @@ impl Draft<'_> {
         self.add(entry, Some(terms))?;
         self.released.insert(asked.record, ReleasedRow::new(terms, number));
         let line = asked.body.header().line;
-        if !self.lines.contains(&line) && !decide::line_released(self.node, line, self.feed.id())? {
+        if self.lines.insert(line)
+            && !before.is_some_and(|row| row.was_shown())
+            && !decide::any_released(self.node, asked.siblings(self.node)?, self.feed.id())?
+        {
             self.referrers(line)?;
         }
-        self.lines.insert(line);
         Ok(())
     }
 
