@@ -62,6 +62,12 @@ part_fuzz() {
     "${CARGO_TARGET_DIR:-target}/debug/entente-fuzz" --seconds 600 --seed "$seed"
 }
 
+# load: 10,000 streams and 1,000 slow connections at a release build, memory and others' p99 (20 minutes with the build; no seed)
+part_load() {
+    cargo build --release --workspace --bins --locked
+    "${CARGO_TARGET_DIR:-target}/release/entente-bench" --strict load-streams load-slow
+}
+
 # trace: the stories again, with every node logging all that it can and its log searched for its keys (30 minutes; no seed)
 part_trace() { env ENTENTE_TEST_TRACE=1 cargo test --workspace --locked --test system; }
 

@@ -227,11 +227,12 @@ impl Conversation {
                     node.note_error(self.peer, format!("a proposal was not taken: {error}"));
                 }
             }
-            Event::Standing(signed) => {
-                if let Some(notice) = stated(&signed) {
+            Event::Standing(signed) => match stated(&signed) {
+                Some(notice) => {
                     self.standing(node, session, &notice, &signed)?;
                 }
-            }
+                None => tracing::warn!(partner = %self.peer, "a notice was not taken: it is malformed"),
+            },
             Event::Card(bytes) => match partners::update(node, self.peer, &bytes) {
                 Ok(true) => {
                     node.note_change(self.peer);

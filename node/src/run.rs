@@ -27,11 +27,7 @@ use crate::{
     secret::{self, unlock::Unlock},
     share::fetching::Resting,
 };
-use entente_protocol::{
-    id::OrgId,
-    identity::{Card, Purpose},
-    session::CloseCode,
-};
+use entente_protocol::{id::OrgId, session::CloseCode};
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use serde_json::{Value as Json, json};
 use std::{
@@ -57,20 +53,9 @@ fn book_of(node: &Node) -> book::Book {
             PartnerState::Suspended => book::PartnerState::Suspended,
             PartnerState::Removed => book::PartnerState::Removed,
         };
-        by_card(&partner.card, state)
+        book::Partner::by_card(&partner.card, state)
     };
     book::Book { partners: partners.iter().map(|(org, partner)| (*org, entry(partner))).collect() }
-}
-
-/// An organisation as handshakes see it by its card.
-fn by_card(card: &Card, state: book::PartnerState) -> book::Partner {
-    book::Partner {
-        root: CertificateDer::from(card.payload().root.clone()),
-        state,
-        revoked: card.withdrawn().collect(),
-        nodes: card.keys(Purpose::Node).map(|entry| (entry.key.id(), entry.clone())).collect(),
-        addresses: card.payload().addresses.iter().map(|a| a.as_str().to_owned()).collect(),
-    }
 }
 
 /// What the control socket may ask of a running node.
@@ -208,7 +193,7 @@ fn tls_identity(node: &Arc<Node>) -> Result<tls::Identity, Fault> {
         Fault::setup("identity", what)
     };
     let identity = tls::Identity::new(node.keys.org, chain, key, node.clock.now()).map_err(|why| told(&why))?;
-    let own = by_card(&node.keys.card, book::PartnerState::Active);
+    let own = book::Partner::by_card(&node.keys.card, book::PartnerState::Active);
     identity.is_taken(own, clock_of(node)).map_err(|why| told(&why))?;
     Ok(identity)
 }

@@ -1,13 +1,14 @@
 //! The harness of the system tests: the program under test, and worlds of nodes made with it.
 //!
 //! [`World`] makes a folder and its homes; [`Home`] has the verbs of a story; [`Wire`] is a partner that does on the
-//! wire what a story wants; [`relay`] is a bad line between two homes; [`terminal`] is one that a person sits at; [`search`] looks for what
+//! wire what a story wants; [`load`] is many partners and strangers at once; [`relay`] is a bad line between two homes; [`terminal`] is one that a person sits at; [`search`] looks for what
 //! must not be there, and [`listing`] for what every answer must have. Nothing here stands in for a part: tests drive
 //! the real program over real sockets and real files.
 
 pub mod durability;
 mod home;
 pub mod listing;
+pub mod load;
 mod random;
 pub mod relay;
 pub mod search;

@@ -17,12 +17,11 @@ use entente_node::{
 use entente_protocol::{
     codec::frame::{self, FrameReader},
     id::OrgId,
-    identity::Purpose,
     session::{CloseCode, Lane, Message, Role, Session},
 };
 use quinn::{ConnectionError, RecvStream, SendStream};
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
-use std::{collections::BTreeSet, error::Error, net::SocketAddr, sync::Arc, time::Duration};
+use std::{error::Error, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{runtime::Runtime, sync::mpsc, time::timeout};
 
 type Fallible<T> = Result<T, Box<dyn Error>>;
@@ -61,14 +60,7 @@ impl Wire {
     pub fn dial(node: &Arc<Node>, to: &Home) -> Fallible<Self> {
         let (peer, partner) = node.book().find(to.handle).map(|(org, partner)| (org, partner.clone()))?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        let root = CertificateDer::from(partner.card.payload().root.clone());
-        let known = Partner {
-            root,
-            state: PartnerState::Active,
-            revoked: BTreeSet::new(),
-            nodes: partner.card.keys(Purpose::Node).map(|entry| (entry.key.id(), entry.clone())).collect(),
-            addresses: Vec::new(),
-        };
+        let known = Partner::by_card(&partner.card, PartnerState::Active);
         let endpoint = runtime.block_on(async { endpoint(node, peer, known) })?;
         let link = runtime.block_on(endpoint.dial(peer, to.address()))?;
         let connection = link.connection.clone();

@@ -5,7 +5,7 @@
 
 use entente_protocol::{
     id::{KeyId, OrgId},
-    identity::CardKey,
+    identity::{Card, CardKey, Purpose},
     limits,
     time::UnixMillis,
 };
@@ -42,6 +42,16 @@ pub struct Partner {
 }
 
 impl Partner {
+    /// An organisation by its card, which people confirmed.
+    pub fn by_card(card: &Card, state: PartnerState) -> Self {
+        Self {
+            root: CertificateDer::from(card.payload().root.clone()),
+            state,
+            revoked: card.withdrawn().collect(),
+            nodes: card.keys(Purpose::Node).map(|entry| (entry.key.id(), entry.clone())).collect(),
+            addresses: card.payload().addresses.iter().map(|a| a.as_str().to_owned()).collect(),
+        }
+    }
     /// Whether a chain of these keys, the node's first, may speak for the partner.
     pub fn lists(&self, keys: &[KeyId], now: UnixMillis) -> bool {
         // A key that was made a minute ago, by a clock that is a minute ahead of ours, counts.

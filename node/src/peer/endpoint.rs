@@ -16,12 +16,10 @@ use quinn::{
 };
 use rustls_pki_types::CertificateDer;
 use std::{
+    collections::{BTreeMap, btree_map::Entry},
     io,
-    net::{SocketAddr, UdpSocket},
-    sync::{
-        Arc, PoisonError, RwLock,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
+    net::{IpAddr, SocketAddr, UdpSocket},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -32,10 +30,12 @@ const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// A handshake, from the first packet.
 pub const HANDSHAKE_MS_MAX: u64 = 10_000;
 /// Streams that a peer may hold open. Ours: two lanes, and files.
-const BIDI_STREAMS_MAX: u32 = 64;
+const BIDI_STREAMS_MAX: u32 = 100;
 const UNI_STREAMS_MAX: u32 = 16;
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
-const RECEIVE_WINDOW_BYTES: u32 = 4 << 20;
+/// What is not read yet of one connection. With all that comes with them, a hundred connections that each fill theirs and
+/// hold as many streams as they may stay below 512 MB; with 4 MiB each they took 700 (`load-streams-memory`).
+const RECEIVE_WINDOW_BYTES: u32 = 2 << 20;
 /// Bytes written by us and not yet acknowledged, for each connection.
 const SEND_WINDOW_BYTES: u64 = 4 << 20;
 const CRYPTO_BUFFER_BYTES: usize = 16 << 10;
@@ -45,9 +45,15 @@ const INCOMING_BUFFER_BYTES: u64 = 64 << 10;
 const INCOMING_BUFFER_TOTAL_BYTES: u64 = 8 << 20;
 /// Unfinished handshakes above which an address must first prove that it receives what is sent to it.
 pub const HALF_OPEN_MAX: usize = 64;
+/// Unfinished handshakes of one address that has proved itself: nobody alone can hold all that there may be.
+pub const HALF_OPEN_PER_ADDRESS_MAX: usize = 64;
 /// QUIC wants a server name; with SNI off it is never sent.
 const SERVER_NAME: &str = "entente";
 
+const _: () = assert!(
+    HALF_OPEN_MAX + HALF_OPEN_PER_ADDRESS_MAX < INCOMING_MAX / 4,
+    "whoever has one address leaves room for partners"
+);
 const _: () = assert!(STREAM_WINDOW_BYTES <= RECEIVE_WINDOW_BYTES, "one stream cannot hold more than all");
 
 /// The endpoint could not be set up: our operator's to repair.
@@ -145,7 +151,7 @@ pub struct Endpoint {
     trust: Trust,
     transport: Arc<TransportConfig>,
     identity: RwLock<Arc<Identity>>,
-    half_open: Arc<AtomicUsize>,
+    half_open: Arc<HalfOpens>,
 }
 
 impl Endpoint {
@@ -167,7 +173,7 @@ impl Endpoint {
         let socket = UdpSocket::bind(address).map_err(failed)?;
         let quinn = quinn::Endpoint::new(EndpointConfig::default(), Some(config), socket, Arc::new(TokioRuntime))
             .map_err(failed)?;
-        let half_open = Arc::new(AtomicUsize::new(0));
+        let half_open = Arc::default();
         Ok(Self { quinn, trust, transport, identity: RwLock::new(Arc::new(identity)), half_open })
     }
 
@@ -196,7 +202,7 @@ impl Endpoint {
     }
     /// Handshakes under way on connections that came in.
     pub fn half_open(&self) -> usize {
-        self.half_open.load(Ordering::Relaxed)
+        self.half_open.lock().all
     }
 
     /// Shows another certificate from now on; live connections keep the old one until they end.
@@ -212,20 +218,24 @@ impl Endpoint {
 
     /// The next attempt to connect to us; `None` once the endpoint is closed. Cancel-safe.
     ///
-    /// Above [`HALF_OPEN_MAX`] unfinished handshakes, an address that has not proved itself is told to try again.
+    /// Above [`HALF_OPEN_MAX`] unfinished handshakes, an address that has not proved itself is told to try again. One that
+    /// has is refused above [`HALF_OPEN_PER_ADDRESS_MAX`] of its own: then somebody else's find room.
     pub async fn arrival(&self) -> Option<Arrival> {
         loop {
             let incoming = self.quinn.accept().await?;
-            if !incoming.remote_address_validated() && self.half_open() >= HALF_OPEN_MAX {
+            let proved = incoming.remote_address_validated();
+            if !proved && self.half_open() >= HALF_OPEN_MAX {
                 // An error only says that it may not be retried: it is then refused by being dropped.
                 drop(incoming.retry());
                 continue;
             }
-            if self.half_open() >= INCOMING_MAX {
+            // Who has not proved an address may name anybody's: it is not held against that one.
+            let network = proved.then(|| network(incoming.remote_address().ip()));
+            let Some(guard) = HalfOpen::begin(&self.half_open, network) else {
+                tracing::debug!(from = %incoming.remote_address(), "too many unfinished handshakes: one more is refused");
                 incoming.refuse();
                 continue;
-            }
-            let guard = HalfOpen::new(&self.half_open);
+            };
             return Some(Arrival { incoming, trust: self.trust.clone(), _guard: guard });
         }
     }
@@ -284,19 +294,68 @@ impl Arrival {
     }
 }
 
+/// Unfinished handshakes. The lock covers both counts.
+#[derive(Debug, Default)]
+struct HalfOpens(Mutex<HalfOpenCounts>);
+
+#[derive(Debug, Default)]
+struct HalfOpenCounts {
+    all: usize,
+    /// Of networks that have proved their address; nothing where there are none.
+    by_network: BTreeMap<IpAddr, usize>,
+}
+
+impl HalfOpens {
+    fn lock(&self) -> MutexGuard<'_, HalfOpenCounts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Counts one unfinished handshake for as long as it lives.
-struct HalfOpen(Arc<AtomicUsize>);
+struct HalfOpen {
+    counts: Arc<HalfOpens>,
+    network: Option<IpAddr>,
+}
 
 impl HalfOpen {
-    fn new(count: &Arc<AtomicUsize>) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(count))
+    /// One more, where there is room for it.
+    fn begin(counts: &Arc<HalfOpens>, network: Option<IpAddr>) -> Option<Self> {
+        let mut now = counts.lock();
+        if now.all >= INCOMING_MAX {
+            return None;
+        }
+        if let Some(network) = network {
+            let of_network = now.by_network.entry(network).or_default();
+            if *of_network >= HALF_OPEN_PER_ADDRESS_MAX {
+                return None;
+            }
+            *of_network += 1;
+        }
+        now.all += 1;
+        drop(now);
+        Some(Self { counts: Arc::clone(counts), network })
     }
 }
 
 impl Drop for HalfOpen {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        let mut now = self.counts.lock();
+        now.all = now.all.saturating_sub(1);
+        let Some(network) = self.network else { return };
+        if let Entry::Occupied(mut of_network) = now.by_network.entry(network) {
+            match of_network.get().checked_sub(1) {
+                Some(left @ 1..) => drop(of_network.insert(left)),
+                _ => drop(of_network.remove()),
+            }
+        }
+    }
+}
+
+/// Whom an address is counted with: of IPv6 the network of 64 bits, of which one line has all.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6((u128::from(address) >> 64 << 64).into()),
+        address @ IpAddr::V4(_) => address,
     }
 }
 

@@ -183,6 +183,7 @@ async fn serve(
     let reply = match given {
         Ok(reply) => reply,
         Err(code) => {
+            tracing::info!(peer = %peer.short(), ?code, "a file was asked for that is not given");
             refuse(&mut send, code).await?;
             return Ok(());
         }

@@ -32,6 +32,10 @@ pub struct Sizes {
     pub commits: u64,
     /// Look-ups that are timed one by one.
     pub lookups: u64,
+    /// Partners that load a node with streams.
+    pub load_partners: u64,
+    /// Slow connections that load a node.
+    pub load_slow: u64,
     /// Runs of which the median is taken.
     pub runs: usize,
 }
@@ -48,6 +52,8 @@ impl Sizes {
             small_bytes: of(2 << 20, 1 << 12).max(((2 << 20) as f64 * scale.sqrt()) as u64),
             commits: of(500, 5),
             lookups: of(2_000, 20),
+            load_partners: of(100, 3),
+            load_slow: of(1_000, 30),
             runs,
         }
     }

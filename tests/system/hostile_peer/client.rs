@@ -23,13 +23,12 @@ use entente_protocol::{
     cose::SignatureBytes,
     feed::{Cursor, FeedKey, Receipt, Run, RunMessage},
     id::{AgreementDigest, AgreementId, Nonce, OrgId, StoreId},
-    identity::Purpose,
     limits,
     session::{AgreementLine, Heads, Hello, Lane, Message, ReceivedHead, SentHead},
     time::UnixMillis,
 };
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
-use std::{collections::BTreeSet, error::Error, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{error::Error, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 pub type Done<T = ()> = Result<T, Box<dyn Error>>;
 
@@ -92,13 +91,7 @@ impl Hostile {
         let rules = node.rules();
         let (victim, partner) = rules.book.find(victim)?;
         let address = partner.card.payload().addresses.first().ok_or("no address")?.as_str().parse()?;
-        let known = Partner {
-            root: CertificateDer::from(partner.card.payload().root.clone()),
-            state: PartnerState::Active,
-            revoked: BTreeSet::new(),
-            addresses: Vec::new(),
-            nodes: partner.card.keys(Purpose::Node).map(|entry| (entry.key.id(), entry.clone())).collect(),
-        };
+        let known = Partner::by_card(&partner.card, PartnerState::Active);
         let version = |held: &Held| Some((held.id, held.in_force.as_ref()?.digest));
         let mut fresh: Vec<_> = rules.agreements.with(victim).filter_map(version).collect();
         let chain = node.keys.chain().into_iter().map(CertificateDer::from).collect();

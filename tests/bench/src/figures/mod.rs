@@ -4,6 +4,7 @@ pub mod attachment;
 pub mod commit;
 pub mod first_sync;
 pub mod import;
+pub mod load;
 pub mod steps;
 pub mod store;
 pub mod suspend;
@@ -31,6 +32,8 @@ pub const GROUPS: &[Group] = &[
     attachment::LARGE,
     attachment::SMALL,
     suspend::GROUP,
+    load::STREAMS,
+    load::SLOW,
     store::GROUP,
     steps::GROUP,
 ];
