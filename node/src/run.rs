@@ -207,7 +207,7 @@ fn endpoint(node: &Arc<Node>, book: SharedBook) -> Result<Endpoint, Fault> {
     let setup = |e: &dyn std::fmt::Display| Fault::setup("network", e);
     let identity = tls_identity(node)?;
     let clock = clock_of(node);
-    let settings = Settings { send_window_bytes: node.config.send_window_bytes, ..Settings::default() };
+    let settings = Settings { window_bytes: node.config.window_bytes, ..Settings::default() };
     Endpoint::bind(node.config.listen, identity, book, clock, settings).map_err(|e| setup(&e))
 }
 

@@ -41,18 +41,18 @@ pub struct Config {
     pub partner_bytes_max: u64,
     /// Free space below which nothing more is taken from partners, in bytes.
     pub free_bytes_min: u64,
-    /// Bytes in flight for each connection.
-    pub send_window_bytes: u64,
+    /// What a partner may send ahead of what is read here, for each connection, in bytes.
+    pub window_bytes: u32,
 }
 
 /// What one partner may fill where the settings say nothing.
 const PARTNER_GIB_MAX: u64 = 100;
 /// What stays free where the settings say nothing: room for the store's own work, and for people to see what is wrong.
 const FREE_MIB_MIN: u64 = 256;
-/// In flight for each connection where the settings say nothing.
-const SEND_WINDOW_MIB: u64 = 4;
+/// Taken ahead on each connection where the settings say nothing.
+const WINDOW_MIB: u32 = crate::peer::endpoint::WINDOW_BYTES >> 20;
 /// Most of it: with as many connections as partners, still within the memory of a small machine.
-const SEND_WINDOW_MIB_MAX: u64 = 64;
+const WINDOW_MIB_MAX: u32 = 64;
 
 /// Settings that cannot be used: the operator's to mend.
 #[derive(Debug, thiserror::Error)]
@@ -142,9 +142,9 @@ impl Config {
             "verified" => Gate::Verified,
             _ => return refuse("release-gate", "one of `reviewed`, `verified`"),
         };
-        let window = raw.send_window_mib.unwrap_or(SEND_WINDOW_MIB);
-        if !(1..=SEND_WINDOW_MIB_MAX).contains(&window) {
-            return refuse("send-window-mib", &format!("give 1 to {SEND_WINDOW_MIB_MAX}"));
+        let window = raw.window_mib.unwrap_or(WINDOW_MIB);
+        if !(1..=WINDOW_MIB_MAX).contains(&window) {
+            return refuse("window-mib", &format!("give 1 to {WINDOW_MIB_MAX}"));
         }
         Ok(Self {
             name: raw.name,
@@ -157,7 +157,7 @@ impl Config {
             identity_file: raw.identity_file.map(PathBuf::from),
             partner_bytes_max: raw.partner_gib_max.unwrap_or(PARTNER_GIB_MAX).saturating_mul(1 << 30),
             free_bytes_min: raw.free_mib_min.unwrap_or(FREE_MIB_MIN).saturating_mul(1 << 20),
-            send_window_bytes: window << 20,
+            window_bytes: window << 20,
         })
     }
 }
@@ -182,8 +182,8 @@ mod tests {
         check(&format!("{good}release-gate = \"none\""), "`release-gate`");
         check(&format!("{good}advertise = [\"here\"]"), "`advertise`");
         check(&format!("{good}engine = \"other\""), "`engine`");
-        check(&format!("{good}send-window-mib = 0"), "`send-window-mib`");
-        check(&format!("{good}send-window-mib = 65"), "`send-window-mib`");
+        check(&format!("{good}window-mib = 0"), "`window-mib`");
+        check(&format!("{good}window-mib = 65"), "`window-mib`");
         if !cfg!(feature = "sled") {
             check(&format!("{good}engine = \"sled\""), "this build lacks `sled`");
         }

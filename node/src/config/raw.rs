@@ -33,9 +33,9 @@ pub struct RawConfig {
     /// Free space of the disk, in MiB, below which nothing more is taken from partners.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub free_mib_min: Option<u64>,
-    /// Sent and not yet acknowledged, in MiB, for each connection: raised for a long fat line.
+    /// Taken and not yet read, in MiB, for each connection: raised on both sides for a long fat line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub send_window_mib: Option<u64>,
+    pub window_mib: Option<u32>,
 }
 
 impl RawConfig {
@@ -52,7 +52,7 @@ impl RawConfig {
             identity_file: None,
             partner_gib_max: None,
             free_mib_min: None,
-            send_window_mib: None,
+            window_mib: None,
         }
     }
 }

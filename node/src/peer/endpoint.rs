@@ -32,12 +32,9 @@ pub const HANDSHAKE_MS_MAX: u64 = 10_000;
 /// Streams that a peer may hold open. Ours: two lanes, and files.
 const BIDI_STREAMS_MAX: u32 = 100;
 const UNI_STREAMS_MAX: u32 = 16;
-const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 /// What is not read yet of one connection. With all that comes with them, a hundred connections that each fill theirs and
 /// hold as many streams as they may stay below 512 MB; with 4 MiB each they took 700 (`load-streams-memory`).
-const RECEIVE_WINDOW_BYTES: u32 = 2 << 20;
-/// Bytes written by us and not yet acknowledged, for each connection.
-const SEND_WINDOW_BYTES: u64 = 4 << 20;
+pub const WINDOW_BYTES: u32 = 2 << 20;
 const CRYPTO_BUFFER_BYTES: usize = 16 << 10;
 /// Connection attempts that wait for us to look at them.
 const INCOMING_MAX: usize = 1_024;
@@ -54,7 +51,6 @@ const _: () = assert!(
     HALF_OPEN_MAX + HALF_OPEN_PER_ADDRESS_MAX < INCOMING_MAX / 4,
     "whoever has one address leaves room for partners"
 );
-const _: () = assert!(STREAM_WINDOW_BYTES <= RECEIVE_WINDOW_BYTES, "one stream cannot hold more than all");
 
 /// The endpoint could not be set up: our operator's to repair.
 #[derive(Debug, thiserror::Error)]
@@ -133,15 +129,16 @@ impl Link {
 /// What an operator may set for a long fat line, within the memory there is.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
-    /// Bytes in flight for each connection.
-    pub send_window_bytes: u64,
+    /// What a partner may send ahead of what is read here, for each connection, in bytes; half of it on one stream. Twice
+    /// as much of ours may be on its way.
+    pub window_bytes: u32,
     /// Streams that one peer may hold open.
     pub bidi_streams_max: u32,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { send_window_bytes: SEND_WINDOW_BYTES, bidi_streams_max: BIDI_STREAMS_MAX }
+        Self { window_bytes: WINDOW_BYTES, bidi_streams_max: BIDI_STREAMS_MAX }
     }
 }
 
@@ -398,9 +395,9 @@ pub fn transport(settings: Settings) -> TransportConfig {
     config
         .max_concurrent_bidi_streams(VarInt::from_u32(settings.bidi_streams_max))
         .max_concurrent_uni_streams(VarInt::from_u32(UNI_STREAMS_MAX))
-        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
-        .receive_window(VarInt::from_u32(RECEIVE_WINDOW_BYTES))
-        .send_window(settings.send_window_bytes)
+        .stream_receive_window(VarInt::from_u32(settings.window_bytes / 2))
+        .receive_window(VarInt::from_u32(settings.window_bytes))
+        .send_window(2 * u64::from(settings.window_bytes))
         .max_idle_timeout(Some(VarInt::from_u32(IDLE_MS_MAX).into()))
         .keep_alive_interval(Some(KEEP_ALIVE))
         .crypto_buffer_size(CRYPTO_BUFFER_BYTES)

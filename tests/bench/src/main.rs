@@ -53,6 +53,9 @@ struct Options {
     /// One object a line
     #[arg(long)]
     json: bool,
+    /// A table in Markdown, as the README has it
+    #[arg(long, conflicts_with = "json")]
+    table: bool,
     /// Records of an import; all other sizes shrink with it [default: 100000]
     #[arg(long, value_name = "N", conflicts_with = "scale")]
     records: Option<u64>,
@@ -115,12 +118,19 @@ fn run(options: &Options) -> Result<ExitCode> {
         eprintln!("goals are for a release build and the full sizes: hold nothing here against them");
     }
     let mut missed = false;
+    if options.table {
+        println!("{}", measure::Figure::TABLE);
+    }
     for (group, names) in chosen {
         let begun = Instant::now();
         let figures = (group.measure)(&bench).with_context(|| format!("the group `{}`", group.name))?;
         for figure in figures.iter().filter(|figure| names.contains(&figure.name)) {
             missed |= figure.ok() == Some(false);
-            if options.json { println!("{}", figure.json()) } else { print!("{}", figure.text()) }
+            match (options.json, options.table) {
+                (true, _) => println!("{}", figure.json()),
+                (_, true) => println!("{}", figure.row()),
+                _ => print!("{}", figure.text()),
+            }
         }
         io::stdout().flush()?;
         eprintln!("({}: {:.0} s)", group.name, begun.elapsed().as_secs_f64());

@@ -165,7 +165,8 @@ impl Figure {
         self.limits.iter().min_by(|a, b| slow(a).total_cmp(&slow(b)))
     }
 
-    /// Whether every goal is met that was looked at; none where there is no goal.
+    /// Whether every goal is met; none where there is no goal, or where all are met that could be looked at and a peer is
+    /// absent.
     pub fn ok(&self) -> Option<bool> {
         let own = self.goal.map(|goal| goal.met(self.figure()));
         let judged = |against: &Against| against.goal.map(|goal| goal.met(against.ratio(self.figure())));
@@ -173,7 +174,8 @@ impl Figure {
         let limit = self.limit_that_binds().and_then(judged);
         let mut all = own.into_iter().chain(limit).chain(self.peers.iter().filter_map(judged)).peekable();
         all.peek()?;
-        Some(!self.void && all.all(|met| met))
+        let met = !self.void && all.all(|met| met);
+        (!met || self.absent.is_empty()).then_some(met)
     }
 
     /// One object.
@@ -197,6 +199,22 @@ impl Figure {
             "absent": self.absent,
             "note": self.note,
         })
+    }
+
+    /// The head of a table in Markdown.
+    pub const TABLE: &str =
+        "| figure | measured | goal | beside it, in the same run (ratio) | |\n| --- | --- | --- | --- | --- |";
+
+    /// One row of it.
+    pub fn row(&self) -> String {
+        let figure = self.figure();
+        let beside = self.limit_that_binds().into_iter().chain(&self.peers).map(|against| {
+            let goal = against.goal.map_or_else(String::new, |goal| format!(", goal {}", goal.text()));
+            format!("{} ({}{goal})", against.name, number(against.ratio(figure)))
+        });
+        let beside: Vec<String> = beside.chain(self.absent.iter().map(|peer| format!("{peer}: absent"))).collect();
+        let (goal, met) = (self.goal.map_or_else(String::new, Goal::text), self.ok().map_or("", ok));
+        format!("| `{}` | {} {} | {goal} | {} | {met} |", self.name, number(figure), self.unit, beside.join("; "))
     }
 
     /// Some lines for people.
@@ -305,7 +323,8 @@ mod tests {
     #[test]
     fn what_is_absent_or_void_is_said() {
         let figure = Figure::new("x", "s", vec![1.0]).goal(Goal::AtMost(2.0)).peer(Err("rsync".to_owned()));
-        assert_eq!((figure.ok(), &figure.json()["absent"][0]), (Some(true), &json!("rsync")));
+        assert_eq!((figure.ok(), &figure.json()["absent"][0]), (None, &json!("rsync")));
+        assert_eq!(Figure { runs: vec![3.0], ..figure.clone() }.ok(), Some(false));
         assert_eq!(Figure { void: true, ..figure }.ok(), Some(false));
         assert_eq!(Figure::new("x", "s", vec![1.0]).ok(), None);
     }

@@ -181,7 +181,7 @@ impl Disk {
             identity_file: None,
             partner_bytes_max: u64::MAX,
             free_bytes_min: 0,
-            send_window_bytes: 4 << 20,
+            window_bytes: 2 << 20,
             red_lines: None,
         };
         let home = Home::at(cast.path(&organisation.handle));

@@ -173,7 +173,7 @@ fn sync_nothing(bench: &Bench, pair: &Pair, a: Running) -> Result<Vec<Figure>> {
             bench.sizes.store
         )),
         Figure::new("sync-nothing-trips", "round trips", trips)
-            .goal(Goal::AtMost(1.5))
+            .goal(Goal::AtMost(1.1))
             .note(format!("of the same exchange, by what it takes longer when every datagram is {DELAY:?} under way")),
         Figure::new("sync-nothing-command", "ms", command).note(
             "the whole command `entente sync b` at a running, connected node, which waits to see that nothing moves",
