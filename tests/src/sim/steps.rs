@@ -38,7 +38,7 @@ impl World<'_> {
         self.heal()?;
         self.settle_all()?;
         self.check_end()?;
-        self.stats.seeds = 1;
+        (self.stats.seeds, self.stats.on_files) = (1, u64::from(self.plan.on_files(self.seed)));
         Ok(())
     }
 
@@ -243,8 +243,11 @@ impl World<'_> {
             }
             return if self.chance.one_in(2) { self.restart(n) } else { Ok(()) };
         }
-        let failure =
-            *self.chance.pick(&[Failure::Refused, Failure::Persisted, Failure::Lost]).unwrap_or(&Failure::Lost);
+        // What the ledger can do beside: to be torn, most often where it can.
+        let failures =
+            [Failure::Refused, Failure::Persisted, Failure::Lost, Failure::Torn, Failure::Torn, Failure::Torn];
+        let failures = if self.machines[n].disk.ledger.tears() { &failures[..] } else { &failures[..3] };
+        let failure = *self.chance.pick(failures).unwrap_or(&Failure::Lost);
         let more = u32::try_from(self.chance.below(4)).unwrap_or(0);
         self.say(|| format!("{n}: the disk will fail ({failure:?}) after {more} appends"));
         self.machines[n].disk.ledger.arm(more, failure);
