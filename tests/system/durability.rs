@@ -3,7 +3,10 @@
 //! The number of rounds and the seed come from the environment where a long run sets them, and what ran is printed.
 
 use entente_node::store::open::Backend;
-use entente_tests::durability::{Outcome, damage, kill, knob, power, trace};
+use entente_tests::{
+    Home,
+    durability::{Outcome, damage, kill, knob, power, trace},
+};
 use std::path::Path;
 
 fn worker() -> &'static Path {
@@ -75,6 +78,38 @@ fn a_file_cut_short_is_never_silently_a_shorter_past() -> Outcome {
         let (tally, line) = damage::truncations(worker(), engine, knob("ENTENTE_TRUNCATIONS", 100), seed())?;
         println!("{line}");
         assert!(engine != Backend::Fjall || (tally.silent.is_empty() && tally.panics == 0), "{tally:#?}");
+    }
+    Ok(())
+}
+
+/// Whoever takes the engine that survives less reads so before the home is made, and whoever takes the default one reads
+/// nothing. A build without that engine makes no home with it.
+#[test]
+fn whoever_takes_sled_is_warned() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let made = |handle: &'static str, engine: &str| {
+        let home = Home::at(folder.path(), handle);
+        let apart = home.recovery_passphrase();
+        let output = home.run(
+            &[
+                ["init", "--name", "X", "--handle", handle, "--listen", "127.0.0.1:4433"].as_slice(),
+                &["--recovery-passphrase-file", &apart, "--engine", engine],
+            ]
+            .concat(),
+        );
+        let engine = std::fs::read_to_string(folder.path().join(handle).join("store/engine")).ok();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned(), engine)
+    };
+    let (code, said, engine) = made("usual", "fjall");
+    assert!(code == Some(0) && !said.contains("warning"), "{said}");
+    assert_eq!(engine.as_deref(), Some("fjall\n"));
+    let (code, said, engine) = made("other", "sled");
+    if Backend::Sled.is_built() {
+        let warned = ["warning: the engine `sled`", "OPERATING.md", "backups"].iter().all(|part| said.contains(part));
+        assert!(code == Some(0) && warned, "{said}");
+        assert_eq!(engine.as_deref(), Some("sled\n"));
+    } else {
+        assert!(code == Some(2) && said.contains("this build lacks `sled`") && engine.is_none(), "{code:?}: {said}");
     }
     Ok(())
 }
