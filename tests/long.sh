@@ -99,7 +99,9 @@ note() {
         printf '%s - | %s | FAILED: `%s` |\n' "$row" "$seconds" "$(again "$part" "$said")" >>"$list"
         return
     fi
-    rows=$(sed -n -E "s/^([a-z]+)(, [^:]*)?: ([0-9]+) (.*), ([0-9]+)(\.[0-9]+)? s$/$row \3 | \5 | \1\2: \3 \4 |/p" "$said")
+    # What the test says may stand behind its name.
+    rows=$(sed -n -E -e 's/^test [^ ]+ \.\.\. //' \
+        -e "s/^([a-z]+)(, [^:]*)?: ([0-9]+) (.*), ([0-9]+)(\.[0-9]+)? s$/$row \3 | \5 | \1\2: \3 \4 |/p" "$said")
     if [ -z "$rows" ]; then
         rows=$(sed -n -E "s/^test result: ok\. ([0-9]+) passed.*/\1/p" "$said" | awk -v row="$row" -v s="$seconds" '
             { passed += $1 } END { print row, passed + 0, "|", s, "| tests passed |" }')

@@ -9,6 +9,7 @@ use super::{
 };
 use entente_node::records::gate::Review;
 use entente_protocol::{agreement::Standing, id::RecordId};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Frames that may be needed until nothing moves after healing.
 const SETTLE_FRAMES_MAX: u64 = 5_000;
@@ -20,7 +21,12 @@ const SKEW_MS: usize = 600_000;
 impl World<'_> {
     /// One whole run: beginning, steps, healing.
     pub(super) fn run(mut self) -> Result<Stats, Box<(super::Broken, Self)>> {
-        match self.story() {
+        // A panic is a finding like another: it must end with the seed that shows it again.
+        let told = catch_unwind(AssertUnwindSafe(|| self.story())).unwrap_or_else(|panic| {
+            let said = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+            self.broken(format!("panics: {}", said.unwrap_or("without a word")))
+        });
+        match told {
             Ok(()) => Ok(self.stats),
             Err(broken) => Err(Box::new((broken, self))),
         }
