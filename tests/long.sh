@@ -16,11 +16,12 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 list=tests/LONG.md
 hours=tests/fuzz/README.md
 
-# system TEST VARIABLE=VALUE...: one test of the system tests, with its knobs, and all that it prints.
+# system TEST VARIABLE=VALUE...: one test of the system tests, with its knobs, and all that it prints. Its rounds have
+# seeds of their own, counted from the one it is given: those of two runs are far apart, or they would be the same rounds.
 system() {
     local test=$1
     shift
-    env "ENTENTE_SEED=$seed" "$@" cargo test --workspace --locked --test system ${features:-} -- --exact "$test" --nocapture
+    env "ENTENTE_SEED=$((1 + (seed - 1) * 1000000))" "$@" cargo test --workspace --locked --test system ${features:-} -- --exact "$test" --nocapture
 }
 
 # kill: 1,000 writers killed at any moment (4 minutes)
