@@ -18,27 +18,42 @@ fn a_thousand_worlds_keep_every_promise() {
         Ok(stats) => {
             println!("{stats}");
             assert!(stats.seeds == SEEDS && stats.releases > SEEDS && stats.crashes > SEEDS, "{stats}");
+            assert!(stats.on_files > 0 && stats.torn > stats.on_files / 2, "{stats}");
         }
         Err(finding) => panic!("{finding}"),
     }
 }
 
 /// Each of these is a way to be wrong that the world must notice: a store that loses what was waited for, a field that
-/// leaves beyond the agreement, a node that goes on sharing under what its people suspended.
+/// leaves beyond the agreement, a node that goes on sharing under what its people suspended, a store that writes what is
+/// one act in two.
 #[test]
 fn planted_bugs_are_found() {
     for (name, planted) in Planted::ALL {
-        let plan = Plan { planted: Some(planted), ..Plan::default() };
+        let usual = Plan { planted: Some(planted), ..Plan::default() };
+        let plan = if planted == Planted::HalvedAppend { Plan { files_one_in: 1, ..usual } } else { usual };
         let finding = run_all(&plan, 0..50, threads()).expect_err(name);
         // A node that is deaf shares on, or has forgotten what its people stated when it starts again.
         let promises: &[&str] = match planted {
             Planted::ForgetfulStore => &["I1"],
             Planted::ExtraField => &["I2"],
             Planted::DeafToStandings => &["I1", "I2"],
+            Planted::HalvedAppend => &["I1", "I4"],
         };
         assert!(promises.iter().any(|promise| finding.what.starts_with(promise)), "{name}: {finding}");
         assert!(finding.to_string().contains("--seeds"), "{finding}");
     }
+}
+
+/// Story: a store that writes an append in two is well as long as a crash takes all or nothing of what was not synced.
+/// Only a torn write keeps the first half without the second.
+#[test]
+fn half_an_append_is_found_by_torn_writes_alone() {
+    let plan = |files_one_in| Plan { planted: Some(Planted::HalvedAppend), files_one_in, ..Plan::default() };
+    let whole = run_all(&plan(0), 0..50, threads());
+    assert!(whole.is_ok_and(|stats| stats.crashes > 50 && stats.torn == 0));
+    let finding = run_all(&plan(1), 0..50, threads()).expect_err("half an append");
+    assert!(finding.to_string().ends_with("--files-one-in 1 --planted halved-append --log"), "{finding}");
 }
 
 /// What the world has found so far stays mended.

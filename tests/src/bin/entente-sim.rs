@@ -1,7 +1,8 @@
-//! Runs the simulated world over a range of seeds: `entente-sim --seeds 0..1000 [--threads 2] [--all] [--log] [--planted NAME]`.
+//! Runs the simulated world over a range of seeds: `entente-sim --seeds 0..1000 [--threads 2] [--files-one-in 4]
+//! [--all] [--log] [--planted NAME]`.
 //!
-//! It ends at the first finding, or with `--all` tells every one. The long run calls it part by part, and a finding names the command that replays it. It touches nothing outside
-//! its own memory but a temporary folder.
+//! It ends at the first finding, or with `--all` tells every one. The long run calls it part by part, and a finding
+//! names the command that replays it. It touches nothing outside its own memory but a temporary folder.
 
 use entente_tests::sim::{Plan, Planted, cast::Cast, run, run_all};
 use std::{env, ops::Range, process::ExitCode, thread, time::Instant};
@@ -21,6 +22,9 @@ fn options() -> Result<(Plan, Range<u64>, usize, bool), String> {
             "--seeds" => seeds = value().and_then(|v| range(&v).ok_or_else(|| format!("`{v}` is not FROM..TO")))?,
             "--threads" => threads = value()?.parse().map_err(|e| format!("--threads: {e}"))?,
             "--steps" => plan.steps = value()?.parse().map_err(|e| format!("--steps: {e}"))?,
+            "--files-one-in" => {
+                plan.files_one_in = value()?.parse().map_err(|e| format!("--files-one-in: {e}"))?;
+            }
             "--log" => plan.log = true,
             "--all" => all = true,
             "--planted" => {
@@ -58,7 +62,7 @@ fn main() -> ExitCode {
     }
     match run_all(&plan, seeds.clone(), threads) {
         Ok(stats) => {
-            println!("{}..{} in {} s: {stats}", seeds.start, seeds.end, begun.elapsed().as_secs());
+            println!("simulation, {}..{}: {stats}, {} s", seeds.start, seeds.end, begun.elapsed().as_secs());
             ExitCode::SUCCESS
         }
         Err(finding) => {

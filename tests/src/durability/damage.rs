@@ -28,6 +28,8 @@ pub struct Tally {
     pub silent: BTreeMap<String, u64>,
     /// The engine panicked.
     pub panics: u64,
+    /// The seed of the first trial that was silent or panicked.
+    pub first: Option<u64>,
 }
 
 /// A store with a past, closed, and what it holds.
@@ -133,6 +135,9 @@ fn trial(
         let what = harm(&copy.join(file), &mut rng)?;
         let what = format!("seed {}: {}: {what}", seed + n, file.display());
         let seen = std::panic::catch_unwind(|| look(&patient, &copy, &what));
+        if matches!(seen, Ok(Seen::Silent(_)) | Err(_)) {
+            tally.first.get_or_insert(seed + n);
+        }
         match seen {
             Ok(Seen::Refused) => tally.refused += 1,
             Ok(Seen::Told) => tally.told += 1,

@@ -3,7 +3,7 @@
 //! This tests that appends are whole and that nothing is acknowledged early. The page cache survives a killed process,
 //! so it says nothing about the disk: `power` does.
 
-use super::{Outcome, Rng, Site, verify, work::READY};
+use super::{Outcome, Rng, Site, replay, verify, work::READY};
 use entente_node::store::open::Backend;
 use std::{
     io::{BufRead, BufReader, Read},
@@ -36,7 +36,12 @@ pub fn rounds(worker: &Path, backend: Backend, rounds: u64, seed: u64) -> Outcom
         let mut rng = Rng(seed.wrapping_add(round));
         let before: u64 = acknowledged.iter().flatten().sum();
         let killed = one(worker, &Site::at(folder.path(), backend), folder.path(), &mut rng, &mut acknowledged);
-        killed.map_err(|e| format!("kill round with seed {}: {e}", seed + round))?;
+        killed.map_err(|e| {
+            // The rounds before it made the store.
+            let (first, rounds) = (seed + round - round % ROUNDS_OF_ONE, round % ROUNDS_OF_ONE + 1);
+            let again = replay("nothing_acknowledged_is_lost_by_kill", ("ENTENTE_KILL_ROUNDS", rounds), first);
+            format!("kill round with seed {}: {e}{again}", seed + round)
+        })?;
         items += acknowledged.iter().flatten().sum::<u64>() - before;
     }
     let seconds = begun.elapsed().as_secs_f64();

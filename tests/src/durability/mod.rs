@@ -48,6 +48,16 @@ pub fn knob(name: &str, short: u64) -> u64 {
     std::env::var(name).ok().and_then(|given| given.parse().ok()).unwrap_or(short)
 }
 
+/// The command that shows a failure again, as a line of its own.
+#[must_use]
+pub fn replay(test: &str, (knob, rounds): (&str, u64), seed: u64) -> String {
+    let features = if cfg!(feature = "sled") { " --features sled" } else { "" };
+    format!(
+        "\n  replay: env ENTENTE_SEED={seed} {knob}={rounds} cargo test --workspace --locked --test system{features} \
+         -- --exact durability::{test} --nocapture"
+    )
+}
+
 /// Random numbers that follow from a seed (SplitMix64).
 #[derive(Debug, Clone)]
 pub struct Rng(pub u64);

@@ -22,7 +22,7 @@ const LANES: usize = 2;
 /// Items of each lane in one recorded run.
 const ITEMS: u64 = 70;
 /// Images of one recorded run.
-const IMAGES_OF_ONE: u64 = 400;
+pub const IMAGES_OF_ONE: u64 = 400;
 /// One image in so many is opened under strace and cut again.
 const AGAIN_ONE_IN: u64 = 40;
 /// Images of one recovery.
@@ -41,6 +41,8 @@ pub struct Tally {
     pub lost: BTreeMap<String, u64>,
     /// The first image of each of those, to be made again.
     pub firsts: Vec<String>,
+    /// The seed of the first run with such an image.
+    pub first: Option<u64>,
 }
 
 impl Tally {
@@ -91,6 +93,9 @@ pub fn images(worker: &Path, verb: &str, backend: Backend, (images, seed): (u64,
     while tally.images < images {
         let due = (images - tally.images).min(IMAGES_OF_ONE);
         one_run(worker, verb, backend, (due, seed.wrapping_add(run)), &mut tally)?;
+        if !tally.is_clean() {
+            tally.first.get_or_insert(seed.wrapping_add(run));
+        }
         run += 1;
     }
     let refused: u64 = tally.refused.values().sum();

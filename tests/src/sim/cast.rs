@@ -3,7 +3,11 @@
 //! Each run makes nodes of them anew, over empty stores. The keys are known to everybody who reads this
 //! file, so nothing outside a simulation may trust them.
 
-use super::ledger::FaultyLedger;
+use super::{
+    Planted,
+    files::FileLedger,
+    ledger::{Failing, FaultyLedger, Halved},
+};
 use entente_node::{
     clock::{Clock, ManualClock},
     config::{Config, Gate, Home},
@@ -133,24 +137,39 @@ impl Cast {
 /// What of a node outlives its process.
 pub struct Disk {
     /// Rows.
-    pub ledger: Arc<FaultyLedger>,
+    pub ledger: Arc<dyn Failing>,
     vault: Arc<MemoryVault>,
     keyring: Arc<Keyring>,
     store: StoreId,
     /// The machine's clock.
     pub clock: Arc<ManualClock>,
+    planted: Option<Planted>,
 }
 
 impl Disk {
-    /// An empty one.
+    /// An empty one in memory.
     #[must_use]
-    pub fn new(store: StoreId, forgets: bool) -> Self {
+    pub fn new(store: StoreId, planted: Option<Planted>) -> Self {
+        let forgets = planted == Some(Planted::ForgetfulStore);
+        Self::over(Arc::new(FaultyLedger::new(forgets)), store, planted)
+    }
+
+    /// An empty one whose rows are in files, and which tears as the seed says.
+    ///
+    /// # Errors
+    /// If the files cannot be made.
+    pub fn on_files(cast: &Cast, store: StoreId, planted: Option<Planted>, seed: u64) -> Fallible<Self> {
+        Ok(Self::over(Arc::new(FileLedger::create(cast.folder.path(), seed)?), store, planted))
+    }
+
+    fn over(ledger: Arc<dyn Failing>, store: StoreId, planted: Option<Planted>) -> Self {
         Self {
-            ledger: Arc::new(FaultyLedger::new(forgets)),
+            ledger,
             vault: Arc::default(),
             keyring: Arc::new(Keyring::in_memory()),
             store,
             clock: Arc::new(ManualClock::at(BEGIN)),
+            planted,
         }
     }
 
@@ -165,7 +184,12 @@ impl Disk {
     /// # Errors
     /// If the store does not open: that is a finding.
     pub fn start(&self, cast: &Cast, organisation: &Organisation) -> Fallible<Node> {
-        let (ledger, vault) = (Arc::clone(&self.ledger) as Arc<dyn Ledger>, Arc::clone(&self.vault) as Arc<dyn Vault>);
+        self.ledger.power_on()?;
+        let ledger: Arc<dyn Ledger> = match self.planted {
+            Some(Planted::HalvedAppend) => Arc::new(Halved(Arc::clone(&self.ledger))),
+            _ => Arc::clone(&self.ledger) as Arc<dyn Ledger>,
+        };
+        let vault = Arc::clone(&self.vault) as Arc<dyn Vault>;
         let keyring = Arc::clone(&self.keyring);
         let holdings = match self.ledger.head()?.sequence {
             0 => open::create_over(ledger, vault, keyring, self.store)?,

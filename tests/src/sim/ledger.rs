@@ -1,7 +1,7 @@
 //! A ledger in memory with a disk below it that fails on command, and that forgets at a crash what was not waited for.
 //!
-//! Between two crashes it is what `Ledger` promises. At a crash a prefix of what was not waited for stays, as on a
-//! disk. A failed append may have reached the disk or not; until the crash everything is then refused.
+//! Between two crashes it is what `Ledger` promises. A failed append may have reached the disk or not; until the crash
+//! everything is then refused. An append is one thing here and is never half there: `files` has the disk that tears.
 
 use entente_node::store::{
     Append, Ledger, Position, Row, SCAN_ROWS_MAX, SequenceRow, StoreError, chain, layout, scan_start,
@@ -9,7 +9,7 @@ use entente_node::store::{
 use std::{
     collections::BTreeMap,
     ops::Bound,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 /// How an append fails.
@@ -21,6 +21,27 @@ pub enum Failure {
     Persisted,
     /// While waiting for the disk, which does not have it.
     Lost,
+    /// While waiting for the disk, which has some of its bytes. Where there are none: lost.
+    Torn,
+}
+
+/// A ledger that outlives its node, over a disk that fails on command.
+pub trait Failing: Ledger {
+    /// The power is there: a process may begin.
+    ///
+    /// # Errors
+    /// If what the disk holds does not open.
+    fn power_on(&self) -> Result<(), StoreError>;
+    /// Lets the append after `more` others fail.
+    fn arm(&self, more: u32, failure: Failure);
+    /// Lets nothing fail that has not failed yet.
+    fn disarm(&self);
+    /// Whether an append failed since the last crash.
+    fn is_poisoned(&self) -> bool;
+    /// Power off: what was not waited for is gone, or what its failure says is left of it. Whether a write was torn.
+    fn crash(&self) -> bool;
+    /// Whether it can tear.
+    fn tears(&self) -> bool;
 }
 
 /// One append that is not known to be on the disk: how to take it back.
@@ -43,7 +64,6 @@ struct State {
     poisoned: bool,
     /// What a failed wait left on the disk: appends, counted from the oldest open one.
     kept: usize,
-    appends: u64,
     /// The planted bug: appends that were waited for and that a crash takes all the same.
     forgets: bool,
     last: Option<Undo>,
@@ -58,36 +78,6 @@ impl FaultyLedger {
     #[must_use]
     pub fn new(forgets: bool) -> Self {
         Self(Mutex::new(State { forgets, ..State::default() }))
-    }
-    /// Lets the append after `more` others fail.
-    pub fn arm(&self, more: u32, failure: Failure) {
-        self.state().armed = Some((more, failure));
-    }
-    /// Lets nothing fail that has not failed yet.
-    pub fn disarm(&self) {
-        self.state().armed = None;
-    }
-    /// Whether an append failed since the last crash.
-    pub fn is_poisoned(&self) -> bool {
-        self.state().poisoned
-    }
-    /// Appends so far.
-    pub fn appends(&self) -> u64 {
-        self.state().appends
-    }
-    /// Power off and on: of what was not waited for, the first `kept` appends stay (of a failed one, what its failure says).
-    pub fn crash(&self, kept: usize) {
-        let mut state = self.state();
-        let kept = if state.poisoned { state.kept } else { kept };
-        let open = std::mem::take(&mut state.open);
-        let none = open.len() <= kept;
-        for undo in open.into_iter().skip(kept).rev() {
-            state.take_back(undo);
-        }
-        if let Some(undo) = state.last.take().filter(|_| none && state.forgets) {
-            state.take_back(undo);
-        }
-        (state.armed, state.failing, state.poisoned, state.kept) = (None, None, false, 0);
     }
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -109,16 +99,49 @@ impl State {
         self.sequence.pop();
         self.head = undo.head;
     }
-    /// The failure that is due at this append.
-    fn due(&mut self) -> Option<Failure> {
-        let (more, failure) = self.armed?;
-        self.armed = more.checked_sub(1).map(|less| (less, failure));
-        (more == 0).then_some(failure)
-    }
 }
 
-fn broken(doing: &'static str) -> StoreError {
+/// The failure that is due at this append; of those that are armed, one append fewer is to go.
+pub(super) fn due(armed: &mut Option<(u32, Failure)>) -> Option<Failure> {
+    let (more, failure) = (*armed)?;
+    *armed = more.checked_sub(1).map(|less| (less, failure));
+    (more == 0).then_some(failure)
+}
+
+pub(super) fn broken(doing: &'static str) -> StoreError {
     StoreError::engine(doing, "the simulated disk failed")
+}
+
+impl Failing for FaultyLedger {
+    fn power_on(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+    fn arm(&self, more: u32, failure: Failure) {
+        self.state().armed = Some((more, failure));
+    }
+    fn disarm(&self) {
+        self.state().armed = None;
+    }
+    fn is_poisoned(&self) -> bool {
+        self.state().poisoned
+    }
+    fn crash(&self) -> bool {
+        let mut state = self.state();
+        let kept = state.kept;
+        let open = std::mem::take(&mut state.open);
+        let none = open.len() <= kept;
+        for undo in open.into_iter().skip(kept).rev() {
+            state.take_back(undo);
+        }
+        if let Some(undo) = state.last.take().filter(|_| none && state.forgets) {
+            state.take_back(undo);
+        }
+        (state.armed, state.failing, state.poisoned, state.kept) = (None, None, false, 0);
+        false
+    }
+    fn tears(&self) -> bool {
+        false
+    }
 }
 
 impl Ledger for FaultyLedger {
@@ -139,7 +162,7 @@ impl Ledger for FaultyLedger {
     }
     fn submit(&self, batch: Append) -> Result<Position, StoreError> {
         let mut state = self.healthy()?;
-        let failure = state.due();
+        let failure = due(&mut state.armed);
         if failure == Some(Failure::Refused) {
             state.poisoned = true;
             return Err(broken("append"));
@@ -167,8 +190,7 @@ impl Ledger for FaultyLedger {
         state.sequence.push(SequenceRow { position, append });
         state.head = position;
         state.open.push(undo);
-        state.appends += 1;
-        state.failing = failure;
+        state.failing = state.failing.or(failure);
         Ok(position)
     }
     fn wait(&self, _position: Position) -> Result<(), StoreError> {
@@ -191,5 +213,38 @@ impl Ledger for FaultyLedger {
         let state = self.healthy()?;
         let skip = usize::try_from(after).unwrap_or(usize::MAX);
         Ok(state.sequence.iter().skip(skip).take(limit.min(SCAN_ROWS_MAX)).copied().collect())
+    }
+}
+
+/// The planted bug: an append that goes to the disk in two, of which a crash may keep the first alone.
+pub struct Halved(pub Arc<dyn Failing>);
+
+impl Ledger for Halved {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.0.get(key)
+    }
+    fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Row>, StoreError> {
+        self.0.scan(prefix, after, limit)
+    }
+    fn last(&self, prefix: &[u8]) -> Result<Option<Row>, StoreError> {
+        self.0.last(prefix)
+    }
+    fn submit(&self, batch: Append) -> Result<Position, StoreError> {
+        let Append { mut puts, deletes, expect } = batch;
+        let rest = puts.split_off(puts.len() / 2);
+        if puts.is_empty() {
+            return self.0.submit(Append { puts: rest, deletes, expect });
+        }
+        self.0.submit(Append { puts, deletes: Vec::new(), expect })?;
+        self.0.submit(Append { puts: rest, deletes, expect: Vec::new() })
+    }
+    fn wait(&self, position: Position) -> Result<(), StoreError> {
+        self.0.wait(position)
+    }
+    fn head(&self) -> Result<Position, StoreError> {
+        self.0.head()
+    }
+    fn sequence(&self, after: u64, limit: usize) -> Result<Vec<SequenceRow>, StoreError> {
+        self.0.sequence(after, limit)
     }
 }

@@ -2,8 +2,9 @@
 //! over disks, links, clocks and people that do whatever chance says. One seed is one run, repeatable.
 //!
 //! The nodes are the product: `Conversation`, `Session`, outbox, receiving, gate, agreements. What is simulated is the
-//! disk below the ledger, the connection between sessions, the clock, and the people. A [`model`] of what may go
-//! where stands beside; [`check`] holds the two against each other.
+//! disk below the ledger, the connection between sessions, the clock, and the people. One world in so many has the
+//! product's own ledger on files, whose last write a crash tears ([`files`]). A [`model`] of what may go where stands
+//! beside; [`check`] holds the two against each other.
 //!
 //! Reading order: this file, [`model`], [`steps`], [`check`]. What was run, and when: `README.md` beside it.
 
@@ -11,6 +12,7 @@ pub mod acts;
 pub mod cast;
 pub mod chance;
 pub mod check;
+pub mod files;
 pub mod ledger;
 pub mod model;
 pub mod steps;
@@ -59,14 +61,17 @@ pub enum Planted {
     ExtraField,
     /// The node does not hear of the standing that its people state.
     DeafToStandings,
+    /// The store writes an append in two, so that a torn write may keep half of it.
+    HalvedAppend,
 }
 
 impl Planted {
     /// Each with its name.
-    pub const ALL: [(&'static str, Self); 3] = [
+    pub const ALL: [(&'static str, Self); 4] = [
         ("forgetful-store", Self::ForgetfulStore),
         ("extra-field", Self::ExtraField),
         ("deaf-to-standings", Self::DeafToStandings),
+        ("halved-append", Self::HalvedAppend),
     ];
 }
 
@@ -79,17 +84,38 @@ pub struct Plan {
     pub planted: Option<Planted>,
     /// Whether every step is noted.
     pub log: bool,
+    /// One world in so many has its rows in files; 0: none.
+    pub files_one_in: u64,
 }
+
+/// A world on files takes some times as long as one in memory.
+const FILES_ONE_IN: u64 = 4;
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { steps: 120, planted: None, log: false }
+        Self { steps: 120, planted: None, log: false, files_one_in: FILES_ONE_IN }
     }
 }
 
 impl Plan {
-    fn forgets(&self) -> bool {
-        self.planted == Some(Planted::ForgetfulStore)
+    /// Whether the world of a seed has its rows in files.
+    fn on_files(&self, seed: u64) -> bool {
+        self.files_one_in > 0 && seed % self.files_one_in == self.files_one_in - 1
+    }
+    /// What the command line needs to make the same worlds.
+    fn options(&self) -> String {
+        let mut options = String::new();
+        let usual = Self::default();
+        if self.steps != usual.steps {
+            options += &format!(" --steps {}", self.steps);
+        }
+        if self.files_one_in != usual.files_one_in {
+            options += &format!(" --files-one-in {}", self.files_one_in);
+        }
+        if let Some((name, _)) = Planted::ALL.iter().find(|(_, planted)| Some(*planted) == self.planted) {
+            options += &format!(" --planted {name}");
+        }
+        options
     }
     fn leaks(&self) -> bool {
         self.planted == Some(Planted::ExtraField)
@@ -118,6 +144,10 @@ pub struct Stats {
     pub refused: u64,
     /// Crashes.
     pub crashes: u64,
+    /// Of them, those that left a write on disk in part.
+    pub torn: u64,
+    /// Worlds with their rows in files.
+    pub on_files: u64,
     /// The most frames that one world needed to settle.
     pub settling: u64,
 }
@@ -132,6 +162,8 @@ impl Stats {
         self.releases += other.releases;
         self.refused += other.refused;
         self.crashes += other.crashes;
+        self.torn += other.torn;
+        self.on_files += other.on_files;
         self.settling = self.settling.max(other.settling);
     }
 }
@@ -140,11 +172,13 @@ impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} seeds: {} acts, {} crashes, {} sessions, {} frames, {} runs with {} releases ({} refused); \
+            "{} seeds, {} of them on files: {} acts, {} crashes, {} of them with a torn write, {} sessions, {} frames, {} runs with {} releases ({} refused); \
              at most {} frames to settle",
             self.seeds,
+            self.on_files,
             self.acts,
             self.crashes,
+            self.torn,
             self.sessions,
             self.frames,
             self.runs,
@@ -166,14 +200,16 @@ pub struct Finding {
     pub what: String,
     /// Every step, if the plan asked for it.
     pub log: Vec<String>,
+    /// What the plan has that is not usual, as options.
+    pub options: String,
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seed, step, what, .. } = self;
+        let Self { seed, step, what, options, .. } = self;
         write!(
             f,
-            "seed {seed}, step {step}: {what}\n  replay: cargo run -p entente-tests --bin entente-sim -- --seeds {seed}..{} --log",
+            "seed {seed}, step {step}: {what}\n  replay: cargo run -p entente-tests --bin entente-sim -- --seeds {seed}..{}{options} --log",
             seed + 1
         )
     }
@@ -184,7 +220,8 @@ impl fmt::Display for Finding {
 /// # Errors
 /// What was found.
 pub fn run(cast: &Cast, plan: &Plan, seed: u64) -> Result<Stats, Box<Finding>> {
-    let failed = |step, broken: Broken, log| Box::new(Finding { seed, step, what: broken.0, log });
+    let failed =
+        |step, broken: Broken, log| Box::new(Finding { seed, step, what: broken.0, log, options: plan.options() });
     let world = World::new(cast, plan, seed).map_err(|broken| failed(0, broken, Vec::new()))?;
     world.run().map_err(|found| {
         let (broken, world) = *found;
@@ -198,7 +235,8 @@ pub fn run(cast: &Cast, plan: &Plan, seed: u64) -> Result<Stats, Box<Finding>> {
 /// What was found.
 pub fn run_all(plan: &Plan, seeds: Range<u64>, threads: usize) -> Result<Stats, Box<Finding>> {
     let cast = Cast::new().map_err(|error| {
-        Box::new(Finding { seed: seeds.start, step: 0, what: format!("no cast: {error}"), log: Vec::new() })
+        let what = format!("no cast: {error}");
+        Box::new(Finding { seed: seeds.start, step: 0, what, log: Vec::new(), options: plan.options() })
     })?;
     let (next, sum) = (AtomicU64::new(seeds.start), Mutex::new((Stats::default(), None::<Box<Finding>>)));
     thread::scope(|scope| {

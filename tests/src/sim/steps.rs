@@ -9,6 +9,7 @@ use super::{
 };
 use entente_node::records::gate::Review;
 use entente_protocol::{agreement::Standing, id::RecordId};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Frames that may be needed until nothing moves after healing.
 const SETTLE_FRAMES_MAX: u64 = 5_000;
@@ -20,7 +21,12 @@ const SKEW_MS: usize = 600_000;
 impl World<'_> {
     /// One whole run: beginning, steps, healing.
     pub(super) fn run(mut self) -> Result<Stats, Box<(super::Broken, Self)>> {
-        match self.story() {
+        // A panic is a finding like another: it must end with the seed that shows it again.
+        let told = catch_unwind(AssertUnwindSafe(|| self.story())).unwrap_or_else(|panic| {
+            let said = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+            self.broken(format!("panics: {}", said.unwrap_or("without a word")))
+        });
+        match told {
             Ok(()) => Ok(self.stats),
             Err(broken) => Err(Box::new((broken, self))),
         }
@@ -38,7 +44,7 @@ impl World<'_> {
         self.heal()?;
         self.settle_all()?;
         self.check_end()?;
-        self.stats.seeds = 1;
+        (self.stats.seeds, self.stats.on_files) = (1, u64::from(self.plan.on_files(self.seed)));
         Ok(())
     }
 
@@ -243,8 +249,11 @@ impl World<'_> {
             }
             return if self.chance.one_in(2) { self.restart(n) } else { Ok(()) };
         }
-        let failure =
-            *self.chance.pick(&[Failure::Refused, Failure::Persisted, Failure::Lost]).unwrap_or(&Failure::Lost);
+        // What the ledger can do beside: to be torn, most often where it can.
+        let failures =
+            [Failure::Refused, Failure::Persisted, Failure::Lost, Failure::Torn, Failure::Torn, Failure::Torn];
+        let failures = if self.machines[n].disk.ledger.tears() { &failures[..] } else { &failures[..3] };
+        let failure = *self.chance.pick(failures).unwrap_or(&Failure::Lost);
         let more = u32::try_from(self.chance.below(4)).unwrap_or(0);
         self.say(|| format!("{n}: the disk will fail ({failure:?}) after {more} appends"));
         self.machines[n].disk.ledger.arm(more, failure);

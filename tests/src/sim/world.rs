@@ -74,7 +74,13 @@ impl<'c> World<'c> {
         let count = *chance.pick(&[3, 3, 3, 3, 4, 4, 5, 6, 7]).unwrap_or(&3);
         let mut machines = Vec::new();
         for organisation in cast.organisations.iter().take(count) {
-            let disk = Disk::new(StoreId::from_bytes(chance.bytes()), plan.forgets());
+            let store = StoreId::from_bytes(chance.bytes());
+            let disk = match plan.on_files(seed) {
+                // Each of the world's disks tears in its own way.
+                true => Disk::on_files(cast, store, plan.planted, seed ^ (machines.len() as u64) << 56)
+                    .map_err(|e| Broken(format!("no files: {e}")))?,
+                false => Disk::new(store, plan.planted),
+            };
             let node = Some(disk.start(cast, organisation).map_err(|e| Broken(format!("no node: {e}")))?);
             machines.push(Machine { disk, node, doing: None });
         }
@@ -144,7 +150,8 @@ impl<'c> World<'c> {
         self.stats.crashes += 1;
         self.machines[n].node = None;
         self.machines[n].doing = Some(doing);
-        self.machines[n].disk.ledger.crash(0);
+        let torn = self.machines[n].disk.ledger.crash();
+        self.stats.torn += u64::from(torn);
         self.links.retain(|_, link| !link.ends.contains(&n));
     }
 
@@ -157,7 +164,7 @@ impl<'c> World<'c> {
         let mut node = self.machines[n].disk.start(self.cast, self.organisation(n));
         if node.is_err() && self.machines[n].disk.ledger.is_poisoned() {
             // The disk failed at what a start writes itself: the power goes and comes once more.
-            self.machines[n].disk.ledger.crash(0);
+            self.stats.torn += u64::from(self.machines[n].disk.ledger.crash());
             node = self.machines[n].disk.start(self.cast, self.organisation(n));
         }
         let node = node.map_err(|e| Broken(format!("I4: node {n} does not start after a crash: {e}")))?;
