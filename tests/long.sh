@@ -67,10 +67,23 @@ part_fuzz() {
     "${CARGO_TARGET_DIR:-target}/debug/entente-fuzz" --seconds "${ENTENTE_FUZZ_SECONDS:-600}" --seed "$seed"
 }
 
+# hostile: partners that keep to nothing, forgeries, hostile files (8 minutes; no seed)
+part_hostile() {
+    system hostile_peer::a_hostile_partner_gets_nowhere
+    system forged::what_a_hostile_partner_forges_or_replays_is_not_taken
+    cargo test --workspace --locked --test system -- hostile_files:: hostile:: mishaps:: --nocapture
+}
+
+# bench: every figure of the README at its full size, on a machine that does nothing else (2 hours with the build; no seed)
+part_bench() {
+    cargo build --release --workspace --bins --locked
+    "${CARGO_TARGET_DIR:-target}/release/entente-bench" --table --strict
+}
+
 # load: 10,000 streams and 1,000 slow connections at a release build, memory and others' p99 (20 minutes with the build; no seed)
 part_load() {
     cargo build --release --workspace --bins --locked
-    "${CARGO_TARGET_DIR:-target}/release/entente-bench" --strict load-streams load-slow
+    "${CARGO_TARGET_DIR:-target}/release/entente-bench" --table --strict load-streams load-slow
 }
 
 # trace: the stories again, with every node logging all that it can and its log searched for its keys (30 minutes; no seed)
@@ -109,7 +122,9 @@ note() {
     # What the test says may stand behind its name.
     rows=$(sed -n -E -e 's/^test [^ ]+ \.\.\. //' \
         -e "s/^([a-z]+)(, [^:]*)?: ([0-9]+) (.*), ([0-9]+)(\.[0-9]+)? s$/$row \3 | \5 | \1\2: \3 \4 |/p" "$said")
-    if [ -z "$rows" ]; then
+    if [ "$part" = bench ] || [ "$part" = load ]; then
+        rows="$row $(grep -c '^| `' "$said" || true) | $seconds | figures, each within its goal |"
+    elif [ -z "$rows" ]; then
         rows=$(sed -n -E "s/^test result: ok\. ([0-9]+) passed.*/\1/p" "$said" | awk -v row="$row" -v s="$seconds" '
             { passed += $1 } END { print row, passed + 0, "|", s, "| tests passed |" }')
     fi
