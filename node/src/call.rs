@@ -11,6 +11,7 @@ use crate::{
     ingest::import::{self, ImportError, ImportOptions},
     node::Node,
     partners::{self, PartnerError, PartnerState, PartnerView},
+    receive::quarantine,
     records::{
         gate::{self, Review},
         keep::KeepError,
@@ -74,6 +75,8 @@ pub enum Call {
         /// To what.
         state: PartnerState,
     },
+    /// Judges again what a partner sent and what did not hold, by handle or id.
+    PartnerRetry(String),
     /// Checks an agreement file without keeping anything.
     AgreementCheck(PathBuf),
     /// Signs an agreement file (text, or signed so far), keeps it, and says where the signed file is.
@@ -185,6 +188,7 @@ impl Call {
             Self::PartnerList => "partner-list",
             Self::PartnerShow(_) => "partner-show",
             Self::PartnerState { .. } => "partner-state",
+            Self::PartnerRetry(_) => "partner-retry",
             Self::AgreementCheck(_) => "agreement-check",
             Self::AgreementSign { .. } => "agreement-sign",
             Self::AgreementAdd(_) => "agreement-add",
@@ -448,6 +452,7 @@ fn carry_out(node: &Node, call: &Call, progress: OnProgress<'_>) -> Result<Json,
             node.reload()?;
             partner_view(node, &org.to_string())
         }
+        Call::PartnerRetry(given) => quarantine::retry(node, given),
         Call::AgreementCheck(path) => Ok(agreements::check_file(node, path)?),
         Call::AgreementSign { path, output } => Ok(agreements::sign_file(node, path, output)?),
         Call::AgreementAdd(path) => Ok(agreements::add_file(node, path)?),
@@ -487,7 +492,8 @@ fn carry_out(node: &Node, call: &Call, progress: OnProgress<'_>) -> Result<Json,
     }
 }
 
-fn partner_view(node: &Node, given: &str) -> Result<Json, Fault> {
+/// One partner as people and programs see it.
+pub fn partner_view(node: &Node, given: &str) -> Result<Json, Fault> {
     let book = node.book();
     let (org, partner) = book.find(given)?;
     Ok(json!(PartnerView::new(org, partner)))

@@ -10,7 +10,7 @@ use crate::{
     node::Node,
     partners::{self, PartnerState},
     receive::{self, Countersigned, ReceiveError, Taken},
-    room::{self, For},
+    room::For,
     secret,
     share::{ShareError, feeds, outbox},
 };
@@ -62,6 +62,8 @@ impl From<ReceiveError> for ExchangeFault {
         match error {
             ReceiveError::Run(fault) => Self::Peer(PeerFault::Run(fault)),
             ReceiveError::Fork => Self::Peer(PeerFault::Receipt),
+            // Answered where a run comes, which is the only place that it comes from.
+            ReceiveError::Quarantined => Self::Peer(PeerFault::Feed),
             ReceiveError::Share(error) => Self::Fatal(error),
         }
     }
@@ -91,6 +93,8 @@ pub struct Conversation {
     early: BTreeMap<FeedId, ReceivedHead>,
     /// Feeds of which a run came when nothing was taken, and what there must be room for: it waits at the partner.
     left: BTreeMap<FeedKey, For>,
+    /// Feeds of which a run came that is known not to hold: they wait for people.
+    quarantined: BTreeSet<FeedKey>,
     /// Runs that came though they are held: who says them again makes us look for them.
     replayed: u64,
     /// Versions that both sides have, as far as this session has shown, with the SHA-256 of their signed form. Only what
@@ -124,6 +128,7 @@ impl Conversation {
             theirs: BTreeMap::new(),
             early: BTreeMap::new(),
             left: BTreeMap::new(),
+            quarantined: BTreeSet::new(),
             replayed: 0,
             proposals: BTreeMap::new(),
             standings: BTreeSet::new(),
@@ -175,6 +180,10 @@ impl Conversation {
                 clock(node)?;
                 let taken = match receive::run(node, &feed, &message) {
                     Err(ReceiveError::Fork) => return self.stopped(node, session, &feed),
+                    Err(ReceiveError::Quarantined) => {
+                        self.waits_for_people(node, session, feed);
+                        return Ok(());
+                    }
                     taken => taken?,
                 };
                 if taken.waits {
@@ -305,20 +314,6 @@ impl Conversation {
             }
         }
         Ok(more)
-    }
-
-    /// Whether a run that was left can be taken now: something may pass, and both sides hold one version.
-    fn can_go_on(&self, node: &Node) -> Result<bool, ExchangeFault> {
-        let rules = node.rules();
-        for (feed, what) in &self.left {
-            let version = rules.policy.agreement(feed.agreement).map(|governed| governed.in_force.digest);
-            let same = version.is_some() && version == self.theirs.get(&feed.agreement).copied();
-            let open = same && shares(node, self.peer, feed.agreement) && feeds::stopped(node, feed)?.is_none();
-            if open && room::lacking(node, self.peer, *what).map_err(ShareError::from)?.is_none() {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 
     /// Names the agreements that the partner shares with us, where that differs from what it was told last: that

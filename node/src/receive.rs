@@ -6,6 +6,7 @@
 //! pass nothing is taken, and nothing refused.
 
 mod evidence;
+pub mod quarantine;
 mod receipt;
 
 pub use receipt::{Countersigned, receipt};
@@ -54,6 +55,9 @@ pub enum ReceiveError {
     /// The partner signed two histories of one feed: both heads are kept, and people must look.
     #[error("the partner signed another history of a feed: both heads are kept in the journal")]
     Fork,
+    /// What did not hold before came again, the same: its feed waits, and nothing else does.
+    #[error("a run that does not hold came again: its feed waits")]
+    Quarantined,
     /// Our own store.
     #[error(transparent)]
     Share(#[from] ShareError),
@@ -146,7 +150,11 @@ pub fn run(node: &Node, feed: &FeedKey, message: &RunMessage) -> Result<Taken, R
         };
         let prior = feed.previous().map(|before| feeds::in_row(node, &before).map(|row| row.cursor())).transpose()?;
         let held = Held { feed: state.cursor(), prior };
-        let taken = match message.verify(feed, held, sender, originator)? {
+        let received = match message.verify(feed, held, sender, originator) {
+            Err(fault) if fault.is_of_content() => return Err(quarantine::mark(node, feed, message, fault)?),
+            received => received?,
+        };
+        let taken = match received {
             // Known already: the receipt that we gave then is given again.
             ReceivedRun::Held(run) if evidence::is_kept(node, feed, &state, &run)? => {
                 Some(Taken { receipt: state.receipt, length: state.length, held: true, ..Taken::default() })
@@ -298,6 +306,7 @@ fn take(
     ];
     stated(node, &mut txn, feed.sender, run.time)?;
     node.journal(&mut txn, "run-received", &about)?;
+    quarantine::end(node, &mut txn, feed.agreement, feed.sender, "a run that holds came in its place")?;
     // The commit point: only now is the run held, and only now does the receipt leave this function.
     txn.commit()?;
     taken.receipt = Some(receipt);

@@ -5,6 +5,7 @@ use crate::{
     error::Fault,
     node::Node,
     partners::PartnerState,
+    receive::quarantine,
     records::keep,
     room::{self, For},
     seal::keyring::Partition,
@@ -78,6 +79,7 @@ fn partner(node: &Node, org: OrgId) -> Result<Json, ShareError> {
             "received": incoming.as_ref().map_or(0, |i| i.length),
             "last_received": incoming.and_then(|i| i.at).map(|t| t.to_string()),
             "stopped": stopped,
+            "quarantine": quarantine::of(node, agreement, org)?.map(|row| row.says(&node.handle_of(org))),
         }));
     }
     let book = node.book();

@@ -26,7 +26,7 @@ use entente_protocol::{
     id::RecordId,
     identity::UnconfirmedCard,
     record::{Draft, HandlingFloor, Reference, kind::Kind},
-    session::Role,
+    session::{Role, Session},
     time::UnixMillis,
     value::Value,
 };
@@ -205,32 +205,46 @@ pub fn release(folder: &Path, node: &Node, number: &str) -> Result<(), Box<dyn s
 
 /// One session between two nodes, until neither has anything more to say. Each frame is answered before the next.
 pub fn exchange(a: &Node, b: &Node) -> Result<(), ExchangeFault> {
-    let mut sides = [(a, b, Role::Dialer), (b, a, Role::Acceptor)]
-        .map(|(own, other, role)| {
+    Meeting::of(a, b)?.settle()
+}
+
+/// A session between two nodes that goes on.
+pub struct Meeting<'a> {
+    /// Who speaks, what was said, and the session.
+    pub sides: Vec<(&'a Node, Conversation, Session)>,
+}
+
+impl<'a> Meeting<'a> {
+    /// Begins one.
+    pub fn of(a: &'a Node, b: &'a Node) -> Result<Self, ExchangeFault> {
+        let sides = [(a, b, Role::Dialer), (b, a, Role::Acceptor)].map(|(own, other, role)| {
             Conversation::open(own, other.keys.org, role).map(|(talk, session)| (own, talk, session))
-        })
-        .into_iter()
-        .collect::<Result<Vec<_>, _>>()?;
-    let mut frames = VecDeque::new();
-    loop {
-        let mut more = false;
-        for (place, (node, talk, session)) in sides.iter_mut().enumerate() {
-            while let Some(event) = session.poll_event() {
-                talk.event(node, session, event)?;
-            }
-            more |= talk.pump(node, session)?;
-            while let Some(frame) = session.poll_frame() {
-                frames.push_back((1 - place, frame));
-            }
-        }
-        match frames.pop_front() {
-            Some((to, (lane, content))) => {
-                if let Some((node, _, session)) = sides.get_mut(to) {
-                    session.handle_frame(lane, &content, node.clock.now())?;
+        });
+        Ok(Self { sides: sides.into_iter().collect::<Result<Vec<_>, _>>()? })
+    }
+    /// Until neither has anything more to say.
+    pub fn settle(&mut self) -> Result<(), ExchangeFault> {
+        let mut frames = VecDeque::new();
+        loop {
+            let mut more = false;
+            for (place, (node, talk, session)) in self.sides.iter_mut().enumerate() {
+                while let Some(event) = session.poll_event() {
+                    talk.event(node, session, event)?;
+                }
+                more |= talk.pump(node, session)?;
+                while let Some(frame) = session.poll_frame() {
+                    frames.push_back((1 - place, frame));
                 }
             }
-            None if more => {}
-            None => return Ok(()),
+            match frames.pop_front() {
+                Some((to, (lane, content))) => {
+                    if let Some((node, _, session)) = self.sides.get_mut(to) {
+                        session.handle_frame(lane, &content, node.clock.now())?;
+                    }
+                }
+                None if more => {}
+                None => return Ok(()),
+            }
         }
     }
 }

@@ -66,6 +66,15 @@ pub enum Partner {
         /// Handle, id or its beginning
         partner: String,
     },
+    /// Judge again what a partner sent and what did not hold: a run that waits
+    #[command(
+        after_help = "`entente status` names the run, and the record in it. It is judged again in each session by itself; \
+        this is for now, once the partner has mended it.\n\nExample:\n  entente partner retry panel"
+    )]
+    Retry {
+        /// Handle, id or its beginning
+        partner: String,
+    },
     /// Close every connection with a partner; not even recalls reach it then
     #[command(
         after_help = "Only its twelve words bring it back: `entente partner add CARD`. To stop releases for a while, \

@@ -67,6 +67,7 @@ fn forms_of_the_manual_parse() {
     check("identity card -o x.card");
     check("identity renew");
     check("partner add x.card --confirm words");
+    check("partner retry x");
     check("partner remove x");
     check("partner remove x --yes");
     check("agreement check x.toml");

@@ -24,6 +24,7 @@ pub fn partner(reach: &Reach, command: cli::Partner) -> Result<Done, Failure> {
         cli::Partner::Show { partner } => reach.call(&Call::PartnerShow(partner))?,
         cli::Partner::Suspend { partner } => set(reach, partner, PartnerState::Suspended)?,
         cli::Partner::Resume { partner } => set(reach, partner, PartnerState::Active)?,
+        cli::Partner::Retry { partner } => reach.call(&Call::PartnerRetry(partner))?,
         cli::Partner::Remove { partner, yes } => remove(reach, partner, yes)?,
     };
     reach.output.answer(&answer, || object(&answer, reach.output.look))?;

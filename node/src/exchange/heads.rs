@@ -3,8 +3,9 @@
 use super::{Conversation, ExchangeFault, shares};
 use crate::{
     node::Node,
-    receive::{self, Countersigned, ReceiveError},
-    share::feeds,
+    receive::{self, Countersigned, ReceiveError, quarantine},
+    room,
+    share::{ShareError, feeds},
 };
 use entente_protocol::{
     cose::SignatureBytes,
@@ -114,6 +115,35 @@ impl Conversation {
             node.note_error(self.peer, row.why(feed, node.keys.org).to_owned());
         }
         Ok(())
+    }
+
+    /// A run that is known not to hold came again: its feed waits in this session, and every other goes on.
+    pub(super) fn waits_for_people(&mut self, node: &Node, session: &mut Session, feed: FeedKey) {
+        session.stop(feed.id());
+        tracing::info!(partner = %feed.sender.short(), agreement = %feed.agreement, "a run that does not hold came again");
+        node.note_error(self.peer, "a run of it does not hold, and waits: `entente status` names it".to_owned());
+        // It was looked at in vain once more.
+        self.replayed += 1;
+        self.quarantined.insert(feed);
+    }
+
+    /// Whether a run that was left can be taken now: people said so, or something may pass and both sides hold one version.
+    pub(super) fn can_go_on(&self, node: &Node) -> Result<bool, ExchangeFault> {
+        let rules = node.rules();
+        for feed in &self.quarantined {
+            if quarantine::of(node, feed.agreement, feed.sender)?.is_none() {
+                return Ok(true);
+            }
+        }
+        for (feed, what) in &self.left {
+            let version = rules.policy.agreement(feed.agreement).map(|governed| governed.in_force.digest);
+            let same = version.is_some() && version == self.theirs.get(&feed.agreement).copied();
+            let open = same && shares(node, self.peer, feed.agreement) && feeds::stopped(node, feed)?.is_none();
+            if open && room::lacking(node, self.peer, *what).map_err(ShareError::from)?.is_none() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The head that the partner signed: of a feed of ours with a receipt, of its own with a run.

@@ -158,6 +158,38 @@ pub enum RunFault {
     TooLarge,
 }
 
+impl RunFault {
+    /// Whether the run is signed, of its feed and in its place, and what it carries does not hold. Whoever serves it
+    /// again is refused again.
+    pub const fn is_of_content(&self) -> bool {
+        match self {
+            Self::Signature(_) | Self::Codec(_) | Self::Feed | Self::Place { .. } | Self::Prior => false,
+            Self::Entries
+            | Self::Entry { .. }
+            | Self::Carried { .. }
+            | Self::Release { .. }
+            | Self::Record { .. }
+            | Self::Attestation { .. }
+            | Self::Surplus { .. }
+            | Self::TooLarge => true,
+        }
+    }
+    /// The place in the run of the entry that does not hold, where it is one: of a batch proof, its first record's.
+    pub fn entry(&self, message: &RunMessage) -> Option<usize> {
+        match self {
+            Self::Entry { index, .. }
+            | Self::Carried { index }
+            | Self::Release { index }
+            | Self::Record { index, .. } => Some(*index),
+            Self::Attestation { index, .. } => {
+                let proved = |carried: &&Carried| usize::from(carried.1) == *index;
+                message.carried.iter().find(proved).map(|carried| usize::from(carried.0))
+            }
+            _ => None,
+        }
+    }
+}
+
 fn leaves(hashes: &[EntryHash]) -> Vec<Leaf> {
     (0u32..).zip(hashes).map(|(at, hash)| leaf(at, *hash)).collect()
 }
