@@ -42,7 +42,7 @@ use std::{
 /// An hour, in milliseconds.
 const HOUR_MS: u64 = 3_600_000;
 /// Key of the own rules' version in [`Table::Meta`].
-const OWN_RULES: &[u8] = b"own rules";
+pub(crate) const OWN_RULES: &[u8] = b"own rules";
 
 /// Called after every commit that may have work for partners.
 pub type Waker = Box<dyn Fn() + Send + Sync>;

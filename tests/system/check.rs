@@ -83,6 +83,23 @@ fn check_names_what_is_missing_damaged_or_stray() -> Outcome {
     let (found, code) = check(&home, &["--sweep"])?;
     assert_eq!((code, stated(&found, "swept")), (Some(0), 1), "{found:#?}");
     assert!(!fan.join("ab".repeat(32)).exists() && blob.exists());
+
+    // What is no blob is named, wherever it lies, and is not ours to remove.
+    let vault = PathBuf::from(home.path("a")).join("store/blobs");
+    fs::create_dir_all(&fan)?;
+    let strays = ["readme.txt", "ab/scan.pdf", "ab/short", "unfinished/left", &format!("ab/{}", "AB".repeat(32))];
+    let elsewhere = format!("ab/{}", "cd".repeat(32));
+    let strays: Vec<&str> = strays.into_iter().chain([elsewhere.as_str()]).collect();
+    for stray in &strays {
+        fs::write(vault.join(stray), b"stray")?;
+    }
+    for args in [[].as_slice(), &["--sweep"]] {
+        let (found, code) = check(&home, args)?;
+        assert_eq!((code, stated(&found, "stray")), (Some(0), strays.len()), "{found:#?}");
+        let named = |stray: &&str| found.iter().any(|entry| entry["id"] == **stray);
+        assert!(strays.iter().all(named), "{found:#?}");
+    }
+    assert!(strays.iter().all(|stray| vault.join(stray).exists()));
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use crate::{
     node::Node,
     room,
     seal::keyring::Partition,
-    store::{StoreError, check::Audit, layout::Table},
+    store::{StoreError, check::Audit, layout::Table, open},
 };
 use entente_protocol::{
     agreement::SignedAgreement,
@@ -44,6 +44,12 @@ pub fn every(node: &Node, audit: &Audit, report: &mut Report<'_>) -> Result<(), 
             report.missing(what, "its row is gone");
         }
     }
+    for key in [crate::node::OWN_RULES, open::STORE_ID] {
+        audit.speak(NODE, Table::Meta, key)?;
+    }
+    for (partner, _) in node.book().iter() {
+        audit.speak(NODE, Table::Meta, &room::key(*partner))?;
+    }
     Ok(())
 }
 
@@ -52,13 +58,17 @@ fn cards(audit: &Audit, report: &mut Report<'_>, partner: OrgId) -> Result<(), S
     if report.readable(partner, read)? == Some(None) {
         report.missing(partner, "the row of this partner is gone");
     }
-    let mut last = 0;
+    let (mut last, mut number) = (0, 0);
     let list = (NODE, Table::Card, partner.as_bytes().as_slice());
     let what = format!("card of partner {partner}");
     each_item(audit, report, list, &what, &mut |report, n, bytes| {
         last = n + 1;
         match UnconfirmedCard::from_bytes(&bytes) {
-            Ok(_) => {}
+            Ok(card) if card.payload().org != partner => report.extra(format!("{what}, {n}"), "it is another's card"),
+            Ok(card) if card.payload().number < number => {
+                report.damaged(format!("{what}, {n}"), "it is older than the card before it");
+            }
+            Ok(card) => number = card.payload().number,
             Err(fault) => report.damaged(format!("{what}, {n}"), fault),
         }
         Ok(())
@@ -79,7 +89,8 @@ fn versions(node: &Node, audit: &Audit, report: &mut Report<'_>, id: AgreementId
     let mut last = 0;
     each_item(audit, report, list, &what, &mut |report, n, bytes| {
         last = n + 1;
-        match SignedAgreement::from_bytes(&bytes) {
+        match SignedAgreement::from_bytes(&bytes).and_then(|signed| signed.agreement()) {
+            Ok(agreement) if agreement.id != id => report.extra(format!("{what}, {n}"), "it is of another agreement"),
             Ok(_) => {}
             Err(fault) => report.damaged(format!("{what}, {n}"), fault),
         }

@@ -24,6 +24,8 @@ use std::{
 
 /// Blobs held against the rows in one walk over them: 8 MiB of names.
 const NAMES_MAX: usize = 1 << 18;
+/// Stray files that are named.
+const STRAYS_MAX: usize = 1_000;
 const CHUNK: u64 = limits::CHUNK_BYTES as u64;
 
 /// Looks at one file: its partition, the name and number of its segments, its row if it is whole, and the row's key.
@@ -117,8 +119,13 @@ fn segment_holds(
     }
 }
 
-/// Names the blobs of which no row speaks; they do no harm. With `sweep` they are removed.
+/// Names the files that are no blobs, and the blobs of which no row speaks; they do no harm. With `sweep` they are removed.
 pub fn unnamed(audit: &Audit, report: &mut Report<'_>, sweep: bool) -> Result<(), StoreError> {
+    for stray in audit.strays(STRAYS_MAX)? {
+        report.step(1);
+        let what = "nothing, or move it away: this program did not put it there, and `--sweep` leaves it";
+        report.note(true, stray, "stray", "it has not the name of a blob", what);
+    }
     let mut after: Option<BlobName> = None;
     loop {
         let mut names = BTreeSet::new();

@@ -17,20 +17,26 @@ const LOOKS_MAX: u64 = 1_000;
 /// A record is found by this.
 pub fn found(audit: &Audit, report: &mut Report<'_>, at: At, by: (&'static str, &[u8])) -> Result<(), StoreError> {
     let (partition, id, place) = at;
-    if report.readable(id, leads(audit, partition, by, place))?.flatten() == Some(false) {
-        report.missing(id, format!("it is not found by its `{}`", by.0));
+    match report.readable(id, leads(audit, partition, by, place))? {
+        Some(Leads::Here) => {}
+        Some(Leads::Nowhere) => report.missing(id, format!("it is not found by its `{}`", by.0)),
+        Some(Leads::Untold) => report.untold = true,
+        None => {}
     }
     Ok(())
 }
 
-/// Whether an index leads to a place; none where there are too many occurrences to tell. They stand in the order of
-/// places, but for what was disclosed later.
-fn leads(
-    audit: &Audit,
-    partition: Partition,
-    (field, key): (&str, &[u8]),
-    place: u64,
-) -> Result<Option<bool>, StoreError> {
+/// Where an index leads from a value.
+enum Leads {
+    Here,
+    Nowhere,
+    /// Too many share the value.
+    Untold,
+}
+
+/// Whether an index leads to a place. Occurrences stand in the order of places, but for what was disclosed later. Those
+/// that lead there are spoken of.
+fn leads(audit: &Audit, partition: Partition, (field, key): (&str, &[u8]), place: u64) -> Result<Leads, StoreError> {
     let nth = |n| audit.nth(partition, field, key, n);
     let before = |n| nth(n).map(|found| found.is_some_and(|found| found < place));
     let (mut low, mut high) = (0u64, 1u64);
@@ -45,16 +51,55 @@ fn leads(
         }
     }
     if nth(low)? == Some(place) {
-        return Ok(Some(true));
+        audit.speak_nth(partition, field, key, low)?;
+        return Ok(Leads::Here);
     }
+    Ok(match every_one(audit, partition, (field, key), place)? {
+        (true, _) => Leads::Here,
+        (false, true) => Leads::Nowhere,
+        (false, false) => Leads::Untold,
+    })
+}
+
+/// The same, by looking at each occurrence: whether one leads there, and whether that was all of them.
+fn every_one(
+    audit: &Audit,
+    partition: Partition,
+    (field, key): (&str, &[u8]),
+    place: u64,
+) -> Result<(bool, bool), StoreError> {
+    let mut here = false;
     for n in 0..LOOKS_MAX {
-        match nth(n)? {
-            Some(found) if found == place => return Ok(Some(true)),
+        match audit.nth(partition, field, key, n)? {
+            Some(found) if found == place => {
+                audit.speak_nth(partition, field, key, n)?;
+                here = true;
+            }
             Some(_) => {}
-            None => return Ok(Some(false)),
+            None => return Ok((here, true)),
         }
     }
-    Ok(None)
+    Ok((here, false))
+}
+
+/// Speaks of what a record was found by before less of it was disclosed, and of what was written again since.
+pub fn found_before(
+    audit: &Audit,
+    report: &mut Report<'_>,
+    (partition, id, place): At,
+    kind: Kind,
+    fields: impl Iterator<Item = (u8, Value)>,
+) -> Result<(), StoreError> {
+    for (number, value) in fields {
+        let Some(slot) = kind.slot_number(number).filter(|slot| index::indexed(slot)) else { continue };
+        for term in index::terms(kind, slot, &value).into_iter().filter(|term| !term.shared) {
+            let led = every_one(audit, partition, (term.field, &term.key), place);
+            if let Some((_, false)) = report.readable(id, led)? {
+                report.untold = true;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A record is found by each field that an index row of its own leads from.

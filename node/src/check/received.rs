@@ -2,8 +2,8 @@
 
 use super::{
     Report, each_item,
-    found::{by_fields, facets, found},
-    records::listed,
+    found::{by_fields, facets, found, found_before},
+    records::{is_second, listed},
 };
 use crate::{
     node::Node,
@@ -14,6 +14,7 @@ use crate::{
     },
     seal::keyring::Partition,
     share::{
+        fetching,
         files::{self, FileRow},
         wishes::{self, WantedFile, WishRow},
     },
@@ -45,8 +46,41 @@ pub fn every(node: &Node, audit: &Audit, report: &mut Report<'_>) -> Result<(), 
             one_received(node, audit, report, agreement, (place, &bytes), (&mut last, &mut wishes))
         })?;
         facets(audit, report, Partition::Agreement(agreement))?;
+        // Of whoever sent no file that is still to come, too.
+        let book = node.book();
+        for sender in book.iter().map(|(sender, _)| *sender) {
+            if let Entry::Vacant(new) = wishes.entry(sender) {
+                new.insert(wanted(audit, Partition::Agreement(agreement), sender)?);
+            }
+        }
+        for (record, place) in wishes.into_values().flatten() {
+            let row = audit.get(Partition::Agreement(agreement), Table::Wanted, record.as_bytes());
+            let row = report.readable(record, row)?.flatten();
+            let known = audit.nth(Partition::Agreement(agreement), index::ID, record.as_bytes(), 0).ok().flatten();
+            let stands = row.and_then(|row| decode::<WishRow>("wish", &row).ok()) == Some(WishRow::At(place));
+            // What came or was dropped meanwhile is no wish any more.
+            let still = || still_wished(audit, agreement, book.iter().map(|(sender, _)| *sender), record, place);
+            if (!stands || known.is_none()) && still()? {
+                report.extra(record, format!("a wish for its file, {place}, is none of a record's"));
+            }
+        }
     }
     Ok(())
+}
+
+fn still_wished(
+    audit: &Audit,
+    agreement: AgreementId,
+    senders: impl Iterator<Item = OrgId>,
+    record: RecordId,
+    place: u64,
+) -> Result<bool, StoreError> {
+    for sender in senders {
+        if wanted(audit, Partition::Agreement(agreement), sender)?.get(&record) == Some(&place) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn one_received(
@@ -80,18 +114,30 @@ fn one_received(
         report.damaged(id, why);
     }
     let what = format!("earlier disclosure of {id}");
-    each_item(audit, report, (partition, Table::Earlier, id.as_bytes()), &what, &mut |report, n, bytes| {
-        let row = decode::<ReceivedRow>("received record", &bytes).ok();
-        if row.and_then(|row| row.verified().ok()).is_none_or(|earlier| earlier.id() != id) {
-            report.damaged(format!("{what}, {n}"), "its fields are not those that it commits to");
-        }
-        Ok(())
-    })?;
     let (at, header) = ((partition, id, at), verified.header());
-    found(audit, report, at, (index::ID, id.as_bytes()))?;
+    if is_second(audit, report, at)? {
+        return Ok(());
+    }
+    let slots =
+        |of: &Verified| -> Vec<_> { of.slots().iter().map(|slot| (slot.opening.slot, slot.value.clone())).collect() };
+    let mut before = false;
+    each_item(audit, report, (partition, Table::Earlier, id.as_bytes()), &what, &mut |report, n, bytes| {
+        before = true;
+        let row = decode::<ReceivedRow>("received record", &bytes).ok();
+        match row.and_then(|row| row.verified().ok()).filter(|earlier| earlier.id() == id) {
+            Some(earlier) => found_before(audit, report, at, header.kind, slots(&earlier).into_iter()),
+            None => {
+                report.damaged(format!("{what}, {n}"), "its fields are not those that it commits to");
+                Ok(())
+            }
+        }
+    })?;
+    if before {
+        found_before(audit, report, at, header.kind, slots(&verified).into_iter())?;
+    }
+    audit.speak(partition, Table::Withdrawn, id.as_bytes())?;
     found(audit, report, at, (index::LINE, &index::line(originator, header.line)))?;
-    let slots = verified.slots().iter().map(|slot| (slot.opening.slot, slot.value.clone()));
-    by_fields(audit, report, at, header.kind, slots)?;
+    by_fields(audit, report, at, header.kind, slots(&verified).into_iter())?;
     wished(audit, report, agreement, id, &verified, wishes)
 }
 
@@ -143,15 +189,19 @@ fn wished(
 
 fn wanted(audit: &Audit, partition: Partition, sender: OrgId) -> Result<BTreeMap<RecordId, u64>, StoreError> {
     let (mut wishes, mut after, scope) = (BTreeMap::new(), None, wishes::scope(sender));
+    // One that does not open is a finding of another part.
+    drop(audit.counter(partition, Table::Wanted, &scope));
     loop {
         let page = audit.items(partition, Table::Wanted, &scope, after)?;
         let Some((last, _)) = page.last() else { return Ok(wishes) };
         after = Some(*last);
         // One that does not open is a finding of another part.
-        let read = page
-            .into_iter()
-            .filter_map(|(place, row)| Some((decode::<WantedFile>("wanted file", &row.ok()?).ok()?.record, place)));
-        wishes.extend(read);
+        for (place, row) in page {
+            let row = row.ok().and_then(|row| decode::<WantedFile>("wanted file", &row).ok());
+            let Some(file) = row else { continue };
+            audit.speak(partition, Table::Attachment, &fetching::part_key(&file))?;
+            wishes.insert(file.record, place);
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 
 use super::{
     Report, each_item,
-    found::{by_fields, facets, found},
+    found::{At, by_fields, facets, found},
 };
 use crate::{
     node::Node,
@@ -68,7 +68,15 @@ pub fn own(node: &Node, audit: &Audit, report: &mut Report<'_>) -> Result<(), St
             }
         }
     })?;
-    each_item(audit, report, (Partition::Own, Table::Batch, b""), "batch", &mut |_, _, _| Ok(()))?;
+    each_item(audit, report, (Partition::Own, Table::Batch, b""), "batch", &mut |report, n, bytes| {
+        // One that does not read is a finding of its records.
+        let Ok(row) = decode::<BatchRow>("batch", &bytes) else { return Ok(()) };
+        let first = audit.item(Partition::Own, Table::Record, b"", row.first).ok().flatten();
+        if first.and_then(|bytes| decode::<OwnRow>("record", &bytes).ok()).is_some_and(|first| first.batch != n) {
+            report.extra(format!("batch {n}"), "the records that it names are attested by another one");
+        }
+        Ok(())
+    })?;
     facets(audit, report, Partition::Own)?;
     each_item(audit, report, (Partition::Own, Table::RecordList, RELEASE_LOG), "release", &mut |report, n, id| {
         let known = RecordId::from_slice(&id).map(|id| audit.find(Partition::Own, index::ID, id.as_bytes(), 1));
@@ -100,9 +108,12 @@ fn one_own(
         Some(Err(why)) => report.damaged(id, format!("its batch {} does not hold: {why}", row.batch)),
         _ => report.damaged(id, "its batch does not name it at its place"),
     }
+    report.imported.extend(row.import.map(|_| place));
     let header = record.header();
     let at = (Partition::Own, id, place);
-    found(audit, report, at, (index::ID, id.as_bytes()))?;
+    if is_second(audit, report, at)? {
+        return Ok(());
+    }
     found(audit, report, at, (index::LINE, &index::line(header.originator, header.line)))?;
     let slots = header.kind.slots();
     by_fields(
@@ -114,6 +125,19 @@ fn one_own(
     )?;
     attached(audit, report, id, &record)?;
     reviews(node, audit, report, id, last)
+}
+
+/// A record stands in its list once, at the place to which its id leads.
+pub fn is_second(audit: &Audit, report: &mut Report<'_>, at: At) -> Result<bool, StoreError> {
+    let (partition, id, place) = at;
+    let first = audit.nth(partition, index::ID, id.as_bytes(), 0);
+    match report.readable(id, first)?.flatten() {
+        Some(first) if first < place => {
+            report.extra(id, format!("it stands at place {place} too, and its id leads to place {first}"));
+            Ok(true)
+        }
+        _ => found(audit, report, at, (index::ID, id.as_bytes())).map(|()| false),
+    }
 }
 
 /// Verifies a batch as a whole: one signature, all its records.

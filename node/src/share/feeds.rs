@@ -236,6 +236,11 @@ pub fn in_key(feed: &FeedKey) -> Vec<u8> {
     key(b"in", feed.id())
 }
 
+/// The key of the row that says why a feed is stopped, in either direction.
+pub fn stop_key(feed: &FeedKey) -> Vec<u8> {
+    key(b"stop", feed.id())
+}
+
 fn key(direction: &[u8], feed: FeedId) -> Vec<u8> {
     [direction, feed.as_bytes()].concat()
 }

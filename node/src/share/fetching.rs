@@ -81,7 +81,8 @@ pub struct Wanted {
     part: PartRow,
 }
 
-fn part_key(file: &WantedFile) -> Vec<u8> {
+/// The key of the row that says how far a file is.
+pub fn part_key(file: &WantedFile) -> Vec<u8> {
     [b"part".as_slice(), file.record.as_bytes()].concat()
 }
 

@@ -18,7 +18,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// One that keeps nothing, for whoever looks for damage and goes on.
+    /// One that refuses nothing, for whoever looks for damage and goes on. It keeps what an engine did not answer.
     pub fn ignored() -> Self {
         Self { ignored: true, ..Self::default() }
     }
@@ -32,7 +32,7 @@ impl Failure {
     }
     /// Refuses when there was a failure.
     pub fn healthy(&self) -> Result<(), StoreError> {
-        match self.first.get() {
+        match self.first.get().filter(|_| !self.ignored) {
             Some(_) => Err(StoreError::Poisoned),
             None => Ok(()),
         }
@@ -43,7 +43,13 @@ impl Failure {
     }
     /// Keeps a fatal error, if it is the first.
     pub fn note(&self, error: &StoreError) {
-        if self.ignored || !error.is_fatal() || self.first.set(error.to_string()).is_err() {
+        if self.ignored {
+            if matches!(error, StoreError::Engine { .. } | StoreError::Stream(_)) && error.is_fatal() {
+                drop(self.first.set(error.to_string()));
+            }
+            return;
+        }
+        if !error.is_fatal() || self.first.set(error.to_string()).is_err() {
             return;
         }
         tracing::error!(%error, "the store failed and refuses all work until it is opened anew");

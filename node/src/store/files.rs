@@ -13,6 +13,7 @@ use crate::secret::{
     durable::{self, Existing, TEMPORARY},
 };
 use std::{
+    ffi::OsStr,
     fs::{self, File},
     io::{self, BufWriter, Write},
     path::{Path, PathBuf},
@@ -162,8 +163,7 @@ impl Vault for Files {
             let mut names = Vec::new();
             for entry in entries {
                 let name = entry.map_err(io_error("list blobs"))?.file_name();
-                let bytes = name.to_str().and_then(|digits| hex::decode(digits).ok());
-                names.extend(bytes.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok()).map(BlobName));
+                names.extend(blob_of(fan, &name));
             }
             names.sort_unstable();
             found.extend(names.into_iter().filter(|name| Some(*name) > after));
@@ -171,4 +171,45 @@ impl Vault for Files {
         found.truncate(limit);
         Ok(found)
     }
+    fn strays(&self, limit: usize) -> Result<Vec<String>, StoreError> {
+        let mut strays = Vec::new();
+        let mut found = |path: &Path| {
+            let path = path.strip_prefix(&self.folder).unwrap_or(path);
+            strays.push(path.display().to_string());
+            strays.len() >= limit
+        };
+        for entry in fs::read_dir(&self.folder).map_err(io_error("list blobs"))? {
+            let entry = entry.map_err(io_error("list blobs"))?;
+            let (name, is_folder) = (entry.file_name(), entry.file_type().map_err(io_error("list blobs"))?.is_dir());
+            let fan =
+                name.to_str().and_then(|name| hex::decode(name).ok()).filter(|fan| name == hex::encode(fan).as_str());
+            let fan = fan.and_then(|fan| <[u8; 1]>::try_from(fan).ok());
+            if !is_folder || fan.is_none() && name != UNFINISHED {
+                if found(&entry.path()) {
+                    return Ok(strays);
+                }
+                continue;
+            }
+            for entry in fs::read_dir(entry.path()).map_err(io_error("list blobs"))? {
+                let entry = entry.map_err(io_error("list blobs"))?;
+                let is_file = entry.file_type().map_err(io_error("list blobs"))?.is_file();
+                let is_ours = match fan {
+                    Some([fan]) => blob_of(fan, &entry.file_name()).is_some(),
+                    // Of what is being written.
+                    None => entry.path().extension().is_some_and(|ending| ending == TEMPORARY),
+                };
+                if !(is_file && is_ours) && found(&entry.path()) {
+                    return Ok(strays);
+                }
+            }
+        }
+        Ok(strays)
+    }
+}
+
+/// The blob of a file in a fan: what has another form of the name, or lies in another fan, is none.
+fn blob_of(fan: u8, name: &OsStr) -> Option<BlobName> {
+    let bytes = name.to_str().and_then(|digits| hex::decode(digits).ok())?;
+    let blob = BlobName(<[u8; 32]>::try_from(bytes).ok()?);
+    (blob.0.first() == Some(&fan) && name == blob.to_string().as_str()).then_some(blob)
 }

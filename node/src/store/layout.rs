@@ -103,6 +103,45 @@ pub enum Table {
     UserList = 61,
 }
 
+impl Table {
+    /// The name of a row's table, for people.
+    pub fn name_of(row: &[u8]) -> &'static str {
+        let all = [
+            (Self::Meta, "facts"),
+            (Self::Counter, "counters"),
+            (Self::Index, "index"),
+            (Self::Journal, "journal"),
+            (Self::Record, "own records"),
+            (Self::RecordList, "release log"),
+            (Self::Facet, "what records share"),
+            (Self::Batch, "batches"),
+            (Self::Review, "reviews and releases"),
+            (Self::Attachment, "files"),
+            (Self::Gate, "release gate"),
+            (Self::Partner, "partners"),
+            (Self::PartnerList, "list of partners"),
+            (Self::Card, "cards"),
+            (Self::Agreement, "agreements"),
+            (Self::AgreementList, "list of agreements"),
+            (Self::AgreementVersion, "versions of agreements"),
+            (Self::FeedOut, "sent entries"),
+            (Self::RunOut, "sent runs"),
+            (Self::FeedIn, "received entries"),
+            (Self::RunIn, "received runs"),
+            (Self::Cursor, "feeds"),
+            (Self::Release, "releases"),
+            (Self::Received, "received records"),
+            (Self::Earlier, "earlier disclosures"),
+            (Self::Withdrawn, "withdrawals"),
+            (Self::Pending, "what waits in feeds"),
+            (Self::Wanted, "files to fetch"),
+            (Self::Receipt, "receipts"),
+        ];
+        let known = all.iter().find(|(table, _)| row.first() == Some(&(*table as u8)));
+        known.map_or("a table that this version does not use", |(_, name)| name)
+    }
+}
+
 /// Bytes of a keyed row name.
 const NAME_BYTES: usize = 16;
 
@@ -165,9 +204,18 @@ impl Token {
         (check == self.check(keys, place)).then_some(place)
     }
     fn check(&self, keys: &PartitionKeys, place: u64) -> [u8; 8] {
-        let output = keys.token(label::ROW_PLACE, &[&self.row, &place.to_be_bytes()]);
-        output.first_chunk::<8>().copied().unwrap_or_default()
+        checked(keys, &self.row, place)
     }
+}
+
+fn checked(keys: &PartitionKeys, row: &[u8], place: u64) -> [u8; 8] {
+    let output = keys.token(label::ROW_PLACE, &[row, &place.to_be_bytes()]);
+    output.first_chunk::<8>().copied().unwrap_or_default()
+}
+
+/// Whether an index row leads to a place, for whoever does not know from which value.
+pub fn leads_to(keys: &PartitionKeys, row: &[u8], value: &[u8], place: u64) -> bool {
+    value.split_first_chunk::<8>().is_some_and(|(_, check)| check == checked(keys, row, place))
 }
 
 fn row(table: Table, name: [u8; 32]) -> Vec<u8> {

@@ -298,6 +298,10 @@ pub trait Vault: Send + Sync {
     fn remove(&self, name: BlobName) -> Result<(), StoreError>;
     /// Names in order, strictly after `after`, at most `limit`.
     fn list(&self, after: Option<BlobName>, limit: usize) -> Result<Vec<BlobName>, StoreError>;
+    /// What lies where blobs lie and is none, by the name under which people find it; at most `limit`.
+    fn strays(&self, _limit: usize) -> Result<Vec<String>, StoreError> {
+        Ok(Vec::new())
+    }
 }
 
 /// Where a scan of a prefix begins: after a row of it, or at its first.

@@ -79,7 +79,7 @@ const HEAD: &str = "head";
 const ENGINE: &str = "engine";
 const BLOBS: &str = "blobs";
 /// Key of the store's id in [`Table::Meta`].
-const STORE_ID: &[u8] = b"store id";
+pub const STORE_ID: &[u8] = b"store id";
 /// Stands for the id until it was read.
 const UNNAMED: StoreId = StoreId::from_bytes([0; 16]);
 
