@@ -241,6 +241,7 @@ impl Call {
             Self::IdentityRenew
             | Self::PartnerAdd { .. }
             | Self::PartnerState { .. }
+            | Self::PartnerRetry(_)
             | Self::AgreementSign { .. }
             | Self::AgreementAdd(_)
             | Self::AgreementAccept { .. }
@@ -492,8 +493,7 @@ fn carry_out(node: &Node, call: &Call, progress: OnProgress<'_>) -> Result<Json,
     }
 }
 
-/// One partner as people and programs see it.
-pub fn partner_view(node: &Node, given: &str) -> Result<Json, Fault> {
+pub(crate) fn partner_view(node: &Node, given: &str) -> Result<Json, Fault> {
     let book = node.book();
     let (org, partner) = book.find(given)?;
     Ok(json!(PartnerView::new(org, partner)))
