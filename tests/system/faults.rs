@@ -1,4 +1,5 @@
-//! Every call to the store fails once, in every way, while two organisations import, review, release, send and receive.
+//! Every call to the store fails once, in every way, while two organisations import, review, release, send and receive,
+//! fetch a file, suspend each other and go on, and check what they hold.
 //!
 //! Whatever call it is: nothing that did not count is reported as done, the node makes no further call, and the store
 //! that is opened afterwards is consistent, holds all that was acknowledged, and takes up the work where it stopped.
@@ -12,6 +13,8 @@ use entente_node::{
     ingest::{child::Program, import::ImportOptions},
     init::{self, Init},
     node::Node,
+    partners::PartnerState,
+    peer::fetch::Sink,
     receive,
     records::gate::{RELEASE_LOG, Review},
     seal::keyring::{Keyring, Partition},
@@ -19,7 +22,12 @@ use entente_node::{
         recovery::{self, Passphrase},
         unlock::Unlock,
     },
-    share::{feeds, outbox},
+    share::{
+        feeds,
+        fetching::{self, Incoming, Resting, Shared},
+        files::{self, Given},
+        outbox, wishes,
+    },
     store::{
         Append, Ledger, Vault,
         fjall::FjallLedger,
@@ -28,6 +36,7 @@ use entente_node::{
         open,
     },
 };
+use entente_protocol::{attachment::ChunkList, limits::CHUNK_BYTES};
 use entente_tests::durability::{
     Outcome,
     faulty::{Fault, FaultyLedger, FaultyVault, Plan},
@@ -35,7 +44,12 @@ use entente_tests::durability::{
 };
 use entente_tests::{agreement_text, entente, items_clause, recovery_passphrase};
 use serde_json::Value;
-use std::{fs, path::Path, sync::Arc};
+use std::{
+    fs,
+    io::Read,
+    path::Path,
+    sync::{Arc, Mutex},
+};
 
 /// An organisation: its home on disk, and the rows with which each story begins.
 struct Org {
@@ -104,6 +118,18 @@ const ROWS: &str = "number,case,date,type,make,model,calibre,serial,marks,year,c
     A-1,C-1,2026-02-03,pistol,Works,M1,9x19,SN 00001,,1990,Croatia,Here,Chad,Lac,13.4,14.6,Court,cache,Quist,good,,scan.pdf\n\
     A-2,C-1,2026-02-03,rifle,Works,M2,7.62x39,SN 00002,,1991,Croatia,Here,Chad,Lac,13.4,14.6,Court,cache,Quist,good,,\n";
 
+const FILES: &str = r#"
+[[clause]]
+name = "files"
+from = "a"
+to = ["b"]
+onward = "never"
+retention-days = 30
+files = ["original"]
+personal = [{ kind = "attachment", slot = "author", purpose = "tracing", retention-days = 30 }]
+disclose.attachment = ["number", "eval", "of", "role", "media", "content", "taken", "place-point", "author", "camera"]
+"#;
+
 struct World {
     folder: tempfile::TempDir,
     a: Org,
@@ -124,8 +150,8 @@ impl World {
                 let words = card["words"].as_str().ok_or("words")?.to_owned();
                 ask(node, &Call::PartnerAdd { path: path(file), words })?;
             }
-            let clause = items_clause(&["number", "eval", "type", "serial-prefix"]);
-            fs::write(path("text.toml"), agreement_text(["a", "b"], "version = 1", &clause))?;
+            let clauses = items_clause(&["number", "eval", "type", "serial-prefix"]) + FILES;
+            fs::write(path("text.toml"), agreement_text(["a", "b"], "version = 1", &clauses))?;
             ask(&one, &Call::AgreementSign { path: path("text.toml"), output: path("one") })?;
             ask(&two, &Call::AgreementSign { path: path("one"), output: path("two") })?;
             ask(&one, &Call::AgreementAdd(path("two")))?;
@@ -152,11 +178,17 @@ struct Acknowledged {
     released: bool,
     received: u64,
     countersigned: u64,
+    /// Files that the receiver has.
+    files: u64,
+    /// Both have suspended the other, and share again.
+    resumed: bool,
 }
 
 /// The work, from wherever it stands, to its end. What it noted before it failed was acknowledged.
-fn work(world: &World, a: &Node, b: &Node, noted: &mut Acknowledged) -> Outcome {
+fn work(world: &World, a: &Arc<Node>, b: &Arc<Node>, noted: &mut Acknowledged) -> Outcome {
     let path = |name: &str| world.folder.path().join(name);
+    // Where an earlier turn broke off while they were suspended.
+    share(a, b, PartnerState::Active)?;
     let options = ImportOptions { path: path("rows.csv"), map: None, attachments: Some(path("files")), dry_run: false };
     let report = ask(a, &Call::Import(options))?;
     noted.records = report["added"].as_u64().unwrap_or_default();
@@ -164,7 +196,56 @@ fn work(world: &World, a: &Node, b: &Node, noted: &mut Acknowledged) -> Outcome 
     noted.reviewed = true;
     ask(a, &Call::Release(Selection::AllReviewed))?;
     noted.released = true;
+    exchange(a, b, noted)?;
+    fetch(a, b, noted)?;
+    share(a, b, PartnerState::Suspended)?;
+    exchange(a, b, noted)?;
+    share(a, b, PartnerState::Active)?;
+    noted.resumed = true;
     exchange(a, b, noted)
+}
+
+/// Each says how it stands to the other.
+fn share(a: &Node, b: &Node, state: PartnerState) -> Outcome {
+    for (node, partner) in [(a, "b"), (b, "a")] {
+        if node.book().find(partner)?.1.state != state {
+            ask(node, &Call::PartnerState { partner: partner.to_owned(), state })?;
+        }
+    }
+    Ok(())
+}
+
+/// Brings every file that the receiver wishes for, as the driver does without a line between.
+fn fetch(a: &Node, b: &Arc<Node>, noted: &mut Acknowledged) -> Outcome {
+    for wanted in fetching::wanted(b, a.keys.org, &Resting::default())? {
+        let mut sink: Shared = Arc::new(Mutex::new(Incoming::new(Arc::clone(b), wanted.clone())));
+        let request = sink.lock().map_err(|_| "a sink")?.request().ok_or("a request")?;
+        let feed = wanted.file.feed;
+        let Given::File(record, row) = files::given(a, &feed, request.entry, request.slot)? else {
+            return Err("the file is not given".into());
+        };
+        let list = ChunkList::verify(wanted.content, row.chunks.clone())?;
+        let mut content = files::open_at(a, Partition::Own, &row, u64::from(request.from_chunk))?;
+        files::note_given(a, &feed, record, request.from_chunk)?;
+        for index in request.from_chunk..u32::try_from(list.chunks().len())? {
+            let mut chunk = Vec::new();
+            (&mut content).take(u64::from(CHUNK_BYTES)).read_to_end(&mut chunk)?;
+            list.verify_chunk(index, &chunk)?;
+            sink.chunk(index, &chunk)?;
+        }
+        if !sink.lock().map_err(|_| "a sink")?.finish(&list)? {
+            return Err("the file is not what its record states".into());
+        }
+        noted.files += 1;
+    }
+    Ok(())
+}
+
+/// `check --sweep`: a store that fails under it is a finding, for it reads on where it can.
+fn sweep(node: &Node) -> Outcome {
+    let found = ask(node, &Call::Check { sweep: true })?;
+    let wrong: Vec<&Value> = found.as_array().into_iter().flatten().filter(|entry| entry["ok"] != true).collect();
+    if wrong.is_empty() { Ok(()) } else { Err(format!("the check found {wrong:?}").into()) }
 }
 
 /// Sends until the receiver has everything.
@@ -196,6 +277,9 @@ fn stands(a: &Node, b: &Node) -> Outcome<Acknowledged> {
     let feed = feeds::outgoing(a, b.keys.org, agreement);
     let records = a.holdings.count(Partition::Own, Table::Record, b"")?;
     let log = a.holdings.count(Partition::Own, Table::RecordList, RELEASE_LOG)?;
+    let files = b.holdings.count(Partition::Agreement(agreement), Table::Wanted, &wishes::scope(a.keys.org))?;
+    let waiting = fetching::wanted(b, a.keys.org, &Resting::default())?.len() as u64;
+    let active = |node: &Node| node.book().iter().all(|(_, partner)| partner.state == PartnerState::Active);
     let drafts = entente_node::records::gate::in_state(a, |row| row.review == Review::Draft)?;
     Ok(Acknowledged {
         records,
@@ -203,11 +287,18 @@ fn stands(a: &Node, b: &Node) -> Outcome<Acknowledged> {
         released: records > 0 && log == records,
         received: feeds::in_row(b, &feed)?.length,
         countersigned: feeds::out_row(a, &feed, digest)?.countersigned.map_or(0, |held| held.length),
+        files: files.saturating_sub(waiting),
+        resumed: active(a) && active(b),
     })
 }
 
-fn check_clean(node: &Node) -> Outcome {
+/// Nothing is wrong, and after a sweep nothing is left over either.
+fn check_clean(node: &Node, swept: bool) -> Outcome {
     let found = entente_node::check::check(node, false, &mut |_| {})?;
+    let left = found.as_array().into_iter().flatten().filter(|entry| entry["state"] == "unnamed").count();
+    if swept && left > 0 {
+        return Err(format!("{left} files were not swept").into());
+    }
     let wrong: Vec<&Value> = found.as_array().into_iter().flatten().filter(|entry| entry["ok"] != true).collect();
     if wrong.is_empty() { Ok(()) } else { Err(format!("the store is not whole: {wrong:?}").into()) }
 }
@@ -225,17 +316,27 @@ fn hit(world: &World, side: Side, at: u64, fault: Fault, golden: &Acknowledged) 
     let plans = [Plan::none(), Plan::none(), Plan::new(at, fault)];
     let (plan_a, plan_b) = if side == Side::Sender { (&plans[2], &plans[1]) } else { (&plans[0], &plans[2]) };
     let mut noted = Acknowledged::default();
-    let (Ok(a), Ok(b)) = (world.a.over(&of_a, plan_a), world.b.over(&of_b, plan_b)) else {
+    let (Ok(a), Ok(b)) = (world.a.over(&of_a, plan_a).map(Arc::new), world.b.over(&of_b, plan_b).map(Arc::new)) else {
         // The fault struck while the node was being opened: it does not come up, and has promised nothing.
         return after(world, &of_a, &of_b, &noted, golden);
     };
-    let worked = work(world, &a, &b, &mut noted);
+    let mut checking = false;
+    let worked = work(world, &a, &b, &mut noted).and_then(|()| {
+        checking = !plans[2].has_fired();
+        left_over(&a, &b)?;
+        sweep(&a).and_then(|()| sweep(&b))
+    });
     let plan = &plans[2];
     if plan.has_fired() && fault != Fault::Last {
         if worked.is_ok() {
             return Err("the call failed, and the work was reported as done".into());
         }
         let hit = if side == Side::Sender { &a } else { &b };
+        // A check reads on where it can, and says what it could not read.
+        if checking && hit.holdings.failed().is_none() {
+            drop((a, b));
+            return after(world, &of_a, &of_b, &noted, golden);
+        }
         if hit.holdings.failed().is_none() {
             return Err("the store failed, and the node does not know".into());
         }
@@ -253,22 +354,34 @@ fn hit(world: &World, side: Side, at: u64, fault: Fault, golden: &Acknowledged) 
     after(world, &of_a, &of_b, &noted, golden)
 }
 
+/// What an import that was interrupted leaves in each vault.
+fn left_over(a: &Node, b: &Node) -> Outcome {
+    for node in [a, b] {
+        node.holdings.blob_put(Partition::Own, b"left over", &mut [7; 1_000].as_slice())?;
+    }
+    Ok(())
+}
+
 fn after(world: &World, of_a: &Engines, of_b: &Engines, noted: &Acknowledged, golden: &Acknowledged) -> Outcome {
-    let (a, b) = (world.a.over(of_a, &Plan::none())?, world.b.over(of_b, &Plan::none())?);
-    check_clean(&a)?;
-    check_clean(&b)?;
+    let (a, b) = (Arc::new(world.a.over(of_a, &Plan::none())?), Arc::new(world.b.over(of_b, &Plan::none())?));
+    check_clean(&a, false)?;
+    check_clean(&b, false)?;
     let stand = stands(&a, &b)?;
     let kept = stand.records >= noted.records
         && (stand.reviewed || !noted.reviewed)
         && (stand.released || !noted.released)
         && stand.received >= noted.received
-        && stand.countersigned >= noted.countersigned;
+        && stand.countersigned >= noted.countersigned
+        && stand.files >= noted.files
+        && (stand.resumed || !noted.resumed);
     if !kept {
         return Err(format!("acknowledged: {noted:?}, held: {stand:?}").into());
     }
     work(world, &a, &b, &mut Acknowledged::default())?;
-    check_clean(&a)?;
-    check_clean(&b)?;
+    sweep(&a)?;
+    sweep(&b)?;
+    check_clean(&a, true)?;
+    check_clean(&b, true)?;
     let end = stands(&a, &b)?;
     if end == *golden { Ok(()) } else { Err(format!("the work ended at {end:?} instead of {golden:?}").into()) }
 }
@@ -281,22 +394,33 @@ fn every_call_fails_once_in_every_way() -> Outcome {
     let world = World::new()?;
     let (of_a, of_b) = (world.a.engines()?, world.b.engines()?);
     let (plan_a, plan_b) = (Plan::none(), Plan::none());
-    let (a, b) = (world.a.over(&of_a, &plan_a)?, world.b.over(&of_b, &plan_b)?);
+    let (a, b) = (Arc::new(world.a.over(&of_a, &plan_a)?), Arc::new(world.b.over(&of_b, &plan_b)?));
     work(&world, &a, &b, &mut Acknowledged::default())?;
-    check_clean(&a)?;
-    check_clean(&b)?;
+    left_over(&a, &b)?;
+    let worked = [plan_a.calls(), plan_b.calls()];
+    sweep(&a)?;
+    sweep(&b)?;
+    let swept = [plan_a.calls(), plan_b.calls()];
+    check_clean(&a, true)?;
+    check_clean(&b, true)?;
     let golden = stands(&a, &b)?;
     assert!(golden.released && golden.received > 0 && golden.countersigned == golden.received, "{golden:?}");
+    assert!(golden.files > 0 && golden.resumed, "{golden:?}");
     let begun = std::time::Instant::now();
-    // The short form takes every call that writes, and of those that read one in so many.
-    let every = knob("ENTENTE_FAULT_READS", 8);
+    // The gate takes so many of the calls, others with another seed; the long run takes all.
+    let (writes_taken, reads_taken) = (knob("ENTENTE_FAULT_WRITES", 3), knob("ENTENTE_FAULT_READS", 24));
+    let seed = knob("ENTENTE_SEED", 1);
     let mut cases = Vec::new();
-    for (side, plan) in [(Side::Sender, &plan_a), (Side::Receiver, &plan_b)] {
+    for (at_side, (side, plan)) in [(Side::Sender, &plan_a), (Side::Receiver, &plan_b)].into_iter().enumerate() {
         let writes = plan.writes();
-        for at in 0..plan.calls() {
-            if writes.contains(&at) {
-                cases.extend([Fault::Undone, Fault::Done, Fault::Last].map(|fault| (side, at, fault)));
-            } else if at % every == 0 {
+        for at in 0..swept[at_side] {
+            // A check asks the same of each row: those of its questions are many, and few are taken.
+            let reads_taken = if at < worked[at_side] { reads_taken } else { reads_taken * reads_taken };
+            if let Ok(place) = writes.binary_search(&at) {
+                if (place as u64 + seed).is_multiple_of(writes_taken) {
+                    cases.extend([Fault::Undone, Fault::Done, Fault::Last].map(|fault| (side, at, fault)));
+                }
+            } else if (at + seed).is_multiple_of(reads_taken) {
                 cases.push((side, at, Fault::Undone));
             }
         }
@@ -307,8 +431,13 @@ fn every_call_fails_once_in_every_way() -> Outcome {
             broken.push(format!("{side:?}, call {at}, {fault:?}: {error}"));
         }
     }
-    let (calls, seconds) = (plan_a.calls() + plan_b.calls(), begun.elapsed().as_secs_f64());
-    println!("faults: {} of {calls} calls, in {} ways; {} broken, {seconds:.1} s", cases.len(), 3, broken.len());
+    let (calls, seconds) = (swept[0] + swept[1], begun.elapsed().as_secs_f64());
+    let writes = plan_a.writes().len() + plan_b.writes().len();
+    println!(
+        "faults: {} cases of {calls} calls, {writes} of which write, seed {seed}; {} broken, {seconds:.1} s",
+        cases.len(),
+        broken.len()
+    );
     assert!(broken.is_empty(), "{broken:#?}");
     Ok(())
 }

@@ -168,6 +168,18 @@ impl FjallLedger {
             engine(doing)(error)
         })
     }
+    /// The same, of something that people can look for.
+    fn guarded_at<T>(
+        &self,
+        doing: &'static str,
+        what: impl FnOnce() -> String,
+        result: ::fjall::Result<T>,
+    ) -> Result<T, StoreError> {
+        self.guarded(doing, result).map_err(|error| match error {
+            StoreError::Engine { doing, cause } => StoreError::engine(doing, format!("{}: {cause}", what())),
+            other => other,
+        })
+    }
     /// Hands a batch over. The caller holds the lock on `head`.
     fn write(&self, batch: Append, row: &SequenceRow) -> Result<(), StoreError> {
         let rows = batch.puts.len() + batch.deletes.len() + 1;
@@ -242,7 +254,7 @@ impl Files {
 impl Ledger for FjallLedger {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.healthy()?;
-        let value = self.guarded("read a row", self.rows.get(key))?;
+        let value = self.guarded_at("read", || of_row(key), self.rows.get(key))?;
         Ok(value.map(|value| value.to_vec()))
     }
     fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Row>, StoreError> {
@@ -250,9 +262,13 @@ impl Ledger for FjallLedger {
         let from = scan_start(prefix, after);
         // A snapshot: a scan must not see half of an append.
         let snapshot = self.database.snapshot();
-        let mut rows = Vec::new();
+        let mut rows: Vec<Row> = Vec::new();
         for guard in snapshot.range::<&[u8], _>(&self.rows, (from, Bound::Unbounded)).take(limit.min(SCAN_ROWS_MAX)) {
-            let (key, value) = self.guarded("scan rows", guard.into_inner())?;
+            let behind = || match rows.last().map(|(last, _)| last.as_slice()).or(after).unwrap_or(prefix) {
+                [] => "the first row".to_owned(),
+                last => format!("what comes after {}", of_row(last)),
+            };
+            let (key, value) = self.guarded_at("read", behind, guard.into_inner())?;
             if !key.starts_with(prefix) {
                 break;
             }
@@ -263,7 +279,8 @@ impl Ledger for FjallLedger {
     fn last(&self, prefix: &[u8]) -> Result<Option<Row>, StoreError> {
         self.healthy()?;
         let last = self.database.snapshot().prefix(&self.rows, prefix).next_back();
-        let row = last.map(|guard| self.guarded("scan rows", guard.into_inner())).transpose()?;
+        let before = || format!("the last row like {}", of_row(prefix));
+        let row = last.map(|guard| self.guarded_at("read", before, guard.into_inner())).transpose()?;
         Ok(row.map(|(key, value)| (key.to_vec(), value.to_vec())))
     }
     fn submit(&self, batch: Append) -> Result<Position, StoreError> {
@@ -272,7 +289,7 @@ impl Ledger for FjallLedger {
         let mut head = lock(&self.head);
         self.healthy()?;
         for (key, expect) in &batch.expect {
-            let found = self.guarded("read a row", self.rows.get(key))?;
+            let found = self.guarded_at("read", || of_row(key), self.rows.get(key))?;
             if !expect.holds(found.as_deref()) {
                 return Err(StoreError::Conflict { row: hex::encode(key) });
             }
@@ -319,7 +336,8 @@ impl Ledger for FjallLedger {
         let from = after.saturating_add(1).to_be_bytes();
         let mut rows = Vec::new();
         for (guard, expected) in self.sequence.range(from..).take(limit.min(SCAN_ROWS_MAX)).zip(after + 1..) {
-            let (key, value) = self.guarded("read the sequence", guard.into_inner())?;
+            let append = || format!("append {expected}");
+            let (key, value) = self.guarded_at("read the sequence", append, guard.into_inner())?;
             let row = chain::decode(&key, &value).filter(|row| row.position.sequence == expected);
             rows.push(row.ok_or(StoreError::Broken { at: expected })?);
         }
@@ -383,6 +401,11 @@ fn journals(folder: &Path) -> io::Result<Vec<PathBuf>> {
 fn journal_id(path: &Path) -> Option<u64> {
     let journal = path.extension().is_some_and(|ending| ending == JOURNAL);
     journal.then(|| path.file_stem()?.to_str()?.parse().ok()).flatten()
+}
+
+/// A row, as checks name it.
+fn of_row(key: &[u8]) -> String {
+    format!("row `{}`", hex::encode(key))
 }
 
 /// fjall prints the names of its types. Where the system failed, that is what is told; the rest stands here in words.

@@ -1,8 +1,12 @@
 //! A disk that lies: one byte of one file is another, or a file is shorter. The store refuses or says what is wrong; it
 //! never answers with something else than what was written, and never leaves out silently what was acknowledged.
 
-use super::{Outcome, Rng, Site, Told, content, power::workshop, verify};
-use entente_node::store::open::{self, Backend};
+use super::{OWN, Outcome, Rng, Site, blob, content, key, power::workshop, verify};
+use entente_node::store::{
+    holdings::Holdings,
+    layout::Table,
+    open::{self, Backend},
+};
 use std::{
     collections::BTreeMap,
     fs::{self, File, OpenOptions},
@@ -20,7 +24,7 @@ const ITEMS: u64 = 90;
 pub struct Tally {
     /// The store did not open.
     pub refused: u64,
-    /// It opened, and reading or checking said what is wrong.
+    /// It opened, and a check named the row, blob or file that is wrong.
     pub told: u64,
     /// Everything was there and right all the same: bytes that carry nothing, or stand twice.
     pub unharmed: u64,
@@ -148,7 +152,7 @@ fn trial(
         fs::remove_dir_all(&copy)?;
     }
     let line = format!(
-        "{name}, {}: {trials} from seed {seed}: {} refused, {} told on reading, {} unharmed, {} silent, {} panics, {:.1} s",
+        "{name}, {}: {trials} from seed {seed}: {} refused, {} named by a check, {} unharmed, {} silent, {} panics, {:.1} s",
         backend.name(),
         tally.refused,
         tally.told,
@@ -167,18 +171,70 @@ enum Seen {
     Silent(String),
 }
 
-/// Reads everything. An error is an answer; a wrong content or a gap without an error is not.
+/// Checks everything and reads it. An answer that names what is damaged is one; a wrong content or a gap without it is
+/// not, and neither is an error that says nothing of where.
 fn look(patient: &Patient, copy: &Path, what: &str) -> Seen {
-    let opened = patient.site.keyring().and_then(|keyring| open::open(copy, patient.site.backend, keyring));
-    let Ok(holdings) = opened else { return Seen::Refused };
-    match verify(&holdings, &patient.acknowledged) {
-        Ok(()) => Seen::Unharmed,
-        // The store itself has said it; of a blob it says so of that one, and of nothing else.
-        Err(error) if holdings.failed().is_some() || (error.is::<Told>() && what.contains(": blobs/")) => Seen::Told,
-        Err(error) => match holdings.check() {
-            Err(_) => Seen::Told,
-            Ok(report) if report.unopened > 0 => Seen::Told,
-            Ok(_) => Seen::Silent(format!("{what}: {error}")),
-        },
+    let open = || patient.site.keyring().and_then(|keyring| open::open(copy, patient.site.backend, keyring));
+    let Ok(holdings) = open() else { return Seen::Refused };
+    let found = findings(&holdings, &patient.acknowledged);
+    if found.is_empty() {
+        return match verify(&holdings, &patient.acknowledged) {
+            Ok(()) => Seen::Unharmed,
+            Err(error) => Seen::Silent(format!("{what}: {error}, and nothing is named")),
+        };
     }
+    // An engine that failed refuses from then on: what it answers is asked anew.
+    drop(holdings);
+    match open().map(|holdings| verify(&holdings, &patient.acknowledged)) {
+        Ok(Err(error)) if error.to_string().contains("WRONG") => Seen::Silent(format!("{what}: {error}")),
+        _ => Seen::Told,
+    }
+}
+
+/// What a check of rows and blobs names: a row by its key, a blob by its name, and what an engine or the sequence says
+/// of a file or a place.
+fn findings(holdings: &Holdings, acknowledged: &[Option<u64>]) -> Vec<String> {
+    let audit = holdings.audit();
+    let mut found = Vec::new();
+    let seen = audit.each_row(None, &mut |seen| {
+        if seen.opened.is_none() && !seen.token {
+            let key: String = seen.row.iter().map(|byte| format!("{byte:02x}")).collect();
+            found.push(format!("row {key} does not open"));
+        }
+        Ok(())
+    });
+    found.extend(seen.err().map(|error| error.to_string()));
+    found.extend(audit.sequence(&mut |_| {}).err().map(|error| error.to_string()));
+    for (lane, last) in (0u64..).zip(acknowledged) {
+        for n in 0..last.map_or(0, |last| last + 1) {
+            let key = key(lane, n);
+            match audit.get(OWN, Table::Record, &key) {
+                Ok(Some(_)) => {}
+                Ok(None) => found.push(format!("row of lane {lane}, item {n}, is gone")),
+                Err(error) => found.push(error.to_string()),
+            }
+            if let Err(error) = audit.nth(OWN, "lane", &lane.to_be_bytes(), n) {
+                found.push(error.to_string());
+            }
+            if blob(lane, n).is_none() {
+                continue;
+            }
+            let name = audit.blob_name(OWN, &key).map(|name| name.to_string()).unwrap_or_default();
+            let read = audit.blob(OWN, &key).map_err(|error| error.to_string());
+            let read = read
+                .and_then(|mut blob| std::io::copy(&mut blob, &mut std::io::sink()).map_err(|error| error.to_string()));
+            found.extend(read.err().map(|error| format!("blob {name}: {error}")));
+        }
+    }
+    found.retain(|said| names(said));
+    found
+}
+
+/// Whether what is said leads to something: a row or blob by its digits, an item, or a place in the order of appends.
+fn names(said: &str) -> bool {
+    let digits = said.split(|c: char| !c.is_ascii_hexdigit()).any(|word| word.len() >= 16);
+    digits
+        || ["item ", "append ", "the first row", "sequence breaks at", "ledger ends at"]
+            .iter()
+            .any(|words| said.contains(words))
 }

@@ -8,7 +8,7 @@ use entente_node::store::{
     Append, BlobName, Ledger, Position, ReadSeek, Row, SequenceRow, StoreError, Vault, VaultWriter,
 };
 use std::{
-    io::{self, Write},
+    io::{self, Read, Seek, SeekFrom, Write},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -97,6 +97,14 @@ impl Plan {
             Fate::FailsDone => work().and_then(|_| Err(broken())),
         }
     }
+    fn io<T>(&self, writes: bool, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        let broken = || io::Error::other("this call was chosen to fail");
+        match self.fate(writes) {
+            Fate::Works => work(),
+            Fate::FailsUndone => Err(broken()),
+            Fate::FailsDone => work().and_then(|_| Err(broken())),
+        }
+    }
 }
 
 /// A ledger with a plan.
@@ -146,17 +154,28 @@ struct FaultyWriter {
 
 impl Write for FaultyWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self.plan.fate(true) {
-            Fate::Works => self.inner.write(bytes),
-            Fate::FailsUndone => Err(io::Error::other("this write was chosen to fail")),
-            Fate::FailsDone => {
-                self.inner.write_all(bytes)?;
-                Err(io::Error::other("this write was chosen to fail"))
-            }
-        }
+        self.plan.io(true, || self.inner.write(bytes))
     }
     fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
+        self.plan.io(true, || self.inner.flush())
+    }
+}
+
+/// A blob that is read, with a plan.
+struct FaultyReader {
+    inner: Box<dyn ReadSeek>,
+    plan: Arc<Plan>,
+}
+
+impl Read for FaultyReader {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.plan.io(false, || self.inner.read(bytes))
+    }
+}
+
+impl Seek for FaultyReader {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.plan.io(false, || self.inner.seek(to))
     }
 }
 
@@ -174,7 +193,10 @@ impl Vault for FaultyVault {
             .call(true, || Ok(Box::new(FaultyWriter { inner: self.inner.create()?, plan }) as Box<dyn VaultWriter>))
     }
     fn open(&self, name: BlobName) -> Result<Option<Box<dyn ReadSeek>>, StoreError> {
-        self.plan.call(false, || self.inner.open(name))
+        self.plan.call(false, || {
+            let reader = |inner| Box::new(FaultyReader { inner, plan: Arc::clone(&self.plan) }) as Box<dyn ReadSeek>;
+            Ok(self.inner.open(name)?.map(reader))
+        })
     }
     fn exists(&self, name: BlobName) -> Result<bool, StoreError> {
         self.plan.call(false, || self.inner.exists(name))
@@ -184,5 +206,8 @@ impl Vault for FaultyVault {
     }
     fn list(&self, after: Option<BlobName>, limit: usize) -> Result<Vec<BlobName>, StoreError> {
         self.plan.call(false, || self.inner.list(after, limit))
+    }
+    fn strays(&self, limit: usize) -> Result<Vec<String>, StoreError> {
+        self.plan.call(false, || self.inner.strays(limit))
     }
 }

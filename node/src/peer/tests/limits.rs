@@ -124,7 +124,7 @@ async fn so_much_of_ours_is_in_flight_as_the_settings_say() -> Fallible {
         // From here on nothing is acknowledged.
         line.cut.store(true, Ordering::Relaxed);
         let (mut stream, _) = link.connection.open_bi().await?;
-        let expected = usize::try_from(2 * mib << 20)?;
+        let expected = usize::try_from((2 * mib) << 20)?;
         assert_eq!(fill(&mut stream, expected).await, expected);
     }
     Ok(())
