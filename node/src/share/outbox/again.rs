@@ -91,11 +91,14 @@ fn close(node: &Node, feed: &FeedKey, entries: impl Iterator<Item = (u64, Record
         let key = record_in_feed(record, feed.id());
         let row = txn.get(Partition::Own, Table::Release, &key)?;
         let Some(row) = row.map(|row| decode::<ReleasedRow>("release", &row)).transpose()? else { continue };
-        if row.number != number || !row.shows() {
+        if row.number != number || !row.was_shown() {
             continue;
         }
-        let pending = encode("pending", &Pending::Record(record))?;
-        txn.push(Partition::Own, Table::Pending, feed.id().as_bytes(), &pending)?;
+        // What was withdrawn meanwhile is not decided again, but its line is not named by others either.
+        if !row.withdrawn {
+            let pending = encode("pending", &Pending::Record(record))?;
+            txn.push(Partition::Own, Table::Pending, feed.id().as_bytes(), &pending)?;
+        }
         // The partner may hold it from an earlier entry, or from a connection that was cut: unless it goes
         // again, its withdrawal follows.
         txn.put(Partition::Own, Table::Release, &key, &encode("release", &ReleasedRow { slots: 0, ..row })?)?;
