@@ -24,6 +24,7 @@ mod networks;
 mod newcomer;
 mod photographs;
 mod real_input;
+mod received_files;
 mod redaction;
 mod simulation;
 mod tables;
