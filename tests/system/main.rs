@@ -30,3 +30,4 @@ mod simulation;
 mod tables;
 mod terminal;
 mod tidy;
+mod watch;
