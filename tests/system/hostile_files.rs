@@ -18,7 +18,7 @@ use std::{
 
 type Outcome = Result<(), Box<dyn Error>>;
 
-const HEADER: &str = "number,case,date,type,make,model,calibre,serial,marks,year,country_of_make,place,country,region,lat,\
+pub const HEADER: &str = "number,case,date,type,make,model,calibre,serial,marks,year,country_of_make,place,country,region,lat,\
                       lon,custody,recovered_from,collector,condition,notes,photos\n";
 
 /// A row of the sample's columns, with what one of its cells and its photographs say.
@@ -44,12 +44,12 @@ pub fn workbook(parts: &[(&str, &[u8])]) -> Result<Vec<u8>, Box<dyn Error>> {
 }
 
 /// The code and the message of a refusal.
-fn refusal(output: &Output) -> (i32, String) {
+pub fn refusal(output: &Output) -> (i32, String) {
     (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
 /// Waits until a process has no more descriptors than before: the last connections are closed a moment after the answer.
-fn settles(pid: u32, descriptors: usize) -> Result<u64, Box<dyn Error>> {
+pub fn settles(pid: u32, descriptors: usize) -> Result<u64, Box<dyn Error>> {
     let begun = Instant::now();
     loop {
         let (resident, open) = usage(pid)?;
@@ -69,7 +69,7 @@ pub fn usage(pid: u32) -> Result<(u64, usize), Box<dyn Error>> {
     Ok((kib, fs::read_dir(format!("/proc/{pid}/fd"))?.count()))
 }
 
-fn count(home: &Home) -> usize {
+pub fn count(home: &Home) -> usize {
     home.json(&["search", "--limit", "10000"]).as_array().map_or(0, Vec::len)
 }
 
@@ -220,7 +220,7 @@ pub fn packed(zeros: usize) -> Result<Vec<u8>, Box<dyn Error>> {
 }
 
 /// How many files a folder and those in it hold.
-fn files_below(folder: &Path) -> Result<usize, Box<dyn Error>> {
+pub fn files_below(folder: &Path) -> Result<usize, Box<dyn Error>> {
     let mut count = 0;
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();

@@ -16,6 +16,7 @@ mod fuzz;
 mod hostile;
 mod hostile_files;
 mod hostile_peer;
+mod huge_files;
 mod kill;
 mod life;
 mod listings;
