@@ -46,21 +46,59 @@ pub fn keys() -> Subject {
             holds("a recipient of other bytes", recipient.as_bytes() == input)?;
         }
         let Ok(text) = std::str::from_utf8(input) else { return Ok(()) };
-        let (identity, recipient) = (Identity::from_text(text), Recipient::from_str(text));
-        notes.result("identity", &identity);
-        notes.result("recipient", &recipient);
-        holds("one text is both", identity.is_err() || recipient.is_err())?;
-        // Bech32 is of one case, and all of it is read: nothing else stands for the same key.
-        if let Ok(identity) = identity {
-            holds("an identity has two texts", identity.to_text().expose().eq_ignore_ascii_case(text.trim()))?;
+        key(text, notes)?;
+        // A change breaks the checksum, so it is made anew: in the variant that age has, and in the one that it has not.
+        if let Some(closed) = closed(text, BECH32) {
+            key(&closed, notes)?;
         }
-        if let Ok(recipient) = recipient {
-            holds("a recipient has two texts", recipient.to_string().eq_ignore_ascii_case(text.trim()))?;
-        }
-        Ok(())
+        let other = closed(text, BECH32M)
+            .filter(|other| Identity::from_text(other).is_ok() || Recipient::from_str(other).is_ok());
+        holds("a checksum of another variant is taken", other.is_none())
     };
     let words = words(&["AGE-SECRET-KEY-PQ-1", "age1pq1", "age1", "AGE-SECRET-KEY-1", "1", "b", "\u{e9}"]);
     Subject { seeds, words, judge: Box::new(judge) }
+}
+
+/// A text that may be an identity or a recipient.
+fn key(text: &str, notes: &mut Notes) -> Verdict {
+    let (identity, recipient) = (Identity::from_text(text), Recipient::from_str(text));
+    notes.result("identity", &identity);
+    notes.result("recipient", &recipient);
+    holds("one text is both", identity.is_err() || recipient.is_err())?;
+    if identity.is_ok() || recipient.is_ok() {
+        holds("its checksum is none", closed(text, BECH32) == Some(text.trim().to_ascii_lowercase()))?;
+    }
+    // Bech32 is of one case, and all of it is read: nothing else stands for the same key, under whatever prefix.
+    if let Ok(identity) = identity {
+        holds("an identity has two texts", identity.to_text().expose().eq_ignore_ascii_case(text.trim()))?;
+    }
+    if let Ok(recipient) = recipient {
+        holds("a recipient has two texts", recipient.to_string().eq_ignore_ascii_case(text.trim()))?;
+    }
+    Ok(())
+}
+
+/// What the checksums of BIP 173 and of BIP 350 come out as.
+const BECH32: u32 = 1;
+const BECH32M: u32 = 0x2bc8_30a3;
+
+/// The text with a checksum that fits, if it is made of what such texts are made of.
+fn closed(text: &str, variant: u32) -> Option<String> {
+    const DIGITS: &str = "qpzry9x8gf2tvdw0s3jn54khce6mua7l";
+    const GENERATOR: [u32; 5] = [0x3b6a_57b2, 0x2650_8e6d, 0x1ea1_19fa, 0x3d42_33dd, 0x2a14_62b3];
+    let lower = text.trim().to_ascii_lowercase();
+    let (prefix, digits) = lower.rsplit_once('1')?;
+    let data = digits.get(..digits.len().checked_sub(6)?)?;
+    let values = data.chars().map(|digit| DIGITS.find(digit).and_then(|at| u32::try_from(at).ok()));
+    let values: Vec<u32> = values.collect::<Option<_>>()?;
+    let bytes = || prefix.bytes().map(u32::from);
+    let whole = bytes().map(|byte| byte >> 5).chain([0]).chain(bytes().map(|byte| byte & 31));
+    let sum = whole.chain(values).chain([0; 6]).fold(1_u32, |sum, value| {
+        let spread = GENERATOR.iter().enumerate().filter(|(bit, _)| (sum >> 25) >> bit & 1 == 1);
+        spread.fold((sum & 0x1ff_ffff) << 5 ^ value, |sum, (_, generator)| sum ^ generator)
+    }) ^ variant;
+    let checksum = (0..6).filter_map(|at| DIGITS.chars().nth((sum >> (5 * (5 - at)) & 31) as usize));
+    Some(format!("{prefix}1{data}{}", checksum.collect::<String>()))
 }
 
 /// What the seeds of [`sealed`] hold.
@@ -199,7 +237,14 @@ pub fn settings() -> Subject {
         "\"\"\"",
         "\\u202e",
     ]);
-    Subject { seeds: SETTINGS.map(|text| text.as_bytes().to_vec()).to_vec(), words, judge: Box::new(judge) }
+    let mut seeds = SETTINGS.map(|text| text.as_bytes().to_vec()).to_vec();
+    // Just beyond each bound.
+    for line in ["send-window-mib = 65", "send-window-mib = 0", "partner-gib-max = 17179869184", "free-mib-min = -1"] {
+        seeds.push(format!("{}{line}\n", SETTINGS[0]).into_bytes());
+    }
+    seeds.push(SETTINGS[0].replace("car", &"c".repeat(33)).into_bytes());
+    seeds.push(SETTINGS[0].replace("CAR", &"C".repeat(201)).into_bytes());
+    Subject { seeds, words, judge: Box::new(judge) }
 }
 
 /// The first words of a message, before any that it quotes: those come from the input.
