@@ -2,22 +2,26 @@
 //!
 //! Called by every story. A verb that cannot fail in good order panics with what the program said.
 
-use crate::{PATIENCE, entente, recovery_passphrase, run, search};
+use crate::{
+    PATIENCE, entente, recovery_passphrase, run,
+    search::{self, Secret},
+};
 use entente_node::{
     clock::SystemClock,
     config::{Config, Home as Folder},
     node::Node,
-    secret::unlock::Unlock,
+    secret::unlock::{Unlock, read_secret_file},
 };
 use serde_json::Value;
 use std::{
     collections::BTreeSet,
+    error::Error,
     fs::{self, OpenOptions},
     net::SocketAddr,
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -31,6 +35,10 @@ pub struct Home {
     /// A command that enters the network of the node, before the node's own.
     enters: Vec<String>,
     traced: bool,
+    /// Whether its node ever ran: then there is a log.
+    logged: bool,
+    /// What its commands said on their standard errors, if it is traced.
+    said: Mutex<Vec<u8>>,
 }
 
 /// A version of an agreement that both have signed.
@@ -89,7 +97,8 @@ impl Home {
     #[must_use]
     pub fn at(folder: &Path, handle: &'static str) -> Self {
         let traced = std::env::var_os("ENTENTE_TEST_TRACE").is_some();
-        Self { folder: folder.to_owned(), handle, running: None, enters: Vec::new(), traced }
+        let said = Mutex::default();
+        Self { folder: folder.to_owned(), handle, running: None, enters: Vec::new(), traced, logged: false, said }
     }
 
     /// A path in the story's folder.
@@ -114,10 +123,15 @@ impl Home {
     pub fn run(&self, args: &[&str]) -> Output {
         let (home, key) = (self.path(self.handle), self.path(&format!("{}.key", self.handle)));
         let all: Vec<&str> = ["--home", &home, "--identity-file", &key].iter().chain(args).copied().collect();
-        run(&all, &[])
+        let output = run(&all, &[]);
+        if let (true, Ok(mut said)) = (self.traced, self.said.lock()) {
+            said.extend(&output.stderr);
+        }
+        output
     }
 
-    /// Has its node log everything. When the story is over, no key of the home may stand in its log.
+    /// Has its node log everything. When the story is over, no secret of the home may stand in its log, nor in what its
+    /// commands said on their standard errors.
     pub fn trace(&mut self) {
         self.traced = true;
     }
@@ -185,6 +199,7 @@ impl Home {
             .stderr(log.map_or_else(|_| Stdio::null(), Stdio::from))
             .spawn();
         self.running = child.ok();
+        self.logged = true;
         let begun = Instant::now();
         let socket = PathBuf::from(home).join("control.sock");
         while UnixStream::connect(&socket).is_err() {
@@ -204,7 +219,7 @@ impl Home {
     ///
     /// # Errors
     /// If it does not run, or still runs after a minute.
-    pub fn ended(&mut self) -> Result<Option<i32>, Box<dyn std::error::Error>> {
+    pub fn ended(&mut self) -> Result<Option<i32>, Box<dyn Error>> {
         let mut child = self.running.take().ok_or("the node does not run")?;
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(60) {
@@ -431,22 +446,42 @@ pub fn items_clause(fields: &[&str]) -> String {
 }
 
 impl Home {
-    /// Names of the keys of this home that stand in its log.
-    fn betrayed(&self) -> Vec<String> {
-        let identity = self.unlock().open(&self.folder().keys());
-        let keys = identity.ok().and_then(|identity| search::keys(&self.folder().keys(), &identity).ok());
-        let keys = keys.unwrap_or_default();
-        let log = fs::read(self.path(&format!("{}.log", self.handle))).unwrap_or_default();
-        search::Search::new(&keys).found(&log).into_iter().map(str::to_owned).collect()
+    /// Names of the secrets of this home that stand in its log or in what its commands said: its identity, its keys, the
+    /// passphrase of its recovery file.
+    ///
+    /// # Errors
+    /// If the keys do not open or the log cannot be read: nothing was looked for then.
+    pub fn betrayed(&self) -> Result<Vec<String>, Box<dyn Error>> {
+        let mut said = self.said.lock().map_err(|_| "a story panicked")?.clone();
+        if self.logged {
+            said.extend(fs::read(self.path(&format!("{}.log", self.handle)))?);
+        }
+        // A stand-in for a home that somebody else made says nothing.
+        if said.is_empty() {
+            return Ok(Vec::new());
+        }
+        let identity = self.unlock().open(&self.folder().keys())?;
+        let mut secrets = search::keys(&self.folder().keys(), &identity)?;
+        if secrets.len() < KEYS_MIN {
+            return Err(format!("`{}` has {} keys", self.handle, secrets.len()).into());
+        }
+        let passphrase = read_secret_file(Path::new(&self.recovery_passphrase()))?;
+        secrets.push(Secret::bytes("the passphrase of the recovery file", passphrase.expose().as_bytes()));
+        Ok(search::Search::new(&secrets).found(&said).into_iter().map(str::to_owned).collect())
     }
 }
+
+/// A home has more keys than this from its first day.
+const KEYS_MIN: usize = 4;
 
 impl Drop for Home {
     fn drop(&mut self) {
         self.kill();
         if self.traced && !std::thread::panicking() {
-            let betrayed = self.betrayed();
-            assert!(betrayed.is_empty(), "`{}` logs its keys: {betrayed:?}", self.handle);
+            match self.betrayed() {
+                Ok(betrayed) => assert!(betrayed.is_empty(), "`{}` tells its secrets: {betrayed:?}", self.handle),
+                Err(error) => panic!("`{}`: its secrets could not be looked for: {error}", self.handle),
+            }
         }
     }
 }

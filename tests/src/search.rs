@@ -10,8 +10,11 @@ use entente_node::{
         stored::{ReceivedRow, decode},
         view,
     },
-    seal::{hybrid::Identity, keyring::Partition},
-    secret::keyfile::KeyFile,
+    seal::{
+        hybrid::Identity,
+        keyring::{self, Partition},
+    },
+    secret::{keyfile::KeyFile, unlock},
     share::{feeds, wishes},
     store::{StoreError, layout::Table},
 };
@@ -137,14 +140,20 @@ impl<'a> Search<'a> {
     }
 }
 
+/// Key files that the node's identity does not open: they are sealed to a passphrase, or to the recovery key.
+const SEALED_TO_OTHERS: [&str; 2] = [unlock::NODE_KEY_FILE, keyring::KEYRING_RECOVERY_FILE];
+
 /// Every key in a home's folder of keys, opened with the node's identity, and the identity itself.
 ///
 /// # Errors
-/// If the folder cannot be read.
+/// If the folder cannot be read, or a key file does not open: what it holds could not be looked for.
 pub fn keys(folder: &Path, identity: &Identity) -> io::Result<Vec<Secret>> {
     let mut secrets = vec![Secret::bytes("the node's identity", identity.to_text().expose().trim().as_bytes())];
     for (path, _) in files(folder)? {
-        let Ok(plain) = KeyFile::read(Path::new(&path), identity) else { continue };
+        if !path.ends_with(".age") || SEALED_TO_OTHERS.iter().any(|name| Path::new(&path).ends_with(name)) {
+            continue;
+        }
+        let plain = KeyFile::read(Path::new(&path), identity).map_err(io::Error::other)?;
         // Keys of 32 bytes follow the head of a CBOR byte string, or of an octet string in PKCS #8.
         for (at, two) in plain.expose().windows(2).enumerate() {
             let key = plain.expose().get(at + 2..at + 34).filter(|_| *two == [0x58, 0x20] || *two == [4, 0x20]);

@@ -9,14 +9,16 @@
 //! | arguments and environment of processes | never | never; they name files |
 //!
 //! A secret is a passphrase, an identity, and whatever the files in `keys/` hold once they are opened. It is looked for
-//! as bytes, in hexadecimal and in Base64; evidence as text and in hexadecimal.
+//! as bytes, in hexadecimal and in Base64; evidence as text and in hexadecimal. Both sides of a partnership are searched,
+//! the one that sends evidence and the one that receives it.
 
 use entente_node::secret::unlock;
 use entente_tests::{
-    Home, Row, World, entente, recovery_passphrase,
+    Row, World, agreement_text, entente,
     search::{self, Search, Secret},
     until,
 };
+use serde_json::Value;
 use std::{
     error::Error,
     fs,
@@ -46,20 +48,33 @@ disclose.event = ["number", "eval", "etype", "recovered-month", "place-country"]
 disclose.attachment = ["number", "eval", "role", "media", "of", "content"]
 "#;
 
-/// A home that is unlocked by a passphrase, everything of it at TRACE, with a folder of its own for what is temporary.
+/// A home, everything of it at TRACE, with a folder of its own for what is temporary.
 struct Canary {
     folder: PathBuf,
     handle: &'static str,
+    /// What unlocks it: the option, and the file.
+    unlock: [String; 2],
     /// What every command said where it may not say everything: its standard error.
     said: Vec<u8>,
 }
 
 impl Canary {
-    fn new(folder: &Path, handle: &'static str) -> Result<Self, Box<dyn Error>> {
+    /// Makes a home. With a passphrase it is unlocked by that, without by an identity file.
+    fn new(folder: &Path, handle: &'static str, passphrase: Option<&str>) -> Result<Self, Box<dyn Error>> {
         for name in ["tmp", "cwd"] {
             fs::create_dir_all(folder.join(format!("{handle}-{name}")))?;
         }
-        Ok(Self { folder: folder.to_owned(), handle, said: Vec::new() })
+        let unlock = if passphrase.is_some() { ["--passphrase-file", "phrase"] } else { ["--identity-file", "key"] };
+        let unlock = [unlock[0].to_owned(), folder.join(format!("{handle}-{}", unlock[1])).display().to_string()];
+        let mut canary = Self { folder: folder.to_owned(), handle, unlock, said: Vec::new() };
+        if let Some(passphrase) = passphrase {
+            private(&canary.own("phrase"), passphrase)?;
+        }
+        private(&canary.own("apart"), &format!("canary of {handle} rests apart at 4713"))?;
+        let (name, apart) = (handle.to_uppercase(), canary.own("apart").display().to_string());
+        let init = ["init", "--name", &name, "--handle", handle, "--listen", "127.0.0.1:0"];
+        canary.ok(&[init.as_slice(), &["--recovery-passphrase-file", &apart]].concat())?;
+        Ok(canary)
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -85,10 +100,10 @@ impl Canary {
         command
     }
 
-    /// Runs a command with the right passphrase; keeps what it said on its standard error.
+    /// Runs a command with what unlocks the home; keeps what it said on its standard error.
     fn run(&mut self, args: &[&str]) -> Result<Output, Box<dyn Error>> {
-        let phrase = self.own("phrase").display().to_string();
-        self.with(&["--passphrase-file", &phrase], args)
+        let unlock = self.unlock.clone();
+        self.with(&unlock.each_ref().map(String::as_str), args)
     }
 
     fn with(&mut self, unlock: &[&str], args: &[&str]) -> Result<Output, Box<dyn Error>> {
@@ -114,8 +129,7 @@ impl Canary {
 
     fn start(&mut self) -> Result<Child, Box<dyn Error>> {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.own("log"))?;
-        let phrase = self.own("phrase").display().to_string();
-        let program = self.command(&["--passphrase-file", &phrase], &["run"]);
+        let program = self.command(&self.unlock.each_ref().map(String::as_str), &["run"]);
         // Images of crashed processes are allowed where the node starts: it forbids them itself.
         let mut command = Command::new("/bin/sh");
         command.args(["-c", "ulimit -c unlimited 2>/dev/null; exec \"$0\" \"$@\""]).arg(program.get_program());
@@ -127,6 +141,18 @@ impl Canary {
         Ok(child)
     }
 
+    /// Ends the node as a fault in it would, with an image of its memory where that is allowed; then starts it again.
+    fn crash(&mut self, mut node: Child) -> Result<Child, Box<dyn Error>> {
+        assert!(Command::new("/bin/sh").args(["-c", &format!("kill -ABRT {}", node.id())]).status()?.success());
+        node.wait()?;
+        self.start()
+    }
+
+    /// Every record received.
+    fn received(&mut self) -> Result<Vec<Value>, Box<dyn Error>> {
+        Ok(serde_json::from_str(&self.ok(&["--json", "search", "--received", "--limit", "1000"])?)?)
+    }
+
     /// Arguments and environment of a process, as everybody with this user's rights reads them.
     fn shown(child: &Child) -> Result<Vec<u8>, Box<dyn Error>> {
         let of = |what: &str| fs::read(format!("/proc/{}/{what}", child.id()));
@@ -136,7 +162,7 @@ impl Canary {
     /// Everything that no key was needed to read: what was said, the logs, the home with all names, temporary folders.
     fn everything(&self) -> Result<Places, Box<dyn Error>> {
         let mut all = vec![(format!("{}: standard error", self.handle), self.said.clone())];
-        all.push((format!("{}: log", self.handle), fs::read(self.own("log")).unwrap_or_default()));
+        all.push((format!("{}: log", self.handle), fs::read(self.own("log"))?));
         for folder in [self.path(self.handle), self.own("tmp"), self.own("cwd")] {
             all.extend(search::files(&folder)?);
             all.push((format!("names in {}", folder.display()), names(&folder)?));
@@ -144,13 +170,27 @@ impl Canary {
         Ok(all)
     }
 
-    /// Every secret of the home: the passphrase, the node's identity, and what its key files hold.
+    /// Every secret of the home: its passphrases, its identities, and what its key files hold.
     fn secrets(&self) -> Result<Vec<Secret>, Box<dyn Error>> {
-        let keys = self.path(self.handle).join("keys");
-        let phrase = unlock::read_secret_file(&self.own("phrase"))?;
-        let identity = unlock::open_with_passphrase(&keys.join(unlock::NODE_KEY_FILE), &phrase)?;
-        let mut secrets = vec![Secret::bytes("passphrase", phrase.expose().as_bytes())];
+        let home = self.path(self.handle);
+        let (keys, apart) = (home.join("keys"), unlock::read_secret_file(&self.own("apart"))?);
+        let recovery = unlock::open_with_passphrase(&home.join("recovery.age"), &apart)?;
+        let mut secrets = vec![
+            Secret::bytes("passphrase of the recovery file", apart.expose().as_bytes()),
+            Secret::bytes("recovery identity", recovery.to_text().expose().as_bytes()),
+            Secret::bytes("recovery seed", recovery.seed().expose()),
+        ];
+        let file = Path::new(&self.unlock[1]);
+        let identity = if self.unlock[0] == "--identity-file" {
+            unlock::read_identity_file(file)?
+        } else {
+            let phrase = unlock::read_secret_file(file)?;
+            secrets.push(Secret::bytes("passphrase", phrase.expose().as_bytes()));
+            unlock::open_with_passphrase(&keys.join(unlock::NODE_KEY_FILE), &phrase)?
+        };
+        secrets.push(Secret::bytes("seed of the identity", identity.seed().expose()));
         secrets.extend(search::keys(&keys, &identity)?);
+        assert!(secrets.len() > 10, "{}: keys are found: {}", self.handle, secrets.len());
         Ok(secrets)
     }
 }
@@ -223,29 +263,21 @@ fn photograph(folder: &Path) -> Result<Vec<Secret>, Box<dyn Error>> {
 }
 
 /// Story: an organisation works for a day at the most talkative log level: it imports evidence with a photograph, has
-/// it reviewed and released, shares it, is killed in the middle, and makes every mistake there is. Then somebody reads
-/// all that it left behind without a key.
+/// it reviewed and released, shares it, is killed in the middle, and makes every mistake there is. Its partner is as
+/// talkative, crashes too, and looks at what it got. Then somebody reads all that both left behind without a key.
 #[test]
 fn no_secret_and_no_evidence_is_left_where_it_can_be_read() -> Outcome {
-    let (world, [mut panel]) = World::of(71, ["b"]);
-    panel.ok(&["status"]);
+    let (world, []) = World::of(71, []);
     let folder = world.folder();
-    let mut car = Canary::new(folder, "a")?;
-    private(&car.own("phrase"), PASSPHRASE)?;
+    let (mut car, mut panel) = (Canary::new(folder, "a", Some(PASSPHRASE))?, Canary::new(folder, "b", None)?);
     private(&car.path("wrong"), WRONG)?;
     private(&car.path("broken"), &format!("AGE-SECRET-KEY-PQ-1{}\n", BROKEN_SECRET.to_uppercase()))?;
     let (rows, mut canaries) = evidence(&world);
     let photos = folder.join("photos");
     canaries.extend(photograph(&photos)?);
-
-    let apart = recovery_passphrase(folder).display().to_string();
-    let init =
-        ["init", "--name", "A", "--handle", "a", "--listen", "127.0.0.1:0", "--recovery-passphrase-file", &apart];
-    car.ok(&init)?;
-    let secrets = car.secrets()?;
-    assert!(secrets.len() > 8, "keys are found: {}", secrets.len());
-    pair(&mut car, &panel)?;
-    agree(&mut car, &panel)?;
+    let mut forbidden = [car.secrets()?, panel.secrets()?].concat();
+    pair(&mut car, &mut panel)?;
+    agree(&mut car, &mut panel)?;
 
     // A photograph with the first row.
     fs::write(car.path("rows.csv"), photo_of_first(&Row::table(&rows)))?;
@@ -257,18 +289,17 @@ fn no_secret_and_no_evidence_is_left_where_it_can_be_read() -> Outcome {
 
     mistakes(&mut car, &rows)?;
 
-    panel.start();
+    let mut receiving = panel.start()?;
     let mut node = car.start()?;
-    let mut shown = Canary::shown(&node)?;
+    let mut shown = [Canary::shown(&node)?, Canary::shown(&receiving)?].concat();
     let limits = fs::read_to_string(format!("/proc/{}/limits", node.id()))?;
     let core: Vec<&str> =
         limits.lines().find(|l| l.starts_with("Max core")).unwrap_or_default().split_whitespace().collect();
     assert!(matches!(core[..], [.., "0" | "1", "0" | "1", "bytes"]), "no image of its memory is left: {core:?}");
     car.ok(&["sync", "b"])?;
-    // A crash that leaves an image of the memory where it may, then one as when the power goes.
-    assert!(Command::new("/bin/sh").args(["-c", &format!("kill -ABRT {}", node.id())]).status()?.success());
-    node.wait()?;
-    let mut node = car.start()?;
+    // A crash that leaves an image of the memory where it may, on both sides, then one as when the power goes.
+    node = car.crash(node)?;
+    receiving = panel.crash(receiving)?;
     shown.extend(Canary::shown(&node)?);
     node.kill()?;
     node.wait()?;
@@ -278,50 +309,60 @@ fn no_secret_and_no_evidence_is_left_where_it_can_be_read() -> Outcome {
     for canary in &canaries[..1] {
         assert!(canary.is_in(answers.as_bytes()), "`search` shows what it is asked for");
     }
-    until("the panel holds the items", || panel.received().len() >= rows.len());
-    car.ok(&["stop"])?;
-    assert!(node.wait()?.success());
-    car.ok(&["check"])?;
+    until("the panel holds the items and the copy", || {
+        let status = panel.ok(&["--json", "status"]).unwrap_or_default();
+        let status: Value = serde_json::from_str(&status).unwrap_or_default();
+        status["files_waiting"] == 0 && panel.received().is_ok_and(|records| records.len() > rows.len())
+    });
+    let seen = receipt(&mut panel, &rows, &mut canaries)?;
+    for (side, node) in [(&mut car, &mut node), (&mut panel, &mut receiving)] {
+        side.ok(&["stop"])?;
+        assert!(node.wait()?.success());
+        side.ok(&["check"])?;
+    }
 
-    let mut places = car.everything()?;
+    let mut places = [car.everything()?, panel.everything()?].concat();
     places.push(("arguments and environment".to_owned(), shown));
-    let traced = places.iter().find(|(place, _)| place == "a: log").map_or(0, |(_, log)| log.len());
-    assert!(traced > 20_000, "the log says everything: {traced} bytes");
-    let trace = [("quinn", 10), ("entente_node", 10)].map(|(name, least)| (name, least, count(&places, name)));
-    assert!(trace.iter().all(|(_, least, found)| found >= least), "{trace:?}");
+    for log in ["a: log", "b: log"] {
+        let traced = places.iter().find(|(place, _)| place == log).map_or(0, |(_, log)| log.len());
+        assert!(traced > 20_000, "{log} says everything: {traced} bytes");
+        let trace = [("quinn", 10), ("entente_node", 10)].map(|(name, least)| (name, least, count(&places, log, name)));
+        assert!(trace.iter().all(|(_, least, found)| found >= least), "{log}: {trace:?}");
+    }
 
-    let mut forbidden = secrets;
-    forbidden.extend(car.secrets()?);
+    forbidden.extend([car.secrets()?, panel.secrets()?].concat());
     forbidden.push(Secret::bytes("the wrong passphrase", WRONG.as_bytes()));
     forbidden.push(Secret::bytes("a broken identity", BROKEN_SECRET.to_uppercase().as_bytes()));
     // Answers show evidence and never secrets.
-    let found = leaks(&forbidden, &[places.clone(), vec![("answers".to_owned(), answers.into_bytes())]].concat());
+    let found =
+        leaks(&forbidden, &[places.clone(), vec![("answers".to_owned(), (answers + &seen).into_bytes())]].concat());
     assert!(found.is_empty(), "secrets: {found:#?}");
     let found = leaks(&canaries, &places);
     assert!(found.is_empty(), "evidence: {found:#?}");
-    planted(&car, &forbidden, &canaries)
+    planted(&car, &forbidden, &canaries)?;
+    planted(&panel, &forbidden, &canaries)
 }
 
 /// The search itself: whatever is put where it must not be is found, in each form.
-fn planted(car: &Canary, secrets: &[Secret], canaries: &[Secret]) -> Outcome {
+fn planted(side: &Canary, secrets: &[Secret], canaries: &[Secret]) -> Outcome {
     let hexadecimal = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    let identity = fs::read(car.own("phrase"))?;
-    let leak = car.own("tmp").join("leak");
-    for bytes in [identity.clone(), hexadecimal(&identity).into_bytes(), search::base64(&identity).into_bytes()] {
+    let phrase = fs::read(side.own("apart"))?;
+    let leak = side.own("tmp").join("leak");
+    for bytes in [phrase.clone(), hexadecimal(&phrase).into_bytes(), search::base64(&phrase).into_bytes()] {
         fs::write(&leak, [b"DEBUG ".as_slice(), &bytes, b"\n"].concat())?;
-        let found = leaks(secrets, &car.everything()?);
+        let found = leaks(secrets, &side.everything()?);
         assert!(found.iter().any(|leak| leak.contains("passphrase") && leak.contains("leak")), "{found:?}");
     }
     fs::remove_file(&leak)?;
     // A name alone is enough.
-    fs::write(car.own("tmp").join("zqxphotograph.tmp"), b"")?;
-    let found = leaks(canaries, &car.everything()?);
+    fs::write(side.own("tmp").join("zqxphotograph.tmp"), b"")?;
+    let found = leaks(canaries, &side.everything()?);
     assert!(found.iter().any(|leak| leak.contains("zqxphotograph in names")), "{found:?}");
     Ok(())
 }
 
-fn count(places: &[(String, Vec<u8>)], word: &str) -> usize {
-    let logs = places.iter().filter(|(place, _)| place == "a: log");
+fn count(places: &[(String, Vec<u8>)], log: &str, word: &str) -> usize {
+    let logs = places.iter().filter(|(place, _)| place == log);
     logs.map(|(_, log)| String::from_utf8_lossy(log).matches(word).count()).sum()
 }
 
@@ -334,24 +375,25 @@ fn photo_of_first(table: &str) -> String {
     lines.join("\n") + "\n"
 }
 
-fn pair(car: &mut Canary, panel: &Home) -> Outcome {
-    let cards = ["a.card", "b.card"].map(|name| car.path(name).display().to_string());
-    car.ok(&["identity", "card", "-o", &cards[0]])?;
-    panel.ok(&["identity", "card", "-o", &cards[1]]);
-    let shown: serde_json::Value = serde_json::from_str(&car.ok(&["--json", "identity", "show"])?)?;
-    panel.ok(&["partner", "add", &cards[0], "--confirm", shown["words"].as_str().ok_or("words")?]);
-    let words = panel.json(&["identity", "show"])["words"].as_str().ok_or("words")?.to_owned();
-    car.ok(&["partner", "add", &cards[1], "--confirm", &words])?;
+fn pair(car: &mut Canary, panel: &mut Canary) -> Outcome {
+    let mut known = Vec::new();
+    for side in [&mut *car, &mut *panel] {
+        let card = side.own("card").display().to_string();
+        side.ok(&["identity", "card", "-o", &card])?;
+        let shown: Value = serde_json::from_str(&side.ok(&["--json", "identity", "show"])?)?;
+        known.push((card, shown["words"].as_str().ok_or("words")?.to_owned()));
+    }
+    for (side, (card, words)) in [panel, car].into_iter().zip(&known) {
+        side.ok(&["partner", "add", card, "--confirm", words])?;
+    }
     Ok(())
 }
 
-fn agree(car: &mut Canary, panel: &Home) -> Outcome {
-    let stand_in = Home::at(&car.folder, "a");
-    let text = stand_in.agreement_text(panel, None, CLAUSES);
+fn agree(car: &mut Canary, panel: &mut Canary) -> Outcome {
     let paths = ["draft.toml", "one", "two"].map(|name| car.path(name).display().to_string());
-    fs::write(&paths[0], text)?;
+    fs::write(&paths[0], agreement_text([car.handle, panel.handle], "version = 1", CLAUSES))?;
     car.ok(&["agreement", "sign", &paths[0], "-o", &paths[1], "--yes"])?;
-    panel.ok(&["agreement", "sign", &paths[1], "-o", &paths[2], "--yes"]);
+    panel.ok(&["agreement", "sign", &paths[1], "-o", &paths[2], "--yes"])?;
     car.ok(&["agreement", "add", &paths[2]])?;
     Ok(())
 }
@@ -407,5 +449,38 @@ fn work(car: &mut Canary, rows: &[Row]) -> Result<String, Box<dyn Error>> {
     ] {
         answers.push_str(&car.ok(&args)?);
     }
+    Ok(answers)
+}
+
+/// What people do with what a partner sent; everything that the node answered. The copy that it got is a canary too.
+fn receipt(panel: &mut Canary, rows: &[Row], canaries: &mut Vec<Secret>) -> Result<String, Box<dyn Error>> {
+    let records = panel.received()?;
+    let mut answers = String::new();
+    for record in &records {
+        let id = record["id"].as_str().ok_or("id")?;
+        if record["fields"]["role"] == "stripped" {
+            let copy = panel.path("copy");
+            answers.push_str(&panel.ok(&["record", "attachment", id, "-o", &copy.display().to_string()])?);
+            let bytes = fs::read(copy)?;
+            canaries.push(Secret::bytes(
+                "pixels of the copy",
+                bytes.get(bytes.len() / 2..).ok_or("no bytes")?[..24].as_ref(),
+            ));
+        }
+        answers.push_str(&panel.ok(&["record", "show", id])?);
+    }
+    assert!(answers.contains(&rows[0].serial), "`record show` shows what was received");
+    for args in [
+        vec!["search", "--serial", &rows[0].serial],
+        vec!["record", "verify", records[0]["id"].as_str().ok_or("id")?],
+        vec!["status"],
+        vec!["check"],
+        vec!["partner", "list"],
+        vec!["agreement", "list"],
+    ] {
+        answers.push_str(&panel.ok(&args)?);
+    }
+    panel.fails(&[], &["explain", "ffffffff", "--to", "nobody"], 2)?;
+    panel.fails(&[], &["record", "show", "ffffffff"], 2)?;
     Ok(answers)
 }

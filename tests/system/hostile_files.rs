@@ -18,23 +18,23 @@ use std::{
 
 type Outcome = Result<(), Box<dyn Error>>;
 
-const HEADER: &str = "number,case,date,type,make,model,calibre,serial,marks,year,country_of_make,place,country,region,lat,\
+pub const HEADER: &str = "number,case,date,type,make,model,calibre,serial,marks,year,country_of_make,place,country,region,lat,\
                       lon,custody,recovered_from,collector,condition,notes,photos\n";
 
 /// A row of the sample's columns, with what one of its cells and its photographs say.
-fn row(number: &str, make: &str, photos: &str) -> String {
+pub fn row(number: &str, make: &str, photos: &str) -> String {
     format!(
         "{number},C-1,2026-02-03,pistol,{make},M1,9x19,SN {number},,1990,Croatia,Here,Chad,Lac,13.4,14.6,Court,cache,\
          Zebulon Quist,serviceable,,{photos}\n"
     )
 }
 
-fn table(rows: &[String]) -> Vec<u8> {
+pub fn table(rows: &[String]) -> Vec<u8> {
     [HEADER.as_bytes(), rows.concat().as_bytes()].concat()
 }
 
 /// A workbook whose parts are these; nothing else of it matters before they are looked at.
-fn workbook(parts: &[(&str, &[u8])]) -> Result<Vec<u8>, Box<dyn Error>> {
+pub fn workbook(parts: &[(&str, &[u8])]) -> Result<Vec<u8>, Box<dyn Error>> {
     let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
     for (name, bytes) in parts {
         zip.start_file(*name, zip::write::SimpleFileOptions::default())?;
@@ -44,12 +44,12 @@ fn workbook(parts: &[(&str, &[u8])]) -> Result<Vec<u8>, Box<dyn Error>> {
 }
 
 /// The code and the message of a refusal.
-fn refusal(output: &Output) -> (i32, String) {
+pub fn refusal(output: &Output) -> (i32, String) {
     (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
 /// Waits until a process has no more descriptors than before: the last connections are closed a moment after the answer.
-fn settles(pid: u32, descriptors: usize) -> Result<u64, Box<dyn Error>> {
+pub fn settles(pid: u32, descriptors: usize) -> Result<u64, Box<dyn Error>> {
     let begun = Instant::now();
     loop {
         let (resident, open) = usage(pid)?;
@@ -62,14 +62,14 @@ fn settles(pid: u32, descriptors: usize) -> Result<u64, Box<dyn Error>> {
 }
 
 /// Resident memory and open descriptors of a process.
-fn usage(pid: u32) -> Result<(u64, usize), Box<dyn Error>> {
+pub fn usage(pid: u32) -> Result<(u64, usize), Box<dyn Error>> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("VmRSS")?;
     let kib = resident.trim().trim_end_matches(" kB").parse::<u64>()?;
     Ok((kib, fs::read_dir(format!("/proc/{pid}/fd"))?.count()))
 }
 
-fn count(home: &Home) -> usize {
+pub fn count(home: &Home) -> usize {
     home.json(&["search", "--limit", "10000"]).as_array().map_or(0, Vec::len)
 }
 
@@ -190,7 +190,7 @@ fn bad_rows_are_named_and_the_good_ones_kept() -> Outcome {
 }
 
 /// A PNG of these chunks.
-fn png(width: u32, height: u32, more: &[(&[u8; 4], Vec<u8>)]) -> Vec<u8> {
+pub fn png(width: u32, height: u32, more: &[(&[u8; 4], Vec<u8>)]) -> Vec<u8> {
     let mut header = [width.to_be_bytes(), height.to_be_bytes()].concat();
     header.extend_from_slice(&[8, 0, 0, 0, 0]);
     let mut bytes = b"\x89PNG\r\n\x1a\n".to_vec();
@@ -210,7 +210,7 @@ fn png(width: u32, height: u32, more: &[(&[u8; 4], Vec<u8>)]) -> Vec<u8> {
 }
 
 /// So many zeros, packed.
-fn packed(zeros: usize) -> Result<Vec<u8>, Box<dyn Error>> {
+pub fn packed(zeros: usize) -> Result<Vec<u8>, Box<dyn Error>> {
     let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
     let block = vec![0; 1 << 20];
     for _ in 0..zeros.div_ceil(1 << 20) {
@@ -220,7 +220,7 @@ fn packed(zeros: usize) -> Result<Vec<u8>, Box<dyn Error>> {
 }
 
 /// How many files a folder and those in it hold.
-fn files_below(folder: &Path) -> Result<usize, Box<dyn Error>> {
+pub fn files_below(folder: &Path) -> Result<usize, Box<dyn Error>> {
     let mut count = 0;
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
@@ -290,7 +290,7 @@ fn pictures_made_to_harm_are_kept_without_a_copy() -> Outcome {
 }
 
 /// The processes that have this one as parent.
-fn children(parent: u32) -> Vec<u32> {
+pub fn children(parent: u32) -> Vec<u32> {
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_string_lossy().parse().ok());
     pids.filter(|pid: &u32| {

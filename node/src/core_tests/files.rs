@@ -365,6 +365,23 @@ fn a_false_film_keeps_no_true_one_out() -> Outcome {
     Ok(())
 }
 
+/// Story: a card is pulled out while a film is read from it. What was stored of the film is no file, and does not stay.
+#[test]
+fn what_was_stored_of_a_file_that_breaks_off_goes() -> Outcome {
+    struct PulledOut;
+    impl std::io::Read for PulledOut {
+        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+            Err(std::io::Error::other("the card was pulled out"))
+        }
+    }
+    let world = World::strangers()?;
+    let before = blobs(world.folder.path(), "a");
+    let mut film = std::io::Read::chain(std::io::Cursor::new(vec![7; 17 << 20]), PulledOut);
+    assert!(files::put(&world.a, Partition::Own, &mut film).is_err());
+    assert_eq!(blobs(world.folder.path(), "a"), before);
+    Ok(())
+}
+
 /// Story: a film broke off, and what had come of it rotted on the disk. It does not come to an end that way: it is brought
 /// once more, from its beginning.
 #[test]

@@ -128,6 +128,10 @@ pub struct Attachments {
 impl Attachments {
     /// Indexes a folder.
     pub fn open(root: &Path) -> Result<Self, AttachError> {
+        Self::within(root, FILES_MAX)
+    }
+
+    fn within(root: &Path, files_max: usize) -> Result<Self, AttachError> {
         let mut found = Self {
             root: root.to_owned(),
             files: Vec::new(),
@@ -136,7 +140,7 @@ impl Attachments {
             by_folder: BTreeMap::new(),
             links: 0,
         };
-        found.walk()?;
+        found.walk(files_max)?;
         found.files.sort();
         found.used = vec![false; found.files.len()];
         found.index();
@@ -144,7 +148,7 @@ impl Attachments {
     }
 
     /// Every directory is visited once: links are not followed, and depth and count are bounded.
-    fn walk(&mut self) -> Result<(), AttachError> {
+    fn walk(&mut self, files_max: usize) -> Result<(), AttachError> {
         let mut waiting = vec![(PathBuf::new(), 0)];
         while let Some((inner, depth)) = waiting.pop() {
             let place = self.root.join(&inner);
@@ -160,7 +164,7 @@ impl Attachments {
                 } else if kind.is_file() {
                     self.files.push(path);
                 }
-                if self.files.len() + waiting.len() > FILES_MAX || depth > DEPTH_MAX {
+                if self.files.len() + waiting.len() > files_max || depth > DEPTH_MAX {
                     return Err(AttachError::TooMany);
                 }
             }
@@ -302,6 +306,21 @@ mod tests {
         assert_eq!(PhotoRef::range_in("IMG_0019-IMG_0012"), None);
         assert_eq!(PhotoRef::range("A1", "B2"), None);
         assert_eq!(PhotoRef::range("1", "99999999"), None, "bounded");
+    }
+
+    #[test]
+    fn a_folder_too_wide_or_too_deep_is_refused() {
+        let dir = folder(&["a/1.jpg", "a/2.jpg", "b/3.jpg"]);
+        assert!(Attachments::within(dir.path(), 3).is_ok());
+        assert!(matches!(Attachments::within(dir.path(), 2), Err(AttachError::TooMany)));
+        // Folders without a file count while they wait.
+        let dir = folder(&["a/b/x"]);
+        (0..4).for_each(|n| std::fs::create_dir(dir.path().join(n.to_string())).unwrap());
+        assert!(matches!(Attachments::within(dir.path(), 3), Err(AttachError::TooMany)));
+        let below = |depth: usize| "d/".repeat(depth) + "x.jpg";
+        assert_eq!(Attachments::open(folder(&[&below(DEPTH_MAX)]).path()).unwrap().count(), 1);
+        let deep = Attachments::open(folder(&[&below(DEPTH_MAX + 1)]).path());
+        assert!(matches!(deep, Err(AttachError::TooMany)));
     }
 
     #[cfg(unix)]

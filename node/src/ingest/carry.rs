@@ -24,10 +24,15 @@ use crate::{
     },
     regular,
     seal::keyring::Partition,
-    share::files::{self, FileRow},
+    share::{
+        ShareError,
+        files::{self, FileRow},
+    },
+    store::StoreError,
 };
 use entente_protocol::{
     id::LineId,
+    limits,
     primitive::sha256,
     record::{Draft, DraftError, HandlingFloor, Reference, kind::Kind},
     value::Value,
@@ -140,6 +145,11 @@ fn begin(pictures: &mut Pictures, path: &Path, ours: &File) -> Result<Picture, C
     pictures.begin(&theirs).map_err(CarryError::Child)
 }
 
+fn too_large(what: &str) -> io::Error {
+    let says = format!("it {what}, and at most {} are taken: split it", limits::ATTACHMENT_BYTES_MAX);
+    io::Error::new(io::ErrorKind::FileTooLarge, says)
+}
+
 /// One file: its original, and its copies where they can be made.
 fn one(
     steps: &mut Steps<'_>,
@@ -151,6 +161,11 @@ fn one(
 ) -> Result<(), CarryError> {
     let node = steps.node();
     let mut file = regular::open(path).map_err(CarryError::Read)?;
+    // Before a byte of it fills the disk.
+    let bytes = file.metadata().map_err(CarryError::Read)?.len();
+    if bytes > limits::ATTACHMENT_BYTES_MAX {
+        return Err(CarryError::Read(too_large(&format!("has {bytes} bytes"))));
+    }
     let name = name_of(path);
     let key = |role: &str| sha256(&[b"attachment", &owner.key, name.as_bytes(), role.as_bytes()]);
     let known = steps.known(&key("original"))?;
@@ -160,7 +175,10 @@ fn one(
     // A file that was never here is looked at while it is stored, and so is one whose reader was stopped; any other only
     // if it is another file now.
     let begun = if known.is_none() || unfinished.is_some() { Some(begin(pictures, path, &file)?) } else { None };
-    let original = store(node, &mut file)?;
+    let original = match files::put(node, Partition::Own, &mut file) {
+        Err(ShareError::Store(StoreError::TooLarge { .. })) => return Err(CarryError::Read(too_large("grows"))),
+        stored => stored.map_err(ImportError::from)?,
+    };
     let held = known.filter(|k| k.digest == original.sha256);
     if held.is_some() && unfinished.is_none() {
         report.unchanged += 1;

@@ -143,10 +143,24 @@ fn read_chunk(reader: &mut dyn Read, buffer: &mut Vec<u8>) -> io::Result<usize> 
     reader.take(CHUNK as u64).read_to_end(buffer)
 }
 
-/// Stores a file in segments and says what it is. Never holds more than a chunk of it.
+/// Stores a file in segments and says what it is. Never holds more than a chunk of it. Of a file that is too large, or
+/// cannot be read to its end, nothing stays.
 pub fn put(node: &Node, partition: Partition, reader: &mut dyn Read) -> Result<FileRow, ShareError> {
     let id = Nonce::from_bytes(secret::random()?);
     let mut writer = SegmentWriter::new(node, partition, id, 0);
+    match fill(&mut writer, reader) {
+        Ok(manifest) => Ok(FileRow::new(id, &manifest)),
+        Err(error) => {
+            // Why it broke off matters more than a segment that cannot be removed either.
+            for segment in 0..writer.next {
+                let _ = node.holdings.blob_remove(partition, &segment_name(id, segment));
+            }
+            Err(error)
+        }
+    }
+}
+
+fn fill(writer: &mut SegmentWriter, reader: &mut dyn Read) -> Result<Manifest, ShareError> {
     let mut manifest = ManifestBuilder::new();
     let mut buffer = Vec::with_capacity(CHUNK);
     let mut size = 0u64;
@@ -165,8 +179,7 @@ pub fn put(node: &Node, partition: Partition, reader: &mut dyn Read) -> Result<F
         }
     }
     writer.close()?;
-    let manifest = manifest.finish();
-    Ok(FileRow::new(id, &manifest))
+    Ok(manifest.finish())
 }
 
 /// The file of which a record states this, if the partition has it: the same digest with another root or size is not it.

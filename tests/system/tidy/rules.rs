@@ -48,6 +48,31 @@ const PROOFS: &[&str] = &[
     "::Acceptance as",
 ];
 
+/// Who may name `ingest`: the commands by which people bring files, and the search that reads serials as it does.
+const PEOPLE_BRING: &[&str] = &[
+    "node/src/ingest/",
+    "node/src/call.rs",
+    "node/src/commands/",
+    "node/src/demo/",
+    "node/src/node.rs",
+    "node/src/records/search.rs",
+];
+/// The crates that read the formats of files.
+const PARSERS: &[&str] = &[
+    "image::",
+    "use image",
+    "exif::",
+    "use exif",
+    "calamine::",
+    "use calamine",
+    "quick_xml::",
+    "use quick_xml",
+    "zip::",
+    "use zip",
+    "flate2::",
+    "use flate2",
+];
+
 const RULES: &[Rule] = &[
     // The two inner crates compute.
     Rule {
@@ -84,6 +109,21 @@ const RULES: &[Rule] = &[
         except: &["protocol/src/primitive.rs"],
         tests_too: false,
         instead: "call `primitive`, where each function has its formula, standard and caveat",
+    },
+    // Nothing that a partner sends is parsed for what it holds: only what people bring is, and in a child.
+    Rule {
+        names: &["ingest::", "::ingest", "ingest as"],
+        within: &["node/src/"],
+        except: PEOPLE_BRING,
+        tests_too: false,
+        instead: "keep a partner's file as bytes; only what people bring with `import` is read, in a process of its own",
+    },
+    Rule {
+        names: PARSERS,
+        within: SHIPPED,
+        except: &["node/src/ingest/"],
+        tests_too: false,
+        instead: "formats of files are read below `node/src/ingest`, in a process of its own",
     },
     // What the node may do, and where.
     Rule {
@@ -320,6 +360,32 @@ fn every_rule_can_fail() {
                 }
             }
         }
+    }
+}
+
+/// Whatever takes part in receiving is bound, however a reader is named there.
+#[test]
+fn a_partners_file_meets_no_reader() {
+    let spellings = [
+        "use crate::ingest::photo;",
+        "use crate::{\n    ingest::photo,\n};",
+        "use crate::{ingest as readers};",
+        "fn f() { crate::ingest::photo::sniff(b\"\"); }",
+        "fn f() { super::ingest::table::open(); }",
+        "fn f() { image::load_from_memory(b\"\"); }",
+        "fn f() { ::image::load_from_memory(b\"\"); }",
+        "use exif as metadata;",
+        "use calamine::{Reader, Xlsx};",
+        "use zip;",
+    ];
+    let files = ["share/files.rs", "receive.rs", "receive/evidence.rs", "exchange.rs", "exchange/heads.rs"];
+    let more = ["peer/fetch.rs", "run.rs", "run/bringing.rs", "records/show.rs", "check/files.rs"];
+    for file in files.into_iter().chain(more) {
+        let found = |code: &str| broken(RULES, &[File::sample(&format!("node/src/{file}"), code)]);
+        for spelling in spellings {
+            assert!(!found(&format!("//! Sample.\n{spelling}\n")).is_empty(), "{file}: {spelling}");
+        }
+        assert!(found("//! Sample.\nfn f() { node.reader.clone(); self.image(); }\n").is_empty(), "{file}");
     }
 }
 

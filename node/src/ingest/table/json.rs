@@ -9,7 +9,10 @@ use std::io::BufRead;
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 
 use super::lines::{Line, LineReader};
-use super::{CELL_BYTES_MAX, DEPTH_MAX, NODES_MAX, Node, ROW_BYTES_MAX, Row, RowCause, RowFault, TableError, excerpt};
+use super::{
+    CELL_BYTES_MAX, DEPTH_MAX, NODES_MAX, Node, PASSED_BYTES_MAX, ROW_BYTES_MAX, Row, RowCause, RowFault, TableError,
+    excerpt,
+};
 
 /// Integers up to here are exact as JSON numbers everywhere (RFC 8259, section 6).
 const EXACT_MAX: f64 = 9_007_199_254_740_991.0;
@@ -179,7 +182,7 @@ impl<R: BufRead> Array<R> {
     /// Goes to the array at `pointer`; nothing before it is held.
     pub(super) fn open(reader: R, pointer: &str) -> Result<Self, TableError> {
         let wrong = |why: String| TableError::Pointer { pointer: excerpt(pointer), why };
-        let mut bytes = Bytes { reader };
+        let mut bytes = Bytes { reader, left: u64::MAX };
         if !pointer.is_empty() && !pointer.starts_with('/') {
             return Err(wrong("a pointer starts with `/`".to_owned()));
         }
@@ -204,6 +207,7 @@ impl<R: BufRead> Array<R> {
         self.number += 1;
         self.buffer.clear();
         let first = first.ok_or(Stop::End)?;
+        self.bytes.left = PASSED_BYTES_MAX;
         Ok(Some(match self.bytes.value(first, Some(&mut self.buffer))? {
             true => parse(&self.buffer, self.number),
             false => Err(RowFault::of_row(self.number, RowCause::RowTooLong)),
@@ -245,11 +249,15 @@ enum Stop {
     Syntax(&'static str),
     #[error("there is no `{0}`")]
     Absent(String),
+    #[error("a row has more than {PASSED_BYTES_MAX} bytes, as no table has: is this the right file?")]
+    Endless,
 }
 
 /// A reader of JSON's outer structure: strings and brackets.
 struct Bytes<R> {
     reader: R,
+    /// What may still be read of this row, and of what stands between it and the next.
+    left: u64,
 }
 
 impl<R: BufRead> Bytes<R> {
@@ -266,6 +274,7 @@ impl<R: BufRead> Bytes<R> {
     fn next(&mut self) -> Result<Option<u8>, Stop> {
         let byte = self.peek()?;
         if byte.is_some() {
+            self.left = self.left.checked_sub(1).ok_or(Stop::Endless)?;
             self.reader.consume(1);
         }
         Ok(byte)
@@ -435,6 +444,8 @@ mod tests {
             let found: Vec<_> = Array::open(input.as_bytes(), "").unwrap().collect();
             assert!(found[0].as_ref().is_err_and(|fault| matches!(fault.cause, RowCause::Json(_))));
         }
+        let endless = Bytes { reader: &b"\"xxxxxxxx\""[..], left: 8 }.value(b'[', None);
+        assert!(matches!(endless, Err(Stop::Endless)), "a row without an end is given up");
         let huge = format!("[[\"{}\"],[1]]", "x".repeat(ROW_BYTES_MAX));
         let found: Vec<_> = Array::open(huge.as_bytes(), "").unwrap().collect();
         assert!(found[0].as_ref().is_err_and(|fault| fault.cause == RowCause::RowTooLong));

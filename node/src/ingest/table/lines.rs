@@ -1,7 +1,9 @@
 //! Lines of a file, bounded: no line makes memory grow.
 //!
-//! CSV and JSON lines read through here. A line beyond the bound is read past, never held.
+//! CSV and JSON lines read through here. A line beyond the bound is read past, never held; one without an end is an
+//! error.
 
+use super::PASSED_BYTES_MAX;
 use std::io::{self, BufRead};
 
 /// What [`LineReader::append`] found.
@@ -28,6 +30,7 @@ impl<R: BufRead> LineReader<R> {
     /// Appends the next line to `out`, if it has at most `max` bytes.
     pub(super) fn append(&mut self, out: &mut Vec<u8>, max: usize) -> io::Result<Line> {
         let start = out.len();
+        let mut passed = 0_u64;
         let mut too_long = false;
         let mut any = false;
         loop {
@@ -51,6 +54,12 @@ impl<R: BufRead> LineReader<R> {
             self.reader.consume(taken);
             if newline.is_some() {
                 break;
+            }
+            passed += taken as u64;
+            if passed > PASSED_BYTES_MAX {
+                let says =
+                    format!("a line has more than {PASSED_BYTES_MAX} bytes, as no table has: is this the right file?");
+                return Err(io::Error::new(io::ErrorKind::FileTooLarge, says));
             }
         }
         Ok(match (any, too_long) {
@@ -77,5 +86,13 @@ mod tests {
             assert_eq!(lines.append(&mut out, 5).unwrap(), Line::End);
             assert_eq!(out, b"ab\ncd", "capacity {capacity}");
         }
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_given_up() {
+        let mut lines = LineReader::new(io::BufReader::with_capacity(1 << 20, io::repeat(b'0')));
+        let mut out = Vec::new();
+        let error = lines.append(&mut out, 5).unwrap_err();
+        assert!(out.is_empty() && error.to_string().contains("67108864 bytes"), "{error}");
     }
 }

@@ -28,6 +28,9 @@ pub use row::{Column, Columns, Node, Row};
 pub const CELL_BYTES_MAX: usize = 64 << 10;
 /// Bytes of one row, all cells and quotes together.
 pub const ROW_BYTES_MAX: usize = 1 << 20;
+/// What is read past of one row that is too long to be taken. A file with more of that is no table: a disk's image, a
+/// file with a hole, and reading on would only cost time.
+pub(in crate::ingest) const PASSED_BYTES_MAX: u64 = 64 << 20;
 /// Bytes of one row on its way from the child that read it: places and lengths beside the text.
 pub(in crate::ingest) const ROW_ENCODED_MAX: usize = 2 * ROW_BYTES_MAX;
 /// Columns of one row.

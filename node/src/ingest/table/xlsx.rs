@@ -68,6 +68,10 @@ fn within(what: &'static str, found: u64, max: u64) -> Result<(), TableError> {
 /// Refuses a workbook that states, or turns out, to be too large. First by what its directory states, then by
 /// unpacking, since the directory may lie.
 fn check_sizes(file: &File) -> Result<(), TableError> {
+    // What unpacks to so much is not larger itself, and the directory is looked for from the file's end to its beginning.
+    // The reader may not ask for a file's size, only go to its end.
+    let bytes = (&mut &*file).seek(io::SeekFrom::End(0)).map_err(TableError::Read)?;
+    within("bytes", bytes, WORKBOOK_BYTES_MAX)?;
     let mut archive = ZipArchive::new(BufReader::new(file)).map_err(unusable)?;
     within("parts", archive.len() as u64, PARTS_MAX)?;
     let mut stated = 0_u64;

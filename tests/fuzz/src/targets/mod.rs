@@ -1,8 +1,10 @@
 //! The targets: one for each parser of outside bytes, and planted defects that the rig must find.
 //!
 //! `wire` has what stands on the wire without a signature, `signed` what is signed, `people` and `pictures` what people bring,
-//! `session` operations in a row, `planted` what shows that a defect is found.
+//! `home` what lies in a home or comes over its socket, `session` operations in a row, `planted` what shows that a defect
+//! is found.
 
+mod home;
 mod people;
 mod pictures;
 mod planted;
@@ -19,6 +21,7 @@ pub const ALL: &[Target] = &[
     target("frame", "frames of a lane, split anywhere", Form::Raw, 64 << 10, wire::frame),
     target("message", "messages of a session on both lanes", Form::Cbor, 64 << 10, wire::message),
     target("fetch", "requests for files and their answers", Form::Cbor, 8 << 10, wire::fetch),
+    target("chunks", "lists of chunks against what a record states, and chunks", Form::Cbor, 8 << 10, wire::chunks),
     target("record", "bodies of records", Form::Cbor, 8 << 10, wire::record),
     target("release", "releases, verified", Form::Cbor, 64 << 10, wire::release),
     target("value", "values of slots, against every shape", Form::Cbor, 16 << 10, wire::value),
@@ -42,6 +45,11 @@ pub const ALL: &[Target] = &[
     target("exif", "what photographs say of themselves", Form::Raw, 16 << 10, pictures::exif),
     target("picture", "copies of pictures", Form::Raw, 16 << 10, pictures::picture),
     target("typed", "words, dates, addresses, serials, armour, calls", Form::Text, 4 << 10, people::typed),
+    target("keys", "identities and recipients as people keep them", Form::Text, 4 << 10, home::keys),
+    target("sealed", "sealed files: heads, stanzas, chunks", Form::Text, 8 << 10, home::sealed),
+    target("recovery", "recovery files, sealed and in clear", Form::Text, 4 << 10, home::recovery),
+    target("settings", "settings of a home", Form::Text, 8 << 10, home::settings),
+    target("answer", "answers of a running node, as commands read them", Form::Text, 16 << 10, home::answer),
     target("session", "operations of a session against a model", Form::Raw, 400, session::session),
 ];
 

@@ -3,6 +3,7 @@
 use super::{holds, same, unhex, vectors, words};
 use crate::run::{Notes, Subject, Verdict};
 use entente_protocol::{
+    attachment::{ChunkList, Content, Manifest, ManifestBuilder},
     codec::{
         self, Bounds,
         frame::{self, FrameFault, FrameReader},
@@ -107,6 +108,56 @@ pub fn fetch() -> Subject {
         Ok(())
     };
     Subject { seeds, words: words(&["header", "refused", "chunks", "size", "code"]), judge: Box::new(judge) }
+}
+
+/// Files that records state: empty, short, of one chunk exactly, and of three. What they are made of is the place.
+fn files() -> Vec<(Manifest, Vec<Vec<u8>>)> {
+    let chunk = usize::try_from(limits::CHUNK_BYTES).unwrap_or_default();
+    let made = (0_u8..).zip([0, 5, chunk, 2 * chunk + 1]).filter_map(|(place, size)| {
+        let bytes = vec![place; size];
+        let mut builder = ManifestBuilder::new();
+        builder.update(&bytes).ok()?;
+        Some((builder.finish(), bytes.chunks(chunk).map(<[u8]>::to_vec).collect()))
+    });
+    made.collect()
+}
+
+pub fn chunks() -> Subject {
+    let files = files();
+    let header = |(manifest, _): &(Manifest, Vec<Vec<u8>>)| {
+        Reply::Header { size: manifest.size, chunks: manifest.chunks.clone() }.to_bytes().ok()
+    };
+    let mut seeds: Vec<Vec<u8>> = files.iter().filter_map(header).collect();
+    // As a chunk, the input is the whole of the second file.
+    seeds.push(vec![1; 5]);
+    let judge = move |input: &[u8], notes: &mut Notes| -> Verdict {
+        for (manifest, data) in &files {
+            let own = ChunkList::verify(manifest.content(), manifest.chunks.clone());
+            let own = own.map_err(|fault| format!("a file's own list is refused: {fault}"))?;
+            for index in [0, 1, 2, 3, u32::MAX] {
+                let place = usize::try_from(index).unwrap_or(usize::MAX);
+                // A file without a byte has one chunk, and that is empty.
+                let true_chunk =
+                    data.get(place).map(Vec::as_slice).or((manifest.size == 0 && index == 0).then_some(&[]));
+                let taken = own.verify_chunk(index, input);
+                notes.result("chunk", &taken);
+                holds("another chunk is taken, or the true one is not", taken.is_ok() == (true_chunk == Some(input)))?;
+            }
+            let Ok(Reply::Header { size, chunks }) = Reply::from_bytes(input) else { continue };
+            let is_own = chunks == manifest.chunks;
+            let list = ChunkList::verify(manifest.content(), chunks.clone());
+            notes.result("list", &list);
+            holds("another list is taken, or the true one is not", list.is_ok() == is_own)?;
+            // A record that states another size commits to the same list at most, and never to more chunks than it has.
+            let stated = Content { size, ..manifest.content() };
+            let Ok(list) = ChunkList::verify(stated, chunks) else { continue };
+            holds("a root stands for two lists", is_own)?;
+            holds("a list of another length", list.chunks().len() == stated.chunk_count())?;
+            holds("a list states another file", list.content() == stated)?;
+        }
+        Ok(())
+    };
+    Subject { seeds, words: words(&["header", "chunks", "size"]), judge: Box::new(judge) }
 }
 
 pub fn record() -> Subject {
