@@ -1,6 +1,7 @@
 //! Feeds: one history, signed once, kept with its evidence, and nothing in it that was taken back in time.
 
 use super::*;
+use crate::records::search;
 
 /// Every signed run of a feed, in order.
 fn runs(node: &Node, feed: &FeedKey) -> Result<Vec<(SentRun, Run)>, Box<dyn std::error::Error>> {
@@ -77,6 +78,29 @@ fn a_withdrawal_follows_what_was_closed() -> Outcome {
     while outbox::step(&world.a, &feed)?.more {}
     let last = runs(&world.a, &feed)?.pop().ok_or("runs")?.0;
     assert!(entries(&last).iter().any(|e| matches!(e, Entry::Withdrawal { record: r, .. } if *r == record)));
+    Ok(())
+}
+
+/// Story: an item and its photograph wait in a run that never arrived, and the item is refuted: its withdrawal is signed.
+/// Served again, the photograph does not go with a word of an item that the partner was never given.
+#[test]
+fn a_line_of_which_nothing_was_given_is_not_named() -> Outcome {
+    let world = World::strangers()?;
+    testkit::agree(world.folder.path(), &world.a, &world.b, &testkit::agreement_with_files("2036-12-31"))?;
+    world.exchange()?;
+    let item = world.item("A-1", HandlingFloor::default())?;
+    testkit::file(&world.a, item, "A-1-P", b"a photograph")?;
+    let feed = world.feed()?;
+    assert_eq!(outbox::step(&world.a, &feed)?.run.ok_or("a run")?.message.carried.len(), 2);
+    gate::review(&world.a, &[item], Review::Refuted)?;
+    while outbox::step(&world.a, &feed)?.more {}
+    let again = outbox::again(&world.a, &feed, 0)?.ok_or("served again")?;
+    assert!(again.message.carried.is_empty(), "what names the item goes");
+    // It goes by itself, without that word.
+    world.exchange()?;
+    let query = search::Query { number: Some("A-1-P".to_owned()), ..search::Query::default() };
+    let found = search::search(&world.b, &query)?.records;
+    assert!(matches!(found.as_slice(), [photograph] if !photograph.fields.contains_key("of")), "{found:?}");
     Ok(())
 }
 

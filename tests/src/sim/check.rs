@@ -76,8 +76,6 @@ impl World<'_> {
         let amends = record.amends.filter(|_| slots.contains(SUPERSEDES));
         let early =
             names.is_some_and(|line| !seen.lines.contains(&line)) || amends.is_some_and(|id| !seen.shown.contains(&id));
-        seen.lines.insert(record.line);
-        seen.shown.insert(id);
         if early {
             return self
                 .broken(format!("I2: node {from} names in {record:?} a record that the partner was never given"));

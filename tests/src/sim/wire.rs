@@ -331,6 +331,17 @@ impl World<'_> {
             return self.broken(format!("I2: node {n} sends a run of somebody else's feed"));
         }
         self.stats.runs += 1;
+        // A run is given whole: what one of its entries names, a later one may bring.
+        for (_, entry) in &entries {
+            if let Taken::Release(id, ..) = entry
+                && let Some(record) = self.model.records.get(id)
+            {
+                let line = record.line;
+                let seen = self.model.feeds.entry(direction).or_default();
+                seen.lines.insert(line);
+                seen.shown.insert(*id);
+            }
+        }
         for (_, entry) in entries {
             self.check_entry(direction, entry, polled)?;
         }

@@ -214,7 +214,7 @@ pub fn settings() -> Subject {
             (1..=32).contains(&config.handle.len()) && config.handle.chars().all(plain),
         )?;
         holds("a name that breaks lines", config.name.len() <= 200 && !config.name.chars().any(char::is_control))?;
-        holds("a window beyond its limit", (1 << 20..=64 << 20).contains(&config.send_window_bytes))?;
+        holds("a window beyond its limit", (1 << 20..=64 << 20).contains(&config.window_bytes))?;
         // Sizes beyond what can be counted stay large: they must not come round to nothing.
         let whole = |bytes: u64, unit: u64| bytes == u64::MAX || bytes.is_multiple_of(unit);
         holds("a share that overflows", whole(config.partner_bytes_max, 1 << 30))?;
