@@ -35,15 +35,15 @@ pub fn released(node: &Node, record: RecordId, feed: FeedId) -> Result<Option<Re
     row.map(|row| Ok(decode("release", &row)?)).transpose()
 }
 
-/// Whether any record of a line was released in a feed, withdrawn since or not.
-pub fn line_released(node: &Node, line: LineId, feed: FeedId) -> Result<bool, ShareError> {
-    any_released(node, &keep::line(node, line)?, feed)
+/// Whether any record of a line was released in a feed by an entry before `end`, withdrawn since or not.
+pub fn line_released(node: &Node, line: LineId, feed: FeedId, end: u64) -> Result<bool, ShareError> {
+    any_released(node, &keep::line(node, line)?, feed, end)
 }
 
-/// Whether any of these records was released in a feed, withdrawn since or not.
-pub fn any_released(node: &Node, records: &[RecordId], feed: FeedId) -> Result<bool, ShareError> {
+/// Whether any of these records was released in a feed by an entry before `end`, withdrawn since or not.
+pub fn any_released(node: &Node, records: &[RecordId], feed: FeedId, end: u64) -> Result<bool, ShareError> {
     for record in records {
-        if released(node, *record, feed)?.is_some_and(|row| row.was_shown()) {
+        if released(node, *record, feed)?.is_some_and(|row| row.was_shown() && row.number < end) {
             return Ok(true);
         }
     }
@@ -129,21 +129,21 @@ impl Asked {
         Ok(self.amendments(node)?.iter().any(|amendment| !amendment.shows(node, policy, feed)))
     }
 
-    /// Reference slots whose every target was released in the feed.
-    pub fn referable(&self, node: &Node, feed: FeedId) -> Result<SlotSet, ShareError> {
+    /// Reference slots whose every target was released in the feed by an entry before `end`.
+    pub fn referable(&self, node: &Node, feed: FeedId, end: u64) -> Result<SlotSet, ShareError> {
         let mut set = SlotSet::EMPTY;
         for (number, _) in &self.row.values {
             let Some(slot) = self.body.header().kind.slot_number(*number) else { continue };
             if *number == 5 {
                 let Some(before) = self.supersedes() else { continue };
-                if released(node, before, feed)?.is_some_and(|r| r.shows()) {
+                if released(node, before, feed)?.is_some_and(|r| r.shows() && r.number < end) {
                     set = set.with(5);
                 }
             } else if slot.shape.refers() {
                 let Some(value) = self.value(*number) else { continue };
                 let mut all = true;
                 for target in Shape::targets(slot.shape, &value) {
-                    all = all && target.originator == node.keys.org && line_released(node, target.line, feed)?;
+                    all = all && target.originator == node.keys.org && line_released(node, target.line, feed, end)?;
                 }
                 if all {
                     set = set.with(*number);

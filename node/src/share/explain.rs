@@ -27,7 +27,7 @@ pub fn explain(node: &Node, record: &str, partner: &str) -> Result<Json, Fault> 
     let mut answers = Vec::new();
     for (agreement, _, _) in feeds::every_agreement_with(node, org) {
         let feed = feeds::outgoing(node, org, agreement);
-        let referable = asked.referable(node, feed.id()).map_err(Fault::store)?;
+        let referable = asked.referable(node, feed.id(), u64::MAX).map_err(Fault::store)?;
         let explanation = asked.ask(node, &feed, referable, |question| rules.policy.explain(question));
         let sent = decide::released(node, id, feed.id()).map_err(Fault::store)?;
         let goes = explanation.disclosed.iter().map(|field| json!({ "id": field, "field": field, "leaves": true }));
@@ -99,7 +99,7 @@ pub fn summary(node: &Node, partner: &str) -> Result<Json, Fault> {
             let mut reason = Some(Withheld::from(entente_policy::Reason::NoAgreement));
             for (agreement, _, _) in feeds::every_agreement_with(node, org) {
                 let feed = feeds::outgoing(node, org, agreement);
-                let referable = asked.referable(node, feed.id()).map_err(Fault::store)?;
+                let referable = asked.referable(node, feed.id(), u64::MAX).map_err(Fault::store)?;
                 let explanation = asked.ask(node, &feed, referable, |question| rules.policy.explain(question));
                 for field in &explanation.fields_withheld {
                     *fields.entry((field.field, field.reason)).or_default() += 1;

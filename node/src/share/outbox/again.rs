@@ -35,6 +35,7 @@ pub fn again(node: &Node, feed: &FeedKey, number: u64) -> Result<Option<Prepared
     let row = feeds::out_row(node, feed, AgreementDigest::from_bytes([0; 32]))?;
     let Some((_, sent)) = feeds::run_at(node, feed, &row, number)? else { return Ok(None) };
     let mut closed: BTreeSet<usize> = BTreeSet::new();
+    let end = sent.first + sent.entries.len() as u64;
     // Each turn closes entries, or is the last: one that is closed may have been named by another.
     let bodies = loop {
         let mut bodies = Bodies::new(node);
@@ -43,8 +44,8 @@ pub fn again(node: &Node, feed: &FeedKey, number: u64) -> Result<Option<Prepared
             let Some(record) = entry.record else { continue };
             let asked = Asked::load(node, record)?;
             let slots = SlotSet::from_bits(entry.slots);
-            // What went in the same run is in the store as released.
-            let referable = asked.referable(node, feed.id())?;
+            // What went in the same run is in the store as released. What came later may be closed when its turn comes.
+            let referable = asked.referable(node, feed.id(), end)?;
             let decided = asked.ask(node, feed, referable, |question| rules.policy.decide(question));
             let cleared = decided
                 .ok()
@@ -68,7 +69,6 @@ pub fn again(node: &Node, feed: &FeedKey, number: u64) -> Result<Option<Prepared
         close(node, feed, closing.iter().map(|(at, record)| (sent.first + *at as u64, *record)))?;
         closed.extend(closing.keys());
     };
-    let end = sent.first + sent.entries.len() as u64;
     Ok(Some(Prepared { message: bodies.into_message(sent.run.clone(), &sent)?, end }))
 }
 

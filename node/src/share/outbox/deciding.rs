@@ -75,7 +75,7 @@ impl Draft<'_> {
 
     /// Reference slots that may be disclosed, with what this very run releases.
     fn referable(&self, asked: &Asked) -> Result<SlotSet, ShareError> {
-        let mut set = asked.referable(self.node, self.feed.id())?;
+        let mut set = asked.referable(self.node, self.feed.id(), u64::MAX)?;
         for (number, _) in &asked.row.values {
             let Some(slot) = asked.body.header().kind.slot_number(*number) else { continue };
             if *number == 5 {
@@ -91,7 +91,7 @@ impl Draft<'_> {
                     all = all
                         && target.originator == self.node.keys.org
                         && (self.lines.contains(&target.line)
-                            || decide::line_released(self.node, target.line, self.feed.id())?);
+                            || decide::line_released(self.node, target.line, self.feed.id(), u64::MAX)?);
                 }
                 if all {
                     set = set.with(*number);
@@ -118,7 +118,7 @@ impl Draft<'_> {
         let line = asked.body.header().line;
         if self.lines.insert(line)
             && !before.is_some_and(|row| row.was_shown())
-            && !decide::any_released(self.node, asked.siblings(self.node)?, self.feed.id())?
+            && !decide::any_released(self.node, asked.siblings(self.node)?, self.feed.id(), u64::MAX)?
         {
             self.referrers(line)?;
         }
