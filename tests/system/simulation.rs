@@ -65,6 +65,14 @@ fn stories_of_what_was_found() {
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 
+/// Story: an event was released, an item that names it, and later an amendment of the event, each in a run of its own, and
+/// none arrived. The event was refuted. When the runs were served again it went as its hash, and the item still named its
+/// line, because the amendment, which was to come in a later run, counted as given. What a later run releases does not.
+#[test]
+fn a_run_served_again_does_not_name_what_only_a_later_run_gives() {
+    assert!(run_all(&Plan::default(), 3286..3287, 1).is_ok_and(|stats| stats.seeds == 1));
+}
+
 #[test]
 fn the_model_knows_the_kinds() {
     assert!(acts::supersedes_is_where_expected());
