@@ -138,10 +138,18 @@ pub fn received_at(
 
 /// The newest record of a line, if it is not this one.
 fn newer(node: &Node, found: &Found, header: &Header, id: RecordId) -> Result<Option<String>, keep::KeepError> {
+    let line = index::line(header.originator, header.line);
+    let partition = match found {
+        Found::Own(_) => Partition::Own,
+        Found::Received(agreement, _) => Partition::Agreement(*agreement),
+    };
+    // Most lines have one record, which is this one.
+    if node.holdings.find(partition, index::LINE, &line, Some(0), 1)?.is_empty() {
+        return Ok(None);
+    }
     let newest = match found {
         Found::Own(_) => keep::newest(node, header.line)?,
         Found::Received(agreement, _) => {
-            let line = index::line(header.originator, header.line);
             match node.holdings.newest(Partition::Agreement(*agreement), index::LINE, &line)? {
                 Some(place) => received_at(node, *agreement, place)?.and_then(|row| row.id()),
                 None => None,

@@ -50,8 +50,8 @@ const CACHE_BYTES: u64 = 64 << 20;
 /// Sealed journals beyond this are emptied into the tree. The least that fjall takes: journals are disk, and are read at
 /// every opening.
 const JOURNAL_BYTES_MAX: u64 = 64 << 20;
-/// Kept in memory before it is written to the tree.
-pub const MEMTABLE_BYTES: u64 = 64 << 20;
+/// Kept in memory before it is written to the tree. Up to four wait for that during an import.
+pub const MEMTABLE_BYTES: u64 = 32 << 20;
 /// With more than this in memory a ledger is written to the tree when it is closed, so that the next opening finds it
 /// there.
 const FLUSH_BYTES: u64 = 16 << 20;
