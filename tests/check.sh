@@ -113,6 +113,8 @@ run_tests() {
 
 # Conformance and short harnesses of the engine that the default build lacks.
 run_sled() {
+    # A test run does not build the program for the system tests.
+    cargo build --workspace --bins --locked --features sled
     env ENTENTE_KILL_ROUNDS=15 ENTENTE_POWER_IMAGES=60 ENTENTE_FLIPS=60 ENTENTE_TRUNCATIONS=20 \
         cargo test --workspace --all-targets --locked --features sled -- store:: durability:: --show-output
 }

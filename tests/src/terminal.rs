@@ -32,6 +32,9 @@ pub fn is_at_hand() -> bool {
     known
 }
 
+/// Between a question and its answer.
+const THINKING: Duration = Duration::from_millis(400);
+
 /// Runs the program at a terminal. Each answer is typed when the screen has shown what it answers, beyond what the
 /// answer before it was for.
 ///
@@ -58,6 +61,8 @@ pub fn at_terminal(args: &[&str], environment: &[(&str, &str)], answers: &[(&str
     let mut from = 0;
     for (question, answer) in answers {
         from = shows(&screen, from, question, &mut child);
+        // No person answers sooner, and a question for a secret is shown a moment before the terminal stops its echo.
+        thread::sleep(THINKING);
         if let Some(mut keyboard) = keyboard.as_ref() {
             drop(keyboard.write_all(answer.as_bytes()).and_then(|()| keyboard.flush()));
         }

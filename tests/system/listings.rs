@@ -144,6 +144,7 @@ fn each_element_of_each_listing_has_an_id_of_its_own() -> Outcome {
     walk(&a, 1, &["check"]);
     walk(&a, 0, &["identity", "show"]);
     walk(&a, 0, &["partner", "add", &a.path("b.card"), "--confirm", &words(&b)]);
+    walk(&a, 0, &["partner", "retry", "b"]);
     a.start();
     walk(&a, 2, &["status"]);
     walk(&a, 1, &["sync", "b"]);
