@@ -108,7 +108,7 @@ impl Exchange for Model {
         content.set_position(start);
         let content = Box::new(content);
         let given = Arc::clone(&self.given);
-        let still = Box::new(move || given.load(Ordering::SeqCst));
+        let still = Arc::new(move || given.load(Ordering::SeqCst));
         Ok(FetchReply { size: self.file.len() as u64, chunks: self.chunks.clone(), content, still })
     }
     fn closed(&self, _peer: OrgId, ended: &Ended) {

@@ -39,8 +39,8 @@ pub struct FetchReply {
     pub chunks: Vec<Hash>,
     /// Its content, from the chunk that was asked for. Read on a thread where blocking is allowed.
     pub content: Box<dyn Read + Send>,
-    /// Whether it is still given: asked there too, before each chunk.
-    pub still: Box<dyn Fn() -> bool + Send>,
+    /// Whether it is still given: asked there too, before each chunk goes out.
+    pub still: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
 /// Keeps what is fetched. Called where blocking is allowed, with verified chunks in their order.
@@ -188,38 +188,70 @@ async fn serve(
             return Ok(());
         }
     };
-    let FetchReply { size, chunks, mut content, mut still } = reply;
+    let FetchReply { size, chunks, content, still } = reply;
     let count = u32::try_from(chunks.len()).unwrap_or(0);
     let Ok(header) = (Reply::Header { size, chunks }).to_bytes() else {
         return refuse(&mut send, RefusedCode::NotGiven).await;
     };
     lane::write(&mut send, &header, FETCH_FRAME_BYTES_MAX, FILE_PROGRESS).await?;
-    for index in request.from_chunk..count {
-        let len = chunk_len(size, index).unwrap_or(0);
-        let read = move || {
-            if !still() {
-                return Err(io::Error::other("it is not given any more"));
-            }
-            let mut bytes = vec![0u8; len as usize];
-            content.read_exact(&mut bytes).map(|()| (content, still, bytes))
+    let mut content = Some(content);
+    let mut due: Option<Vec<u8>> = None;
+    // One turn more than there are chunks: each reads one, while the one before it goes out.
+    for index in request.from_chunk..=count {
+        let (read, out) = tokio::join!(read(content.take(), chunk_len(size, index)), give(&mut send, due, &still));
+        let next = match out {
+            Err(Ungiven::Lane(fault)) => return Err(fault),
+            Err(Ungiven::Here(error)) => Err(error),
+            Ok(()) => read,
         };
-        let read = spawn_blocking(read).await.map_err(io::Error::other).flatten();
-        let bytes = match read {
-            Ok((rest, again, bytes)) => {
-                (content, still) = (rest, again);
-                bytes
-            }
+        match next {
+            Ok(read) => (content, due) = read.unzip(),
             Err(error) => {
                 // The reason is ours; the partner sees that the stream was given up and may ask again.
                 tracing::warn!(peer = %peer.short(), chunk = index, %error, "the rest of a file is not given");
                 drop(send.reset(VarInt::from_u32(0)));
                 return Ok(());
             }
-        };
-        lane::write(&mut send, &bytes, FETCH_FRAME_BYTES_MAX, FILE_PROGRESS).await?;
+        }
     }
     lane::finish(&mut send).await;
     Ok(())
+}
+
+type Reading = Box<dyn Read + Send>;
+
+/// Reads the next chunk of so many bytes, if there is one.
+async fn read(content: Option<Reading>, len: Option<u32>) -> io::Result<Option<(Reading, Vec<u8>)>> {
+    let (Some(mut content), Some(len)) = (content, len) else { return Ok(None) };
+    let read = move || {
+        let mut bytes = vec![0u8; len as usize];
+        content.read_exact(&mut bytes).map(|()| Some((content, bytes)))
+    };
+    spawn_blocking(read).await.map_err(io::Error::other)?
+}
+
+/// Why a chunk did not go out.
+enum Ungiven {
+    /// It is not given any more.
+    Here(io::Error),
+    /// It was not taken.
+    Lane(LaneFault),
+}
+
+/// Sends a chunk, if there is one, after asking once more.
+async fn give(
+    send: &mut SendStream,
+    chunk: Option<Vec<u8>>,
+    still: &Arc<dyn Fn() -> bool + Send + Sync>,
+) -> Result<(), Ungiven> {
+    let Some(chunk) = chunk else { return Ok(()) };
+    let still = Arc::clone(still);
+    match spawn_blocking(move || still()).await {
+        Ok(true) => {}
+        Ok(false) => return Err(Ungiven::Here(io::Error::other("it is not given any more"))),
+        Err(error) => return Err(Ungiven::Here(io::Error::other(error))),
+    }
+    lane::write(send, &chunk, FETCH_FRAME_BYTES_MAX, FILE_PROGRESS).await.map_err(Ungiven::Lane)
 }
 
 async fn refuse(send: &mut SendStream, code: RefusedCode) -> Result<(), LaneFault> {

@@ -160,8 +160,10 @@ impl Frames {
 /// # Errors
 /// [`LaneFault`].
 pub async fn write(stream: &mut SendStream, content: &[u8], max: usize, patience: Duration) -> Result<(), LaneFault> {
-    for piece in frame::encode(content, max)?.chunks(PIECE_BYTES) {
-        timeout(patience, stream.write_all(piece)).await.map_err(|_| LaneFault::Slow)??;
+    let mut rest = Bytes::from(frame::encode(content, max)?);
+    while rest.has_remaining() {
+        let piece = rest.split_to(rest.len().min(PIECE_BYTES));
+        timeout(patience, stream.write_chunk(piece)).await.map_err(|_| LaneFault::Slow)??;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Bringing the files that releases gave leave to fetch: of each sender one after another, of several side by side.
+//! Bringing the files that releases gave leave to fetch: two of each sender at a time, of several side by side.
 //!
 //! `run` owns the task. What is wanted, and how far each file is, `share::fetching` says; this moves nothing by itself.
 
@@ -10,7 +10,7 @@ use crate::{
         fetch::{self, FetchError},
         stop::Stop,
     },
-    share::fetching::{self, Incoming, Place, Resting, Shared},
+    share::fetching::{self, Incoming, Place, Resting, Shared, Wanted},
 };
 use entente_protocol::{
     id::OrgId,
@@ -18,6 +18,7 @@ use entente_protocol::{
 };
 use std::{
     collections::BTreeMap,
+    mem,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -30,8 +31,9 @@ const REST_MS: u64 = 60_000;
 /// A partner that has not given so many in a row has had enough of us for now: the others are not asked for in vain.
 const VAIN_MAX: usize = 8;
 
-/// A file that broke off, and what of it is here. One for each partner, until its next turn ends.
-type Halfway = Option<(Place, Shared)>;
+/// Files of one partner that broke off, and what of them is here: until its next turn ends, and never more than come
+/// side by side.
+type Halfway = Vec<(Place, Shared)>;
 
 /// What became of one file.
 enum Came {
@@ -46,7 +48,7 @@ enum Came {
 /// Brings files until the signal to stop.
 pub(super) async fn bring(node: Arc<Node>, peers: Arc<Peers>, resting: Arc<Resting>, due: Arc<Notify>) {
     let mut stop = peers.driver.stop.clone();
-    let mut fetching: JoinSet<(OrgId, Halfway)> = JoinSet::new();
+    let mut fetching: JoinSet<(OrgId, Halfway, bool)> = JoinSet::new();
     let mut halfway: BTreeMap<OrgId, Halfway> = BTreeMap::new();
     let mut busy: BTreeMap<tokio::task::Id, OrgId> = BTreeMap::new();
     loop {
@@ -54,15 +56,18 @@ pub(super) async fn bring(node: Arc<Node>, peers: Arc<Peers>, resting: Arc<Resti
             () = stop.requested() => break,
             Some(done) = fetching.join_next_with_id(), if !fetching.is_empty() => {
                 // One that panicked frees its partner's place as well.
-                let id = match done {
-                    Ok((id, (peer, broke))) => {
+                let (id, kept) = match done {
+                    Ok((id, (peer, broke, kept))) => {
                         halfway.insert(peer, broke);
-                        id
+                        (id, kept)
                     }
-                    Err(error) => error.id(),
+                    Err(error) => (error.id(), false),
                 };
                 busy.remove(&id);
-                continue;
+                // A turn that kept something may have left more; one that did not is not repeated at once.
+                if !kept {
+                    continue;
+                }
             }
             () = due.notified() => {}
             () = tokio::time::sleep(Duration::from_secs(5)) => {}
@@ -72,10 +77,10 @@ pub(super) async fn bring(node: Arc<Node>, peers: Arc<Peers>, resting: Arc<Resti
                 continue;
             };
             let (node, resting, stop) = (Arc::clone(&node), Arc::clone(&resting), stop.clone());
-            let mut broke = halfway.remove(&peer).flatten();
+            let mut broke = halfway.remove(&peer).unwrap_or_default();
             let task = fetching.spawn(async move {
-                bring_from(&node, &connection, peer, &resting, &stop, &mut broke).await;
-                (peer, broke)
+                let kept = bring_from(&node, &connection, peer, &resting, &stop, &mut broke).await;
+                (peer, broke, kept)
             });
             busy.insert(task.id(), peer);
         }
@@ -84,6 +89,7 @@ pub(super) async fn bring(node: Arc<Node>, peers: Arc<Peers>, resting: Arc<Resti
     fetching.shutdown().await;
 }
 
+/// Brings what one partner's list holds now. Whether anything of it was kept.
 async fn bring_from(
     node: &Arc<Node>,
     connection: &Connection,
@@ -91,38 +97,69 @@ async fn bring_from(
     resting: &Arc<Resting>,
     stop: &Stop,
     halfway: &mut Halfway,
-) {
+) -> bool {
     let (asked, rests) = (Arc::clone(node), Arc::clone(resting));
     let listed = tokio::task::spawn_blocking(move || fetching::wanted(&asked, sender, &rests)).await;
-    let wanted = match listed {
-        Ok(Ok(wanted)) => wanted,
-        Ok(Err(error)) => return tracing::error!(%error, "the files to fetch cannot be listed"),
-        Err(error) => return tracing::error!(%error, "the files to fetch cannot be listed"),
+    let wanted = match listed.map_err(|error| error.to_string()).and_then(|l| l.map_err(|error| error.to_string())) {
+        Ok(wanted) => wanted,
+        Err(error) => {
+            tracing::error!(%error, "the files to fetch cannot be listed");
+            return false;
+        }
     };
-    let mut vain = 0;
-    for file in wanted {
-        if vain >= VAIN_MAX || stop.is_requested() || connection.close_reason().is_some() {
+    let turn =
+        Turn { wanted: wanted.into_iter(), begun: mem::take(halfway), halfway: Vec::new(), vain: 0, kept: false };
+    let turn = Mutex::new(turn);
+    let bring = || bring_next(node, connection, resting, stop, &turn);
+    tokio::join!(bring(), bring());
+    let turn = turn.into_inner().unwrap_or_else(PoisonError::into_inner);
+    *halfway = turn.halfway;
+    turn.kept
+}
+
+/// One turn with one partner. Two files come side by side: while one is asked for or made durable, the other fills the
+/// line. More would each be slower than a thin line allows.
+struct Turn {
+    wanted: std::vec::IntoIter<Wanted>,
+    /// What broke off in the turn before this, and in this.
+    begun: Halfway,
+    halfway: Halfway,
+    /// Files in a row that did not come.
+    vain: usize,
+    /// Whether any was kept.
+    kept: bool,
+}
+
+async fn bring_next(node: &Arc<Node>, connection: &Connection, resting: &Resting, stop: &Stop, turn: &Mutex<Turn>) {
+    let turn = || turn.lock().unwrap_or_else(PoisonError::into_inner);
+    loop {
+        if stop.is_requested() || connection.close_reason().is_some() {
             return;
         }
-        let place = file.stands_at();
-        let sink = match halfway.take_if(|(at, _)| *at == place) {
-            Some((_, sink)) => sink,
-            None => Arc::new(Mutex::new(Incoming::new(Arc::clone(node), file.clone()))),
+        let (file, begun) = {
+            let mut turn = turn();
+            if turn.vain >= VAIN_MAX || !turn.halfway.is_empty() {
+                return;
+            }
+            let Some(file) = turn.wanted.next() else { return };
+            let begun = turn.begun.iter().position(|(at, _)| *at == file.stands_at());
+            (file, begun.map(|at| turn.begun.swap_remove(at).1))
         };
+        let place = file.stands_at();
+        let sink = begun.unwrap_or_else(|| Arc::new(Mutex::new(Incoming::new(Arc::clone(node), file.clone()))));
         let Some(request) = next_of(&sink) else { continue };
         let brought = tokio::time::timeout(FILE, bring_one(node, connection, file, request, &sink)).await;
         // One of which nothing came makes room for the others.
         let late = || if next_of(&sink) == Some(request) { Came::Rests } else { Came::Broke };
-        match brought.unwrap_or_else(|_| late()) {
-            Came::Whole => vain = 0,
+        let brought = brought.unwrap_or_else(|_| late());
+        let mut turn = turn();
+        match brought {
+            Came::Whole => (turn.vain, turn.kept) = (0, true),
             Came::Rests => {
                 resting.rest(place, node.clock.now().plus(REST_MS));
-                vain += 1;
+                turn.vain += 1;
             }
-            Came::Broke => {
-                *halfway = Some((place, sink));
-                return;
-            }
+            Came::Broke => turn.halfway.push((place, sink)),
         }
     }
 }

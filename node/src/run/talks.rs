@@ -29,6 +29,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io::{self, Read},
     sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 /// The synchronous core behind the driver: one conversation for each session, of which a partner has one at a time.
@@ -44,6 +45,8 @@ pub(super) struct Core {
 
 /// Files of one session that are remembered as noted. One that is asked for after so many others is noted again.
 const NOTED_MAX: usize = 1 << 16;
+/// Whether a file that is going out is still given is decided again after so long, at its next chunk.
+const DECIDED_AGAIN: Duration = Duration::from_millis(100);
 
 impl Core {
     /// No session with anybody yet.
@@ -212,8 +215,16 @@ impl Core {
             files::note_given(&node, &feed, record, request.from_chunk).map_err(|e| refuse(&e))?;
         }
         let (size, chunks) = (row.size, row.chunks);
-        let still = move || matches!(files::given(&node, &feed, request.entry, request.slot), Ok(Given::File(..)));
-        Ok(FetchReply { size, chunks, content: Box::new(content), still: Box::new(still) })
+        let decided = Mutex::new(Instant::now());
+        let still = move || {
+            let mut decided = decided.lock().unwrap_or_else(PoisonError::into_inner);
+            if decided.elapsed() >= DECIDED_AGAIN {
+                *decided = Instant::now();
+                return matches!(files::given(&node, &feed, request.entry, request.slot), Ok(Given::File(..)));
+            }
+            true
+        };
+        Ok(FetchReply { size, chunks, content: Box::new(content), still: Arc::new(still) })
     }
 }
 

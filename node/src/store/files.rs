@@ -12,15 +12,19 @@ use crate::secret::{
     self,
     durable::{self, Existing, TEMPORARY},
 };
+use rustix::fs::Advice;
 use std::{
     ffi::OsStr,
     fs::{self, File},
     io::{self, BufWriter, Write},
+    num::NonZeroU64,
     path::{Path, PathBuf},
 };
 
 const UNFINISHED: &str = "unfinished";
 const WRITE_BUFFER_BYTES: usize = 128 << 10;
+/// So much is on its way to the disk before it has to be: the sync at the end then waits for the last of it alone.
+const WRITE_BEHIND_BYTES: u64 = 2 << 20;
 
 /// Blobs in a folder.
 pub struct Files {
@@ -67,6 +71,22 @@ struct FileWriter {
     temporary: PathBuf,
     /// Taken at commit.
     file: Option<BufWriter<File>>,
+    /// Bytes that were written, and those of them that the system was asked to begin with.
+    written: u64,
+    begun: u64,
+}
+
+impl FileWriter {
+    /// Has the system begin to write what it took. A hint, which the sync at the end does not rely on.
+    fn begin(&mut self) {
+        let (Some(file), Some(len)) = (&self.file, NonZeroU64::new(self.written.saturating_sub(self.begun))) else {
+            return;
+        };
+        if len.get() >= WRITE_BEHIND_BYTES {
+            let _ = rustix::fs::fadvise(file.get_ref(), self.begun, Some(len), Advice::DontNeed);
+            self.begun = self.written;
+        }
+    }
 }
 
 impl Drop for FileWriter {
@@ -80,10 +100,11 @@ impl Drop for FileWriter {
 
 impl Write for FileWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match &mut self.file {
-            Some(file) => file.write(bytes),
-            None => Err(io::ErrorKind::BrokenPipe.into()),
-        }
+        let file = self.file.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
+        let taken = file.write(bytes)?;
+        self.written = self.written.saturating_add(taken as u64);
+        self.begin();
+        Ok(taken)
     }
     fn flush(&mut self) -> io::Result<()> {
         self.file.as_mut().map_or(Ok(()), BufWriter::flush)
@@ -128,7 +149,7 @@ impl Vault for Files {
         let temporary = self.folder.join(UNFINISHED).join(format!("{name}.{TEMPORARY}"));
         let file = durable::create(&temporary).map_err(io_error("start a blob"))?;
         let file = Some(BufWriter::with_capacity(WRITE_BUFFER_BYTES, file));
-        Ok(Box::new(FileWriter { vault: self.folder.clone(), temporary, file }))
+        Ok(Box::new(FileWriter { vault: self.folder.clone(), temporary, file, written: 0, begun: 0 }))
     }
     fn open(&self, name: BlobName) -> Result<Option<Box<dyn ReadSeek>>, StoreError> {
         match File::open(self.path(name)) {
