@@ -181,8 +181,11 @@ impl Driver {
             Ended::Lost | Ended::Refused => CloseCode::DONE,
             Ended::Fatal(_) => CloseCode::INTERNAL,
         };
-        link.connection.close(VarInt::from_u32(code.0), &[]);
-        tracing::info!(peer = %link.peer.short(), %code, "a session ended");
+        // What the partner said stands in the log; it is not said back to it.
+        let by_peer = matches!(ended, Ended::Closed { by_peer: true, .. });
+        let answer = if by_peer { CloseCode::DONE } else { code };
+        link.connection.close(VarInt::from_u32(answer.0), &[]);
+        tracing::info!(peer = %link.peer.short(), %code, by_peer, "a session ended");
         (ended, open)
     }
 

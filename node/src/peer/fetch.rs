@@ -183,7 +183,11 @@ async fn serve(
     let reply = match given {
         Ok(reply) => reply,
         Err(code) => {
-            tracing::info!(peer = %peer.short(), ?code, "a file was asked for that is not given");
+            // Who is told to come back may ask as often as the line carries: that fills no log.
+            match code {
+                RefusedCode::Busy => tracing::debug!(peer = %peer.short(), "a file is not given now"),
+                _ => tracing::info!(peer = %peer.short(), ?code, "a file was asked for that is not given"),
+            }
             refuse(&mut send, code).await?;
             return Ok(());
         }

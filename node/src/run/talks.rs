@@ -40,6 +40,8 @@ pub(super) struct Core {
     noted: Mutex<BTreeMap<OrgId, BTreeSet<(FeedId, u64)>>>,
     /// Partners who have answered in the session under way: before that, nobody knows whether they take us.
     answered: Mutex<BTreeSet<OrgId>>,
+    /// Partners who have asked for more files than they may in the session under way: that is said once.
+    eager: Mutex<BTreeSet<OrgId>>,
     budgets: Budgets,
 }
 
@@ -56,6 +58,7 @@ impl Core {
             talks: Mutex::default(),
             noted: Mutex::default(),
             answered: Mutex::default(),
+            eager: Mutex::default(),
             budgets: Budgets::default(),
         }
     }
@@ -128,6 +131,9 @@ impl Exchange for Core {
     fn fetch(&self, peer: OrgId, request: Request) -> Result<FetchReply, RefusedCode> {
         // Before anything is looked up: what is given costs reading, and a line of the journal.
         if !self.budgets.spend(peer, budget::REQUEST, self.node.clock.now()) {
+            if self.eager.lock().unwrap_or_else(PoisonError::into_inner).insert(peer) {
+                tracing::warn!(partner = %peer.short(), "asks for more files than it may: it is told to come back");
+            }
             return Err(RefusedCode::Busy);
         }
         self.give(peer, request)
@@ -136,6 +142,7 @@ impl Exchange for Core {
     fn closed(&self, peer: OrgId, ended: &Ended) {
         self.talks.lock().unwrap_or_else(PoisonError::into_inner).remove(&peer);
         self.noted.lock().unwrap_or_else(PoisonError::into_inner).remove(&peer);
+        self.eager.lock().unwrap_or_else(PoisonError::into_inner).remove(&peer);
         if self.answered.lock().unwrap_or_else(PoisonError::into_inner).remove(&peer) {
             self.node.note_session(peer, false);
         }

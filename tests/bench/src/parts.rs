@@ -30,6 +30,17 @@ pub fn drafts(bench: &Bench, rows: u64, org: OrgId) -> Result<Vec<Draft>> {
     Ok(drafts)
 }
 
+/// The same draft with these fields alone.
+pub fn only(draft: &Draft, fields: &[&str]) -> Result<Draft> {
+    let mut few = Draft::new(draft.kind, draft.originator, draft.line, draft.floor.clone());
+    for slot in fields.iter().filter_map(|name| draft.kind.slot(name)) {
+        if let Some(value) = draft.value(slot.number) {
+            few.set_number(slot.number, value.clone())?;
+        }
+    }
+    Ok(few)
+}
+
 /// Commits a draft. Nonce and seed are the same each time: nothing here is evidence.
 pub fn commit(draft: Draft) -> Result<Record> {
     Ok(draft.commit(Nonce::from_bytes([1; 16]), Zeroizing::new([2; 32]))?)

@@ -227,6 +227,24 @@ async fn replay(t: &mut Talk, message: Message) -> Done {
     Err("it is never closed".into())
 }
 
+/// Asks for files until it is told to come back, and a while longer.
+async fn eager(t: &Talk, content: &[u8]) -> Done {
+    let mut told = 0;
+    for _ in 0..2 * limits::PARTNER_REQUESTS_BURST {
+        match t.ask(content).await? {
+            Some(1) => {}
+            Some(2) => told += 1,
+            other => return Err(format!("not refused: {other:?}").into()),
+        }
+        if told >= 100 {
+            // What the next session costs is earned.
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            return Ok(());
+        }
+    }
+    Err("it is never told to come back".into())
+}
+
 async fn refused(t: &Talk, content: Vec<u8>) -> Done {
     match t.ask(&content).await? {
         Some(1) => Ok(()),
@@ -349,7 +367,10 @@ moves! {
         all.sort_by_key(|line| line.feed);
         t.say(&Message::Heads(Heads { sent: all, received: vec![] })).await?
     };
-    Open "a close code that nobody knows" DONE "" |h, t| t.say(&Message::Close(CloseCode::DONE)).await?;
+    Open "a farewell" DONE "by_peer=true" |h, t| t.say(&Message::Close(CloseCode::DONE)).await?;
+    Open "a close code that nobody knows" DONE "9999 (unknown)" |h, t| t.say(&Message::Close(CloseCode(9_999))).await?;
+    Open "the victim's fault, says the partner" DONE "18 (unexpected)" |h, t| t.say(&Message::Close(CloseCode::UNEXPECTED)).await?;
+    Open "more after a farewell" DONE "by_peer=true" |h, t| { let mut m = frame::encode(&Message::Close(CloseCode::DONE).to_bytes()?, 100)?; for more in [Message::Heads(h.heads()), Message::Card(vec![0xff; 100]), Message::Close(CloseCode::LIMIT)] { m.extend(frame::encode(&more.to_bytes()?, 4_096)?) }; t.raw(CONTROL, &m).await?; t.say(&run(plain(h, t, vec![withdrawal(8)], None)?)).await? };
     Open "a byte every moment among runs" TIMEOUT "no progress in time" |h, t| slowly(t, RECORDS).await?;
     // What is taken here, is taken: the feed is longer afterwards, and holds nothing.
     Open "one run twice in a session" GOES_ON "" |h, t| { let m = plain(h, t, vec![withdrawal(4)], None)?; t.say(&run(m.clone())).await?; t.say(&run(m)).await?; countersigned(t).await? };
@@ -359,5 +380,6 @@ moves! {
     Open "a record with fields beyond the agreement" GOES_ON "refused" |h, t| t.say(&run(beyond(h, t)?)).await?;
     Open "two runs at one length" STOPS "two histories" |h, t| { let (one, two) = (plain(h, t, vec![withdrawal(5)], None)?, plain(h, t, vec![withdrawal(6)], None)?); t.say(&run(one)).await?; t.say(&run(two)).await? };
     Open "a run that is held again and again" LIMIT "requests" |h, t| { let m = plain(h, t, vec![withdrawal(7)], None)?; replay(t, run(m)).await? };
+    Open "a flood of requests for files" GOES_ON "more files than it may" |h, t| eager(t, &request(h, h.theirs.id(), 11, 0, 0)).await?;
     Open "a flood of proposals" LIMIT "requests" |h, t| flood(t, Message::Proposal(vec![0xff; 100])).await?;
 }

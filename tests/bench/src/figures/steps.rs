@@ -29,6 +29,7 @@ pub const GROUP: Group = Group {
         "step-parse",
         "step-map",
         "step-commit",
+        "step-commit-few",
         "step-attest",
         "step-seal",
         "step-open",
@@ -45,6 +46,9 @@ pub const GROUP: Group = Group {
 const RECORDS: u64 = 5_000;
 /// Records of a run, whose batch proof is one.
 const RUN: usize = 1_000;
+
+/// What a short record holds: work grows with the fields that are present.
+const FEW: [&str; 3] = ["number", "eval", "type"];
 
 /// Microseconds for each of `count`, over all runs.
 fn timed(bench: &Bench, name: &'static str, count: usize, mut all: impl FnMut() -> Result<()>) -> Result<Figure> {
@@ -74,6 +78,16 @@ fn measure(bench: &Bench) -> Result<Vec<Figure>> {
         Ok(())
     })?;
     figures.push(commit.note("a draft, copied first, to a record: values encoded, slot tree hashed"));
+
+    let few = drafts.iter().map(|draft| parts::only(draft, &FEW)).collect::<Result<Vec<_>>>()?;
+    let commit_few = timed(bench, "step-commit-few", all, || {
+        for draft in few.iter().cloned() {
+            black_box(parts::commit(draft)?);
+        }
+        Ok(())
+    })?;
+    let fields = records.first().map_or(0, |record| record.values().len());
+    figures.push(commit_few.note(format!("the same with {} of its {fields} fields", FEW.len())));
 
     let ids: Vec<RecordId> = records.iter().map(Record::id).collect();
     let key = &node.keys.records;
