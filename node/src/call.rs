@@ -21,9 +21,7 @@ use crate::{
     redlines, regular,
     share::explain,
 };
-use entente_protocol::id::RecordId;
-use entente_protocol::identity::UnconfirmedCard;
-use entente_protocol::time::UnixMillis;
+use entente_protocol::{id::RecordId, identity::UnconfirmedCard, time::UnixMillis};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use std::{

@@ -155,9 +155,14 @@ pub fn run(node: &Node, feed: &FeedKey, message: &RunMessage) -> Result<Taken, R
             received => received?,
         };
         let taken = match received {
-            // Known already: the receipt that we gave then is given again.
+            // Known already: the receipt that we gave then is given again. Only the last is kept, and a run before it is
+            // answered with one of its own: its sender may not know yet that we hold more.
             ReceivedRun::Held(run) if evidence::is_kept(node, feed, &state, &run)? => {
-                Some(Taken { receipt: state.receipt, length: state.length, held: true, ..Taken::default() })
+                let receipt = match state.receipt {
+                    Some(last) if run.end() == state.cursor() => last,
+                    _ => Receipt::of(&run, now).sign(&node.keys.runs).map_err(ShareError::from)?,
+                };
+                Some(Taken { receipt: Some(receipt), length: state.length, held: true, ..Taken::default() })
             }
             // Another history, at the end of what is held or below it.
             ReceivedRun::Held(run) | ReceivedRun::Fork(run) => {

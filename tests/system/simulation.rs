@@ -73,6 +73,14 @@ fn a_run_served_again_does_not_name_what_only_a_later_run_gives() {
     assert!(run_all(&Plan::default(), 3286..3287, 1).is_ok_and(|stats| stats.seeds == 1));
 }
 
+/// Story: two runs were taken over a connection that was already lost to their sender, after the receiver had shown its
+/// head in the next session. Both were served again, and the first was answered with the receipt of the second, which
+/// its sender refused. A run that is held is answered with a receipt of its own.
+#[test]
+fn each_run_that_is_held_already_is_answered_with_its_own_receipt() {
+    assert!(run_all(&Plan::default(), 10_680..10_681, 1).is_ok_and(|stats| stats.seeds == 1));
+}
+
 #[test]
 fn the_model_knows_the_kinds() {
     assert!(acts::supersedes_is_where_expected());
