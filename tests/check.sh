@@ -15,11 +15,13 @@ say() { printf '%s\n' "$*"; }
 
 current="preparation"
 skipped=()
+ended=no
 closing() {
     local code=$?
     say
     if [ "${#skipped[@]}" -gt 0 ]; then printf '%s\n' "${skipped[@]}"; fi
-    if [ "$code" -eq 0 ]; then
+    # A shell that a signal ends may have come here with the code of a step that went well.
+    if [ "$code" -eq 0 ] && [ "$ended" = yes ]; then
         say "the gate passed in ${SECONDS} s"
     else
         say "the gate FAILED at \"$current\" after ${SECONDS} s"
@@ -108,7 +110,25 @@ prepare() {
 log=${CARGO_TARGET_DIR:-$root/target}/check/tests.log
 run_tests() {
     mkdir -p "$(dirname "$log")"
-    cargo test --workspace --locked -- --show-output 2>&1 | tee "$log"
+    name_what_hangs 2>/dev/null &
+    local watcher=$! code=0
+    timeout --kill-after=10 $((longest + 20)) cargo test --workspace --locked -- --show-output 2>&1 | tee "$log" || code=$?
+    pkill -P "$watcher" || true
+    wait "$watcher" || true
+    return "$code"
+}
+
+# A test that hangs fails the gate, and is named, while somebody still waits for it.
+longest=${ENTENTE_TESTS_LONGEST:-2400}
+name_what_hangs() {
+    # Nobody who reads the gate's output is to wait for this process.
+    sleep "$longest" >/dev/null 2>&1 || return 0
+    say "the tests have not ended after $longest s; what runs:"
+    ps -eo pid,ppid,stat,etimes,wchan:24,args --sort=pid | grep -v ' \[' | cut -c1-200
+    local name
+    sed -n 's/^test \(.*\) has been running for over 60 seconds$/\1/p' "$log" | while read -r name; do
+        grep -qF "test $name ... " "$log" || say "hangs: $name"
+    done
 }
 
 # Conformance and short harnesses of the engine that the default build lacks.
@@ -143,3 +163,4 @@ else
     # The system tests have read deny.toml's lists against the resolved graph all the same.
     skip "dependencies" "cargo-deny is not at hand"
 fi
+ended=yes
