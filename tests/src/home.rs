@@ -3,7 +3,7 @@
 //! Called by every story. A verb that cannot fail in good order panics with what the program said.
 
 use crate::{
-    PATIENCE, entente, recovery_passphrase, run,
+    PATIENCE, ended, entente, recovery_passphrase, run,
     search::{self, Secret},
 };
 use entente_node::{
@@ -236,7 +236,7 @@ impl Home {
     pub fn kill(&mut self) {
         if let Some(mut child) = self.running.take() {
             drop(child.kill());
-            drop(child.wait());
+            drop(ended(&mut child));
         }
     }
 
@@ -246,7 +246,7 @@ impl Home {
     /// If it does not end by itself, and with success.
     pub fn stop(&mut self) {
         self.ok(&["stop"]);
-        let ended = self.running.take().and_then(|mut child| child.wait().ok());
+        let ended = self.running.take().and_then(|mut child| ended(&mut child).ok());
         assert!(ended.is_some_and(|status| status.success()), "`{}` ends badly: {}", self.handle, self.log());
     }
 

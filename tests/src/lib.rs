@@ -9,6 +9,7 @@ pub mod durability;
 mod home;
 pub mod listing;
 pub mod load;
+mod processes;
 mod random;
 pub mod relay;
 pub mod search;
@@ -18,6 +19,7 @@ mod wire;
 mod world;
 
 pub use home::{Agreed, Home, agreement_text, items_clause, kept};
+pub use processes::{ended, output};
 pub use wire::{Wire, Wired};
 pub use world::{Chance, Row, World};
 
@@ -54,7 +56,7 @@ pub fn entente() -> PathBuf {
 pub fn run(args: &[&str], environment: &[(&str, &str)]) -> Output {
     let mut command = Command::new(entente());
     command.args(args).env_clear().envs(environment.iter().copied());
-    match command.output() {
+    match output(&mut command) {
         Ok(output) => output,
         Err(error) => panic!("the program cannot be started: {error}"),
     }

@@ -2,7 +2,7 @@
 //!
 //! No time is asserted: the machine is busy, the build is not optimised, and the sizes mean nothing.
 
-use entente_tests::entente;
+use entente_tests::{entente, output};
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,7 +26,7 @@ fn bench() -> Result<Command, Box<dyn Error>> {
 
 /// Every name that `--list` shows for a figure: indented below its group, or the group's own.
 fn listed() -> Result<BTreeSet<String>, Box<dyn Error>> {
-    let list = String::from_utf8(bench()?.arg("--list").output()?.stdout)?;
+    let list = String::from_utf8(output(bench()?.arg("--list"))?.stdout)?;
     let groups_that_are_no_figure = ["import", "store", "steps", "load-streams", "load-slow"];
     let names = list.lines().filter_map(|line| line.split_whitespace().next());
     Ok(names.filter(|name| !groups_that_are_no_figure.contains(name)).map(str::to_owned).collect())
@@ -36,7 +36,7 @@ fn listed() -> Result<BTreeSet<String>, Box<dyn Error>> {
 #[test]
 fn every_figure_is_printed_and_honest_in_form() -> Outcome {
     let folder = tempfile::tempdir()?;
-    let output = bench()?.args(["--json", "--records", "60", "--runs", "1", "--dir"]).arg(folder.path()).output()?;
+    let output = output(bench()?.args(["--json", "--records", "60", "--runs", "1", "--dir"]).arg(folder.path()))?;
     let said = String::from_utf8_lossy(&output.stderr);
     // Goals are missed here, surely; that is no failure unless `--strict` asks.
     assert!(output.status.success(), "{said}");
@@ -160,7 +160,7 @@ fn honest(figure: &Value) -> Result<(), &'static str> {
 /// Story: a name is mistyped, and the help tells where names are.
 #[test]
 fn a_figure_that_does_not_exist_is_refused_with_a_remedy() -> Outcome {
-    let output = bench()?.arg("first-synk").output()?;
+    let output = output(bench()?.arg("first-synk"))?;
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("--list"));
     Ok(())
@@ -174,7 +174,7 @@ fn a_missed_goal_fails_when_asked_to() -> Outcome {
     let run = |strict: bool| -> Result<_, Box<dyn Error>> {
         let mut command = bench()?;
         command.args(["import-csv", "--json", "--records", "20", "--runs", "1", "--dir"]).arg(folder.path());
-        Ok(command.args(strict.then_some("--strict")).output()?)
+        Ok(output(command.args(strict.then_some("--strict")))?)
     };
     let (lenient, strict) = (run(false)?, run(true)?);
     assert_eq!((lenient.status.code(), strict.status.code()), (Some(0), Some(1)));

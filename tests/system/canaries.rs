@@ -14,7 +14,7 @@
 
 use entente_node::secret::unlock;
 use entente_tests::{
-    Row, World, agreement_text, entente,
+    Row, World, agreement_text, ended, entente, output,
     search::{self, Search, Secret},
     until,
 };
@@ -107,7 +107,7 @@ impl Canary {
     }
 
     fn with(&mut self, unlock: &[&str], args: &[&str]) -> Result<Output, Box<dyn Error>> {
-        let output = self.command(unlock, args).output()?;
+        let output = output(&mut self.command(unlock, args))?;
         self.said.extend(&output.stderr);
         Ok(output)
     }
@@ -144,7 +144,7 @@ impl Canary {
     /// Ends the node as a fault in it would, with an image of its memory where that is allowed; then starts it again.
     fn crash(&mut self, mut node: Child) -> Result<Child, Box<dyn Error>> {
         assert!(Command::new("/bin/sh").args(["-c", &format!("kill -ABRT {}", node.id())]).status()?.success());
-        node.wait()?;
+        ended(&mut node)?;
         self.start()
     }
 
@@ -302,7 +302,7 @@ fn no_secret_and_no_evidence_is_left_where_it_can_be_read() -> Outcome {
     receiving = panel.crash(receiving)?;
     shown.extend(Canary::shown(&node)?);
     node.kill()?;
-    node.wait()?;
+    ended(&mut node)?;
     let mut node = car.start()?;
     car.ok(&["sync", "b"])?;
     let answers = work(&mut car, &rows)?;
@@ -317,7 +317,7 @@ fn no_secret_and_no_evidence_is_left_where_it_can_be_read() -> Outcome {
     let seen = receipt(&mut panel, &rows, &mut canaries)?;
     for (side, node) in [(&mut car, &mut node), (&mut panel, &mut receiving)] {
         side.ok(&["stop"])?;
-        assert!(node.wait()?.success());
+        assert!(ended(node)?.success());
         side.ok(&["check"])?;
     }
 

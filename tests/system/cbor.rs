@@ -11,7 +11,7 @@ use entente_protocol::{
     codec::{Bounds, scan},
     limits,
 };
-use entente_tests::Chance;
+use entente_tests::{Chance, output};
 use serde_json::Value as Json;
 use std::{collections::BTreeSet, error::Error, fs, path::Path, process::Command};
 
@@ -71,7 +71,7 @@ with open(sys.argv[1]) as lines:
 /// A Python that has `cbor2`; Debian's package belongs to Debian's own.
 fn python() -> Option<&'static str> {
     ["python3", "/usr/bin/python3"].into_iter().find(|program| {
-        Command::new(program).args(["-c", "import cbor2"]).output().is_ok_and(|output| output.status.success())
+        output(Command::new(program).args(["-c", "import cbor2"])).is_ok_and(|output| output.status.success())
     })
 }
 
@@ -319,7 +319,7 @@ fn our_scanner_and_cbor2_take_the_same_bytes() -> Outcome {
     }
     fs::write(&file, lines)?;
     let bounds = [limits::CBOR_DEPTH_MAX, limits::CBOR_ITEMS_MAX].map(|bound| bound.to_string());
-    let output = Command::new(python).arg(&script).arg(&file).args(bounds).output()?;
+    let output = output(Command::new(python).arg(&script).arg(&file).args(bounds))?;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let verdicts = String::from_utf8(output.stdout)?;
     let verdicts = verdicts.trim();

@@ -1,6 +1,6 @@
 //! What a disk does to a home: `entente check` names what is missing or damaged, a running node whose ledger fails stops.
 
-use entente_tests::{Home, Row, World, durability::trace, items_clause, until};
+use entente_tests::{Home, Row, World, durability::trace, ended, items_clause, until};
 use serde_json::Value;
 use std::{
     error::Error,
@@ -149,7 +149,7 @@ impl SyncsFail {
 impl Drop for SyncsFail {
     fn drop(&mut self) {
         drop(self.0.kill());
-        drop(self.0.wait());
+        drop(ended(&mut self.0));
     }
 }
 

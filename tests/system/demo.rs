@@ -2,7 +2,7 @@
 
 use entente_node::{clock::SystemClock, config::Home as Folder, node::Node, secret::unlock::Unlock};
 use entente_tests::{
-    Row, World, entente, listing, run,
+    Row, World, entente, listing, output, run,
     search::{self, Search, Secret},
     until,
 };
@@ -161,7 +161,7 @@ fn look_around(said: &Path) -> Result<(), Box<dyn Error>> {
     assert_eq!(lines.len(), 3, "{said}");
     for line in lines {
         let words: Vec<&str> = line.split_whitespace().collect();
-        let output = Command::new(words[0]).args(&words[1..]).env_clear().envs(environment).output()?;
+        let output = output(Command::new(words[0]).args(&words[1..]).env_clear().envs(environment))?;
         let answer = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success() && answer.lines().count() > 2, "{line}: {answer}");
     }

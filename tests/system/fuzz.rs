@@ -2,7 +2,7 @@
 //!
 //! `ENTENTE_FUZZ_SECONDS` is the time for each target (1), `ENTENTE_SEED` where chance begins.
 
-use entente_tests::entente;
+use entente_tests::{entente, output};
 use std::{
     env,
     error::Error,
@@ -18,7 +18,7 @@ fn fuzz(folder: &Path, args: &[&str]) -> Result<Output, Box<dyn Error>> {
     if !program.exists() {
         return Err(format!("`{}` is missing: run `cargo build --workspace` first", program.display()).into());
     }
-    Ok(Command::new(program).arg("--folder").arg(folder).args(args).output()?)
+    Ok(output(Command::new(program).arg("--folder").arg(folder).args(args))?)
 }
 
 /// No target finds anything. What one finds stays in the folder that is printed.

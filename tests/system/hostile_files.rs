@@ -4,7 +4,7 @@
 //! before, holds what it held before, and still answers. What shows that the reader cannot reach anything is beside
 //! its code (`node/src/ingest/child/tests.rs`), because a probe in the program would be a hole in it.
 
-use entente_tests::Home;
+use entente_tests::{Home, ended};
 use flate2::{Compression, write::ZlibEncoder};
 use serde_json::Value;
 use std::{
@@ -425,7 +425,7 @@ fn a_reader_has_nothing_but_its_file() -> Outcome {
         }
     }
     import.kill()?;
-    import.wait()?;
+    ended(&mut import)?;
     seen?;
     let killed = Instant::now();
     while Path::new(&format!("/proc/{reader}/status")).exists()

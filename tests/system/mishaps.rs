@@ -10,7 +10,7 @@ use entente_node::{
     secret::{recovery::Passphrase, unlock::Unlock},
 };
 use entente_protocol::time::UnixMillis;
-use entente_tests::{Home, entente, run};
+use entente_tests::{Home, ended, entente, output, run};
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -178,7 +178,7 @@ fn a_clock_set_back_a_year_is_told_and_spoils_nothing() -> Outcome {
 
 /// A shell script as root in a mount namespace of its own; nothing where that is not allowed.
 fn in_namespace(script: &str, environment: &[(&str, &str)]) -> Option<Output> {
-    let allowed = Command::new("unshare").args(["-m", "true"]).output().is_ok_and(|o| o.status.success());
+    let allowed = output(Command::new("unshare").args(["-m", "true"])).is_ok_and(|o| o.status.success());
     if !allowed {
         return None;
     }
@@ -186,7 +186,7 @@ fn in_namespace(script: &str, environment: &[(&str, &str)]) -> Option<Output> {
     let mut command = Command::new("unshare");
     command.args(["-m", "sh", "-c", &script]).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
     command.env("ENTENTE", entente()).envs(environment.iter().copied());
-    command.output().ok()
+    output(&mut command).ok()
 }
 
 /// Lines of `name=value` that a script printed.
@@ -341,7 +341,7 @@ fn an_interrupted_import_goes_on() -> Outcome {
         // The moment is the test: there is no event to wait for.
         std::thread::sleep(took.mul_f64(share));
         child.kill()?;
-        let ended = child.wait()?;
+        let ended = ended(&mut child)?;
         let mut text = String::new();
         child.stderr.take().ok_or("stderr")?.read_to_string(&mut text)?;
         assert!(!text.contains("panicked"), "{text}");

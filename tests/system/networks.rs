@@ -7,6 +7,7 @@
 use entente_tests::{
     Agreed, Chance, Home, Row, World,
     durability::knob,
+    ended,
     relay::{AWAY, Line, Relay, TOWARDS},
     until, within,
 };
@@ -364,7 +365,7 @@ impl Network {
 impl Drop for Network {
     fn drop(&mut self) {
         drop(self.holder.kill());
-        drop(self.holder.wait());
+        drop(ended(&mut self.holder));
     }
 }
 

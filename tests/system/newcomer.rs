@@ -1,6 +1,6 @@
 //! What a small office meets in its first weeks: half a pairing, the same draft twice, a home that was not finished.
 
-use entente_tests::{Home, Row, World, entente, recovery_passphrase, run, until};
+use entente_tests::{Home, Row, World, ended, entente, recovery_passphrase, run, until};
 use serde_json::Value;
 use std::{
     error::Error,
@@ -317,7 +317,7 @@ fn an_init_that_was_killed_is_repeated() -> Outcome {
             std::thread::sleep(Duration::from_micros(100));
         }
         drop(child.kill());
-        child.wait()?;
+        ended(&mut child)?;
         let complete = at("entente.toml").exists();
         assert!(!(midway && complete), "{state}: the kill came too late");
         assert_eq!(at("init.unfinished").exists(), !complete, "{state}: a mark or settings, never both");

@@ -4,6 +4,7 @@
 //! shared writable mapping is therefore refused, and so is any call whose effect this file does not know.
 
 use super::Outcome;
+use crate::output;
 use std::{
     collections::HashMap,
     ffi::OsStr,
@@ -77,7 +78,7 @@ pub fn record(program: &Path, args: &[&OsStr]) -> Outcome<Vec<Event>> {
     let mut command = Command::new("strace");
     command.args(["-f", "-qq", "-xx", "-s", "4194304", "--seccomp-bpf", "-e", "signal=none", "-e"]);
     command.arg(format!("trace={CALLS}")).arg("-o").arg(&log).arg(program).args(args);
-    let output = command.stdin(Stdio::null()).output()?;
+    let output = output(&mut command)?;
     if !output.status.success() {
         return Err(format!("the traced program failed: {}", String::from_utf8_lossy(&output.stderr)).into());
     }

@@ -251,6 +251,13 @@ const RULES: &[Rule] = &[
         tests_too: true,
         instead: "let `policy` decide here too, or the test shows something that a node cannot do",
     },
+    Rule {
+        names: &[".output()", ".wait()"],
+        within: &["tests/system/"],
+        except: &["tests/system/tidy/"],
+        tests_too: true,
+        instead: "wait by `entente_tests::output` or `ended`: a process that hangs must fail its story",
+    },
 ];
 
 /// The Rust files of the tree as the rules see them.
