@@ -125,6 +125,19 @@ impl<'a> Search<'a> {
     /// Names of the secrets that these bytes hold.
     #[must_use]
     pub fn found(&self, bytes: &[u8]) -> BTreeSet<&'a str> {
+        self.forms_in(bytes).into_iter().map(|(_, what)| what).collect()
+    }
+
+    /// Names of the secrets that the name of a file holds. Blobs have random names in hexadecimal, of which a short
+    /// number is a part by chance: a form that could be such a part counts from twice the length on.
+    #[must_use]
+    pub fn found_in_name(&self, path: &str) -> BTreeSet<&'a str> {
+        let digits = |form: &[u8]| form.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        let by_chance = |form: &[u8]| form.len() < 2 * CHANCE_BYTES && digits(form);
+        self.forms_in(path.as_bytes()).into_iter().filter(|(form, _)| !by_chance(form)).map(|(_, what)| what).collect()
+    }
+
+    fn forms_in(&self, bytes: &[u8]) -> BTreeSet<(&'a [u8], &'a str)> {
         let mut found = BTreeSet::new();
         for (at, four) in bytes.windows(4).enumerate() {
             if !self.begins[usize::from(four[0]) << 8 | usize::from(four[1])] {
@@ -132,7 +145,7 @@ impl<'a> Search<'a> {
             }
             for (form, what) in self.forms.get(four).into_iter().flatten() {
                 if bytes[at..].starts_with(form) {
-                    found.insert(*what);
+                    found.insert((*form, *what));
                 }
             }
         }
@@ -278,5 +291,20 @@ fn all(node: &Node, partition: Partition, table: Table, scope: &[u8]) -> Result<
         let Some((last, _)) = page.last() else { return Ok(rows) };
         after = Some(*last);
         rows.extend(page.into_iter().map(|(_, row)| row));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Search, Secret};
+
+    #[test]
+    fn what_a_random_name_holds_by_chance_is_not_found_in_it() {
+        let secrets = ["86297306", "8629730686297306", "Obs-07x"].map(Secret::value);
+        let search = Search::new(&secrets);
+        assert!(search.found_in_name("blobs/9f/9f8155986297306e60d").is_empty());
+        assert_eq!(search.found(b"blobs/9f/9f8155986297306e60d").len(), 1);
+        assert_eq!(search.found_in_name("blobs/Obs-07x.jpg").len(), 1);
+        assert_eq!(search.found_in_name("blobs/8629730686297306").len(), 1);
     }
 }

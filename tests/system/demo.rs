@@ -2,9 +2,9 @@
 
 use entente_node::{clock::SystemClock, config::Home as Folder, node::Node, secret::unlock::Unlock};
 use entente_tests::{
-    Row, World, entente, listing, output, run,
+    PATIENCE, Row, World, entente, listing, output, run,
     search::{self, Search, Secret},
-    until,
+    until, within,
 };
 use serde_json::Value;
 use std::{
@@ -108,7 +108,7 @@ fn nothing_in_clear(federation: &Path, handle: &str) -> Result<(), Box<dyn Error
     assert!(secrets.len() > least && forms > 15 * secrets.len(), "{handle}: {} values, {forms} forms", secrets.len());
     let search = Search::new(&secrets);
     for (path, bytes) in search::files(&folder.store())? {
-        let found = search.found(&[path.as_bytes(), b"\n", &bytes].concat());
+        let found = &search.found(&bytes) | &search.found_in_name(&path);
         assert!(found.is_empty(), "{handle}: in clear in {path}: {found:?}");
     }
     // The search finds each form of what is there.
@@ -200,7 +200,7 @@ fn a_signal_to_the_demo_alone_ends_its_nodes() -> Result<(), Box<dyn Error>> {
             .stdout(fs::File::create(&said)?)
             .stderr(Stdio::null())
             .spawn()?;
-        until("the story comes so far", || {
+        within(3 * PATIENCE, "the story comes so far", || {
             let nodes = processes_at(shown).len() > 1;
             nodes && fs::read_to_string(&said).is_ok_and(|said| said.contains(at))
         });

@@ -4,23 +4,25 @@
 //! point    table u8 | HMAC(index key, ROW_POINT, table, logical key)[..16]             17 bytes
 //! list     table u8 | HMAC(index key, ROW_LIST, table, scope)[..16] | counter u64 BE   25 bytes
 //! counter  Counter  | HMAC(index key, ROW_COUNTER, table, scope)[..16]                 17 bytes
-//! index    Index    | T[..16], T = HMAC(index key, ROW_INDEX, field, value, n as u64 BE)  17 bytes
+//! index    Index    | T[..12], T = HMAC(index key, ROW_INDEX, field, value, n as u64 BE)  13 bytes
 //! ```
 //!
-//! The value of an index row is the place of a record in its list, masked and checked, in 16 bytes:
+//! The value of an index row is the place of a record in its list, masked and checked, in 12 bytes:
 //!
 //! ```text
-//! T[16..24] XOR place as u64 BE | HMAC(index key, ROW_PLACE, row key, place)[..8]
+//! T[12..18] XOR place as u48 BE | HMAC(index key, ROW_PLACE, row key, place)[..6]
 //! ```
 //!
-//! A record has several index rows, and a sealed value costs 45 bytes and a key of its own for what is a
-//! number: a mask from the same output that names the row hides it as well. Each row is written once; should
-//! one be written again after a lost tail, who holds both disks learns how two places differ, and no value.
+//! A record has several index rows, so that each byte of them counts, and a sealed value costs 45 bytes and a key of
+//! its own for what is a number: a mask from the same output that names the row hides it as well. Two of ten million
+//! names meet with a chance of 2^-50; what a row leads to is read and compared all the same. Each row is written once;
+//! should one be written again after a lost tail, who holds both disks learns how two places differ, and no value.
 //!
 //! The index key is the partition's own, so no row key shows a partner, record, agreement or value,
 //! and the same logical key in two partitions makes two unrelated rows. What still shows: the table,
 //! how many rows it has, and which rows of a list belong together. Every other value is sealed (`seal::value`).
 
+use super::StoreError;
 use crate::seal::{keyring::PartitionKeys, label};
 
 /// A table. The number is on disk: it never changes its meaning and is never used again.
@@ -144,6 +146,8 @@ impl Table {
 
 /// Bytes of a keyed row name.
 const NAME_BYTES: usize = 16;
+/// The same of an index row.
+const INDEX_NAME_BYTES: usize = 12;
 
 /// Row key of a single value.
 pub fn point(keys: &PartitionKeys, table: Table, key: &[u8]) -> Vec<u8> {
@@ -177,51 +181,64 @@ pub fn counter(keys: &PartitionKeys, table: Table, scope: &[u8]) -> Vec<u8> {
 pub struct Token {
     /// Row key.
     pub row: Vec<u8>,
-    mask: u64,
+    mask: Half,
 }
 
+/// A half of an index row's value: a place as u48 BE, or its check.
+type Half = [u8; 6];
+
 /// Bytes of an index row's value.
-pub const PLACE_BYTES: usize = 16;
+pub const PLACE_BYTES: usize = 2 * size_of::<Half>();
+/// No list has a place beyond it: more rows than any disk holds.
+const PLACE_MAX: u64 = (1 << 48) - 1;
 
 impl Token {
     /// The token of an occurrence.
     pub fn new(keys: &PartitionKeys, field: &str, value: &[u8], n: u64) -> Self {
         let output = keys.token(label::ROW_INDEX, &[field.as_bytes(), value, &n.to_be_bytes()]);
-        let mask = output.iter().skip(NAME_BYTES).take(8).fold(0, |sum, byte| (sum << 8) | u64::from(*byte));
-        Self { row: row(Table::Index, output), mask }
+        let mask = output.get(INDEX_NAME_BYTES..).and_then(<[u8]>::first_chunk).copied().unwrap_or_default();
+        Self { row: named(Table::Index, &output, INDEX_NAME_BYTES), mask }
     }
     /// The row's value.
-    pub fn hide(&self, keys: &PartitionKeys, place: u64) -> Vec<u8> {
+    pub fn hide(&self, keys: &PartitionKeys, place: u64) -> Result<Vec<u8>, StoreError> {
+        if place > PLACE_MAX {
+            return Err(StoreError::TooLarge { what: "items of a list", max: PLACE_MAX });
+        }
         let mut value = Vec::with_capacity(PLACE_BYTES);
-        value.extend_from_slice(&(place ^ self.mask).to_be_bytes());
-        value.extend_from_slice(&self.check(keys, place));
-        value
+        value.extend(half(place).iter().zip(self.mask).map(|(place, mask)| place ^ mask));
+        value.extend_from_slice(&checked(keys, &self.row, place));
+        Ok(value)
     }
     /// The place in a row's value; none if it is not what was written there.
     pub fn show(&self, keys: &PartitionKeys, value: &[u8]) -> Option<u64> {
-        let (masked, check) = value.split_first_chunk::<8>()?;
-        let place = u64::from_be_bytes(*masked) ^ self.mask;
-        (check == self.check(keys, place)).then_some(place)
-    }
-    fn check(&self, keys: &PartitionKeys, place: u64) -> [u8; 8] {
-        checked(keys, &self.row, place)
+        let (masked, check) = value.split_first_chunk::<6>()?;
+        let place = masked.iter().zip(self.mask).fold(0, |sum, (byte, mask)| (sum << 8) | u64::from(byte ^ mask));
+        (check == checked(keys, &self.row, place)).then_some(place)
     }
 }
 
-fn checked(keys: &PartitionKeys, row: &[u8], place: u64) -> [u8; 8] {
-    let output = keys.token(label::ROW_PLACE, &[row, &place.to_be_bytes()]);
-    output.first_chunk::<8>().copied().unwrap_or_default()
+fn half(place: u64) -> Half {
+    place.to_be_bytes().last_chunk().copied().unwrap_or_default()
+}
+
+fn checked(keys: &PartitionKeys, row: &[u8], place: u64) -> Half {
+    let output = keys.token(label::ROW_PLACE, &[row, &half(place)]);
+    output.first_chunk().copied().unwrap_or_default()
 }
 
 /// Whether an index row leads to a place, for whoever does not know from which value.
 pub fn leads_to(keys: &PartitionKeys, row: &[u8], value: &[u8], place: u64) -> bool {
-    value.split_first_chunk::<8>().is_some_and(|(_, check)| check == checked(keys, row, place))
+    value.split_first_chunk::<6>().is_some_and(|(_, check)| check == checked(keys, row, place))
 }
 
 fn row(table: Table, name: [u8; 32]) -> Vec<u8> {
-    let mut key = Vec::with_capacity(1 + NAME_BYTES);
+    named(table, &name, NAME_BYTES)
+}
+
+fn named(table: Table, name: &[u8; 32], bytes: usize) -> Vec<u8> {
+    let mut key = Vec::with_capacity(1 + bytes);
     key.push(table as u8);
-    key.extend(name.iter().take(NAME_BYTES));
+    key.extend(name.iter().take(bytes));
     key
 }
 

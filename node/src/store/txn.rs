@@ -174,8 +174,7 @@ impl<'a> Txn<'a> {
         let n = self.occurrences_of(&keys, field, value, &first)?;
         self.occurrences.insert(first.row.clone(), n + 1);
         let token = if n == 0 { first } else { Token::new(&keys, field, value, n) };
-        self.set_token(token, keys, place);
-        Ok(())
+        self.set_token(token, keys, place)
     }
     /// Remembers `place` for a value that occurs once, as a random or computed id does; nothing is looked up.
     pub fn index_once(
@@ -186,8 +185,7 @@ impl<'a> Txn<'a> {
         place: u64,
     ) -> Result<(), StoreError> {
         let keys = self.holdings.keys(partition)?;
-        self.set_token(Token::new(&keys, field, value, 0), keys, place);
-        Ok(())
+        self.set_token(Token::new(&keys, field, value, 0), keys, place)
     }
     /// Adds an event to the journal, chained to the one before it.
     pub fn journal(&mut self, event: &[u8]) -> Result<u64, StoreError> {
@@ -309,9 +307,10 @@ impl<'a> Txn<'a> {
             _ => self.holdings.place_of(keys, token),
         }
     }
-    fn set_token(&mut self, token: Token, keys: Arc<PartitionKeys>, place: u64) {
-        let hidden = token.hide(&keys, place);
+    fn set_token(&mut self, token: Token, keys: Arc<PartitionKeys>, place: u64) -> Result<(), StoreError> {
+        let hidden = token.hide(&keys, place)?;
         self.set(token.row, keys, Content::Hidden(hidden));
+        Ok(())
     }
     fn set(&mut self, row: Vec<u8>, keys: Arc<PartitionKeys>, content: Content) {
         match self.places.entry(row) {
