@@ -50,7 +50,7 @@ const CACHE_BYTES: u64 = 64 << 20;
 /// Sealed journals beyond this are emptied into the tree. The least that fjall takes: journals are disk, and are read at
 /// every opening.
 const JOURNAL_BYTES_MAX: u64 = 64 << 20;
-/// Kept in memory before it is written to the tree. Up to four wait for that during an import.
+/// Kept in memory before it is written to the tree. Up to three wait for that during an import.
 pub const MEMTABLE_BYTES: u64 = 32 << 20;
 /// With more than this in memory a ledger is written to the tree when it is closed, so that the next opening finds it
 /// there.
@@ -59,7 +59,11 @@ const FLUSH_BYTES: u64 = 16 << 20;
 const FLUSH: Duration = Duration::from_secs(60);
 /// How long closing waits for journals that are not needed any more to go; they go at the next opening otherwise.
 const CLEAR: Duration = Duration::from_millis(500);
-/// Sealed values do not compress, and 64 KiB of row keys are not worth a codec.
+/// Rows in memory that wait to be written to the tree, in memtables: one less than fjall waits at.
+const SEALED_MAX: usize = 3;
+/// The same for what the tree has not merged yet: fjall slows down at 20 and waits at 30.
+const RUNS_MAX: usize = 25;
+/// Threads that write the tree.
 const WORKERS: usize = 2;
 
 /// A ledger in fjall.
@@ -180,8 +184,19 @@ impl FjallLedger {
             other => other,
         })
     }
+    /// Waits until fjall takes a batch without waiting itself: its own wait does not end when the threads that write the
+    /// tree have failed, as they do on a full disk.
+    fn has_room(&self) -> ::fjall::Result<()> {
+        while self.rows.tree.sealed_memtable_count() >= SEALED_MAX || self.rows.tree.l0_run_count() >= RUNS_MAX {
+            // An error once they have failed; otherwise nothing new.
+            self.database.persist(PersistMode::Buffer)?;
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
     /// Hands a batch over. The caller holds the lock on `head`.
     fn write(&self, batch: Append, row: &SequenceRow) -> Result<(), StoreError> {
+        self.guarded("append", self.has_room())?;
         let rows = batch.puts.len() + batch.deletes.len() + 1;
         let mut writes = ::fjall::OwnedWriteBatch::with_capacity(self.database.clone(), rows);
         // Given to the operating system at once: a killed process loses nothing that was submitted.
@@ -377,7 +392,8 @@ fn open_database(folder: &Path, memtable_bytes: u64) -> Result<(Database, Keyspa
             })
     };
     let database = patiently(open)?;
-    // Taken when a keyspace is made; afterwards it remembers its own.
+    // Taken when a keyspace is made; afterwards it remembers its own. Sealed values do not compress, and row keys are not
+    // worth a codec.
     let options = || {
         KeyspaceCreateOptions::default()
             .data_block_compression_policy(CompressionPolicy::disabled())
