@@ -11,7 +11,7 @@ use std::{
 };
 
 /// The longest that any command of a story may take on a loaded machine.
-const LONGEST: Duration = Duration::from_secs(600);
+const LONGEST: Duration = Duration::from_secs(900);
 
 /// As [`Command::output`], with an end.
 ///
@@ -19,13 +19,20 @@ const LONGEST: Duration = Duration::from_secs(600);
 /// If it cannot be started or asked.
 ///
 /// # Panics
-/// With what its threads wait for, if it has not ended after ten minutes.
+/// With what its threads wait for and what it said last, if it has not ended after a quarter of an hour.
 pub fn output(command: &mut Command) -> io::Result<Output> {
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let (out, err) = (child.stdout.take().map(read), child.stderr.take().map(read));
-    let status = ended(&mut child)?;
+    let ended = within_longest(&mut child)?;
     let whole = |reader: Option<thread::JoinHandle<Vec<u8>>>| reader.and_then(|r| r.join().ok()).unwrap_or_default();
-    Ok(Output { status, stdout: whole(out), stderr: whole(err) })
+    let (stdout, stderr) = (whole(out), whole(err));
+    match ended {
+        Ok(status) => Ok(Output { status, stdout, stderr }),
+        Err(hangs) => {
+            let said = String::from_utf8_lossy(&stderr).into_owned();
+            panic!("{hangs}\nIt said last: {}", said.get(said.len().saturating_sub(4_000)..).unwrap_or(&said));
+        }
+    }
 }
 
 /// As [`Child::wait`], with an end.
@@ -36,16 +43,23 @@ pub fn output(command: &mut Command) -> io::Result<Output> {
 /// # Panics
 /// As [`output`]. The process is killed first.
 pub fn ended(child: &mut Child) -> io::Result<ExitStatus> {
+    within_longest(child)?.map_err(|hangs| panic!("{hangs}"))
+}
+
+/// How it ended; or, of one that had to be killed, where it hung.
+fn within_longest(child: &mut Child) -> io::Result<Result<ExitStatus, String>> {
     let begun = Instant::now();
     let mut pause = Duration::from_micros(200);
     loop {
         if let Some(status) = child.try_wait()? {
-            return Ok(status);
+            return Ok(Ok(status));
         }
         if begun.elapsed() > LONGEST {
-            let seen = threads(child.id());
-            drop(child.kill());
-            panic!("process {} has not ended after {} s: {seen}", child.id(), LONGEST.as_secs());
+            let hangs =
+                format!("process {} has not ended after {} s: {}", child.id(), LONGEST.as_secs(), threads(child.id()));
+            child.kill()?;
+            child.wait()?;
+            return Ok(Err(hangs));
         }
         thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(5));

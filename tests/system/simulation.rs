@@ -26,7 +26,7 @@ fn a_thousand_worlds_keep_every_promise() {
 
 /// Each of these is a way to be wrong that the world must notice: a store that loses what was waited for, a field that
 /// leaves beyond the agreement, a node that goes on sharing under what its people suspended, a store that writes what is
-/// one act in two.
+/// one act in two, a store whose journal has a gap.
 #[test]
 fn planted_bugs_are_found() {
     for (name, planted) in Planted::ALL {
@@ -39,6 +39,7 @@ fn planted_bugs_are_found() {
             Planted::ExtraField => &["I2"],
             Planted::DeafToStandings => &["I1", "I2"],
             Planted::HalvedAppend => &["I1", "I4"],
+            Planted::GappedJournal => &["I4: the journal"],
         };
         assert!(promises.iter().any(|promise| finding.what.starts_with(promise)), "{name}: {finding}");
         assert!(finding.to_string().contains("--seeds"), "{finding}");

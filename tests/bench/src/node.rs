@@ -24,7 +24,7 @@ use std::{
 };
 
 /// How long anything may take before a figure is given up.
-pub const PATIENCE: Duration = Duration::from_secs(1_800);
+pub const PATIENCE: Duration = Duration::from_secs(300);
 
 /// One organisation's home. It is unlocked by an identity file, so that no passphrase is stretched in a figure.
 #[derive(Debug, Clone)]

@@ -6,7 +6,7 @@
 use super::{
     Planted,
     files::FileLedger,
-    ledger::{Failing, FaultyLedger, Halved},
+    ledger::{Buggy, Failing, FaultyLedger},
 };
 use entente_node::{
     clock::{Clock, ManualClock},
@@ -28,7 +28,7 @@ use std::{
     error::Error,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicU64},
 };
 
 /// Organisations at most.
@@ -186,7 +186,8 @@ impl Disk {
     pub fn start(&self, cast: &Cast, organisation: &Organisation) -> Fallible<Node> {
         self.ledger.power_on()?;
         let ledger: Arc<dyn Ledger> = match self.planted {
-            Some(Planted::HalvedAppend) => Arc::new(Halved(Arc::clone(&self.ledger))),
+            Some(Planted::HalvedAppend) => Arc::new(Buggy::Halved(Arc::clone(&self.ledger))),
+            Some(Planted::GappedJournal) => Arc::new(Buggy::Gapped(Arc::clone(&self.ledger), AtomicU64::new(0))),
             _ => Arc::clone(&self.ledger) as Arc<dyn Ledger>,
         };
         let vault = Arc::clone(&self.vault) as Arc<dyn Vault>;

@@ -8,7 +8,7 @@
 use super::{
     Broken, Checked,
     model::{Direction, SUPERSEDES, Taken},
-    world::World,
+    world::{Grown, World},
 };
 use entente_node::{
     node::{Event, Node},
@@ -20,7 +20,8 @@ use entente_node::{
 };
 use entente_protocol::{
     agreement::Standing,
-    id::{AgreementId, RecordId, StoreId},
+    feed::{Cursor, Run},
+    id::{AgreementDigest, AgreementId, RecordId, StoreId},
     record::SlotSet,
 };
 use std::collections::BTreeMap;
@@ -83,13 +84,13 @@ impl World<'_> {
         Ok(())
     }
 
-    /// I1: what a sender has seen countersigned is at the receiver.
+    /// I1: what a sender has seen countersigned is at the receiver. I4: what it wrote since has no gap.
     pub(super) fn check_acknowledged(&mut self, n: usize) -> Checked {
         let Some(node) = self.node(n) else { return Ok(()) };
         let mut acknowledged = Vec::new();
         for (place, deal) in self.model.deals.iter().enumerate().filter(|(_, deal)| deal.parties.contains(&n)) {
             let feed = feeds::outgoing(node, self.org(deal.other(n)), deal.id);
-            let zero = entente_protocol::id::AgreementDigest::from_bytes([0; 32]);
+            let zero = AgreementDigest::from_bytes([0; 32]);
             let row = feeds::out_row(node, &feed, zero)?;
             let length = row.countersigned.map_or(0, |cursor| cursor.length);
             let known = self.model.feeds.get(&(place, n)).map_or(0, |seen| seen.acknowledged);
@@ -102,7 +103,7 @@ impl World<'_> {
             self.model.feeds.entry(direction).or_default().acknowledged = length;
             self.check_has(direction, length)?;
         }
-        Ok(())
+        self.check_grown(n)
     }
 
     fn check_has(&self, direction: Direction, length: u64) -> Checked {
@@ -178,25 +179,53 @@ impl World<'_> {
         Ok(())
     }
 
-    /// I4.
-    fn check_store(&self, n: usize) -> Checked {
-        let Some(node) = self.node(n) else { return self.broken("a node is down after healing") };
-        let report = node.holdings.check().map_err(|e| Broken(format!("I4: node {n}: {e}")))?;
-        if report.unopened > 0 {
-            return self.broken(format!("I4: node {n} has rows that nothing opens"));
-        }
-        let mut before = [0; 32];
-        for (at, (number, event)) in (0u64..).zip(node.holdings.journal(None, 10_000)?) {
-            if number != at || event.before != before {
-                return self.broken(format!("I4: the journal of node {n} breaks at {at}"));
+    /// I4, of what came since it was last looked at: the journal's events and the runs of each feed follow each other
+    /// without a gap, and give the digests that the store goes on from.
+    fn check_grown(&mut self, n: usize) -> Checked {
+        let Some(node) = self.node(n) else { return Ok(()) };
+        let Grown { journal: (next, before), runs } = &self.machines[n].grown;
+        let (mut next, mut before) = (*next, *before);
+        for (number, event) in node.holdings.journal(next.checked_sub(1), 10_000)? {
+            if number != next || event.before != before {
+                return self.broken(format!("I4: the journal of node {n} breaks at {next}"));
             }
-            before = event.after();
+            (next, before) = (number + 1, event.after());
             let read: Event = decode("event", &event.event)?;
             if read.what == "fork" {
                 return self.broken(format!("I3: node {n} has written down a fork"));
             }
         }
+        let mut runs = runs.clone();
+        for deal in self.model.deals.iter().filter(|deal| deal.parties.contains(&n)) {
+            let feed = feeds::outgoing(node, self.org(deal.other(n)), deal.id);
+            let id = feed.id();
+            let (last, mut cursor) = runs.get(&id).map_or((None, Cursor::start(id)), |(last, end)| (Some(*last), *end));
+            for (place, row) in node.holdings.list(Partition::Own, Table::RunOut, id.as_bytes(), last, 10_000)? {
+                let sent: SentRun = decode("run", &row)?;
+                let run = Run::danger_unverified(&sent.run).map_err(|e| Broken(e.to_string()))?;
+                if run.before != cursor || sent.first != cursor.length {
+                    return self.broken(format!("I4: the runs of a feed break at {}", cursor.length));
+                }
+                cursor = run.end();
+                runs.insert(id, (place, cursor));
+            }
+            if cursor != feeds::out_row(node, &feed, AgreementDigest::from_bytes([0; 32]))?.cursor() {
+                return self.broken("I4: a feed does not end where its last run does");
+            }
+        }
+        self.machines[n].grown = Grown { journal: (next, before), runs };
         Ok(())
+    }
+
+    /// I4, of the whole store.
+    fn check_store(&mut self, n: usize) -> Checked {
+        let Some(node) = self.node(n) else { return self.broken("a node is down after healing") };
+        let report = node.holdings.check().map_err(|e| Broken(format!("I4: node {n}: {e}")))?;
+        if report.unopened > 0 {
+            return self.broken(format!("I4: node {n} has rows that nothing opens"));
+        }
+        self.machines[n].grown = Grown::default();
+        self.check_grown(n)
     }
 
     /// I3 and I5 for one feed.
@@ -206,7 +235,6 @@ impl World<'_> {
         let (Some(sender), Some(receiver)) = (self.node(from), self.node(to)) else { return Ok(()) };
         let (Some(version), Some(feed)) = (self.in_force(from, deal)?, self.feed(direction)) else { return Ok(()) };
         let out = feeds::out_row(sender, &feed, version)?;
-        self.check_runs(sender, &feed, &out)?;
         let open = |n: usize| self.model.facts[n].standing.get(&deal.id).copied().unwrap_or(Standing::Active);
         if open(from) != Standing::Active || open(to) != Standing::Active {
             return Ok(());
@@ -238,20 +266,5 @@ impl World<'_> {
             }
         }
         Ok(())
-    }
-
-    /// The runs of a feed follow each other without a gap and give its digest.
-    fn check_runs(&self, node: &Node, feed: &entente_protocol::feed::FeedKey, out: &feeds::OutRow) -> Checked {
-        let id = feed.id();
-        let mut cursor = entente_protocol::feed::Cursor::start(id);
-        for (_, row) in node.holdings.list(Partition::Own, Table::RunOut, id.as_bytes(), None, 10_000)? {
-            let sent: SentRun = decode("run", &row)?;
-            let run = entente_protocol::feed::Run::danger_unverified(&sent.run).map_err(|e| Broken(e.to_string()))?;
-            if run.before != cursor || sent.first != cursor.length {
-                return self.broken(format!("I4: the runs of a feed break at {}", cursor.length));
-            }
-            cursor = run.end();
-        }
-        if cursor == out.cursor() { Ok(()) } else { self.broken("I4: a feed does not end where its last run does") }
     }
 }

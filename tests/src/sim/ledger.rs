@@ -4,12 +4,17 @@
 //! everything is then refused. An append is one thing here and is never half there: `files` has the disk that tears.
 
 use entente_node::store::{
-    Append, Ledger, Position, Row, SCAN_ROWS_MAX, SequenceRow, StoreError, chain, layout, scan_start,
+    Append, Ledger, Position, Row, SCAN_ROWS_MAX, SequenceRow, StoreError, chain,
+    layout::{self, Table},
+    scan_start,
 };
 use std::{
     collections::BTreeMap,
     ops::Bound,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 /// How an append fails.
@@ -216,35 +221,57 @@ impl Ledger for FaultyLedger {
     }
 }
 
-/// The planted bug: an append that goes to the disk in two, of which a crash may keep the first alone.
-pub struct Halved(pub Arc<dyn Failing>);
+/// A bug that is planted between a node and its disk.
+pub enum Buggy {
+    /// An append goes to the disk in two, of which a crash may keep the first alone.
+    Halved(Arc<dyn Failing>),
+    /// An event of the journal is left out, once in so many appends.
+    Gapped(Arc<dyn Failing>, AtomicU64),
+}
 
-impl Ledger for Halved {
+/// See [`Buggy::Gapped`].
+const GAP_ONE_IN: u64 = 16;
+
+impl Buggy {
+    fn disk(&self) -> &dyn Failing {
+        match self {
+            Self::Halved(disk) | Self::Gapped(disk, _) => disk.as_ref(),
+        }
+    }
+}
+
+impl Ledger for Buggy {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.0.get(key)
+        self.disk().get(key)
     }
     fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Row>, StoreError> {
-        self.0.scan(prefix, after, limit)
+        self.disk().scan(prefix, after, limit)
     }
     fn last(&self, prefix: &[u8]) -> Result<Option<Row>, StoreError> {
-        self.0.last(prefix)
+        self.disk().last(prefix)
     }
     fn submit(&self, batch: Append) -> Result<Position, StoreError> {
         let Append { mut puts, deletes, expect } = batch;
+        if let Self::Gapped(disk, appends) = self {
+            if appends.fetch_add(1, Ordering::Relaxed) % GAP_ONE_IN == GAP_ONE_IN - 1 {
+                puts.retain(|(row, _)| row.first() != Some(&(Table::Journal as u8)));
+            }
+            return disk.submit(Append { puts, deletes, expect });
+        }
         let rest = puts.split_off(puts.len() / 2);
         if puts.is_empty() {
-            return self.0.submit(Append { puts: rest, deletes, expect });
+            return self.disk().submit(Append { puts: rest, deletes, expect });
         }
-        self.0.submit(Append { puts, deletes: Vec::new(), expect })?;
-        self.0.submit(Append { puts: rest, deletes, expect: Vec::new() })
+        self.disk().submit(Append { puts, deletes: Vec::new(), expect })?;
+        self.disk().submit(Append { puts: rest, deletes, expect: Vec::new() })
     }
     fn wait(&self, position: Position) -> Result<(), StoreError> {
-        self.0.wait(position)
+        self.disk().wait(position)
     }
     fn head(&self) -> Result<Position, StoreError> {
-        self.0.head()
+        self.disk().head()
     }
     fn sequence(&self, after: u64, limit: usize) -> Result<Vec<SequenceRow>, StoreError> {
-        self.0.sequence(after, limit)
+        self.disk().sequence(after, limit)
     }
 }

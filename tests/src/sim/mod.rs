@@ -63,15 +63,18 @@ pub enum Planted {
     DeafToStandings,
     /// The store writes an append in two, so that a torn write may keep half of it.
     HalvedAppend,
+    /// The store leaves an event of the journal out of an append, now and then.
+    GappedJournal,
 }
 
 impl Planted {
     /// Each with its name.
-    pub const ALL: [(&'static str, Self); 4] = [
+    pub const ALL: [(&'static str, Self); 5] = [
         ("forgetful-store", Self::ForgetfulStore),
         ("extra-field", Self::ExtraField),
         ("deaf-to-standings", Self::DeafToStandings),
         ("halved-append", Self::HalvedAppend),
+        ("gapped-journal", Self::GappedJournal),
     ];
 }
 

@@ -14,7 +14,7 @@ use entente_node::{agreements::Held, node::Node, partners::PartnerState, records
 use entente_protocol::{
     agreement::{Standing, StandingNotice},
     codec::{self, Bounds},
-    feed::FeedKey,
+    feed::{Cursor, FeedKey},
     id::{AgreementDigest, FeedId, OrgId, RecordId, StoreId},
     time::UnixMillis,
 };
@@ -45,6 +45,17 @@ pub struct Machine {
     pub node: Option<Node>,
     /// What was under way when it died.
     pub doing: Option<Doing>,
+    /// How far its lists were seen to have no gap, since it started.
+    pub grown: Grown,
+}
+
+/// How far a store's lists were looked at: what stands before this place has no gap.
+#[derive(Debug, Default)]
+pub struct Grown {
+    /// The next event of the journal, and the digest before it.
+    pub(super) journal: (u64, [u8; 32]),
+    /// The last run of each outgoing feed, and where it ends.
+    pub(super) runs: BTreeMap<FeedId, (u64, Cursor)>,
 }
 
 /// The world.
@@ -82,7 +93,7 @@ impl<'c> World<'c> {
                 false => Disk::new(store, plan.planted),
             };
             let node = Some(disk.start(cast, organisation).map_err(|e| Broken(format!("no node: {e}")))?);
-            machines.push(Machine { disk, node, doing: None });
+            machines.push(Machine { disk, node, doing: None, grown: Grown::default() });
         }
         // A ring, so that everybody has somebody; of three nodes sometimes a line.
         let mut pairs: Vec<(usize, usize)> = (0..count).map(|n| (n, (n + 1) % count)).collect();
@@ -149,6 +160,7 @@ impl<'c> World<'c> {
         self.say(|| format!("{n} dies while {doing:?}"));
         self.stats.crashes += 1;
         self.machines[n].node = None;
+        self.machines[n].grown = Grown::default();
         self.machines[n].doing = Some(doing);
         let torn = self.machines[n].disk.ledger.crash();
         self.stats.torn += u64::from(torn);
