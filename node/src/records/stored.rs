@@ -13,8 +13,11 @@ use entente_protocol::{
     time::UnixMillis,
     value::Value,
 };
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_bytes::ByteBuf;
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{DeserializeOwned, Error as _},
+};
+use serde_bytes::{ByteBuf, Bytes};
 use std::fmt;
 use zeroize::Zeroizing;
 
@@ -39,25 +42,50 @@ pub fn decode<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T
     codec::from_slice(bytes, ROW).map_err(|cause| RowDamage { what, cause })
 }
 
-/// A record of ours: what it says, what blinds it, where it is attested.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// A record of ours: what it says, what blinds it, where it is attested. There are millions, so that its row names no
+/// members: `[body, seed, batch, position, import, slots, [value, ...]]`, each slot a byte.
+#[derive(Clone, PartialEq, Eq)]
 pub struct OwnRow {
     /// Header and root.
-    #[serde(with = "serde_bytes")]
     pub body: Vec<u8>,
     /// Seed of salts and fillers.
-    #[serde(with = "serde_bytes")]
     pub seed: Vec<u8>,
     /// The batch that attests it, by its place in the list of batches.
     pub batch: u64,
+    /// Its position in the batch.
+    pub position: u32,
     /// Digest of what an import said, where an import made it: the same again adds nothing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub import: Option<Hash>,
     /// Canonical values by slot.
     pub values: Vec<(u8, ByteBuf)>,
-    /// Its position in the batch.
-    pub position: u32,
+}
+
+impl Serialize for OwnRow {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { body, seed, batch, position, import, values } = self;
+        // Empty where there is none: the codec knows no null.
+        let import = import.as_ref().map_or(&[][..], |digest| digest.as_bytes());
+        let slots: Vec<u8> = values.iter().map(|(slot, _)| *slot).collect();
+        let values: Vec<&ByteBuf> = values.iter().map(|(_, value)| value).collect();
+        let [body, seed, import, slots] = [body, seed, import, &slots].map(Bytes::new);
+        (body, seed, batch, position, import, slots, values).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for OwnRow {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        type Members = (ByteBuf, ByteBuf, u64, u32, ByteBuf, ByteBuf, Vec<ByteBuf>);
+        let (body, seed, batch, position, import, slots, values) = Members::deserialize(deserializer)?;
+        let import = match import.as_slice() {
+            [] => None,
+            digest => Some(Hash::from_bytes(digest.try_into().map_err(D::Error::custom)?)),
+        };
+        if slots.len() != values.len() {
+            return Err(D::Error::custom("a slot without a value"));
+        }
+        let values = slots.into_iter().zip(values).collect();
+        Ok(Self { body: body.into_vec(), seed: seed.into_vec(), batch, position, import, values })
+    }
 }
 
 impl fmt::Debug for OwnRow {
