@@ -1,23 +1,28 @@
 //! The cryptographic primitives of the formats, each as formula, standard and caveat.
 //!
-//! Nothing is invented here and nothing else in this crate calls `ring`. Signing takes a
+//! Nothing is invented here and nothing else in this crate calls `ring`, `sha2` or `hmac`. Signing takes a
 //! [`Context`](crate::label::Context), so that a signature made for one purpose verifies for no other.
+//! A record is a hundred hashes of a block or two: those are `sha2`'s, whose calls cost less than `ring`'s. What is long
+//! is `ring`'s.
 
 use crate::{
     id::{Hash, KeyId},
     label::Label,
 };
-use ring::{digest, hmac, signature, signature::KeyPair};
+use hmac::{Hmac, KeyInit, Mac};
+use ring::{digest, signature, signature::KeyPair};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use std::fmt;
+use zeroize::Zeroize;
 
 /// SHA-256 (FIPS 180-4) over the concatenation of `parts`.
 pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
-    let mut context = digest::Context::new(&digest::SHA256);
+    let mut context = Sha256::new();
     for part in parts {
         context.update(part);
     }
-    finish(context)
+    context.finalize().into()
 }
 
 fn finish(context: digest::Context) -> [u8; 32] {
@@ -30,13 +35,13 @@ fn finish(context: digest::Context) -> [u8; 32] {
 
 /// SHA-256(label, 0x00, parts...): a hash that means one thing only.
 pub fn labelled(label: Label, parts: &[&[u8]]) -> [u8; 32] {
-    let mut context = digest::Context::new(&digest::SHA256);
+    let mut context = Sha256::new();
     context.update(label.text().as_bytes());
-    context.update(&[0]);
+    context.update([0]);
     for part in parts {
         context.update(part);
     }
-    finish(context)
+    context.finalize().into()
 }
 
 /// A digest that grows with a stream (FIPS 180-4), for files that are never held in memory.
@@ -63,26 +68,44 @@ impl Sha256Stream {
 /// A pseudorandom function keyed once: HMAC-SHA256 (FIPS 198-1).
 ///
 /// The key is expanded when it is built, so that many outputs under one seed cost two compressions each.
-pub struct Prf(hmac::Key);
+#[derive(Clone)]
+pub struct Prf(Hmac<Sha256>);
 
 impl Prf {
     /// Keys the function.
     pub fn new(key: &[u8; 32]) -> Self {
-        Self(hmac::Key::new(hmac::HMAC_SHA256, key))
+        // FIPS 198-1, section 4: a key shorter than a block is filled up with zeros.
+        let mut block = hmac::digest::Key::<Hmac<Sha256>>::default();
+        for (to, from) in block.iter_mut().zip(key) {
+            *to = *from;
+        }
+        let keyed = Self(Hmac::new(&block));
+        block.zeroize();
+        keyed
     }
     /// HMAC(key, label, 0x00, parts...).
     pub fn output(&self, label: Label, parts: &[&[u8]]) -> [u8; 32] {
-        let mut context = hmac::Context::with_key(&self.0);
-        context.update(label.text().as_bytes());
-        context.update(&[0]);
-        for part in parts {
-            context.update(part);
-        }
-        let mut out = [0u8; 32];
-        for (to, from) in out.iter_mut().zip(context.sign().as_ref()) {
-            *to = *from;
-        }
-        out
+        parts.iter().fold(self.begin(label.text()), |output, part| output.with(part)).finish()
+    }
+    /// An output part by part, under a label that may be none of the formats': for what never leaves a machine.
+    pub fn begin(&self, label: &str) -> Output {
+        Output(self.0.clone()).with(label.as_bytes()).with(&[0])
+    }
+}
+
+/// HMAC(key, label, 0x00, ...), to which parts are still added.
+pub struct Output(Hmac<Sha256>);
+
+impl Output {
+    /// With one more part. Nothing says where it ends.
+    #[must_use]
+    pub fn with(mut self, part: &[u8]) -> Self {
+        self.0.update(part);
+        self
+    }
+    /// The output over all parts.
+    pub fn finish(self) -> [u8; 32] {
+        self.0.finalize().into_bytes().into()
     }
 }
 

@@ -18,8 +18,8 @@ use crate::secret::{
 use entente_protocol::{
     codec::{self, Bounds},
     id::AgreementId,
+    primitive::Prf,
 };
-use ring::hmac;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -96,7 +96,7 @@ const KEYS_MAX: usize = 1_000;
 /// One partition's keys. They cannot be printed, copied or serialised from outside this file.
 pub struct PartitionKeys {
     numbered: BTreeMap<u32, SealingKey>,
-    newest: (u32, hmac::Key),
+    newest: (u32, Prf),
     index: SealingKey,
     blob: SealingKey,
     identity: Identity,
@@ -105,12 +105,12 @@ pub struct PartitionKeys {
 /// A key with its expanded form: expanding costs as much as using it twice.
 struct SealingKey {
     bytes: Secret<[u8; 32]>,
-    key: hmac::Key,
+    key: Prf,
 }
 
 impl SealingKey {
     fn new(bytes: Secret<[u8; 32]>) -> Self {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, bytes.expose());
+        let key = Prf::new(bytes.expose());
         Self { bytes, key }
     }
     fn copy(&self) -> Self {
@@ -148,11 +148,11 @@ impl PartitionKeys {
         Ok(Self { numbered, newest, index: self.index.copy(), blob: self.blob.copy(), identity })
     }
     /// Number and key for sealing.
-    pub(super) fn newest(&self) -> (u32, &hmac::Key) {
+    pub(super) fn newest(&self) -> (u32, &Prf) {
         (self.newest.0, &self.newest.1)
     }
     /// The sealing key of a number.
-    pub(super) fn numbered(&self, number: u32) -> Option<&hmac::Key> {
+    pub(super) fn numbered(&self, number: u32) -> Option<&Prf> {
         match number == self.newest.0 {
             true => Some(&self.newest.1),
             false => self.numbered.get(&number).map(|key| &key.key),
@@ -164,11 +164,11 @@ impl PartitionKeys {
     }
     /// HMAC-SHA256(index key, label, 0x00, each part after its length as 4 bytes BE), for row keys and index tokens.
     pub fn token(&self, label: &str, parts: &[&[u8]]) -> [u8; 32] {
-        keyed(&self.index.key, label, parts)
+        tagged(&self.index.key, label, parts)
     }
     /// The name under which a blob is kept: says nothing of what it holds.
     pub fn blob_name(&self, logical: &[u8]) -> [u8; 32] {
-        keyed(&self.blob.key, label::BLOB_NAME, &[logical])
+        tagged(&self.blob.key, label::BLOB_NAME, &[logical])
     }
     /// The identity to which the partition's blobs are sealed.
     pub fn identity(&self) -> &Identity {
@@ -176,19 +176,10 @@ impl PartitionKeys {
     }
 }
 
-fn keyed(key: &hmac::Key, label: &str, parts: &[&[u8]]) -> [u8; 32] {
-    let mut context = hmac::Context::with_key(key);
-    context.update(label.as_bytes());
-    context.update(&[0]);
-    for part in parts {
-        context.update(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
-        context.update(part);
-    }
-    let mut out = [0; 32];
-    for (to, from) in out.iter_mut().zip(context.sign().as_ref()) {
-        *to = *from;
-    }
-    out
+/// HMAC-SHA256(key, label, 0x00, each part after its length as 4 bytes BE).
+fn tagged(key: &Prf, label: &str, parts: &[&[u8]]) -> [u8; 32] {
+    let length = |part: &[u8]| u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes();
+    parts.iter().fold(key.begin(label), |output, part| output.with(&length(part)).with(part)).finish()
 }
 
 /// Where a keyring is kept.

@@ -12,10 +12,9 @@
 //! is why its nonce may be zero; r is random, so K repeats with probability 2^-96 after 2^48 values.
 
 use super::{keyring::PartitionKeys, label};
-use ring::{
-    aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey},
-    hmac,
-};
+use entente_protocol::primitive::Prf;
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use zeroize::Zeroizing;
 
 /// The only format so far.
 pub const FORMAT: u8 = 1;
@@ -102,12 +101,9 @@ fn parse_header(sealed: &[u8]) -> Option<(u32, [u8; RANDOM_BYTES])> {
     (*format == FORMAT).then(|| (u32::from_be_bytes(*number), *r))
 }
 
-fn cipher(partition_key: &hmac::Key, r: &[u8; RANDOM_BYTES]) -> Option<LessSafeKey> {
-    let mut context = hmac::Context::with_key(partition_key);
-    context.update(label::VALUE_KEY.as_bytes());
-    context.update(&[0]);
-    context.update(r);
-    UnboundKey::new(&AES_256_GCM, context.sign().as_ref()).ok().map(LessSafeKey::new)
+fn cipher(partition_key: &Prf, r: &[u8; RANDOM_BYTES]) -> Option<LessSafeKey> {
+    let key = Zeroizing::new(partition_key.begin(label::VALUE_KEY).with(r).finish());
+    UnboundKey::new(&AES_256_GCM, key.as_slice()).ok().map(LessSafeKey::new)
 }
 
 /// Right only because each key seals one value.

@@ -14,8 +14,19 @@ use std::{
 };
 
 /// What `protocol` may name: formats and pure computation.
-const PROTOCOL: &[&str] =
-    &["base64", "bip39", "cbor4ii", "ring", "serde", "serde_bytes", "thiserror", "x509-parser", "zeroize"];
+const PROTOCOL: &[&str] = &[
+    "base64",
+    "bip39",
+    "cbor4ii",
+    "hmac",
+    "ring",
+    "serde",
+    "serde_bytes",
+    "sha2",
+    "thiserror",
+    "x509-parser",
+    "zeroize",
+];
 /// What `policy` may name.
 const POLICY: &[&str] = &["cedar-policy", "entente-protocol", "thiserror", "toml"];
 /// What only `node` may bring, directly or through others.

@@ -104,7 +104,7 @@ const RULES: &[Rule] = &[
         instead: "take salts and seeds as arguments; `node/src/secret` is the one source of randomness",
     },
     Rule {
-        names: &["ring::"],
+        names: &["ring::", "sha2::", "hmac::"],
         within: &["protocol/src/"],
         except: &["protocol/src/primitive.rs"],
         tests_too: false,
