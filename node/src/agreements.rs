@@ -8,7 +8,7 @@ mod sign;
 mod standing;
 mod view;
 
-pub use sign::{Received, accept, add_file, check_file, drop_proposal, receive, sign_file};
+pub use sign::{Received, Version, accept, add_file, check_file, drop_proposal, receive, sign_file, version};
 pub use standing::{receive_standing, state};
 pub use view::{AgreementView, list, show};
 

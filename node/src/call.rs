@@ -19,7 +19,7 @@ use crate::{
         show,
     },
     redlines, regular,
-    share::explain,
+    share::{explain, preview},
 };
 use entente_protocol::{id::RecordId, identity::UnconfirmedCard, time::UnixMillis};
 use serde::{Deserialize, Serialize};
@@ -90,6 +90,22 @@ pub enum Call {
     AgreementList,
     /// One agreement, by id or its beginning: the text that people sign, and who has signed.
     AgreementShow(String),
+    /// What of our holdings would leave under a version of an agreement.
+    AgreementSimulate {
+        /// Which.
+        version: agreements::Version,
+        /// How it is shown.
+        shown: preview::Shown,
+    },
+    /// What would leave under one version and not under another.
+    AgreementDiff {
+        /// The one before.
+        old: agreements::Version,
+        /// The one after.
+        new: agreements::Version,
+        /// How it is shown.
+        shown: preview::Shown,
+    },
     /// Signs a proposal that came over the wire.
     AgreementAccept {
         /// Id or its beginning.
@@ -192,6 +208,8 @@ impl Call {
             Self::AgreementAdd(_) => "agreement-add",
             Self::AgreementList => "agreement-list",
             Self::AgreementShow(_) => "agreement-show",
+            Self::AgreementSimulate { .. } => "agreement-simulate",
+            Self::AgreementDiff { .. } => "agreement-diff",
             Self::AgreementAccept { .. } => "agreement-accept",
             Self::AgreementDrop { .. } => "agreement-drop",
             Self::AgreementStanding { .. } => "agreement-standing",
@@ -225,6 +243,8 @@ impl Call {
             | Self::AgreementCheck(_)
             | Self::AgreementList
             | Self::AgreementShow(_)
+            | Self::AgreementSimulate { .. }
+            | Self::AgreementDiff { .. }
             | Self::RedLineCheck(_)
             | Self::RedLineList
             | Self::ClockShow
@@ -457,6 +477,8 @@ fn carry_out(node: &Node, call: &Call, progress: OnProgress<'_>) -> Result<Json,
         Call::AgreementAdd(path) => Ok(agreements::add_file(node, path)?),
         Call::AgreementList => Ok(json!(agreements::list(node)?)),
         Call::AgreementShow(given) => Ok(agreements::show(node, given)?),
+        Call::AgreementSimulate { version, shown } => preview::simulate(node, version, *shown, progress),
+        Call::AgreementDiff { old, new, shown } => preview::diff(node, [old, new], *shown, progress),
         Call::AgreementAccept { agreement, digest } => Ok(agreements::accept(node, agreement, digest)?),
         Call::AgreementDrop { agreement, digest } => Ok(agreements::drop_proposal(node, agreement, digest)?),
         Call::AgreementStanding { agreement, standing } => Ok(agreements::state(node, agreement, *standing)?),

@@ -266,7 +266,7 @@ mod evidence;
 mod parties;
 mod upkeep;
 pub use evidence::{Explain, Filter, Import, Record, Release, Review, ReviewState, Search};
-pub use parties::{Agreement, Identity, Partner};
+pub use parties::{Agreement, Identity, Partner, Shown};
 pub use upkeep::{Clock, Recover, Redline};
 
 #[cfg(test)]

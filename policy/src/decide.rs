@@ -16,7 +16,7 @@ use entente_protocol::{
     agreement::Standing,
     clearance::{Acceptance, Clearance, Terms},
     id::{AgreementId, OrgId},
-    record::{Header, Verified, kind::Kind},
+    record::{Header, SlotSet, Verified, kind::Kind},
     value::Value,
 };
 
@@ -36,7 +36,9 @@ pub struct Explanation {
     pub withheld: Option<Withheld>,
     /// The name of the clause that decides, where one does.
     pub clause: Option<String>,
-    /// Fields that go.
+    /// Slots that go.
+    pub slots: SlotSet,
+    /// The same by name.
     pub disclosed: Vec<&'static str>,
     /// Fields that hold something and stay, where a clause applies.
     pub fields_withheld: Vec<FieldWithheld>,
@@ -77,6 +79,7 @@ impl PolicySet {
         let none = |withheld| Explanation {
             withheld: Some(withheld),
             clause: None,
+            slots: SlotSet::EMPTY,
             disclosed: Vec::new(),
             fields_withheld: Vec::new(),
             file: false,
@@ -95,6 +98,7 @@ impl PolicySet {
         Explanation {
             withheld: withheld.then(|| Withheld { clause: Some(covered.place), ..Reason::NothingToDisclose.into() }),
             clause: clause.map(|c| c.name.clone()),
+            slots: disclosed.slots,
             disclosed: disclosed.slots.iter().map(name).collect(),
             fields_withheld: disclosed
                 .withheld

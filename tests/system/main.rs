@@ -24,6 +24,7 @@ mod mishaps;
 mod networks;
 mod newcomer;
 mod photographs;
+mod preview;
 mod real_input;
 mod received_files;
 mod redaction;

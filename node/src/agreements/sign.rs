@@ -16,14 +16,15 @@ use entente_policy::{
     source::{self, Drafting},
 };
 use entente_protocol::{
-    agreement::{Agreement, SignedAgreement, Standing},
+    agreement::{Agreement, InForce, SignedAgreement, Standing},
     id::{AgreementId, OrgId},
     identity::Armour,
     limits,
 };
+use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use serde_json::{Value as Json, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What a file holds: a text to sign, or an agreement signed so far; and whether it is a text.
 fn read_file(node: &Node, path: &Path) -> Result<(SignedAgreement, bool), AgreementError> {
@@ -60,6 +61,34 @@ fn read_file(node: &Node, path: &Path) -> Result<(SignedAgreement, bool), Agreem
     }
     signed.verify(|org, kid| party_key(node, org, kid))?;
     Ok((signed, is_text))
+}
+
+/// A version that people name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Version {
+    /// By a file: a text, or signed so far.
+    File(PathBuf),
+    /// By the id of an agreement that is held, or its beginning, and `/VERSION` for another one than that in force.
+    Held(String),
+}
+
+/// Reads a version, whoever has signed it; nothing is kept.
+pub fn version(node: &Node, version: &Version) -> Result<InForce, AgreementError> {
+    let read = |signed: &SignedAgreement| Ok(InForce { agreement: signed.agreement()?, digest: signed.digest() });
+    match version {
+        Version::File(path) => read(&read_file(node, path)?.0),
+        Version::Held(given) => {
+            let rules = node.rules();
+            let held = rules.agreements.find(given)?;
+            let mut versions = held.signed.iter().chain(&held.next).chain(&held.proposal);
+            let number = given.split_once('/').map(|(_, number)| number);
+            let signed = match number {
+                None => versions.next(),
+                Some(number) => versions.find(|v| v.agreement().is_ok_and(|a| a.version.to_string() == number)),
+            };
+            read(signed.ok_or_else(|| AgreementError::Unknown(given.clone()))?)
+        }
+    }
 }
 
 /// The agreement that a text without an id was taken for before: the same text is the same agreement, however often it is

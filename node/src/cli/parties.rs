@@ -1,6 +1,6 @@
 //! Commands about who shares with whom: the own card, partners, agreements.
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
 /// `identity`.
@@ -89,6 +89,17 @@ pub enum Partner {
     },
 }
 
+/// What is asked, and how much of the answer is listed.
+#[derive(Debug, Args)]
+pub struct Shown {
+    /// As if every record were reviewed and released, but for those that were refuted
+    #[arg(long)]
+    pub as_released: bool,
+    /// Records to list for each party; all are counted
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub list: usize,
+}
+
 /// `agreement`.
 #[derive(Debug, Subcommand)]
 pub enum Agreement {
@@ -97,6 +108,29 @@ pub enum Agreement {
     Check {
         /// Text, or signed so far
         file: PathBuf,
+    },
+    /// What of our holdings would leave under an agreement: see it before you sign
+    #[command(after_help = "Every record is asked about as if the agreement were in force. Records that nobody has \
+        released stay, unless --as-released is given.\n\nExample:\n  entente agreement simulate panel.toml\n  \
+        entente agreement simulate panel.toml --as-released --list 100")]
+    Simulate {
+        /// Text, signed so far, or the id of an agreement that is held (ID/VERSION for another than that in force)
+        version: String,
+        /// How it is asked and listed
+        #[command(flatten)]
+        shown: Shown,
+    },
+    /// Which records and fields a new version exposes, and which it takes back
+    #[command(after_help = "Example:\n  entente agreement diff 3f9a01 panel-2.toml\n  \
+        entente agreement diff 3f9a01 3f9a01/2")]
+    Diff {
+        /// The version before: text, signed so far, or the id of an agreement that is held
+        old: String,
+        /// The version after: text, signed so far, or the id of an agreement that is held
+        new: String,
+        /// How it is asked and listed
+        #[command(flatten)]
+        shown: Shown,
     },
     /// Sign an agreement: its exact text is shown first
     #[command(

@@ -2,7 +2,7 @@
 
 use super::{
     output::{Done, Failure, note},
-    plain,
+    plain, preview,
     reach::{Reach, Reached, absolute, free},
     show::{list, object, short, text, truth},
     table::{Look, Table, pairs},
@@ -25,6 +25,8 @@ use std::{
 pub fn agreement(reach: &Reach, command: cli::Agreement) -> Result<Done, Failure> {
     let answer = match command {
         cli::Agreement::Check { file } => reach.call(&Call::AgreementCheck(absolute(&file)?))?,
+        cli::Agreement::Simulate { version, shown } => return preview::simulate(reach, &version, &shown),
+        cli::Agreement::Diff { old, new, shown } => return preview::diff(reach, [&old, &new], &shown),
         cli::Agreement::Sign { file, output, yes } => sign(reach, &file, output, yes)?,
         cli::Agreement::Add { file } => reach.call(&Call::AgreementAdd(absolute(&file)?))?,
         cli::Agreement::List => {

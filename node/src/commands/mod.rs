@@ -16,6 +16,7 @@ mod output;
 mod pages;
 mod partner;
 mod plain;
+mod preview;
 mod reach;
 mod record;
 mod recover;

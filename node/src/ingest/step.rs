@@ -26,7 +26,7 @@ use std::{
 };
 
 /// Records of one step.
-const STEP_RECORDS: usize = 5_000;
+const STEP_RECORDS: usize = 2_500;
 /// Steps that wait for the writer.
 const WAITING_MAX: usize = 1;
 

@@ -3,15 +3,19 @@
 
 use super::Node;
 use crate::{
-    agreements::{self, Agreements},
+    agreements::{self, AgreementError, Agreements},
     error::Fault,
     partners::{Book, PartnerState},
     redlines,
     seal::keyring::Partition,
     store::{StoreError, holdings::Holdings, layout::Table, txn::Txn},
 };
-use entente_policy::{PartnerState as InPolicy, PolicySet, RedLine};
-use entente_protocol::{id::OrgId, time::UnixMillis};
+use entente_policy::{Governed, PartnerState as InPolicy, PolicySet, Preview, RedLine};
+use entente_protocol::{
+    agreement::{InForce, Standing},
+    id::OrgId,
+    time::UnixMillis,
+};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// Key of the count of changes in [`Table::Meta`].
@@ -37,6 +41,24 @@ impl Rules {
     pub fn stand_in(&self, txn: &Txn<'_>) -> Result<bool, StoreError> {
         Ok(count(txn.get(Partition::Node, Table::Meta, CHANGES)?) == self.changes)
     }
+    /// What would decide if one version were in force, and no other agreement: whatever its parties state about it now
+    /// stands.
+    pub fn suppose(&self, own: OrgId, version: InForce) -> Result<Preview, AgreementError> {
+        let held = self.agreements.get(version.agreement.id);
+        let standing = held.map_or(Standing::Active, |held| held.standing);
+        let supposed = Governed { in_force: version, standing };
+        Ok(Preview::new(own, supposed, self.policy.red_lines(), partners(&self.book))?)
+    }
+}
+
+/// Partners as the policy knows them.
+fn partners(book: &Book) -> BTreeMap<OrgId, InPolicy> {
+    let states = book.iter().filter_map(|(org, partner)| match partner.state {
+        PartnerState::Active => Some((*org, InPolicy::Active)),
+        PartnerState::Suspended => Some((*org, InPolicy::Suspended)),
+        PartnerState::Removed => None,
+    });
+    states.collect()
 }
 
 /// Counts a change of partners or agreements, within the transaction that makes it.
@@ -87,15 +109,7 @@ pub(super) fn load(
     let book = Book::load(holdings)?;
     let agreements = agreements::load(holdings, now)?;
     let until = agreements.changes(now)?;
-    let partners: BTreeMap<OrgId, InPolicy> = book
-        .iter()
-        .filter_map(|(org, partner)| match partner.state {
-            PartnerState::Active => Some((*org, InPolicy::Active)),
-            PartnerState::Suspended => Some((*org, InPolicy::Suspended)),
-            PartnerState::Removed => None,
-        })
-        .collect();
     let lines: Vec<RedLine> = red_lines.iter().map(|held| held.line.clone()).collect();
-    let policy = agreements.compile(own, partners, &lines)?;
+    let policy = agreements.compile(own, partners(&book), &lines)?;
     Ok(Rules { book: Arc::new(book), agreements: Arc::new(agreements), policy: Arc::new(policy), until, changes })
 }

@@ -13,7 +13,6 @@ use crate::{
 use entente_protocol::{
     batch::{Batch, BatchError},
     id::{Hash, LineId, Nonce, RecordId},
-    limits,
     record::{Body, Draft, DraftError, Record, kind::Kind},
     value::Value,
 };
@@ -155,7 +154,7 @@ pub struct New {
 
 /// Attests records as one batch and adds them to a transaction. Nothing is written before its commit.
 ///
-/// At most [`limits::BATCH_RECORDS_MAX`] records; bad drafts are the caller's to leave out first ([`commit`]).
+/// At most [`BATCH_RECORDS_MAX`](entente_protocol::limits::BATCH_RECORDS_MAX) records; bad drafts are the caller's to leave out first ([`commit`]).
 pub fn add(node: &Node, txn: &mut Txn<'_>, records: Vec<New>) -> Result<(), KeepError> {
     if records.is_empty() {
         return Ok(());
@@ -207,8 +206,6 @@ pub fn commit(draft: Draft) -> Result<Record, KeepError> {
     let seed = Zeroizing::new(secret::random::<32>()?);
     draft.commit(nonce, seed).map_err(|fault| KeepError::Draft { which, fault })
 }
-
-const _: () = assert!(limits::BATCH_RECORDS_MAX >= 5_000, "one import step is one batch");
 
 fn batch_row(node: &Node, number: u64) -> Result<BatchRow, KeepError> {
     let row = node.holdings.item(Partition::Own, Table::Batch, b"", number)?;

@@ -11,7 +11,7 @@ use crate::{
     seal::keyring::Partition,
     store::layout::Table,
 };
-use entente_policy::{Gate, PolicySet, Question, ReviewState};
+use entente_policy::{Gate, Interval, PolicySet, Question, ReviewState};
 use entente_protocol::{
     feed::FeedKey,
     id::{FeedId, LineId, RecordId},
@@ -50,6 +50,13 @@ pub fn any_released(node: &Node, records: &[RecordId], feed: FeedId, end: u64) -
     Ok(false)
 }
 
+/// What is taken for granted when people ask what would be; nothing when something is to leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Assumed {
+    /// That every record was reviewed and released, but for those that people refuted.
+    pub released: bool,
+}
+
 /// What the question about a record needs from the store; made once, asked for any feed.
 pub struct Asked {
     /// The record.
@@ -59,6 +66,7 @@ pub struct Asked {
     /// Its header and root.
     pub body: Body,
     gate: Gate,
+    assumed: Assumed,
     /// Looked up once.
     siblings: OnceCell<Vec<RecordId>>,
     amendments: OnceCell<Vec<Self>>,
@@ -67,15 +75,21 @@ pub struct Asked {
 impl Asked {
     /// Reads a record of ours and its gate state.
     pub fn load(node: &Node, record: RecordId) -> Result<Self, ShareError> {
+        Self::load_as(node, record, Assumed::default())
+    }
+
+    /// The same, as if what is assumed were so.
+    pub fn load_as(node: &Node, record: RecordId, assumed: Assumed) -> Result<Self, ShareError> {
         let row = keep::own(node, record)?;
         let body = row.header()?;
         let state = gate::state(node, record)?;
-        let gate = Gate {
-            review: review_state(state.review),
-            required: review_state(node.required_review()),
-            released: state.released,
+        let required = review_state(node.required_review());
+        let review = match review_state(state.review) {
+            review if assumed.released && review < required => required,
+            review => review,
         };
-        Ok(Self { record, row, body, gate, siblings: OnceCell::new(), amendments: OnceCell::new() })
+        let gate = Gate { review, required, released: state.released || assumed.released };
+        Ok(Self { record, row, body, gate, assumed, siblings: OnceCell::new(), amendments: OnceCell::new() })
     }
 
     /// Slots that hold something.
@@ -110,7 +124,7 @@ impl Asked {
         }
         let mut amendments = Vec::new();
         for record in self.siblings(node)? {
-            let other = Self::load(node, *record)?;
+            let other = Self::load_as(node, *record, self.assumed)?;
             if other.gate.released && other.supersedes() == Some(self.record) {
                 amendments.push(other);
             }
@@ -131,19 +145,30 @@ impl Asked {
 
     /// Reference slots whose every target was released in the feed by an entry before `end`.
     pub fn referable(&self, node: &Node, feed: FeedId, end: u64) -> Result<SlotSet, ShareError> {
+        let shows =
+            |before| Ok(released(node, before, feed)?.is_some_and(|r: ReleasedRow| r.shows() && r.number < end));
+        self.referable_where(node, shows, |line| line_released(node, line, feed, end))
+    }
+
+    /// Reference slots whose every target the partner sees: `record` says it of what this one amends, `line` of a line.
+    pub fn referable_where(
+        &self,
+        node: &Node,
+        record: impl Fn(RecordId) -> Result<bool, ShareError>,
+        line: impl Fn(LineId) -> Result<bool, ShareError>,
+    ) -> Result<SlotSet, ShareError> {
         let mut set = SlotSet::EMPTY;
         for (number, _) in &self.row.values {
             let Some(slot) = self.body.header().kind.slot_number(*number) else { continue };
             if *number == 5 {
-                let Some(before) = self.supersedes() else { continue };
-                if released(node, before, feed)?.is_some_and(|r| r.shows() && r.number < end) {
+                if self.supersedes().map(&record).transpose()?.unwrap_or(false) {
                     set = set.with(5);
                 }
             } else if slot.shape.refers() {
                 let Some(value) = self.value(*number) else { continue };
                 let mut all = true;
                 for target in Shape::targets(slot.shape, &value) {
-                    all = all && target.originator == node.keys.org && line_released(node, target.line, feed, end)?;
+                    all = all && target.originator == node.keys.org && line(target.line)?;
                 }
                 if all {
                     set = set.with(*number);
@@ -161,6 +186,17 @@ impl Asked {
         referable: SlotSet,
         answer: impl FnOnce(&Question<'_>) -> R,
     ) -> R {
+        self.ask_at(feed, referable, node.interval(), answer)
+    }
+
+    /// The same at another time, for what would be.
+    pub fn ask_at<R>(
+        &self,
+        feed: &FeedKey,
+        referable: SlotSet,
+        now: Interval,
+        answer: impl FnOnce(&Question<'_>) -> R,
+    ) -> R {
         let values = |slot| self.value(slot);
         answer(&Question {
             record: self.record,
@@ -171,7 +207,7 @@ impl Asked {
             referable,
             partner: feed.receiver,
             agreement: feed.agreement,
-            now: node.interval(),
+            now,
         })
     }
 }

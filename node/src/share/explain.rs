@@ -3,6 +3,7 @@
 use super::{
     decide::{self, Asked},
     feeds,
+    preview::{SUPERSEDED, SUPERSEDED_WHY},
 };
 use crate::{
     error::Fault,
@@ -11,11 +12,6 @@ use crate::{
 };
 use entente_policy::Withheld;
 use serde_json::{Value as Json, json};
-
-/// Code of a record that gives way to a correction. It follows from releases, not from an agreement, so it is no reason of
-/// the policy's.
-const SUPERSEDED: &str = "superseded";
-const SUPERSEDED_WHY: &str = "It was corrected, and the correction was released: this version is withdrawn.";
 
 /// Answers for every agreement in force with the partner.
 pub fn explain(node: &Node, record: &str, partner: &str) -> Result<Json, Fault> {

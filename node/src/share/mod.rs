@@ -11,6 +11,7 @@ pub mod feeds;
 pub mod fetching;
 pub mod files;
 pub mod outbox;
+pub mod preview;
 pub mod wishes;
 
 use crate::{

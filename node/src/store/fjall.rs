@@ -46,11 +46,11 @@ const ROWS: &str = "rows";
 const SEQUENCE: &str = "sequence";
 /// Ending of fjall's journal files.
 const JOURNAL: &str = "jnl";
-const CACHE_BYTES: u64 = 64 << 20;
+const CACHE_BYTES: u64 = 32 << 20;
 /// Sealed journals beyond this are emptied into the tree. The least that fjall takes: journals are disk, and are read at
 /// every opening.
 const JOURNAL_BYTES_MAX: u64 = 64 << 20;
-/// Kept in memory before it is written to the tree. Up to three wait for that during an import.
+/// Kept in memory before it is written to the tree. Up to two wait for that during an import.
 pub const MEMTABLE_BYTES: u64 = 32 << 20;
 /// With more than this in memory a ledger is written to the tree when it is closed, so that the next opening finds it
 /// there.
@@ -59,8 +59,8 @@ const FLUSH_BYTES: u64 = 16 << 20;
 const FLUSH: Duration = Duration::from_secs(60);
 /// How long closing waits for journals that are not needed any more to go; they go at the next opening otherwise.
 const CLEAR: Duration = Duration::from_millis(500);
-/// Rows in memory that wait to be written to the tree, in memtables: one less than fjall waits at.
-const SEALED_MAX: usize = 3;
+/// Rows in memory that wait to be written to the tree, in memtables. fjall itself waits at four.
+const SEALED_MAX: usize = 2;
 /// The same for what the tree has not merged yet: fjall slows down at 20 and waits at 30.
 const RUNS_MAX: usize = 25;
 /// Threads that write the tree.

@@ -24,7 +24,7 @@ use std::{
 };
 
 /// Values whose number of occurrences is remembered between transactions; beyond it, it is looked up anew.
-const OCCURRENCES_MAX: usize = 1 << 18;
+const OCCURRENCES_MAX: usize = 1 << 16;
 
 /// What is remembered between transactions: all of it can be read again from the ledger.
 #[derive(Default)]

@@ -17,6 +17,9 @@ use std::{
 
 /// Datagrams below this carry acknowledgements and small messages.
 const LOAD_BYTES: usize = 600;
+/// Large datagrams of one connection, up to so many bytes, are greetings and probes of the path: a partner that is
+/// suspended comes back for the control lane.
+const GREETING_BYTES: u64 = 32 << 10;
 /// Set in the first byte of a handshake's packets (RFC 9000, 17.2), which are padded and carry no load.
 const LONG_HEADER: u8 = 0x80;
 /// How often the signal to end is looked at.
@@ -27,10 +30,33 @@ const LOOK: Duration = Duration::from_millis(50);
 pub struct Passed {
     /// Any datagram.
     pub any: Option<Instant>,
-    /// One that carried load: large, and of an established connection.
-    pub load: Option<Instant>,
+    /// One that was large, and of an established connection.
+    large: Option<Instant>,
+    /// Bytes of such since the last handshake.
+    since: u64,
+    /// The last of them on the connections before that one, of those that carried load.
+    before: Option<Instant>,
     /// Bytes so far.
     pub bytes: u64,
+}
+
+impl Passed {
+    fn take(&mut self, first: u8, length: usize, now: Instant) {
+        self.any = Some(now);
+        self.bytes += length as u64;
+        if first & LONG_HEADER != 0 {
+            self.before = self.load();
+            self.since = 0;
+        } else if length >= LOAD_BYTES {
+            self.large = Some(now);
+            self.since += length as u64;
+        }
+    }
+
+    /// When the last datagram passed that carried load: more than a connection begins with.
+    pub fn load(&self) -> Option<Instant> {
+        if self.since > GREETING_BYTES { self.large } else { self.before }
+    }
 }
 
 /// Where a relay leads, and what passed.
@@ -109,12 +135,7 @@ fn forward(
             let now = Instant::now();
             {
                 let mut passed = shared.passed.lock().unwrap_or_else(PoisonError::into_inner);
-                let passed = &mut passed[direction];
-                passed.any = Some(now);
-                passed.bytes += length as u64;
-                if length >= LOAD_BYTES && buffer[0] & LONG_HEADER == 0 {
-                    passed.load = Some(now);
-                }
+                passed[direction].take(buffer[0], length, now);
             }
             let Some(target) = target(peer) else { continue };
             let delay = Duration::from_millis(shared.delay_ms.load(Ordering::Relaxed));
@@ -142,5 +163,30 @@ impl Drop for Relay {
         for thread in self.threads.drain(..) {
             drop(thread.join());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{GREETING_BYTES, LONG_HEADER, Passed};
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn what_a_connection_begins_with_is_no_load() {
+        let (begun, mut passed) = (Instant::now(), Passed::default());
+        let at = |ms| begun + Duration::from_millis(ms);
+        for ms in 0..100 {
+            passed.take(0x40, 1_200, at(ms));
+        }
+        assert_eq!(passed.load(), Some(at(99)));
+        passed.take(LONG_HEADER, 1_200, at(500));
+        passed.take(0x40, 1_200, at(501));
+        assert_eq!(passed.load(), Some(at(99)), "a greeting");
+        passed.take(LONG_HEADER, 1_200, at(600));
+        assert_eq!(passed.load(), Some(at(99)), "another connection that carried none");
+        for ms in 700..700 + GREETING_BYTES / 1_000 {
+            passed.take(0x40, 1_200, at(ms));
+        }
+        assert_eq!(passed.load(), Some(at(699 + GREETING_BYTES / 1_000)), "releases again");
     }
 }

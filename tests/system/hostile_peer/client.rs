@@ -72,6 +72,8 @@ pub struct Talk {
     pub connection: Connection,
     pub control: Option<(quinn::SendStream, quinn::RecvStream)>,
     pub records: Option<(quinn::SendStream, quinn::RecvStream)>,
+    /// Streams that are open and on which nothing more comes.
+    pub silent: Vec<(quinn::SendStream, quinn::RecvStream)>,
     /// What the victim showed of our feed.
     pub held: Option<Cursor>,
     control_reader: FrameReader,
@@ -138,6 +140,7 @@ impl Hostile {
             connection: link.connection,
             control: None,
             records: None,
+            silent: Vec::new(),
             held: None,
             control_reader: FrameReader::new(limits::CONTROL_FRAME_BYTES_MAX),
             records_reader: FrameReader::new(limits::FRAME_BYTES_MAX),

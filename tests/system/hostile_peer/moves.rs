@@ -245,6 +245,16 @@ async fn eager(t: &Talk, content: &[u8]) -> Done {
     Err("it is never told to come back".into())
 }
 
+/// Opens as many streams as one may and says something on the last alone. QUIC opens those before it at the other end,
+/// where nothing ever comes on them.
+async fn gap(t: &mut Talk, carries: u8) -> Done {
+    for _ in 0..12 {
+        t.silent.push(t.connection.open_bi().await?);
+    }
+    t.silent.push(t.stream(carries).await?);
+    Ok(())
+}
+
 async fn refused(t: &Talk, content: Vec<u8>) -> Done {
     match t.ask(&content).await? {
         Some(1) => Ok(()),
@@ -258,6 +268,7 @@ moves! {
     Connected "a lane twice" UNEXPECTED "no place" |h, t| { let _one = t.stream(1).await?; let _two = t.stream(1).await?; t.connection.closed().await };
     Connected "a file before the lanes" UNEXPECTED "no place" |h, t| t.stream(3).await?;
     Connected "a stream that says nothing" FRAME "too early" |h, t| { let (mut s, _r) = t.connection.open_bi().await?; s.finish()?; t.connection.closed().await };
+    Connected "a lane behind a gap of streams" TIMEOUT "in time" |h, t| { gap(t, 1).await?; t.connection.closed().await };
     Connected "no lane at all" TIMEOUT "in time" |h, t| { t.connection.closed().await };
 
     // --- lanes open, nothing said ---
@@ -351,6 +362,7 @@ moves! {
     Open "a request that is too long" FRAME "frame" |h, t| t.ask(&[0; 5_000]).await?;
     Open "a request of noise" UNEXPECTED "no place" |h, t| t.ask(&[0xff; 60]).await?;
     Open "ten thousand streams" GOES_ON "" |h, t| { let mut kept = Vec::new(); for _ in 0..10_000 { match tokio::time::timeout(Duration::from_millis(200), t.stream(3)).await { Ok(stream) => kept.push(stream?), Err(_) => break } }; assert!(kept.len() <= 98, "{} streams are open at once", kept.len()) };
+    Open "a file behind a gap of streams" GOES_ON "" |h, t| gap(t, 3).await?;
     Open "streams in one direction" GOES_ON "" |h, t| { let mut kept = Vec::new(); for _ in 0..10_000 { match tokio::time::timeout(Duration::from_millis(200), t.connection.open_uni()).await { Ok(stream) => kept.push(stream?), Err(_) => break } }; assert!(kept.len() <= 16, "{} streams are open at once", kept.len()) };
     Open "a card with a lower number" GOES_ON "" |h, t| t.say(&Message::Card(h.node.keys.card.bytes().to_vec())).await?;
     Open "the card of another" GOES_ON "a card was not taken" |h, t| { let mut b = h.node.keys.card.bytes().to_vec(); let last = b.len() - 1; b[last] ^= 1; t.say(&Message::Card(b)).await? };

@@ -64,7 +64,7 @@ impl Wired {
     /// Bytes from `a` to `b` so far, and when the last datagram with load passed: whoever dialled.
     fn sent(&self) -> (u64, Option<Instant>) {
         let ways = [self.relays[0].passed()[1], self.relays[1].passed()[0]];
-        (ways[0].bytes + ways[1].bytes, ways[0].load.max(ways[1].load))
+        (ways[0].bytes + ways[1].bytes, ways[0].load().max(ways[1].load()))
     }
 }
 

@@ -1,0 +1,183 @@
+//! Agreements that are looked at before they are signed: what would leave under them, and what then does.
+
+use entente_tests::{Home, World, kept, until};
+use serde_json::Value;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    error::Error,
+    path::Path,
+};
+
+type Outcome = Result<(), Box<dyn Error>>;
+
+/// Everything that each record shows.
+type Shown = BTreeMap<String, BTreeSet<String>>;
+
+fn sample(name: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../certs-example").join(name).display().to_string()
+}
+
+/// Clauses that withhold, coarsen, ask for a condition, refer to others and give copies of photographs.
+const CLAUSES: &str = r#"
+[[clause]]
+name = "cases-in-chad"
+from = "a"
+to = ["b"]
+when = 'resource.place_country == "TD"'
+onward = "never"
+retention-days = 365
+disclose.event = ["number", "eval", "etype", "recovered-month", "place-region", "place-country", "supersedes"]
+
+[[clause]]
+name = "items"
+from = "a"
+to = ["b"]
+onward = "never"
+retention-days = 365
+disclose.item = ["number", "eval", "type", "make", "make-country", "event", "supersedes"]
+"#;
+
+fn names(value: &Value) -> BTreeSet<String> {
+    value.as_array().into_iter().flatten().filter_map(|name| Some(name.as_str()?.to_owned())).collect()
+}
+
+/// What a simulation lists for its one partner.
+fn listed(simulated: &Value) -> Shown {
+    let party = &simulated["parties"][0];
+    let listed: Shown = party["listed"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|record| (record["id"].as_str().unwrap_or_default().to_owned(), names(&record["fields"])))
+        .collect();
+    assert_eq!(party["leave"], listed.len(), "listed whole: {party}");
+    listed
+}
+
+/// What a home holds of others, as it stands.
+fn held(home: &Home) -> Shown {
+    let current = home.received().into_iter().filter(|record| record["state"] != "withdrawn");
+    current
+        .map(|record| {
+            let fields = record["fields"].as_object().into_iter().flatten().map(|(name, _)| name.clone());
+            (record["id"].as_str().unwrap_or_default().to_owned(), fields.collect())
+        })
+        .collect()
+}
+
+/// Waits until the other side holds exactly this.
+fn comes_about(home: &Home, what: &str, expected: &Shown) {
+    until(what, || held(home) == *expected);
+}
+
+/// Story: before anybody signs, a policy administrator sees what would leave. It is signed; exactly that leaves. Then
+/// records are corrected, and a new version is compared with the one in force: exactly the difference follows.
+#[test]
+fn what_is_seen_before_signing_is_what_leaves() -> Outcome {
+    let (_world, [mut a, mut b]) = World::of(91, ["a", "b"]);
+    a.pair(&b);
+    let report =
+        a.json(&["import", &sample("evidence/field-mission-2026.csv"), "--attachments", &sample("evidence/photos")]);
+    assert_eq!(report["bad_rows"], 6, "{report}");
+    let draft = a.file("draft.toml", &a.agreement_text(&b, None, CLAUSES));
+    let simulate = |a: &Home, more: &[&str]| {
+        let args = ["agreement", "simulate", &draft, "--list", "100000"];
+        a.json(&[args.as_slice(), more].concat())
+    };
+
+    // Drafts stay; as if they were released, they leave.
+    let before = kept(&a);
+    let drafts = simulate(&a, &[]);
+    assert!(listed(&drafts).is_empty());
+    assert_eq!(drafts["parties"][0]["withheld"][0]["code"], "gate-draft", "{drafts}");
+    let supposed = listed(&simulate(&a, &["--as-released"]));
+    assert!(supposed.len() > 200, "{}", supposed.len());
+    assert_eq!(kept(&a), before, "looking changes nothing");
+
+    a.pass_all();
+    let simulated = simulate(&a, &[]);
+    let expected = listed(&simulated);
+    assert_eq!(expected, supposed, "released by people as was supposed");
+    let party = &simulated["parties"][0];
+    assert_eq!((&party["held_now"], &party["held_then"]), (&0.into(), &expected.len().into()));
+    let fields: BTreeSet<&str> = expected.values().flatten().map(String::as_str).collect();
+    assert!(fields.contains("event"), "references to what leaves too: {fields:?}");
+    let withheld = party["withheld"].as_array().ok_or("withheld")?;
+    let codes: BTreeSet<&str> = withheld.iter().filter_map(|reason| reason["code"].as_str()).collect();
+    assert!(codes.contains("condition-not-met") && codes.contains("kind-not-covered"), "{codes:?}");
+    let stay: u64 = withheld.iter().filter_map(|reason| reason["records"].as_u64()).sum();
+    assert_eq!(simulated["records"], stay + expected.len() as u64, "each record leaves or stays");
+    // A case outside Chad stays: its items leave, and do not name it.
+    assert!(expected.values().any(|fields| fields.contains("type") && !fields.contains("event")));
+    assert_eq!(party["reveals"].as_array().map(Vec::len), Some(0), "the condition's field is disclosed: {party}");
+
+    let agreed = a.sign_text(&b, 1, &a.agreement_text(&b, None, CLAUSES));
+    b.start();
+    a.start();
+    a.sync(&b);
+    comes_about(&b, "exactly what was seen arrives", &expected);
+
+    // Corrections are imported and released: the version in force is simulated by its id.
+    let corrected = a.json(&["import", &sample("evidence/field-mission-2026-corrected.csv")]);
+    assert!(corrected["amended"].as_u64() > Some(0), "{corrected}");
+    a.pass_all();
+    let in_force = |a: &Home| listed(&a.json(&["agreement", "simulate", &agreed.id, "--list", "100000"]));
+    let expected = in_force(&a);
+    a.sync(&b);
+    comes_about(&b, "corrections arrive as the simulation has them", &expected);
+
+    // A new version gives serials, withholds makes, and no case any more.
+    let clauses = CLAUSES.replace("\"make\", ", "\"serial\", \"serial-state\", ").replace("\"TD\"", "\"XX\"");
+    let next = a.file("next.toml", &a.agreement_text(&b, Some(&agreed), &clauses));
+    let differs = a.json(&["agreement", "diff", &agreed.id, &next, "--list", "100000"]);
+    let party = &differs["parties"][0];
+    let mut after = expected.clone();
+    for change in party["listed"].as_array().ok_or("listed")? {
+        let id = change["id"].as_str().ok_or("id")?.to_owned();
+        let (gains, loses) = (names(&change["gains"]), names(&change["loses"]));
+        if change["change"] == "withdrawn" {
+            assert_eq!(after.remove(&id), Some(loses), "{change}");
+            continue;
+        }
+        let fields = after.entry(id).or_default();
+        assert!(gains.is_disjoint(fields) && loses.is_subset(fields), "{change}");
+        fields.retain(|field| !loses.contains(field));
+        fields.extend(gains);
+    }
+    assert!(party["withdrawn"].as_u64() > Some(0) && party["changed"].as_u64() > Some(0), "{party}");
+    assert_eq!(party["exposed"], 0);
+    assert_eq!((&party["leave_old"], &party["leave_new"]), (&expected.len().into(), &after.len().into()));
+    let gained = |field: &str| {
+        let found = party["fields"].as_array().into_iter().flatten().find(|row| row["field"] == field);
+        found.and_then(|row| row["gained"].as_u64())
+    };
+    assert!(gained("serial-state") > Some(0) && gained("make") == Some(0), "{party}");
+    let _next = a.amend(&b, &agreed, &clauses);
+    a.sync(&b);
+    comes_about(&b, "exactly the difference follows", &after);
+    assert_eq!(in_force(&a), after);
+
+    // People read it too.
+    let told = String::from_utf8_lossy(&a.run(&["agreement", "simulate", &agreed.id]).stdout).into_owned();
+    assert!(told.contains("To b") && told.contains("Would leave:") && told.contains("The first 20 of"), "{told}");
+    let told = String::from_utf8_lossy(&a.run(&["agreement", "diff", &agreed.id, &draft]).stdout).into_owned();
+    assert!(told.contains("records newly exposed") && told.contains("exposes"), "{told}");
+    Ok(())
+}
+
+/// Story: what is to be looked at is no agreement, or none of ours.
+#[test]
+fn what_cannot_be_looked_at_is_named() {
+    let (_world, [a, b]) = World::of(92, ["a", "b"]);
+    a.pair(&b);
+    let fault = a.refused(2, &["agreement", "simulate", &a.path("absent.toml")]);
+    assert!(fault["message"].as_str().is_some_and(|why| why.contains("absent.toml")), "{fault}");
+    let fault = a.refused(2, &["agreement", "simulate", "0123456789"]);
+    assert!(fault["message"].as_str().is_some_and(|why| why.contains("agreement list")), "{fault}");
+    let wrong = a.file("wrong.toml", &a.agreement_text(&b, None, &CLAUSES.replace("\"etype\"", "\"etyp\"")));
+    let fault = a.refused(2, &["agreement", "simulate", &wrong]);
+    assert!(fault["message"].as_str().is_some_and(|why| why.contains("etyp") && why.contains("wrong.toml")), "{fault}");
+    let stranger = a.agreement_text(&b, None, CLAUSES).replace("\"b\"", "\"nobody\"");
+    let fault = a.refused(2, &["agreement", "diff", &a.file("stranger.toml", &stranger), &wrong]);
+    assert!(fault["message"].as_str().is_some_and(|why| why.contains("nobody")), "{fault}");
+}
