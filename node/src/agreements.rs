@@ -6,10 +6,12 @@
 
 mod sign;
 mod standing;
+mod template;
 mod view;
 
 pub use sign::{Received, Version, accept, add_file, check_file, drop_proposal, receive, sign_file, version};
 pub use standing::{receive_standing, state};
+pub use template::{draft, templates};
 pub use view::{AgreementView, list, show};
 
 use crate::{
@@ -148,6 +150,9 @@ pub enum AgreementError {
     /// The file.
     #[error("{0}")]
     File(String),
+    /// A usual case that cannot be filled in.
+    #[error("the template cannot be filled in: {0}")]
+    Template(String),
     /// Nobody has signed what is to be added.
     #[error(
         "`{0}` is a draft that nobody has signed, and nothing was added: sign it (`entente agreement sign {0}`), or ask \

@@ -90,6 +90,17 @@ pub enum Call {
     AgreementList,
     /// One agreement, by id or its beginning: the text that people sign, and who has signed.
     AgreementShow(String),
+    /// The usual cases of agreements.
+    AgreementTemplates,
+    /// A draft of a usual case.
+    AgreementNew {
+        /// Which case.
+        template: String,
+        /// With whom.
+        partner: String,
+        /// The country that it is about.
+        country: Option<String>,
+    },
     /// What of our holdings would leave under a version of an agreement.
     AgreementSimulate {
         /// Which.
@@ -208,6 +219,8 @@ impl Call {
             Self::AgreementAdd(_) => "agreement-add",
             Self::AgreementList => "agreement-list",
             Self::AgreementShow(_) => "agreement-show",
+            Self::AgreementTemplates => "agreement-templates",
+            Self::AgreementNew { .. } => "agreement-new",
             Self::AgreementSimulate { .. } => "agreement-simulate",
             Self::AgreementDiff { .. } => "agreement-diff",
             Self::AgreementAccept { .. } => "agreement-accept",
@@ -243,6 +256,8 @@ impl Call {
             | Self::AgreementCheck(_)
             | Self::AgreementList
             | Self::AgreementShow(_)
+            | Self::AgreementTemplates
+            | Self::AgreementNew { .. }
             | Self::AgreementSimulate { .. }
             | Self::AgreementDiff { .. }
             | Self::RedLineCheck(_)
@@ -477,6 +492,10 @@ fn carry_out(node: &Node, call: &Call, progress: OnProgress<'_>) -> Result<Json,
         Call::AgreementAdd(path) => Ok(agreements::add_file(node, path)?),
         Call::AgreementList => Ok(json!(agreements::list(node)?)),
         Call::AgreementShow(given) => Ok(agreements::show(node, given)?),
+        Call::AgreementTemplates => Ok(agreements::templates()),
+        Call::AgreementNew { template, partner, country } => {
+            Ok(agreements::draft(node, template, partner, country.as_deref())?)
+        }
         Call::AgreementSimulate { version, shown } => preview::simulate(node, version, *shown, progress),
         Call::AgreementDiff { old, new, shown } => preview::diff(node, [old, new], *shown, progress),
         Call::AgreementAccept { agreement, digest } => Ok(agreements::accept(node, agreement, digest)?),

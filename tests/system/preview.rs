@@ -181,3 +181,63 @@ fn what_cannot_be_looked_at_is_named() {
     let fault = a.refused(2, &["agreement", "diff", &a.file("stranger.toml", &stranger), &wrong]);
     assert!(fault["message"].as_str().is_some_and(|why| why.contains("nobody")), "{fault}");
 }
+
+/// A clause and a kind, records that would leave, and fields that would.
+type Clause = (&'static str, u64, u64);
+
+/// What would leave, by clause and kind, under each template: from the field mission's
+/// sample evidence, as if all of it were released.
+const GOLDEN: [(&str, Option<&str>, &[Clause]); 4] = [
+    ("panel", None, &[("weapons/item", 236, 2_803), ("weapons/event", 43, 301), ("photographs/attachment", 24, 166)]),
+    ("maker", Some("HR"), &[("made-there/item", 19, 187)]),
+    ("host", Some("td"), &[("cases-there/event", 12, 84)]),
+    ("tracing", None, &[("ours/item", 236, 2_331)]),
+];
+
+/// Story: somebody who has never written an agreement begins with a template, looks at it, and signs it.
+#[test]
+fn a_template_is_drafted_looked_at_and_signed() -> Outcome {
+    let (_world, [a, b]) = World::of(93, ["a", "b"]);
+    a.pair(&b);
+    a.ok(&["import", &sample("evidence/field-mission-2026.csv"), "--attachments", &sample("evidence/photos")]);
+    let templates = a.json(&["agreement", "templates"]);
+    let names: BTreeSet<&str> =
+        templates.as_array().ok_or("templates")?.iter().filter_map(|t| t["id"].as_str()).collect();
+    assert_eq!(names, GOLDEN.iter().map(|(name, ..)| *name).collect(), "each template has a simulation here");
+    for (name, country, expected) in GOLDEN {
+        let draft = a.path(&format!("{name}.toml"));
+        let mut args = vec!["agreement", "new", name, "--with", "b", "-o", &draft];
+        args.extend(country.iter().flat_map(|country| ["--country", country]));
+        let written = a.json(&args);
+        assert_eq!(written["file"], draft.as_str(), "{written}");
+        let again = a.refused(2, &args);
+        assert!(again["message"].as_str().is_some_and(|why| why.contains(&draft)), "{again}");
+        let simulated = a.json(&["agreement", "simulate", &draft, "--as-released", "--list", "0"]);
+        let clauses = simulated["parties"][0]["clauses"].as_array().cloned().unwrap_or_default();
+        let fields = |clause: &Value| {
+            clause["fields"].as_array().into_iter().flatten().filter_map(|field| field["records"].as_u64()).sum::<u64>()
+        };
+        let found: Vec<(&str, u64, u64)> = clauses
+            .iter()
+            .filter_map(|clause| Some((clause["id"].as_str()?, clause["records"].as_u64()?, fields(clause))))
+            .collect();
+        assert_eq!(found, expected, "{name}: {simulated}");
+        assert_eq!(
+            simulated["parties"][0]["reveals"].as_array().map(Vec::len),
+            Some(0),
+            "{name} tells of nothing else"
+        );
+    }
+    a.ok(&["agreement", "sign", &a.path("panel.toml"), "--yes"]);
+    for (args, says) in [
+        (["agreement", "new", "host", "--with", "b", "-o", &a.path("x.toml")].as_slice(), "--country TD"),
+        (&["agreement", "new", "panel", "--with", "b", "--country", "TD", "-o", &a.path("x.toml")], "no country"),
+        (&["agreement", "new", "nothing", "--with", "b", "-o", &a.path("x.toml")], "panel, maker, host, tracing"),
+        (&["agreement", "new", "panel", "--with", "nobody", "-o", &a.path("x.toml")], "nobody"),
+    ] {
+        let fault = a.refused(2, args);
+        assert!(fault["message"].as_str().is_some_and(|why| why.contains(says)), "{fault}");
+        assert!(!Path::new(&a.path("x.toml")).exists());
+    }
+    Ok(())
+}

@@ -103,6 +103,26 @@ pub struct Shown {
 /// `agreement`.
 #[derive(Debug, Subcommand)]
 pub enum Agreement {
+    /// The usual cases, to begin with
+    #[command(after_help = "Example:\n  entente agreement templates")]
+    Templates,
+    /// Draft an agreement from a template: a text to change, to look at and to sign
+    #[command(after_help = "Nothing is signed, and nobody is told.\n\nExample:\n  \
+        entente agreement new panel --with panel -o panel.toml\n  \
+        entente agreement new host --with host --country TD -o host.toml\n  entente agreement simulate host.toml")]
+    New {
+        /// Name of the template: see `entente agreement templates`
+        template: String,
+        /// The partner, by its handle
+        #[arg(long, value_name = "PARTNER")]
+        with: String,
+        /// The country that the template asks for, by its ISO 3166 code
+        #[arg(long, value_name = "CC")]
+        country: Option<String>,
+        /// Where to write it
+        #[arg(short, long, value_name = "FILE")]
+        output: PathBuf,
+    },
     /// Check an agreement file; nothing is kept
     #[command(after_help = "Example:\n  entente agreement check panel.toml")]
     Check {

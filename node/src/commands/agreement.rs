@@ -25,6 +25,16 @@ use std::{
 pub fn agreement(reach: &Reach, command: cli::Agreement) -> Result<Done, Failure> {
     let answer = match command {
         cli::Agreement::Check { file } => reach.call(&Call::AgreementCheck(absolute(&file)?))?,
+        cli::Agreement::Templates => {
+            let value = reach.call(&Call::AgreementTemplates)?;
+            let mut table = Table::new(&["template", "gives", "asks for a country"]);
+            for row in value.as_array().into_iter().flatten() {
+                table.row(["id", "about", "country"].map(|key| text(row, key)));
+            }
+            reach.output.listing(&value, &table, "there are none")?;
+            return Ok(Done::Well);
+        }
+        cli::Agreement::New { template, with, country, output } => new(reach, template, with, country, &output)?,
         cli::Agreement::Simulate { version, shown } => return preview::simulate(reach, &version, &shown),
         cli::Agreement::Diff { old, new, shown } => return preview::diff(reach, [&old, &new], &shown),
         cli::Agreement::Sign { file, output, yes } => sign(reach, &file, output, yes)?,
@@ -44,6 +54,33 @@ pub fn agreement(reach: &Reach, command: cli::Agreement) -> Result<Done, Failure
     };
     reach.output.answer(&answer, || shown(&answer, reach.output.look))?;
     Ok(Done::Well)
+}
+
+/// Writes a draft where people want it, and says what comes next.
+fn new(
+    reach: &Reach,
+    template: String,
+    partner: String,
+    country: Option<String>,
+    output: &Path,
+) -> Result<Json, Failure> {
+    let path = absolute(output)?;
+    free(&path)?;
+    let mut draft = reach.call(&Call::AgreementNew { template, partner, country })?;
+    durable::write(&path, text(&draft, "text").as_bytes(), Existing::Refuse)
+        .map_err(|e| Fault::input("write", format!("`{}` cannot be written: {e}", path.display())))?;
+    if let Some(map) = draft.as_object_mut() {
+        map.remove("text");
+        map.insert("file".to_owned(), Json::String(path.display().to_string()));
+    }
+    if !reach.output.json {
+        let path = path.display();
+        note(&format!(
+            "Change the text as you agree with your partner, then look at what it would give (`entente agreement \
+             simulate {path}`) and sign it (`entente agreement sign {path}`)."
+        ));
+    }
+    Ok(draft)
 }
 
 /// Shows the exact text, asks, signs.

@@ -46,7 +46,7 @@ const ROWS: &str = "rows";
 const SEQUENCE: &str = "sequence";
 /// Ending of fjall's journal files.
 const JOURNAL: &str = "jnl";
-const CACHE_BYTES: u64 = 32 << 20;
+const CACHE_BYTES: u64 = 64 << 20;
 /// Sealed journals beyond this are emptied into the tree. The least that fjall takes: journals are disk, and are read at
 /// every opening.
 const JOURNAL_BYTES_MAX: u64 = 64 << 20;
