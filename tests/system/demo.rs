@@ -16,7 +16,7 @@ use std::{
 };
 
 /// What the demo shows of the sample evidence, in its order.
-const CHECKS: [&str; 21] = [
+const CHECKS: [&str; 22] = [
     "pairing",
     "wrong-words",
     "agreements",
@@ -31,6 +31,7 @@ const CHECKS: [&str; 21] = [
     "condition",
     "coarse",
     "explained",
+    "preview",
     "proof",
     "photograph",
     "amendments",

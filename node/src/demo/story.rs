@@ -1,5 +1,7 @@
 //! The story of the demo, chapter by chapter. Each chapter ends in checks of what it claims.
 
+mod preview;
+
 use super::{Teller, children::Children, evidence, federation::Federation};
 use crate::{
     call::{Call, Selection},
@@ -74,6 +76,7 @@ pub fn tell(teller: &mut Teller, folder: &Path, own: Option<&Path>, children: &C
     stage.gate()?;
     stage.deliver()?;
     stage.withheld()?;
+    stage.preview()?;
     stage.prove()?;
     stage.photograph()?;
     stage.amend()?;

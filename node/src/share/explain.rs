@@ -3,7 +3,7 @@
 use super::{
     decide::{self, Asked},
     feeds,
-    preview::{SUPERSEDED, SUPERSEDED_WHY},
+    preview::{SUPERSEDED, SUPERSEDED_WHY, Stays, stays_by},
 };
 use crate::{
     error::Fault,
@@ -82,7 +82,7 @@ pub fn summary(node: &Node, partner: &str) -> Result<Json, Fault> {
     let org = node.book().find(partner)?.0;
     let rules = node.rules();
     let (mut records, mut leave) = (0u64, 0u64);
-    let mut withheld: BTreeMap<(entente_policy::Reason, Option<String>), u64> = BTreeMap::new();
+    let mut withheld: BTreeMap<Stays, u64> = BTreeMap::new();
     let mut fields: BTreeMap<(&'static str, entente_policy::Reason), u64> = BTreeMap::new();
     let mut after = None;
     loop {
@@ -92,7 +92,7 @@ pub fn summary(node: &Node, partner: &str) -> Result<Json, Fault> {
         for (_, id) in page {
             let asked = Asked::load(node, id).map_err(Fault::store)?;
             records += 1;
-            let mut reason = Some(Withheld::from(entente_policy::Reason::NoAgreement));
+            let mut stays = Some(stays_by(entente_policy::Reason::NoAgreement.into()));
             for (agreement, _, _) in feeds::every_agreement_with(node, org) {
                 let feed = feeds::outgoing(node, org, agreement);
                 let referable = asked.referable(node, feed.id(), u64::MAX).map_err(Fault::store)?;
@@ -100,22 +100,25 @@ pub fn summary(node: &Node, partner: &str) -> Result<Json, Fault> {
                 for field in &explanation.fields_withheld {
                     *fields.entry((field.field, field.reason)).or_default() += 1;
                 }
-                reason = explanation.withheld;
-                if reason.is_none() {
+                stays = explanation.withheld.map(stays_by);
+                if stays.is_none() && asked.hidden(node, &rules.policy, &feed).map_err(Fault::store)? {
+                    stays = Some((SUPERSEDED, SUPERSEDED_WHY, None));
+                }
+                if stays.is_none() {
                     break;
                 }
             }
-            match reason {
+            match stays {
                 None => leave += 1,
-                Some(Withheld { reason, red_line, .. }) => *withheld.entry((reason, red_line)).or_default() += 1,
+                Some(why) => *withheld.entry(why).or_default() += 1,
             }
         }
     }
     let withheld: Vec<Json> = withheld
         .iter()
-        .map(|((r, line), n)| {
-            let id = line.as_ref().map_or_else(|| r.code().to_owned(), |line| format!("{}: {line}", r.code()));
-            json!({ "id": id, "code": r.code(), "why": r.sentence(), "red_line": line, "records": n })
+        .map(|((code, why, line), n)| {
+            let id = line.as_ref().map_or_else(|| (*code).to_owned(), |line| format!("{code}: {line}"));
+            json!({ "id": id, "code": code, "why": why, "red_line": line, "records": n })
         })
         .collect();
     let fields: Vec<Json> = fields

@@ -18,7 +18,7 @@ use crate::{
     node::Node,
     records::keep,
 };
-use entente_policy::{Explanation, Interval, Preview, Reason};
+use entente_policy::{Explanation, Interval, Preview, Reason, Withheld};
 use entente_protocol::{
     agreement::{Agreement, InForce},
     feed::FeedKey,
@@ -66,6 +66,11 @@ pub struct Leaving {
 
 /// Why a record stays: a code, a sentence, and the red line that forbids it.
 pub type Stays = (&'static str, &'static str, Option<String>);
+
+/// The same, of what the policy withholds.
+pub fn stays_by(withheld: Withheld) -> Stays {
+    (withheld.reason.code(), withheld.reason.sentence(), withheld.red_line)
+}
 
 /// What would leave to one party.
 #[derive(Debug, Default)]
@@ -205,8 +210,7 @@ impl Asking<'_> {
         let Supposed { policy, now, .. } = self.supposed;
         let explanation = asked.ask_at(&self.feed, referable, *now, |question| policy.explain(question));
         if let Some(withheld) = explanation.withheld {
-            let reason = withheld.reason;
-            return Ok(Answer::Stays((reason.code(), reason.sentence(), withheld.red_line)));
+            return Ok(Answer::Stays(stays_by(withheld)));
         }
         let shows = |amendment: &Asked| {
             let alone = SlotSet::EMPTY.with(SUPERSEDES);
