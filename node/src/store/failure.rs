@@ -41,8 +41,12 @@ impl Failure {
     pub fn watch<T>(&self, answer: Result<T, StoreError>) -> Result<T, StoreError> {
         answer.inspect_err(|error| self.note(error))
     }
-    /// Keeps a fatal error, if it is the first.
+    /// Keeps a fatal error, if it is the first. An engine that refuses after a failure says so to one thread while it
+    /// still tells another why: that one's answer comes through here too, and is the cause.
     pub fn note(&self, error: &StoreError) {
+        if matches!(error, StoreError::Poisoned) {
+            return;
+        }
         if self.ignored {
             if matches!(error, StoreError::Engine { .. } | StoreError::Stream(_)) && error.is_fatal() {
                 drop(self.first.set(error.to_string()));
@@ -62,5 +66,30 @@ impl Failure {
     /// Why the store failed, if it has.
     pub fn cause(&self) -> Option<&str> {
         self.first.get().map(String::as_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Failure, StoreError};
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    #[test]
+    fn the_cause_is_what_failed_and_not_that_something_had() {
+        let (failure, told) = (Failure::default(), Arc::new(AtomicUsize::new(0)));
+        let telling = Arc::clone(&told);
+        failure.on_failure(Box::new(move |_| {
+            telling.fetch_add(1, Ordering::SeqCst);
+        }));
+        failure.note(&StoreError::Poisoned);
+        assert_eq!((failure.cause(), told.load(Ordering::SeqCst)), (None, 0));
+        failure.note(&StoreError::engine("append", "No space left on device"));
+        failure.note(&StoreError::engine("read", "anything"));
+        assert!(failure.cause().is_some_and(|cause| cause.contains("No space left")), "{:?}", failure.cause());
+        assert_eq!(told.load(Ordering::SeqCst), 1);
+        assert!(matches!(failure.healthy(), Err(StoreError::Poisoned)));
     }
 }
