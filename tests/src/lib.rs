@@ -19,7 +19,7 @@ mod wire;
 mod world;
 
 pub use home::{Agreed, Home, agreement_text, items_clause, kept};
-pub use processes::{ended, output};
+pub use processes::{ended, output, said_by};
 pub use wire::{Wire, Wired};
 pub use world::{Chance, Row, World};
 

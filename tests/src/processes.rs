@@ -21,7 +21,17 @@ const LONGEST: Duration = Duration::from_secs(900);
 /// # Panics
 /// With what its threads wait for and what it said last, if it has not ended after a quarter of an hour.
 pub fn output(command: &mut Command) -> io::Result<Output> {
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    said_by(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?)
+}
+
+/// As [`Child::wait_with_output`], with an end.
+///
+/// # Errors
+/// If it cannot be asked.
+///
+/// # Panics
+/// As [`output`].
+pub fn said_by(mut child: Child) -> io::Result<Output> {
     let (out, err) = (child.stdout.take().map(read), child.stderr.take().map(read));
     let ended = within_longest(&mut child)?;
     let whole = |reader: Option<thread::JoinHandle<Vec<u8>>>| reader.and_then(|r| r.join().ok()).unwrap_or_default();

@@ -3,7 +3,7 @@
 //! `script` of util-linux makes the pseudo-terminal; it is part of every Debian. Where it is missing a story says
 //! `skipped:` and nothing was shown.
 
-use crate::{PATIENCE, entente};
+use crate::{PATIENCE, entente, output};
 use std::{
     io::{Read, Write},
     process::{Child, Command, Stdio},
@@ -24,7 +24,7 @@ pub struct Seen {
 /// Whether there is a way to make a terminal here.
 #[must_use]
 pub fn is_at_hand() -> bool {
-    let version = Command::new("script").arg("--version").output();
+    let version = output(Command::new("script").arg("--version"));
     let known = version.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("util-linux"));
     if !known {
         println!("skipped: there is no `script` of util-linux, so no terminal can be made");

@@ -394,5 +394,16 @@ fn a_certificate_or_card_of_which_a_byte_changed_is_named() -> Outcome {
     a.ok(&["identity", "renew"]);
     a.start();
     assert_eq!(a.json(&["status"])["handle"], "a");
+    a.stop();
+    // The name in it is no name any more: it is made anew, and that is told.
+    let mut unreadable = fs::read(&path)?;
+    let name = (0..unreadable.len()).find(|at| unreadable[*at..].starts_with(b"entente:")).ok_or("a name")?;
+    unreadable[name] = b'E';
+    fs::write(&path, &unreadable)?;
+    let from = a.log().len();
+    a.start();
+    a.logs(from, &["tls.der", "did not count, and was made anew"]);
+    assert_ne!(fs::read(&path)?, unreadable);
+    a.stop();
     Ok(())
 }

@@ -4,7 +4,7 @@
 //! before, holds what it held before, and still answers. What shows that the reader cannot reach anything is beside
 //! its code (`node/src/ingest/child/tests.rs`), because a probe in the program would be a hole in it.
 
-use entente_tests::{Home, ended};
+use entente_tests::{Home, ended, said_by};
 use flate2::{Compression, write::ZlibEncoder};
 use serde_json::Value;
 use std::{
@@ -335,7 +335,7 @@ fn a_picture_whose_reader_was_killed_gets_its_copies_later() -> Outcome {
             killed = std::process::Command::new("kill").args(["-9", &pid.to_string()]).status()?.success();
         }
     }
-    let report: Value = serde_json::from_slice(&child.wait_with_output()?.stdout)?;
+    let report: Value = serde_json::from_slice(&said_by(child)?.stdout)?;
     assert!(killed && report["files"] == 1, "{report}");
     assert!(report["notes"].to_string().contains("reading it was stopped"), "{report}");
     let again = home.json(&import[1..]);

@@ -13,6 +13,7 @@ mod faults;
 mod federation;
 mod forged;
 mod fuzz;
+mod gate;
 mod hostile;
 mod hostile_files;
 mod hostile_peer;

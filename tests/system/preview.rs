@@ -157,6 +157,13 @@ fn what_is_seen_before_signing_is_what_leaves() -> Outcome {
     comes_about(&b, "exactly the difference follows", &after);
     assert_eq!(in_force(&a), after);
 
+    // Suspended, nothing passes and nothing is taken back: what would leave is shown all the same, and that it waits.
+    a.ok(&["agreement", "suspend", &agreed.id]);
+    let suspended = a.json(&["agreement", "simulate", &agreed.id, "--list", "100000"]);
+    assert_eq!((listed(&suspended), &suspended["parties"][0]["waits"]["code"]), (after.clone(), &"suspended".into()));
+    assert_eq!(suspended["parties"][0]["held_now"], suspended["parties"][0]["held_then"], "{suspended}");
+    a.ok(&["agreement", "resume", &agreed.id]);
+
     // People read it too.
     let told = String::from_utf8_lossy(&a.run(&["agreement", "simulate", &agreed.id]).stdout).into_owned();
     assert!(told.contains("To b") && told.contains("Would leave:") && told.contains("The first 20 of"), "{told}");
@@ -177,6 +184,15 @@ fn what_cannot_be_looked_at_is_named() {
     let wrong = a.file("wrong.toml", &a.agreement_text(&b, None, &CLAUSES.replace("\"etype\"", "\"etyp\"")));
     let fault = a.refused(2, &["agreement", "simulate", &wrong]);
     assert!(fault["message"].as_str().is_some_and(|why| why.contains("etyp") && why.contains("wrong.toml")), "{fault}");
+    // A picture, a folder, and an agreement that was cut on its way.
+    let picture = sample("evidence/photos/IMG_0001.jpg");
+    let cut = a.file("cut.signed", "-----BEGIN ENTENTE AGREEMENT-----\nAAAA");
+    for (given, says) in [(picture.as_str(), "IMG_0001.jpg"), (&a.path("a"), "a`"), (&cut, "cut.signed")] {
+        for args in [["agreement", "simulate", given].as_slice(), &["agreement", "diff", given, &wrong]] {
+            let fault = a.refused(2, args);
+            assert!(fault["message"].as_str().is_some_and(|why| why.contains(says)), "{args:?}: {fault}");
+        }
+    }
     let stranger = a.agreement_text(&b, None, CLAUSES).replace("\"b\"", "\"nobody\"");
     let fault = a.refused(2, &["agreement", "diff", &a.file("stranger.toml", &stranger), &wrong]);
     assert!(fault["message"].as_str().is_some_and(|why| why.contains("nobody")), "{fault}");
@@ -229,6 +245,8 @@ fn a_template_is_drafted_looked_at_and_signed() -> Outcome {
         );
     }
     a.ok(&["agreement", "sign", &a.path("panel.toml"), "--yes"]);
+    let nowhere = a.refused(2, &["agreement", "new", "panel", "--with", "b", "-o", &a.path("no folder/x.toml")]);
+    assert!(nowhere["message"].as_str().is_some_and(|why| why.contains("no folder/x.toml")), "{nowhere}");
     for (args, says) in [
         (["agreement", "new", "host", "--with", "b", "-o", &a.path("x.toml")].as_slice(), "--country TD"),
         (&["agreement", "new", "panel", "--with", "b", "--country", "TD", "-o", &a.path("x.toml")], "no country"),

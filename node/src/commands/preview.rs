@@ -55,6 +55,12 @@ fn simulated(answer: &Json, look: Look) -> String {
     let mut out = pairs(facts, look);
     for party in list(answer, "parties") {
         out.push_str(&heading(party, look));
+        if let Some(waits) = party.get("waits").filter(|waits| !waits.is_null()) {
+            out.push_str(&format!(
+                "Nothing passes now, and what would leave waits: {}\n",
+                super::plain::line(&text(waits, "why"))
+            ));
+        }
         out.push_str(&pairs(
             [
                 ("would leave", text(party, "leave")),
@@ -172,7 +178,7 @@ mod tests {
     #[test]
     fn what_would_leave_and_what_would_stay_is_told_for_each_party() {
         let answer = json!({ "title": "Panel", "version": 2, "on": "2026-01-01", "as_released": false, "records": 9,
-            "parties": [{ "partner": "panel", "leave": 3, "held_now": 1, "held_then": 4,
+            "parties": [{ "partner": "panel", "waits": { "code": "suspended", "why": "It is suspended." }, "leave": 3, "held_now": 1, "held_then": 4,
                 "clauses": [{ "clause": "items", "kind": "item", "records": 3, "fields": [{ "field": "make", "records": 2 }] }],
                 "withheld": [{ "records": 6, "why": "It is a draft.", "red_line": null }],
                 "fields_withheld": [{ "kind": "item", "field": "serial", "records": 3, "why": "No clause names it." }],
@@ -180,6 +186,7 @@ mod tests {
                 "listed": [{ "id": "0123456789ab", "number": "X-1", "kind": "item", "clause": "items", "fields": ["make"] }] }] });
         let shown = simulated(&answer, Look::default());
         for part in [
+            "what would leave waits: It is suspended.",
             "would leave   3",
             "items   item  (all)  3",
             "6        It is a draft.",

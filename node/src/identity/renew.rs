@@ -73,8 +73,8 @@ impl Keys {
     /// Renews the node's certificate if little of it is left, or whatever is left where it is `asked` for. Says whether it
     /// did; connections made from then on show the new one.
     pub fn renew(&self, home: &Home, now: UnixMillis, asked: bool) -> Result<bool, IdentityError> {
-        let chain = self.chain();
-        if !asked && left_ms(chain.get(..1).unwrap_or_default(), now) >= RENEW_MS {
+        let before: Vec<Vec<u8>> = self.chain().into_iter().take(1).collect();
+        if !asked && left_ms(&before, now) >= RENEW_MS {
             return Ok(false);
         }
         let Some(issuing_key) = &self.issuing else {
@@ -85,6 +85,10 @@ impl Keys {
         let subject = issue::public_key(&pkcs8(&self.tls))?;
         let leaf = issue::node(names, &subject, &issuing, &pkcs8(issuing_key), &secret::random()?, now)?;
         write(file(home, "tls.der"), &leaf, Existing::Replace)?;
+        if let (false, Err(fault)) = (asked, chain::claimed(&before, now)) {
+            let file = file(home, "tls.der");
+            tracing::warn!(file = %file.display(), %fault, "the node's certificate did not count, and was made anew");
+        }
         *self.chain.write().unwrap_or_else(PoisonError::into_inner) = vec![leaf.to_vec(), issuing.to_vec()];
         Ok(true)
     }

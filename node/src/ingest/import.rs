@@ -4,6 +4,10 @@
 //! append. Reading, making records and writing go on side by side, each in the file's order.
 //! The same file again adds nothing; a corrected row amends exactly what it changed.
 
+mod report;
+
+pub use report::{BadRow, ImportReport};
+
 use super::{
     attach::{AttachError, Attachments},
     carry::{self, Carrier},
@@ -65,58 +69,6 @@ pub struct ImportOptions {
     pub attachments: Option<PathBuf>,
     /// Whether to say what would happen, and change nothing.
     pub dry_run: bool,
-}
-
-/// A row that was left out.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BadRow {
-    /// `row`, or `row:column` where a column is to blame.
-    pub id: String,
-    /// Line or record number, from 1.
-    pub row: u64,
-    /// The column to blame, where one is.
-    pub column: Option<String>,
-    /// What is wrong.
-    pub why: String,
-}
-
-impl BadRow {
-    /// A row that was left out, and why.
-    pub fn new(row: u64, column: Option<String>, why: String) -> Self {
-        let id = column.as_ref().map_or_else(|| row.to_string(), |column| format!("{row}:{column}"));
-        Self { id, row, column, why }
-    }
-}
-
-/// What an import did.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ImportReport {
-    /// Rows read.
-    pub rows: u64,
-    /// Rows left out.
-    pub bad_rows: u64,
-    /// Rows whose records were all there already.
-    pub repeated_rows: u64,
-    /// New records.
-    pub added: u64,
-    /// Records amended.
-    pub amended: u64,
-    /// Records that were there already.
-    pub unchanged: u64,
-    /// Attachment records among the new ones.
-    pub files: u64,
-    /// Whether the mapping names key columns.
-    pub has_keys: bool,
-    /// Whether nothing was changed.
-    pub dry_run: bool,
-    /// The rows left out, at most a thousand of them.
-    pub bad: Vec<BadRow>,
-    /// Photographs that rows name and the folder lacks or has twice.
-    pub missing: Vec<String>,
-    /// Files of the folder that no row names.
-    pub leftovers: Vec<String>,
-    /// What to know beside: files without a copy for sharing, metadata that was unusable.
-    pub notes: Vec<String>,
 }
 
 /// A file could not be imported.

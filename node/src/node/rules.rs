@@ -41,13 +41,13 @@ impl Rules {
     pub fn stand_in(&self, txn: &Txn<'_>) -> Result<bool, StoreError> {
         Ok(count(txn.get(Partition::Node, Table::Meta, CHANGES)?) == self.changes)
     }
-    /// What would decide if one version were in force, and no other agreement: whatever its parties state about it now
-    /// stands.
+    /// What would decide if one version were in force, and no other agreement, with nobody and nothing suspended: a
+    /// suspension takes nothing back, so that what is asked is what goes once it is over.
     pub fn suppose(&self, own: OrgId, version: InForce) -> Result<Preview, AgreementError> {
-        let held = self.agreements.get(version.agreement.id);
-        let standing = held.map_or(Standing::Active, |held| held.standing);
-        let supposed = Governed { in_force: version, standing };
-        Ok(Preview::new(own, supposed, self.policy.red_lines(), partners(&self.book))?)
+        let supposed = Governed { in_force: version, standing: Standing::Active };
+        let mut partners = partners(&self.book);
+        partners.values_mut().for_each(|state| *state = InPolicy::Active);
+        Ok(Preview::new(own, supposed, self.policy.red_lines(), partners)?)
     }
 }
 

@@ -262,3 +262,36 @@ pub fn value(bytes: &[u8]) -> Result<Value, RowDamage> {
 pub fn record_in_feed(record: RecordId, feed: FeedId) -> Vec<u8> {
     [b"record".as_slice(), record.as_bytes(), feed.as_bytes()].concat()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{ByteBuf, Hash, OwnRow, decode, encode};
+
+    #[test]
+    fn the_row_of_a_record_reads_as_written_or_not_at_all() -> Result<(), Box<dyn std::error::Error>> {
+        let value = |text: &str| ByteBuf::from(text.as_bytes().to_vec());
+        let row = |import| OwnRow {
+            body: vec![1; 100],
+            seed: vec![2; 32],
+            batch: 7,
+            position: 4_999,
+            import,
+            values: vec![(0, value("a")), (63, value("b"))],
+        };
+        for import in [None, Some(Hash::from_bytes([3; 32]))] {
+            let bytes = row(import).encode()?;
+            assert!(decode::<OwnRow>("record", &bytes)? == row(import));
+            assert!(decode::<OwnRow>("record", bytes.get(1..).unwrap_or_default()).is_err());
+        }
+        let members = |import: &[u8], slots: &[u8], values: usize| {
+            let bytes = |of: &[u8]| ByteBuf::from(of.to_vec());
+            let values: Vec<ByteBuf> = (0..values).map(|_| value("a")).collect();
+            encode("record", &(bytes(&[1; 100]), bytes(&[2; 32]), 7u64, 1u32, bytes(import), bytes(slots), values))
+        };
+        assert!(decode::<OwnRow>("record", &members(&[], &[0, 1], 2)?).is_ok());
+        assert!(decode::<OwnRow>("record", &members(&[3; 31], &[0, 1], 2)?).is_err(), "a digest that is too short");
+        assert!(decode::<OwnRow>("record", &members(&[], &[0, 1], 1)?).is_err(), "a slot without a value");
+        assert!(decode::<OwnRow>("record", &members(&[], &[0], 2)?).is_err(), "a value without a slot");
+        Ok(())
+    }
+}

@@ -50,6 +50,9 @@ pub fn any_released(node: &Node, records: &[RecordId], feed: FeedId, end: u64) -
     Ok(false)
 }
 
+/// The slot that names what a record amends.
+pub const SUPERSEDES: u8 = 5;
+
 /// What is taken for granted when people ask what would be; nothing when something is to leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Assumed {
@@ -105,7 +108,7 @@ impl Asked {
 
     /// The record that it amends.
     pub fn supersedes(&self) -> Option<RecordId> {
-        self.value(5).and_then(|v| RecordId::from_slice(v.as_bytes()?))
+        self.value(SUPERSEDES).and_then(|v| RecordId::from_slice(v.as_bytes()?))
     }
 
     /// The other records of its line.
@@ -134,8 +137,13 @@ impl Asked {
 
     /// Whether an amendment would go in a way that shows what it amends, if that was released.
     pub fn shows(&self, node: &Node, policy: &PolicySet, feed: &FeedKey) -> bool {
-        let decided = self.ask(node, feed, SlotSet::EMPTY.with(5), |question| policy.decide(question));
-        decided.is_ok_and(|clearance| clearance.terms().slots.contains(5))
+        self.shows_by(feed, node.interval(), |question| Some(policy.decide(question).ok()?.terms().slots))
+    }
+
+    /// The same, of slots that go by another answer than the policy's in force; none where the record stays.
+    pub fn shows_by(&self, feed: &FeedKey, now: Interval, goes: impl FnOnce(&Question<'_>) -> Option<SlotSet>) -> bool {
+        let slots = self.ask_at(feed, SlotSet::EMPTY.with(SUPERSEDES), now, goes);
+        slots.is_some_and(|slots| slots.contains(SUPERSEDES))
     }
 
     /// Whether an amendment that people released, and that the partner would not see, hides this record too.
@@ -160,9 +168,9 @@ impl Asked {
         let mut set = SlotSet::EMPTY;
         for (number, _) in &self.row.values {
             let Some(slot) = self.body.header().kind.slot_number(*number) else { continue };
-            if *number == 5 {
+            if *number == SUPERSEDES {
                 if self.supersedes().map(&record).transpose()?.unwrap_or(false) {
-                    set = set.with(5);
+                    set = set.with(SUPERSEDES);
                 }
             } else if slot.shape.refers() {
                 let Some(value) = self.value(*number) else { continue };

@@ -13,7 +13,7 @@ pub use again::again;
 use super::{
     ShareError,
     bodies::Bodies,
-    decide::{self, Asked},
+    decide::{self, Asked, SUPERSEDES},
     feeds::{self, DueRow, OutRow, Pending, SentEntry, SentRun},
 };
 use crate::{

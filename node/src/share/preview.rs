@@ -38,7 +38,7 @@ pub const SUPERSEDED_WHY: &str = "It was corrected, and the correction was relea
 /// Records between two words on how far it is.
 const TOLD_EVERY: u64 = 256;
 
-/// A version as it would be in force here, and the time at which it is looked at.
+/// A version as it would be in force here, with nobody suspended, and the time at which it is looked at.
 pub struct Supposed {
     /// The version.
     pub agreement: Agreement,
@@ -102,6 +102,13 @@ impl Supposed {
     /// The other parties, who would receive.
     pub fn partners(&self, node: &Node) -> Vec<OrgId> {
         self.agreement.parties.iter().map(|party| party.id).filter(|id| *id != node.keys.org).collect()
+    }
+
+    /// Why nothing passes under the agreement now, where a version of it is in force: what would leave then waits.
+    pub fn waits(&self, node: &Node, partner: OrgId) -> Option<Reason> {
+        let rules = node.rules();
+        rules.agreements.get(self.agreement.id)?.in_force.as_ref()?;
+        rules.policy.passes(partner, self.agreement.id, node.interval()).err()
     }
 
     /// Asks about every record of ours, for one party.
@@ -213,9 +220,10 @@ impl Asking<'_> {
             return Ok(Answer::Stays(stays_by(withheld)));
         }
         let shows = |amendment: &Asked| {
-            let alone = SlotSet::EMPTY.with(SUPERSEDES);
-            let explained = amendment.ask_at(&self.feed, alone, *now, |question| policy.explain(question));
-            explained.withheld.is_none() && explained.slots.contains(SUPERSEDES)
+            amendment.shows_by(&self.feed, *now, |question| {
+                let explanation = policy.explain(question);
+                explanation.withheld.is_none().then_some(explanation.slots)
+            })
         };
         match asked.amendments(self.node)?.iter().all(shows) {
             true => Ok(Answer::Leaves(explanation)),
@@ -259,9 +267,6 @@ impl Asking<'_> {
         Ok(())
     }
 }
-
-/// The slot that names what a record amends.
-const SUPERSEDES: u8 = 5;
 
 /// The partner's feeds under other agreements.
 fn others(node: &Node, partner: OrgId, agreement: AgreementId) -> Vec<FeedKey> {

@@ -448,3 +448,45 @@ pub(super) fn engine(doing: &'static str) -> impl FnOnce(::fjall::Error) -> Stor
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{AbstractTree, FjallLedger, Keyspace, PersistMode, SEALED_MAX};
+    use std::{
+        fs,
+        sync::{Arc, mpsc},
+        thread,
+        time::{Duration, Instant},
+    };
+
+    /// Puts a row into memory and sets that aside to be written, as fjall does with a full one.
+    fn sealed(rows: &Keyspace, n: u64) -> Result<(), Box<dyn std::error::Error>> {
+        rows.tree.insert(format!("row {n}"), "value", n);
+        rows.rotate_memtable()?;
+        Ok(())
+    }
+
+    #[test]
+    fn nobody_waits_for_room_that_threads_which_have_failed_would_make() -> Result<(), Box<dyn std::error::Error>> {
+        let folder = tempfile::tempdir()?;
+        let (engine, head) = (folder.path().join("engine"), folder.path().join("head"));
+        FjallLedger::create(&engine, &head)?;
+        let ledger = Arc::new(FjallLedger::open(&engine, &head)?);
+        ledger.has_room()?;
+        // The tree cannot be written any more, as on a disk that is full: the folder of its files is gone.
+        fs::remove_dir_all(engine.join("keyspaces"))?;
+        for n in 1..=SEALED_MAX as u64 + 1 {
+            sealed(&ledger.rows, n)?;
+        }
+        let begun = Instant::now();
+        while ledger.database.persist(PersistMode::Buffer).is_ok() && begun.elapsed() < Duration::from_secs(30) {
+            thread::sleep(Duration::from_millis(5));
+        }
+        assert!(ledger.rows.tree.sealed_memtable_count() >= SEALED_MAX, "nothing was written");
+        let (told, answer) = mpsc::channel();
+        let waiting = Arc::clone(&ledger);
+        thread::spawn(move || told.send(waiting.has_room().is_err()));
+        assert_eq!(answer.recv_timeout(Duration::from_secs(30)), Ok(true), "it waits without end");
+        Ok(())
+    }
+}

@@ -246,3 +246,31 @@ fn named(table: Table, name: &[u8; 32], bytes: usize) -> Vec<u8> {
 pub fn immutable(row: &[u8]) -> bool {
     row.first() == Some(&(Table::Journal as u8))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{PLACE_MAX, Token, leads_to};
+    use crate::seal::keyring::PartitionKeys;
+
+    #[test]
+    fn an_index_row_leads_to_its_place_and_no_changed_bit_to_another() -> Result<(), Box<dyn std::error::Error>> {
+        let keys = PartitionKeys::generate()?;
+        let token = Token::new(&keys, "serial", b"A 1", 0);
+        assert_eq!(token.row.len(), 13);
+        for place in [0, 1, 0xffff_ffff, PLACE_MAX] {
+            let value = token.hide(&keys, place)?;
+            assert_eq!((value.len(), token.show(&keys, &value)), (12, Some(place)));
+            assert!(leads_to(&keys, &token.row, &value, place) && !leads_to(&keys, &token.row, &value, place ^ 1));
+            for bit in 0..8 * value.len() {
+                let mut changed = value.clone();
+                changed[bit / 8] ^= 1 << (bit % 8);
+                assert_eq!(token.show(&keys, &changed), None, "bit {bit}");
+            }
+            let other = Token::new(&keys, "serial", b"A 1", 1);
+            assert_eq!(other.show(&keys, &value), None, "the value of another row");
+        }
+        assert!(token.hide(&keys, PLACE_MAX + 1).is_err());
+        assert_eq!(token.show(&keys, &[]), None);
+        Ok(())
+    }
+}

@@ -4,6 +4,7 @@
 //! so it says nothing about the disk: `power` does.
 
 use super::{Outcome, Rng, Site, replay, verify, work::READY};
+use crate::said_by;
 use entente_node::store::open::Backend;
 use std::{
     io::{BufRead, BufReader, Read},
@@ -66,7 +67,7 @@ fn one(worker: &Path, site: &Site, folder: &Path, rng: &mut Rng, acknowledged: &
     thread::sleep(Duration::from_micros(rng.below(LIFE_MS * 1_000)));
     child.kill()?;
     // The acknowledgements are here, in the pipe, and not with the one who was killed.
-    let output = child.wait_with_output()?;
+    let output = said_by(child)?;
     if output.status.code().is_some() {
         return Err(format!("the writer ended by itself: {}", String::from_utf8_lossy(&output.stderr)).into());
     }

@@ -252,9 +252,9 @@ const RULES: &[Rule] = &[
         instead: "let `policy` decide here too, or the test shows something that a node cannot do",
     },
     Rule {
-        names: &[".output()", ".wait()"],
-        within: &["tests/system/"],
-        except: &["tests/system/tidy/"],
+        names: &[".output()", ".wait()", ".wait_with_output()"],
+        within: &["tests/system/", "tests/src/"],
+        except: &["tests/system/tidy/", "tests/src/processes.rs"],
         tests_too: true,
         instead: "wait by `entente_tests::output` or `ended`: a process that hangs must fail its story",
     },

@@ -27,11 +27,11 @@ impl Draft<'_> {
                 }
                 for amendment in asked.amendments(self.node)? {
                     // It went without naming this record, which could not be named then.
-                    if self.known(amendment.record)?.is_some_and(|r| !r.withdrawn && !r.set().contains(5)) {
+                    if self.known(amendment.record)?.is_some_and(|r| !r.withdrawn && !r.set().contains(SUPERSEDES)) {
                         self.again.push(amendment.record);
                     }
                 }
-                let shown = terms.slots.contains(5);
+                let shown = terms.slots.contains(SUPERSEDES);
                 if !shown && asked.shows(self.node, policy, &self.feed) && self.revives(&asked)? {
                     return Ok(());
                 }
@@ -75,30 +75,12 @@ impl Draft<'_> {
 
     /// Reference slots that may be disclosed, with what this very run releases.
     fn referable(&self, asked: &Asked) -> Result<SlotSet, ShareError> {
-        let mut set = asked.referable(self.node, self.feed.id(), u64::MAX)?;
-        for (number, _) in &asked.row.values {
-            let Some(slot) = asked.body.header().kind.slot_number(*number) else { continue };
-            if *number == 5 {
-                let before = asked.supersedes().and_then(|b| self.released.get(&b));
-                if let Some(before) = before {
-                    set = if before.shows() { set.with(5) } else { set.without(SlotSet::EMPTY.with(5)) };
-                }
-            } else if slot.shape.refers() {
-                let Some(value) = asked.value(*number) else { continue };
-                let targets = slot.shape.targets(&value);
-                let mut all = !targets.is_empty();
-                for target in targets {
-                    all = all
-                        && target.originator == self.node.keys.org
-                        && (self.lines.contains(&target.line)
-                            || decide::line_released(self.node, target.line, self.feed.id(), u64::MAX)?);
-                }
-                if all {
-                    set = set.with(*number);
-                }
-            }
-        }
-        Ok(set)
+        let record = |before| Ok(self.known(before)?.is_some_and(|row| row.shows()));
+        let line = |line| {
+            let goes = self.lines.contains(&line);
+            Ok(goes || decide::line_released(self.node, line, self.feed.id(), u64::MAX)?)
+        };
+        asked.referable_where(self.node, record, line)
     }
 
     /// `before` is what was released of it before.

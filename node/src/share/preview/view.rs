@@ -145,6 +145,7 @@ fn party(node: &Node, supposed: &Supposed, partner: OrgId, outcome: &Outcome, sh
     }
     Ok(json!({
         "id": node.handle_of(partner), "partner": node.handle_of(partner), "leave": outcome.leaves.len(),
+        "waits": supposed.waits(node, partner).map(|reason| json!({ "code": reason.code(), "why": reason.sentence() })),
         "held_now": outcome.held_now, "held_then": outcome.held_then,
         "clauses": clauses.collect::<Vec<_>>(), "withheld": stays.collect::<Vec<_>>(),
         "fields_withheld": fields_stay.collect::<Vec<_>>(), "reveals": reveals(node, agreement, partner),
