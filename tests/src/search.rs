@@ -28,6 +28,9 @@ use std::{
 /// A form as long as this is in no store by chance: sealed bytes would have to be petabytes.
 const CHANCE_BYTES: usize = 7;
 
+/// Digits of a blob's name.
+const RANDOM_NAME_DIGITS: usize = 64;
+
 /// Something that must not be found, and its name.
 #[derive(Debug, Clone)]
 pub struct Secret {
@@ -128,13 +131,16 @@ impl<'a> Search<'a> {
         self.forms_in(bytes).into_iter().map(|(_, what)| what).collect()
     }
 
-    /// Names of the secrets that the name of a file holds. Blobs have random names in hexadecimal, of which a short
-    /// number is a part by chance: a form that could be such a part counts from twice the length on.
+    /// Names of the secrets that the name of a file holds. Blobs have random names of 64 hexadecimal digits, of which a
+    /// short number is a part by chance: within such a name a form counts from twice the length on.
     #[must_use]
     pub fn found_in_name(&self, path: &str) -> BTreeSet<&'a str> {
-        let digits = |form: &[u8]| form.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        let by_chance = |form: &[u8]| form.len() < 2 * CHANCE_BYTES && digits(form);
-        self.forms_in(path.as_bytes()).into_iter().filter(|(form, _)| !by_chance(form)).map(|(_, what)| what).collect()
+        let digits = |name: &str| name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        let (random, named): (Vec<&str>, Vec<&str>) =
+            path.split('/').partition(|name| name.len() == RANDOM_NAME_DIGITS && digits(name));
+        let within = random.iter().flat_map(|name| self.forms_in(name.as_bytes()));
+        let within = within.filter(|(form, _)| form.len() >= 2 * CHANCE_BYTES).map(|(_, what)| what);
+        within.chain(self.found(named.join("/").as_bytes())).collect()
     }
 
     fn forms_in(&self, bytes: &[u8]) -> BTreeSet<(&'a [u8], &'a str)> {
@@ -302,9 +308,11 @@ mod tests {
     fn what_a_random_name_holds_by_chance_is_not_found_in_it() {
         let secrets = ["86297306", "8629730686297306", "Obs-07x"].map(Secret::value);
         let search = Search::new(&secrets);
-        assert!(search.found_in_name("blobs/9f/9f8155986297306e60d").is_empty());
-        assert_eq!(search.found(b"blobs/9f/9f8155986297306e60d").len(), 1);
-        assert_eq!(search.found_in_name("blobs/Obs-07x.jpg").len(), 1);
-        assert_eq!(search.found_in_name("blobs/8629730686297306").len(), 1);
+        let random = |part: &str| format!("blobs/9f/{part:9<64}");
+        assert!(search.found_in_name(&random("9f8155986297306e60d")).is_empty());
+        assert_eq!(search.found(random("9f8155986297306e60d").as_bytes()).len(), 1);
+        assert_eq!(search.found_in_name(&random("8629730686297306")).len(), 1, "too long for chance");
+        assert_eq!(search.found_in_name("blobs/86297306").len(), 1, "no random name");
+        assert_eq!(search.found_in_name("86297306/blobs/Obs-07x.jpg").len(), 2);
     }
 }

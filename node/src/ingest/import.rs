@@ -147,14 +147,13 @@ impl From<RowDamage> for ImportError {
 }
 
 /// Which row of this import first spoke of a thing, so that two rows that contradict each other are told
-/// apart from a corrected file. Beyond the bound the later row counts as a correction. Of a key, which is a digest, 8 bytes
-/// are kept: two of a million are alike with a chance of 2^-25, and then a good row would be reported as a bad one.
+/// apart from a corrected file. Beyond the bound the later row counts as a correction. Of a key, which is a digest, 12 bytes
+/// are kept: two of a million are alike with a chance of 2^-57, and then a good row would be reported as a bad one.
 #[derive(Default)]
-struct Seen(HashMap<[u8; 8], u32>);
+struct Seen(HashMap<[u8; 12], u32>);
 
 impl Seen {
-    /// As many as fit a table of 2^20 places.
-    const MAX: usize = 7 << 17;
+    const MAX: usize = 1_000_000;
 
     fn note(&mut self, key: &[u8; 32], row: u64) {
         if let Ok(row) = u32::try_from(row)
@@ -168,7 +167,7 @@ impl Seen {
         self.0.get(&Self::short(key)).map(|row| u64::from(*row))
     }
 
-    fn short(key: &[u8; 32]) -> [u8; 8] {
+    fn short(key: &[u8; 32]) -> [u8; 12] {
         key.first_chunk().copied().unwrap_or_default()
     }
 }

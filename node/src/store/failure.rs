@@ -4,7 +4,13 @@
 //! make the node go on. It decides which errors are failures ([`StoreError::is_fatal`]) and nothing else.
 
 use super::StoreError;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::{
+    sync::{Mutex, OnceLock, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// A cause is told sooner than this after what it causes.
+const MOMENT: Duration = Duration::from_secs(1);
 
 /// Told once, with the reason.
 pub type Tell = Box<dyn Fn(&str) + Send + Sync>;
@@ -13,6 +19,8 @@ pub type Tell = Box<dyn Fn(&str) + Send + Sync>;
 #[derive(Default)]
 pub struct Failure {
     first: OnceLock<String>,
+    /// When an engine first refused after a failure whose cause has not come through here.
+    refused: OnceLock<Instant>,
     ignored: bool,
     tell: Mutex<Option<Tell>>,
 }
@@ -32,19 +40,22 @@ impl Failure {
     }
     /// Refuses when there was a failure.
     pub fn healthy(&self) -> Result<(), StoreError> {
-        match self.first.get().filter(|_| !self.ignored) {
-            Some(_) => Err(StoreError::Poisoned),
-            None => Ok(()),
+        if self.ignored || (self.first.get().is_none() && self.refused.get().is_none()) {
+            return Ok(());
         }
+        // An engine is not asked again, so that what is refused here is all that comes of it.
+        self.note(&StoreError::Poisoned);
+        Err(StoreError::Poisoned)
     }
     /// Passes an answer on; a fatal error is kept.
     pub fn watch<T>(&self, answer: Result<T, StoreError>) -> Result<T, StoreError> {
         answer.inspect_err(|error| self.note(error))
     }
     /// Keeps a fatal error, if it is the first. An engine that refuses after a failure says so to one thread while it
-    /// still tells another why: that one's answer comes through here too, and is the cause.
+    /// still tells another why: that one's answer comes through here too, and is the cause. Only where it has not come
+    /// within a moment, the refusal itself is.
     pub fn note(&self, error: &StoreError) {
-        if matches!(error, StoreError::Poisoned) {
+        if matches!(error, StoreError::Poisoned) && self.refused.get_or_init(Instant::now).elapsed() < MOMENT {
             return;
         }
         if self.ignored {
@@ -71,7 +82,7 @@ impl Failure {
 
 #[cfg(test)]
 mod tests {
-    use super::{Failure, StoreError};
+    use super::{Failure, Instant, MOMENT, StoreError};
     use std::sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -86,10 +97,19 @@ mod tests {
         }));
         failure.note(&StoreError::Poisoned);
         assert_eq!((failure.cause(), told.load(Ordering::SeqCst)), (None, 0));
+        assert!(failure.healthy().is_err(), "nothing more is asked of it all the same");
         failure.note(&StoreError::engine("append", "No space left on device"));
         failure.note(&StoreError::engine("read", "anything"));
         assert!(failure.cause().is_some_and(|cause| cause.contains("No space left")), "{:?}", failure.cause());
         assert_eq!(told.load(Ordering::SeqCst), 1);
         assert!(matches!(failure.healthy(), Err(StoreError::Poisoned)));
+    }
+
+    #[test]
+    fn a_refusal_whose_cause_never_comes_stops_the_node_all_the_same() {
+        let failure = Failure::default();
+        assert!(Instant::now().checked_sub(2 * MOMENT).is_some_and(|then| failure.refused.set(then).is_ok()));
+        assert!(failure.healthy().is_err());
+        assert!(failure.cause().is_some());
     }
 }

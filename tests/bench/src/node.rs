@@ -273,6 +273,12 @@ impl Log {
         }
     }
 
+    /// When the last line with this message was read.
+    pub fn last(&self, message: &str) -> Option<Instant> {
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.0.iter().rev().find(|(_, line)| line.contains(message)).map(|(at, _)| *at)
+    }
+
     /// The largest number of this name in lines with this message so far; 0 where there is none.
     pub fn most(&self, message: &str, name: &str) -> u64 {
         let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
