@@ -3,6 +3,7 @@
 use super::{Home, RawConfig};
 use crate::{
     error::unquoted,
+    peer::endpoint::WINDOW_BYTES,
     regular,
     store::open::{Backend, ENGINES},
 };
@@ -49,8 +50,6 @@ pub struct Config {
 const PARTNER_GIB_MAX: u64 = 100;
 /// What stays free where the settings say nothing: room for the store's own work, and for people to see what is wrong.
 const FREE_MIB_MIN: u64 = 256;
-/// Taken ahead on each connection where the settings say nothing.
-const WINDOW_MIB: u32 = crate::peer::endpoint::WINDOW_BYTES >> 20;
 /// Most of it: with as many connections as partners, still within the memory of a small machine.
 const WINDOW_MIB_MAX: u32 = 64;
 
@@ -142,10 +141,11 @@ impl Config {
             "verified" => Gate::Verified,
             _ => return refuse("release-gate", "one of `reviewed`, `verified`"),
         };
-        let window = raw.window_mib.unwrap_or(WINDOW_MIB);
-        if !(1..=WINDOW_MIB_MAX).contains(&window) {
-            return refuse("window-mib", &format!("give 1 to {WINDOW_MIB_MAX}"));
-        }
+        let window_bytes = match raw.window_mib {
+            None => WINDOW_BYTES,
+            Some(mib @ 1..=WINDOW_MIB_MAX) => mib << 20,
+            Some(_) => return refuse("window-mib", &format!("give 1 to {WINDOW_MIB_MAX}")),
+        };
         Ok(Self {
             name: raw.name,
             handle: raw.handle,
@@ -157,7 +157,7 @@ impl Config {
             identity_file: raw.identity_file.map(PathBuf::from),
             partner_bytes_max: raw.partner_gib_max.unwrap_or(PARTNER_GIB_MAX).saturating_mul(1 << 30),
             free_bytes_min: raw.free_mib_min.unwrap_or(FREE_MIB_MIN).saturating_mul(1 << 20),
-            window_bytes: window << 20,
+            window_bytes,
         })
     }
 }
@@ -182,6 +182,10 @@ mod tests {
         check(&format!("{good}release-gate = \"none\""), "`release-gate`");
         check(&format!("{good}advertise = [\"here\"]"), "`advertise`");
         check(&format!("{good}engine = \"other\""), "`engine`");
+        let window =
+            |text: &str| toml::from_str(text).ok().and_then(|raw| Config::check(raw).ok()).map(|c| c.window_bytes);
+        assert_eq!(window(good), Some(WINDOW_BYTES));
+        assert_eq!(window(&format!("{good}window-mib = 64")), Some(64 << 20));
         check(&format!("{good}window-mib = 0"), "`window-mib`");
         check(&format!("{good}window-mib = 65"), "`window-mib`");
         if !cfg!(feature = "sled") {

@@ -33,8 +33,8 @@ pub const HANDSHAKE_MS_MAX: u64 = 10_000;
 const BIDI_STREAMS_MAX: u32 = 100;
 const UNI_STREAMS_MAX: u32 = 16;
 /// What is not read yet of one connection. With all that comes with them, a hundred connections that each fill theirs and
-/// hold as many streams as they may stay below 512 MB; with 4 MiB each they took 700 (`load-streams-memory`).
-pub const WINDOW_BYTES: u32 = 2 << 20;
+/// hold as many streams as they may stay below 512 MB; with 2 MiB each they took 530 (`load-streams-memory`).
+pub const WINDOW_BYTES: u32 = 3 << 19;
 const CRYPTO_BUFFER_BYTES: usize = 16 << 10;
 /// Connection attempts that wait for us to look at them.
 const INCOMING_MAX: usize = 1_024;
