@@ -13,6 +13,7 @@ use crate::{
     ingest::import::{self, ImportError, ImportOptions},
     node::Node,
     partners::{self, PartnerError, PartnerState, PartnerView},
+    recall::{self, asked, asking, hold, holders, select::Common},
     receive::quarantine,
     records::{
         gate::{self, Review},
@@ -23,7 +24,7 @@ use crate::{
     redlines, regular,
     share::{explain, preview},
 };
-use entente_protocol::{identity::UnconfirmedCard, time::UnixMillis};
+use entente_protocol::{identity::UnconfirmedCard, recall::Act, time::UnixMillis};
 use select::{select, to_review};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
@@ -41,6 +42,16 @@ pub enum Selection {
     AllDrafts,
     /// What a search finds.
     Found(Query),
+}
+
+/// Which records of ours a recall is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Recalled {
+    /// By id, or by a query.
+    Selected(Selection),
+    /// By what they have in common.
+    With(Common),
 }
 
 /// What can be asked of a node.
@@ -138,6 +149,55 @@ pub enum Call {
         /// To what.
         standing: entente_protocol::agreement::Standing,
     },
+    /// Proposes to ask records of ours back.
+    RecallPropose {
+        /// Which.
+        records: Recalled,
+        /// What is asked of holders.
+        act: Act,
+        /// Why.
+        reason: String,
+        /// Who proposes.
+        by: String,
+    },
+    /// Confirms a recall that another person proposed.
+    RecallConfirm {
+        /// Its number.
+        recall: u64,
+        /// Who confirms.
+        by: String,
+    },
+    /// Drops a recall that was not confirmed.
+    RecallDrop {
+        /// Its number.
+        recall: u64,
+        /// Who drops it.
+        by: String,
+    },
+    /// Who has done what a recall asks.
+    RecallStatus(u64),
+    /// Every recall of ours.
+    RecallList,
+    /// What partners asked of us.
+    RecallsReceived,
+    /// Keeps a received record from being deleted.
+    HoldPlace {
+        /// Which.
+        record: String,
+        /// By what.
+        reason: String,
+        /// Who places it.
+        by: String,
+    },
+    /// Lifts a hold.
+    HoldLift {
+        /// Which.
+        record: String,
+        /// Who lifts it.
+        by: String,
+    },
+    /// Every hold.
+    HoldList,
     /// Checks a file or folder of red lines; nothing is kept.
     RedLineCheck(PathBuf),
     /// The red lines that hold here.
@@ -226,6 +286,15 @@ impl Call {
             Self::AgreementAccept { .. } => "agreement-accept",
             Self::AgreementDrop { .. } => "agreement-drop",
             Self::AgreementStanding { .. } => "agreement-standing",
+            Self::RecallPropose { .. } => "recall-propose",
+            Self::RecallConfirm { .. } => "recall-confirm",
+            Self::RecallDrop { .. } => "recall-drop",
+            Self::RecallStatus(_) => "recall-status",
+            Self::RecallList => "recall-list",
+            Self::RecallsReceived => "recalls-received",
+            Self::HoldPlace { .. } => "hold-place",
+            Self::HoldLift { .. } => "hold-lift",
+            Self::HoldList => "hold-list",
             Self::RedLineCheck(_) => "red-line-check",
             Self::RedLineList => "red-line-list",
             Self::ClockShow => "clock-show",
@@ -260,6 +329,10 @@ impl Call {
             | Self::AgreementNew { .. }
             | Self::AgreementSimulate { .. }
             | Self::AgreementDiff { .. }
+            | Self::RecallStatus(_)
+            | Self::RecallList
+            | Self::RecallsReceived
+            | Self::HoldList
             | Self::RedLineCheck(_)
             | Self::RedLineList
             | Self::ClockShow
@@ -280,6 +353,11 @@ impl Call {
             | Self::AgreementAccept { .. }
             | Self::AgreementDrop { .. }
             | Self::AgreementStanding { .. }
+            | Self::RecallPropose { .. }
+            | Self::RecallConfirm { .. }
+            | Self::RecallDrop { .. }
+            | Self::HoldPlace { .. }
+            | Self::HoldLift { .. }
             | Self::ClockLower { .. }
             | Self::Import(_)
             | Self::Review { .. }
@@ -432,6 +510,21 @@ fn carry_out(node: &Node, call: &Call, progress: OnProgress<'_>) -> Result<Json,
         Call::AgreementAccept { agreement, digest } => Ok(agreements::accept(node, agreement, digest)?),
         Call::AgreementDrop { agreement, digest } => Ok(agreements::drop_proposal(node, agreement, digest)?),
         Call::AgreementStanding { agreement, standing } => Ok(agreements::state(node, agreement, *standing)?),
+        Call::RecallPropose { records, act, reason, by } => {
+            let records = match records {
+                Recalled::Selected(selection) => select(node, selection)?,
+                Recalled::With(common) => recall::select::with(node, common)?,
+            };
+            Ok(asking::propose(node, &records, *act, (reason, by), progress)?)
+        }
+        Call::RecallConfirm { recall, by } => Ok(asking::confirm(node, *recall, by, progress)?),
+        Call::RecallDrop { recall, by } => Ok(asking::drop_proposed(node, *recall, by)?),
+        Call::RecallStatus(recall) => Ok(holders::status(node, *recall)?),
+        Call::RecallList => Ok(asking::list(node)?),
+        Call::RecallsReceived => Ok(asked::list(node)?),
+        Call::HoldPlace { record, reason, by } => Ok(hold::place(node, record, reason, by)?),
+        Call::HoldLift { record, by } => Ok(hold::lift(node, record, by)?),
+        Call::HoldList => Ok(hold::list(node)?),
         Call::RedLineCheck(path) => {
             let lines = redlines::read(path, &node.book()).map_err(|e| Fault::input("red-lines", e))?;
             Ok(redlines::view(node, &lines))

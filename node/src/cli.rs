@@ -20,6 +20,8 @@ The life of a record:
                 status        partners, feeds, what waits
                 clock         what is known about the time, where nothing is decided for it
                 recover       another passphrase, when it or the keyring is lost
+  take back     recall        ask records back from whoever holds them, and see who has done it
+                hold          what a court does not let go: not deleted, whoever asks for it
   keep          check         is everything that is stored still what was written
   find, prove   search        own and received records
                 record        show, verify, write out a file
@@ -129,6 +131,16 @@ pub enum Command {
     /// Say which fields of a record would leave to a partner, under which clause, and why others stay
     #[command(after_help = "Example:\n  entente explain CAR-2026-0001 --to panel")]
     Explain(Explain),
+    /// Ask records back from whoever holds them, and see who has done it
+    #[command(
+        subcommand,
+        after_help = "Example:\n  entente recall propose CAR-2026-0001 --act withdraw --reason \"serial misread\" --by \"A. Diallo\"\n  \
+        entente recall confirm 0 --by \"M. Osei\"\n  entente recall status 0"
+    )]
+    Recall(Recall),
+    /// Legal hold: what may not be deleted, whoever asks for it
+    #[command(subcommand, after_help = "Example:\n  entente hold list")]
+    Hold(Hold),
     /// The time: what is known about it, and what to do where it is in doubt
     #[command(subcommand, after_help = "Example:\n  entente clock show")]
     Clock(Clock),
@@ -263,9 +275,11 @@ pub fn temporary_folder() -> PathBuf {
 }
 
 mod evidence;
+mod keeping;
 mod parties;
 mod upkeep;
 pub use evidence::{Explain, Filter, Import, Record, Release, Review, ReviewState, Search};
+pub use keeping::{Hold, Propose, Recall, RecallAct};
 pub use parties::{Agreement, Identity, Partner, Shown};
 pub use upkeep::{Clock, Recover, Redline};
 

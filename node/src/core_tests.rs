@@ -6,6 +6,7 @@ mod files;
 mod history;
 mod hostile;
 mod quarantine;
+mod recalls;
 mod unseen;
 
 use crate::{

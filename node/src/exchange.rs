@@ -4,6 +4,7 @@
 //! remembers only what was said in the session under way; everything that matters is in the ledger.
 
 mod heads;
+mod recalls;
 
 use crate::{
     agreements::{self, Received},
@@ -101,6 +102,7 @@ pub struct Conversation {
     /// is held here stands in it, so it grows with our agreements and not with what a partner says.
     proposals: BTreeMap<AgreementDigest, [u8; 32]>,
     standings: BTreeSet<SignatureBytes>,
+    recalls: recalls::Recalls,
     card_told: bool,
 }
 
@@ -132,6 +134,7 @@ impl Conversation {
             replayed: 0,
             proposals: BTreeMap::new(),
             standings: BTreeSet::new(),
+            recalls: recalls::Recalls::default(),
             card_told: false,
         };
         conversation.name_agreements(node, &mut session)?;
@@ -255,7 +258,7 @@ impl Conversation {
                     node.note_error(self.peer, format!("a card was not taken: {error}"));
                 }
             },
-            Event::Notice(_) => {}
+            Event::Notice(notice) => self.notice(node, session, &notice)?,
             Event::Fork { feed, ours, theirs, signed } => {
                 session.stop(feed.id());
                 self.fork(node, &feed, ours, theirs, signed)?;
@@ -280,6 +283,7 @@ impl Conversation {
             return Ok(false);
         }
         self.tell(node, session)?;
+        self.say_recalls(node, session)?;
         if !self.early.is_empty() {
             let early: Vec<ReceivedHead> = std::mem::take(&mut self.early).into_values().collect();
             self.heads(node, session, &early)?;

@@ -3,7 +3,7 @@
 //! Code map, in reading order: [`config`] (a home and its settings), [`init`] (making one), [`node`]
 //! (an open node), [`call`] (what commands ask of it), [`ingest`] (files in), [`records`] (kept, gated,
 //! found, shown), [`partners`] and [`agreements`], [`redlines`], [`share`] (the only way out), [`receive`] and
-//! [`room`] (how much is taken), [`peer`] (TLS and QUIC), [`run`] (serving), [`recover`] (a lost secret), [`control`]
+//! [`room`] (how much is taken), [`recall`] (what is asked back, and what is not kept longer), [`peer`] (TLS and QUIC), [`run`] (serving), [`recover`] (a lost secret), [`control`]
 //! (the socket), [`check`] (is it still what was written), [`commands`] (the command line), [`demo`]. Below all of
 //! them: [`store`] (ledger and vault), [`seal`], [`secret`]; [`regular`] opens what people name.
 //!
@@ -28,6 +28,7 @@ pub mod init;
 pub mod node;
 pub mod partners;
 pub mod peer;
+pub mod recall;
 pub mod receive;
 pub mod records;
 pub mod recover;

@@ -78,6 +78,8 @@ pub struct Node {
     held_back: AtomicU64,
     /// The same for each partner that was shown such a record: its connection alone is looked at.
     held_from: Mutex<BTreeMap<OrgId, u64>>,
+    /// Rises when there are recalls to be said that were not there before.
+    recalls: AtomicU64,
     /// Changes that each partner sent in the hour under way, and when that began.
     changes: Hourly,
     /// The same of newer cards that were taken: each is kept for ever.
@@ -146,6 +148,7 @@ impl Node {
             generation: AtomicU64::new(1),
             held_back: AtomicU64::new(0),
             held_from: Mutex::default(),
+            recalls: AtomicU64::new(0),
             changes: Mutex::default(),
             cards: Mutex::default(),
             health: Mutex::default(),
@@ -275,6 +278,16 @@ impl Node {
         for partner in from {
             *held.entry(partner).or_insert(0) += 1;
         }
+    }
+
+    /// There are recalls to be said that were not there before.
+    pub fn note_recalls(&self) {
+        self.recalls.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Rises when there are recalls to be said that were not there before.
+    pub fn recalls(&self) -> u64 {
+        self.recalls.load(Ordering::SeqCst)
     }
 
     /// Rises when a record that people had released is to be held back.

@@ -36,7 +36,7 @@ use entente_protocol::{
         FeedKey, Held, REFUSED, Receipt, ReceivedRun, Run, RunFault, RunMessage, VerifiedEntry, VerifiedRelease,
         VerifiedRun,
     },
-    id::{AgreementId, FeedId, OrgId, RecordId},
+    id::{AgreementId, FeedId, OrgId, RecallId, RecordId},
     identity::Purpose,
     record::{Body, Shape, Verified},
     time::UnixMillis,
@@ -88,12 +88,25 @@ pub struct RunInRow {
     pub withdrew: Vec<(u64, RecordId)>,
 }
 
+/// Why a received record is not used any more, where no entry of its feed says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TakenBack {
+    /// Its originator recalled it.
+    Recalled(RecallId),
+    /// The time for which it was given is over.
+    Expired,
+}
+
 /// A withdrawal, as kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WithdrawnRow {
     /// When it became durable here.
     pub at: UnixMillis,
+    /// What took it back for good; absent for an entry of its feed, which a later release undoes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<TakenBack>,
     /// The originator's feed that brought it; absent in rows of the first releases.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub feed: Option<FeedId>,
@@ -263,8 +276,14 @@ fn take(
                 *refused.entry("amends-another-line").or_default() += 1;
             }
             Decided::Keep(release, acceptance, row) => {
-                keep_one(&mut txn, &mut facets, feed, release, &acceptance, &row)?;
-                taken.records += 1;
+                match keep_one(&mut txn, &mut facets, feed, release, &acceptance, &row)? {
+                    true => taken.records += 1,
+                    // What was taken back for good does not come again.
+                    false => {
+                        refuse(&mut txn, number)?;
+                        *refused.entry("recalled").or_default() += 1;
+                    }
+                }
             }
             Decided::Refuse(reason) => {
                 refuse(&mut txn, number)?;
@@ -274,7 +293,8 @@ fn take(
             // Said again, which a partner may do as often as it likes: nothing is written.
             Decided::Withdraw(record) if txn.get(partition, Table::Withdrawn, record.as_bytes())?.is_some() => {}
             Decided::Withdraw(record) if released_by(&txn, partition, feed.sender, record)? => {
-                let withdrawal = encode("withdrawal", &WithdrawnRow { at: now, feed: Some(feed.id()), number })?;
+                let withdrawal =
+                    encode("withdrawal", &WithdrawnRow { at: now, by: None, feed: Some(feed.id()), number })?;
                 txn.put(partition, Table::Withdrawn, record.as_bytes(), &withdrawal)?;
                 row.withdrew.push((number, record));
             }
@@ -401,7 +421,7 @@ fn received_row(arrival: &Arrival<'_>, release: &VerifiedRelease, number: u64) -
     }
 }
 
-/// Keeps one record. Only what policy accepted gets here.
+/// Keeps one record, unless it was taken back for good. Only what policy accepted gets here.
 fn keep_one(
     txn: &mut Txn<'_>,
     facets: &mut Facets,
@@ -409,7 +429,7 @@ fn keep_one(
     release: &VerifiedRelease,
     acceptance: &Acceptance,
     row: &ReceivedRow,
-) -> Result<(), ReceiveError> {
+) -> Result<bool, ReceiveError> {
     let partition = Partition::Agreement(acceptance.agreement());
     let record = &release.record;
     let (id, kind) = (acceptance.record(), record.header().kind);
@@ -421,8 +441,12 @@ fn keep_one(
         None => None,
     };
     // Only what is held was ever withdrawn.
-    let back = before.is_some() && txn.get(partition, Table::Withdrawn, id.as_bytes())?.is_some();
-    if back {
+    let withdrawn = if before.is_some() { txn.get(partition, Table::Withdrawn, id.as_bytes())? } else { None };
+    let back = withdrawn.is_some();
+    if let Some(row) = withdrawn {
+        if decode::<WithdrawnRow>("withdrawal", &row)?.by.is_some() {
+            return Ok(false);
+        }
         txn.delete(partition, Table::Withdrawn, id.as_bytes())?;
     }
     let bytes = encode("received record", row)?;
@@ -461,7 +485,7 @@ fn keep_one(
             wishes::add(txn, partition, &wanted).map_err(ShareError::from)?;
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Whether a received record was withdrawn.

@@ -24,6 +24,7 @@ use crate::{
         stop::{self, Stop, Stopper},
         tls,
     },
+    recall,
     secret::{self, unlock::Unlock},
     share::fetching::Resting,
 };
@@ -159,18 +160,22 @@ async fn upkeep(running: Arc<Running>) {
     }
 }
 
-/// What the time of day changes: versions and agreements that begin or end, records that become due.
+/// What the time of day changes: versions and agreements that begin or end, records that become due or are kept no longer.
 async fn tick(node: Arc<Node>, wakes: Wakes, mut stop: Stop) {
     loop {
+        let ticked = Arc::clone(&node);
+        let done = tokio::task::spawn_blocking(move || {
+            ticked.tick()?;
+            Ok::<_, Fault>(recall::keep_up(&ticked)?)
+        });
+        match done.await {
+            Ok(Ok(())) => wakes.wake_all(),
+            Ok(Err(error)) => tracing::error!(%error, "what the time of day changes could not be looked after"),
+            Err(error) => tracing::error!(%error, "what the time of day changes could not be looked after"),
+        }
         tokio::select! {
             () = stop.requested() => return,
             () = tokio::time::sleep(TICK) => {}
-        }
-        let ticked = Arc::clone(&node);
-        match tokio::task::spawn_blocking(move || ticked.tick()).await {
-            Ok(Ok(())) => wakes.wake_all(),
-            Ok(Err(error)) => tracing::error!(%error, "the agreements could not be read again"),
-            Err(error) => tracing::error!(%error, "the agreements could not be read again"),
         }
     }
 }

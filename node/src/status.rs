@@ -5,11 +5,12 @@ use crate::{
     error::Fault,
     node::Node,
     partners::PartnerState,
+    recall::{RecallError, holders},
     receive::quarantine,
     records::keep,
     room::{self, For},
     seal::keyring::Partition,
-    share::{ShareError, feeds, wishes},
+    share::{feeds, wishes},
     store::layout::Table,
 };
 use entente_protocol::{agreement::Standing, id::OrgId};
@@ -45,7 +46,7 @@ fn standing(standing: Standing) -> &'static str {
     }
 }
 
-fn partner(node: &Node, org: OrgId) -> Result<Json, ShareError> {
+fn partner(node: &Node, org: OrgId) -> Result<Json, RecallError> {
     let rules = node.rules();
     let mut feeds_out = Vec::new();
     let health = node.health(org);
@@ -84,6 +85,7 @@ fn partner(node: &Node, org: OrgId) -> Result<Json, ShareError> {
     }
     let book = node.book();
     let last_error = health.last_error();
+    let (_, recalls_open) = holders::open_with(node, org)?;
     Ok(json!({
         "id": org.to_string(),
         "handle": node.handle_of(org),
@@ -94,6 +96,7 @@ fn partner(node: &Node, org: OrgId) -> Result<Json, ShareError> {
         "last_error": last_error.map(|(_, what)| what),
         "last_error_at": last_error.map(|(at, _)| at.to_string()),
         "trouble": health.trouble().map(|(_, what)| what),
+        "recalls_open": recalls_open,
         "feeds": feeds_out,
     }))
 }
@@ -146,6 +149,6 @@ pub fn status(node: &Node) -> Result<Json, Fault> {
         "files_waiting": waiting,
         "appends": head.sequence,
         "store_bytes": folder_bytes(&node.home.store()),
-        "partners": partners.map_err(Fault::store)?,
+        "partners": partners?,
     }))
 }

@@ -225,6 +225,7 @@ impl PolicySet {
 /// Review first, then the release by a person. Both are needed.
 fn passes_gate(gate: Gate) -> Result<(), Reason> {
     match gate.review {
+        ReviewState::Recalled => Err(Reason::Recalled),
         ReviewState::Refuted => Err(Reason::GateRefuted),
         ReviewState::Draft if gate.required > ReviewState::Draft => Err(Reason::GateDraft),
         review if review < gate.required => Err(Reason::GateReview),

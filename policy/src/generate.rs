@@ -316,11 +316,11 @@ pub(crate) fn header(dice: &mut Dice, kind: Kind) -> Header {
 }
 
 pub(crate) fn gate(dice: &mut Dice) -> Gate {
-    use ReviewState::{Draft, Refuted, Reviewed, Verified};
+    use ReviewState::{Draft, Recalled, Refuted, Reviewed, Verified};
     let usual = Gate { review: Verified, required: Reviewed, released: true };
     match dice.below(20) {
         0 => Gate {
-            review: dice.pick(&[Draft, Reviewed, Verified, Refuted]),
+            review: dice.pick(&[Draft, Reviewed, Verified, Refuted, Recalled]),
             required: dice.pick(&[Draft, Reviewed, Verified, Refuted]),
             released: dice.per_mille(500),
         },

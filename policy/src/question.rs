@@ -21,6 +21,8 @@ pub enum ReviewState {
     Verified,
     /// Found to be wrong. Always withheld, whatever the organisation asks for.
     Refuted,
+    /// Asked back from everybody who holds it. Always withheld, for good.
+    Recalled,
 }
 
 /// Where a record stands at the release gate.

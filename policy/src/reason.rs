@@ -63,6 +63,7 @@ reasons! {
     SlotReference = "slot-reference", "The field refers to a record that this partner was not given under this agreement.";
     SlotFile = "slot-file", "The clause does not release files of this role.";
     SetAside = "set-aside", "The agreement cannot be applied by this version of the program; nothing passes under it until its parties sign one that can.";
+    Recalled = "recalled", "The record was recalled: it goes to nobody any more.";
 }
 
 impl fmt::Display for Reason {

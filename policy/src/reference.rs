@@ -202,11 +202,12 @@ impl World {
 }
 
 fn gate(gate: Gate) -> Result<(), Reason> {
-    use ReviewState::{Draft, Refuted, Reviewed, Verified};
+    use ReviewState::{Draft, Recalled, Refuted, Reviewed, Verified};
     match (gate.review, gate.required) {
+        (Recalled, _) => Err(Reason::Recalled),
         (Refuted, _) => Err(Reason::GateRefuted),
-        (Draft, Reviewed | Verified | Refuted) => Err(Reason::GateDraft),
-        (Reviewed, Verified | Refuted) | (Verified, Refuted) => Err(Reason::GateReview),
+        (Draft, Reviewed | Verified | Refuted | Recalled) => Err(Reason::GateDraft),
+        (Reviewed, Verified | Refuted | Recalled) | (Verified, Refuted | Recalled) => Err(Reason::GateReview),
         _ if gate.released => Ok(()),
         _ => Err(Reason::GateNotReleased),
     }

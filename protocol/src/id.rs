@@ -133,6 +133,9 @@ id!(
     /// A feed: digest of organisation, store, agreement, recipient and epoch.
     FeedId, 32, "a feed's id");
 id!(
+    /// A recall: SHA-256 over label and signed payload.
+    RecallId, 32, "a recall's id");
+id!(
     /// A feed entry's hash, which the running digest and the run's tree cover.
     EntryHash, 32, "an entry's hash");
 id!(

@@ -95,6 +95,8 @@ table!(LABELS: Label {
     RELEASE_HASH = "entente/1 release hash";
     /// Fillers of a run tree.
     RUN_FILL = "entente/1 run fill";
+    /// Recall id over the recall's payload.
+    RECALL_ID = "entente/1 recall id";
 });
 
 table!(CONTEXTS: Context {
@@ -112,6 +114,12 @@ table!(CONTEXTS: Context {
     SIGN_RUN = "entente/1 sign run";
     /// Countersignature of a run by the receiver's runs key.
     SIGN_RECEIPT = "entente/1 sign receipt";
+    /// Signature of a recall by the originator's records key.
+    SIGN_RECALL = "entente/1 sign recall";
+    /// Signature of a holder's answers to recalls by its runs key.
+    SIGN_RECALL_ANSWER = "entente/1 sign recall answer";
+    /// Signature of the receipt of an erased partition by the holder's runs key.
+    SIGN_ERASURE = "entente/1 sign erasure";
     /// Signature of a review by a user's key.
     SIGN_REVIEW = "entente/1 sign review";
     /// Signature of a release event by a user's key.

@@ -5,7 +5,7 @@
 //! `SPEC.md` beside this crate is the normative text; section numbers in the code refer to it.
 //!
 //! Reading order: [`limits`], [`id`], [`label`] (every tag and signature context), [`codec`],
-//! [`record`] (the life of a record), [`batch`], [`agreement`], [`feed`], [`session`].
+//! [`record`] (the life of a record), [`batch`], [`agreement`], [`feed`], [`session`], [`recall`].
 
 pub mod agreement;
 pub mod attachment;
@@ -21,6 +21,7 @@ pub mod label;
 pub mod limits;
 pub mod merkle;
 pub mod primitive;
+pub mod recall;
 pub mod record;
 pub mod session;
 #[cfg(test)]

@@ -105,6 +105,11 @@ pub const CHANGES_PER_HOUR_MAX: u32 = 600;
 /// Newer cards of one partner that are taken in an hour.
 pub const CARDS_PER_HOUR_MAX: u32 = 12;
 
+/// Recalls, or answers to them, in one notice.
+pub const RECALLS_PER_NOTICE_MAX: usize = 512;
+/// Copies of a keyring that the receipt of an erasure names.
+pub const KEYRING_COPIES_MAX: usize = 16;
+
 /// Size of an attachment.
 pub const ATTACHMENT_BYTES_MAX: u64 = 4 << 30;
 /// Chunk of an attachment: the unit of verification and resumption.

@@ -13,9 +13,10 @@ use crate::{
         digest,
         testing::{Sender, VERSION, feed_key, key, org, record, records_key, runs_key},
     },
-    id::{AgreementId, FeedDigest, Hash, Nonce},
+    id::{AgreementId, FeedDigest, Hash, Nonce, RecallId, RecordId},
     identity::{CardPayload, samples, succession_step},
     label, limits,
+    recall::{Act, Answer, AnswerState, Answers, Erasure, Recall},
     session::{
         AgreementLine, CloseCode, Heads, Hello, Lane, Message, Notice, ReceivedHead, SentHead,
         fetch::{Reply, Request},
@@ -102,6 +103,64 @@ fn standings() {
     let about = "Standing notices (SPEC 10) as hexadecimal CBOR, said to be of the party with id 32 bytes of 02, whose \
                  agreements key is Ed25519 with a seed of 32 bytes of 02.";
     check("standing.json", include_str!("../../tests/vectors/standing.json"), about, vectors, judge);
+}
+
+#[test]
+fn recalls() {
+    let recall = Recall::new(Act::Erase, org(2), RecordId::from_bytes([7; 32]), UnixMillis(5));
+    let payload = codec::to_vec(&recall, Bounds::bytes(1 << 10)).unwrap();
+    let hex = |signed: &SignatureBytes| json!(hex::encode(signed.to_bytes().unwrap()));
+    let with = |context, seed: u8, payload: &[u8]| hex(&SignatureBytes(cose::sign(context, &key(seed), payload)));
+    let changed = |from: &[u8], to: &[u8]| {
+        let at = payload.windows(from.len()).position(|w| w == from).unwrap();
+        [&payload[..at], to, &payload[at + from.len()..]].concat()
+    };
+    let answers = label::SIGN_RECALL_ANSWER;
+    let answer = |state, n| Answer { state, recall: RecallId::from_bytes([n; 32]) };
+    let said = |answers| Answers { v: 1, time: UnixMillis(6), holder: org(2), answers };
+    let bytes = |answers: &Answers| codec::to_vec(answers, Bounds::bytes(1 << 10)).unwrap();
+    let good = said(vec![answer(AnswerState::Complied, 1), answer(AnswerState::LegalHold, 2)]);
+    let erased = Erasure {
+        v: 1,
+        time: UnixMillis(7),
+        copies: vec!["the recovery copy".to_owned()],
+        holder: org(2),
+        agreement: AgreementId::from_bytes([9; 16]),
+    };
+    let vectors = vec![
+        ("recall_valid", with(label::SIGN_RECALL, 102, &payload), "accepted: recall"),
+        ("recall_signed_by_another_key", with(label::SIGN_RECALL, 3, &payload), "another key"),
+        ("recall_in_another_context", with(label::SIGN_BATCH, 102, &payload), "does not verify"),
+        ("recall_of_another_format", with(label::SIGN_RECALL, 102, &changed(b"av\x01", b"av\x02")), "canonical, but"),
+        ("recall_of_an_unknown_act", with(label::SIGN_RECALL, 102, &changed(b"erase", b"arase")), "canonical, but"),
+        ("answers_valid", with(answers, 2, &bytes(&good)), "accepted: 2 answers"),
+        ("answers_none", with(answers, 2, &bytes(&said(Vec::new()))), "canonical, but"),
+        (
+            "answers_out_of_order",
+            with(answers, 2, &bytes(&said(good.answers.iter().rev().copied().collect()))),
+            "canonical, but",
+        ),
+        ("answers_of_another_holder", with(answers, 2, &bytes(&Answers { holder: org(3), ..good })), "another key"),
+        ("erasure_valid", hex(&erased.sign(&key(2)).unwrap()), "accepted: erasure"),
+    ];
+    let judge = |input: &Json| {
+        let Ok(signed) = SignatureBytes::from_bytes(&unhex(input), 4_096) else {
+            return "canonical, but of another form".to_owned();
+        };
+        let by = |context| signed.parse().is_ok_and(|s| s.verify(context, &key(2).public().clone()).is_ok());
+        if by(label::SIGN_RECALL_ANSWER) {
+            return answer_of(Answers::verify(&signed, org(2), runs_key(org(2))), |a| {
+                format!("{} answers", a.answers.len())
+            });
+        }
+        if by(label::SIGN_ERASURE) {
+            return answer_of(Erasure::verify(&signed, org(2), runs_key(org(2))), |_| "erasure".to_owned());
+        }
+        answer_of(Recall::verify(&signed, records_key), |(id, recall)| format!("recall {id} to {}", recall.act.name()))
+    };
+    let about = "Recalls, answers and receipts of erasure (SPEC 11) as hexadecimal CBOR, of the organisation with id 32 bytes \
+                 of 02, whose runs key is Ed25519 with a seed of 32 bytes of 02, and its records key of 66.";
+    check("recall.json", include_str!("../../tests/vectors/recall.json"), about, vectors, judge);
 }
 
 fn feed_json(feed: &FeedKey) -> Json {

@@ -93,7 +93,7 @@ pub struct Search {
     #[command(flatten)]
     pub filter: Filter,
     /// Where it stands
-    #[arg(long, value_name = "S", value_parser = ["draft", "reviewed", "verified", "refuted", "received", "withdrawn"])]
+    #[arg(long, value_name = "S", value_parser = ["draft", "reviewed", "verified", "refuted", "recalled", "received", "withdrawn", "expired", "erased"])]
     pub state: Option<String>,
     /// Only records that this organisation recorded
     #[arg(long, conflicts_with = "received", action = ArgAction::SetTrue)]

@@ -18,6 +18,7 @@ mod partner;
 mod plain;
 mod preview;
 mod reach;
+mod recall;
 mod record;
 mod recover;
 mod redline;
@@ -100,6 +101,8 @@ fn dispatch(cli: Cli) -> Result<Done, Failure> {
         Command::Partner(command) => partner::partner(&reach, command),
         Command::Agreement(command) => agreement::agreement(&reach, command),
         Command::Redline(command) => redline::redline(&reach, command),
+        Command::Recall(command) => recall::recall(&reach, command),
+        Command::Hold(command) => recall::hold(&reach, command),
         Command::Clock(command) => clock::clock(&reach, command),
         Command::Recover(args) => recover::recover(&reach, args),
         Command::Import(args) => import::import(&reach, args),

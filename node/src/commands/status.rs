@@ -42,6 +42,13 @@ fn render(value: &Json, look: Look) -> String {
     let mut stopped = String::new();
     for partner in list(value, "partners") {
         partners.row(["handle", "state", "connected", "last_success", "trouble"].map(|key| text(partner, key)));
+        let open = text(partner, "recalls_open");
+        if !matches!(open.as_str(), "" | "0") {
+            let handle = text(partner, "handle");
+            stopped.push_str(&format!(
+                "\n{handle} has not confirmed the recall of {open} record(s): `entente recall list`\n"
+            ));
+        }
         for feed in list(partner, "feeds") {
             let counts = ["sent", "acknowledged", "undecided", "received"].map(|key| text(feed, key));
             let aside = !text(feed, "set_aside").is_empty();

@@ -29,6 +29,18 @@ pub const fn beside(entries: usize) -> u64 {
     entries as u64 / ENTRIES
 }
 
+/// Bytes of a notice that cost as much as a message: some thirty recalls, each of which is verified and looked for.
+const NOTICE_BYTES: u64 = 8 << 10;
+
+/// What a notice costs.
+pub const fn notice(bytes: usize) -> u64 {
+    REQUEST + bytes as u64 / NOTICE_BYTES
+}
+
+const _: () = assert!(
+    notice(100_000 * 280) < limits::PARTNER_REQUESTS_BURST,
+    "who recalls 100,000 records at once is not closed"
+);
 const _: () = assert!(
     100_000_u64.div_ceil(limits::RUN_ENTRIES_MAX as u64) * bodiless(limits::RUN_ENTRIES_MAX)
         < limits::PARTNER_REQUESTS_BURST / 2,

@@ -18,6 +18,7 @@ use entente_protocol::{
     cose::{self, SignatureBytes},
     id::{KeyId, OrgId, RecordId},
     label,
+    recall::Act,
     record::kind::Kind,
     time::UnixMillis,
 };
@@ -63,13 +64,16 @@ pub struct GateRow {
     pub events: Vec<u64>,
     /// Review state.
     pub review: Review,
+    /// What was asked of whoever holds it, if it was recalled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recalled: Option<Act>,
     /// Whether a person has released it.
     pub released: bool,
 }
 
 impl Default for GateRow {
     fn default() -> Self {
-        Self { events: Vec::new(), review: Review::Draft, released: false }
+        Self { events: Vec::new(), review: Review::Draft, recalled: None, released: false }
     }
 }
 
@@ -253,7 +257,10 @@ pub fn release_showing(node: &Node, records: &[RecordId], progress: OnProgress<'
         let mut changed = Vec::with_capacity(step.len());
         for (_, record) in step {
             let before = state(node, *record)?;
-            if before.review == Review::Refuted || before.review < least {
+            if before.recalled.is_some() {
+                let why = "it was recalled, which is for good: a new record takes its place".to_owned();
+                outcome.refused.push(NotYet { id: record.to_string(), why });
+            } else if before.review == Review::Refuted || before.review < least {
                 let (is, needs) = (before.review.name(), least.name());
                 let what = format!("its review state is `{is}`, and release needs `{needs}`");
                 outcome.refused.push(NotYet { id: record.to_string(), why: what });

@@ -23,7 +23,7 @@ use entente_protocol::{
 };
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Field of the token of a record's id.
 pub const ID: &str = "id";
@@ -119,6 +119,20 @@ pub fn terms(kind: Kind, slot: &Slot, value: &Value) -> Vec<Term> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Shared(String, ByteBuf, Vec<u64>);
 
+/// Rising places as differences.
+fn stepped(places: Vec<u64>) -> Vec<u64> {
+    let mut before = 0;
+    places.into_iter().map(|place| place - std::mem::replace(&mut before, place)).collect()
+}
+
+/// The places of differences.
+fn placed(steps: &[u64]) -> impl Iterator<Item = u64> {
+    steps.iter().scan(0u64, |place, step| {
+        *place = place.saturating_add(*step);
+        Some(*place)
+    })
+}
+
 /// The facets of one append.
 #[derive(Debug, Default)]
 pub struct Facets(BTreeMap<&'static str, BTreeMap<Vec<u8>, Vec<u64>>>);
@@ -160,9 +174,7 @@ impl Facets {
                 // A supplement may speak of a place before one that was added: order first, then differences.
                 places.sort_unstable();
                 places.dedup();
-                let mut before = 0;
-                let steps = places.into_iter().map(|place| place - std::mem::replace(&mut before, place)).collect();
-                Shared(field.to_owned(), ByteBuf::from(key), steps)
+                Shared(field.to_owned(), ByteBuf::from(key), stepped(places))
             })
             .collect();
         txn.push(partition, Table::Facet, b"", &encode("facets", &shared)?)?;
@@ -193,14 +205,48 @@ pub fn each_sharing<E: From<KeepError>>(
             let shared: Vec<Shared> = decode("facets", row).map_err(KeepError::from)?;
             let found = shared.into_iter().filter(|Shared(name, value, _)| name == field && value.as_slice() == key);
             for Shared(_, _, steps) in found {
-                let mut place = 0u64;
-                for step in steps {
-                    place = place.saturating_add(step);
+                for place in placed(&steps) {
                     if !take(place)? {
                         return Ok(false);
                     }
                 }
             }
+        }
+    }
+}
+
+/// Takes places out of what records share, but for their kind, which the header of what stays says as well.
+pub fn forget(
+    txn: &mut Txn<'_>,
+    holdings: &Holdings,
+    partition: Partition,
+    places: &BTreeSet<u64>,
+) -> Result<(), KeepError> {
+    let mut after = None;
+    loop {
+        let page = holdings.list(partition, Table::Facet, b"", after, PAGE)?;
+        for (n, row) in &page {
+            after = Some(*n);
+            let shared: Vec<Shared> = decode("facets", row)?;
+            let mut changed = false;
+            let mut kept = Vec::with_capacity(shared.len());
+            for Shared(field, key, steps) in shared {
+                let mut all: Vec<u64> = placed(&steps).collect();
+                let before = all.len();
+                if field != "kind" {
+                    all.retain(|place| !places.contains(place));
+                }
+                changed |= all.len() != before;
+                if !all.is_empty() {
+                    kept.push(Shared(field, key, stepped(all)));
+                }
+            }
+            if changed {
+                txn.replace_item(partition, Table::Facet, b"", *n, &encode("facets", &kept)?)?;
+            }
+        }
+        if page.len() < PAGE {
+            return Ok(());
         }
     }
 }

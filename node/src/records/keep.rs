@@ -212,6 +212,11 @@ fn batch_row(node: &Node, number: u64) -> Result<BatchRow, KeepError> {
     Ok(decode("batch", &row.ok_or(StoreError::Broken { at: number })?)?)
 }
 
+/// The records of a batch of ours, in their order.
+pub fn in_batch(node: &Node, number: u64) -> Result<Vec<RecordId>, KeepError> {
+    Ok(batch_row(node, number)?.records)
+}
+
 /// Batches that were lately asked for, by number, the last one behind. A batch never changes once it is in the store.
 #[derive(Default)]
 pub struct Batches(Mutex<VecDeque<(u64, Arc<Batch>)>>);

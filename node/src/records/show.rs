@@ -9,7 +9,7 @@ use crate::{
     call::{OnProgress, Progress},
     error::Fault,
     node::Node,
-    receive::RunInRow,
+    receive::{RunInRow, TakenBack},
     seal::keyring::Partition,
     share::files,
     store::layout::Table,
@@ -18,6 +18,7 @@ use entente_protocol::{
     feed::Run,
     id::{AgreementId, OrgId, RecordId},
     identity::Purpose,
+    recall::Act,
     record::{Body, Verified, kind::Kind},
     time::UnixMillis,
 };
@@ -253,7 +254,19 @@ fn verify_received(node: &Node, agreement: AgreementId, id: RecordId, row: &Rece
     }
     let gone = crate::receive::withdrawn(node, agreement, id)?;
     checks.push(match gone {
-        Some(gone) => check("standing", false, format!("withdrawn by its originator; known here since {}", gone.at)),
+        Some(gone) => {
+            let what = match gone.by {
+                None => "withdrawn by its originator",
+                Some(TakenBack::Expired) => "the time for which it was given is over",
+                Some(TakenBack::Recalled(_)) => match crate::recall::asked::act_on(node, agreement, id)? {
+                    Some(Act::Correct) => "recalled by its originator: another record takes its place",
+                    Some(Act::Withdraw) | None => "recalled by its originator, not to be used any more",
+                    Some(Act::Expire) => "recalled by its originator: the time for which it was given is over",
+                    Some(Act::Erase) => "recalled by its originator, to be deleted",
+                },
+            };
+            check("standing", false, format!("{what}; known here since {}", gone.at))
+        }
         None => check("standing", true, format!("no withdrawal known as of {}", node.clock.now())),
     });
     Ok(checks)

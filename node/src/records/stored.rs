@@ -9,7 +9,7 @@ use entente_protocol::{
     cose::SignatureBytes,
     id::{AgreementDigest, FeedId, Hash, RecordId},
     limits,
-    record::{Body, Opening, Record, SlotSet, Verified},
+    record::{Body, Opening, Record, Redacted, SlotSet, Verified},
     time::UnixMillis,
     value::Value,
 };
@@ -189,6 +189,12 @@ impl ReceivedRow {
             })
             .collect()
     }
+    /// The same with fewer slots shown: what is kept of a record of which the rest is deleted.
+    pub fn showing(&self, keep: SlotSet) -> Option<Self> {
+        let Redacted { body, openings, nodes } = self.verified().ok()?.showing(keep);
+        let opening = |o: Opening| (o.slot, ByteBuf::from(o.salt.to_vec()), ByteBuf::from(o.value));
+        Some(Self { body, nodes, openings: openings.into_iter().map(opening).collect(), ..self.clone() })
+    }
     /// Whether another disclosure of the record shows every field that this one does.
     pub fn is_within(&self, other: &Self) -> bool {
         self.openings.iter().all(|(slot, ..)| other.openings.iter().any(|(shown, ..)| shown == slot))
@@ -199,11 +205,7 @@ impl ReceivedRow {
     }
     /// Proves again that the openings are in the body's commitment.
     pub fn verified(&self) -> Result<Verified, entente_protocol::record::RecordFault> {
-        Verified::new(entente_protocol::record::Redacted {
-            body: self.body.clone(),
-            openings: self.openings(),
-            nodes: self.nodes.clone(),
-        })
+        Verified::new(Redacted { body: self.body.clone(), openings: self.openings(), nodes: self.nodes.clone() })
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{gate, index, keep, stored};
 use crate::{
     node::Node,
+    receive::TakenBack,
     seal::keyring::Partition,
     store::{StoreError, layout::Table},
 };
@@ -30,7 +31,8 @@ pub struct RecordView {
     pub number: Option<String>,
     /// `own`, or the handle of the partner who recorded it.
     pub originator: String,
-    /// For our own: draft, reviewed, verified or refuted. For received ones: received, withdrawn.
+    /// For our own: draft, reviewed, verified, refuted or recalled. For received ones: received, withdrawn, recalled,
+    /// expired (and held by law), erased.
     pub state: String,
     /// Whether a person has released it (our own).
     pub released: bool,
@@ -203,7 +205,7 @@ pub fn view(node: &Node, id: RecordId, found: &Found) -> Result<RecordView, keep
                 kind: header.kind.to_string(),
                 number: values.iter().find(|(s, _)| *s == 0).and_then(|(_, v)| v.as_text().map(str::to_owned)),
                 originator: "own".to_owned(),
-                state: gate.review.name().to_owned(),
+                state: if gate.recalled.is_some() { "recalled" } else { gate.review.name() }.to_owned(),
                 released: gate.released,
                 superseded_by: newer(node, found, header, id)?,
                 agreement: None,
@@ -215,13 +217,21 @@ pub fn view(node: &Node, id: RecordId, found: &Found) -> Result<RecordView, keep
             let verified = row.verified().map_err(|_| StoreError::Broken { at: row.number })?;
             let header = verified.header();
             let withdrawn = crate::receive::withdrawn(node, *agreement, id)?;
+            let state = match withdrawn.map(|row| row.by) {
+                None => "received",
+                // What it said is deleted, or was to be.
+                Some(_) if verified.slots().is_empty() => "erased",
+                Some(None) => "withdrawn",
+                Some(Some(TakenBack::Recalled(_))) => "recalled",
+                Some(Some(TakenBack::Expired)) => "expired",
+            };
             Ok(RecordView {
                 id: id.to_string(),
                 line: header.line.to_string(),
                 kind: header.kind.to_string(),
                 number: verified.value(0).and_then(|v| v.as_text().map(str::to_owned)),
                 originator: node.handle_of(header.originator),
-                state: if withdrawn.is_some() { "withdrawn" } else { "received" }.to_owned(),
+                state: state.to_owned(),
                 released: false,
                 superseded_by: newer(node, found, header, id)?,
                 agreement: Some(agreement.to_string()),

@@ -8,6 +8,7 @@ use crate::{
     error::Fault,
     node::Node,
     partners::PartnerState,
+    recall::holders,
     records::gate::RELEASE_LOG,
     seal::keyring::Partition,
     share::{
@@ -101,6 +102,7 @@ impl Running {
             "sent": last.sent,
             "acknowledged": last.acknowledged,
             "received": last.received,
+            "recalls_open": last.recalls,
         }))
     }
 }
@@ -149,7 +151,9 @@ fn picture(node: &Node, resting: &Resting, partner: OrgId) -> Result<Picture, Fa
         }
     }
     picture.files = fetching::waiting(node, partner, resting).map_err(Fault::store)?;
-    picture.settled &= picture.files == 0;
+    let (unanswered, open) = holders::open_with(node, partner)?;
+    picture.recalls = open;
+    picture.settled &= picture.files == 0 && unanswered == 0;
     Ok(picture)
 }
 
@@ -161,11 +165,12 @@ struct Picture {
     acknowledged: u64,
     received: u64,
     files: usize,
+    recalls: u64,
 }
 
 impl Default for Picture {
     fn default() -> Self {
-        Self { settled: true, stopped: None, sent: 0, acknowledged: 0, received: 0, files: 0 }
+        Self { settled: true, stopped: None, sent: 0, acknowledged: 0, received: 0, files: 0, recalls: 0 }
     }
 }
 

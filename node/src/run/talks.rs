@@ -109,6 +109,7 @@ impl Exchange for Core {
             Event::Run { message, .. } => budget::beside(message.entries.len().saturating_sub(message.carried.len())),
             // Receipts have their windows.
             Event::Receipt { .. } | Event::Fork { .. } => 0,
+            Event::Notice(notice) => budget::notice(notice.content.len()),
             _ => budget::REQUEST,
         };
         self.pay(peer, cost)?;

@@ -88,6 +88,7 @@ impl Asked {
         let state = gate::state(node, record)?;
         let required = review_state(node.required_review());
         let review = match review_state(state.review) {
+            _ if state.recalled.is_some() => ReviewState::Recalled,
             review if assumed.released && review < required => required,
             review => review,
         };

@@ -89,7 +89,7 @@ pub enum Table {
     Wanted = 38,
     /// Countersignatures of an outgoing feed. List; scope: feed id.
     Receipt = 37,
-    /// Recalls and receipts. List; scope: agreement id.
+    /// Recalls, their answers, holds, and how far retention is: scopes and keys stand in `recall`.
     Recall = 47,
     /// Grants to release onward. Point; key: record id and recipient.
     Grant = 48,
@@ -138,6 +138,7 @@ impl Table {
             (Self::Pending, "what waits in feeds"),
             (Self::Wanted, "files to fetch"),
             (Self::Receipt, "receipts"),
+            (Self::Recall, "recalls"),
         ];
         let known = all.iter().find(|(table, _)| row.first() == Some(&(*table as u8)));
         known.map_or("a table that this version does not use", |(_, name)| name)

@@ -187,6 +187,29 @@ impl<'a> Txn<'a> {
         let keys = self.holdings.keys(partition)?;
         self.set_token(Token::new(&keys, field, value, 0), keys, place)
     }
+    /// Forgets that `place` was remembered for `value` in `field`: the last occurrence takes the place of this one.
+    /// Whether there was one.
+    pub fn unindex(&mut self, partition: Partition, field: &str, value: &[u8], place: u64) -> Result<bool, StoreError> {
+        let keys = self.holdings.keys(partition)?;
+        let first = Token::new(&keys, field, value, 0);
+        let count = self.occurrences_of(&keys, field, value, &first)?;
+        for n in 0..count {
+            let token = Token::new(&keys, field, value, n);
+            if self.place_of(&keys, &token)? != Some(place) {
+                continue;
+            }
+            let last = Token::new(&keys, field, value, count - 1);
+            if last.row != token.row
+                && let Some(moved) = self.place_of(&keys, &last)?
+            {
+                self.set_token(token, Arc::clone(&keys), moved)?;
+            }
+            self.set(last.row, keys, Content::Gone);
+            self.occurrences.insert(first.row, count - 1);
+            return Ok(true);
+        }
+        Ok(false)
+    }
     /// Adds an event to the journal, chained to the one before it.
     pub fn journal(&mut self, event: &[u8]) -> Result<u64, StoreError> {
         let before = match self.journal.or(self.writer.journal) {
@@ -304,6 +327,7 @@ impl<'a> Txn<'a> {
     fn place_of(&self, keys: &PartitionKeys, token: &Token) -> Result<Option<u64>, StoreError> {
         match self.place(&token.row) {
             Some(Pending { content: Content::Hidden(hidden), .. }) => Ok(token.show(keys, hidden)),
+            Some(Pending { content: Content::Gone, .. }) => Ok(None),
             _ => self.holdings.place_of(keys, token),
         }
     }

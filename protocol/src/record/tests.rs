@@ -101,6 +101,20 @@ proptest! {
     }
 
     #[test]
+    fn what_is_shown_can_be_shown_less_of(bits in any::<u64>(), kept in any::<u64>()) {
+        let record = commit(item(), 7);
+        let verified = Verified::new(redact(&record, SlotSet::from_bits(bits))).unwrap();
+        let keep = SlotSet::from_bits(kept);
+        let less = verified.showing(keep);
+        // The very proof that its originator would have given of these fields alone, and nothing of the others.
+        prop_assert_eq!(&less, &redact(&record, SlotSet::from_bits(bits).and(keep)));
+        prop_assert_eq!(Verified::new(less).unwrap().shown(), verified.shown().and(keep));
+        let none = verified.showing(SlotSet::EMPTY);
+        prop_assert_eq!((none.openings.len(), none.nodes.len()), (0, 1));
+        prop_assert_eq!(Verified::new(none).unwrap().id(), record.id());
+    }
+
+    #[test]
     fn the_shape_of_a_proof_says_nothing_of_what_else_is_there(bits in any::<u64>()) {
         // Two records that share the shown slots; one has little else, the other much.
         let mut sparse = draft(Kind::Item);

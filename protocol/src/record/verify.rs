@@ -133,6 +133,18 @@ impl Verified {
     pub fn shown(&self) -> SlotSet {
         self.slots.iter().map(|s| s.opening.slot).collect()
     }
+    /// The same record with fewer slots shown, for whoever may not keep the others: still proved, against the same root.
+    pub fn showing(&self, keep: SlotSet) -> Redacted {
+        let leaves: Vec<Leaf> = self.slots.iter().map(|slot| slot.opening.leaf()).collect();
+        let kept = || self.slots.iter().map(|slot| &slot.opening).filter(|opening| keep.contains(opening.slot));
+        let wanted: Vec<u32> = kept().map(|opening| u32::from(opening.slot)).collect();
+        // What stands where nothing was shown came as nodes, in the order in which they are asked for.
+        let mut nodes = self.nodes.iter();
+        // INVARIANT: as many are asked for as proved the root when this was made.
+        let hidden = |_, _| nodes.next().copied().unwrap_or(self.body.root());
+        let (_, nodes) = TREE.prove(&leaves, &wanted, hidden);
+        Redacted { body: self.body.bytes().to_vec(), openings: kept().cloned().collect(), nodes }
+    }
     /// The value of a slot, if it was shown.
     pub fn value(&self, slot: u8) -> Option<&Value> {
         self.slots.iter().find(|s| s.opening.slot == slot).map(|s| &s.value)

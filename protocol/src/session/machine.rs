@@ -392,10 +392,10 @@ impl Session {
         self.queue(&Message::Card(card), Place::Control)
     }
 
-    /// Queues something for another part of the partner's node.
+    /// Queues something for another part of the partner's node, ahead of all that waits but standings said before it.
     pub fn send_notice(&mut self, notice: Notice) -> Result<(), SendError> {
         self.offered()?;
-        self.queue(&Message::Notice(notice), Place::Control)
+        self.queue(&Message::Notice(notice), Place::Urgent)
     }
 
     /// Drops the runs of an agreement that wait to be sent; returns how many. What was sent was sent.

@@ -86,12 +86,14 @@ async fn a_partner_opens_so_many_streams_and_writes_so_much() {
     let uni = opened(16, || connection.open_uni()).await;
     assert_eq!(uni.len(), 16);
 
-    assert_eq!(fill(&mut streams[0].0, MIB).await, MIB, "one stream");
-    let mut all = MIB;
+    // Half of the window is one stream's, and all of it the connection's.
+    let (one, window) = (3 * MIB / 4, 3 * MIB / 2);
+    assert_eq!(fill(&mut streams[0].0, one).await, one, "one stream");
+    let mut all = one;
     for (stream, _) in &mut streams[1..4] {
-        all += fill(stream, MIB.min((2 * MIB).saturating_sub(all))).await;
+        all += fill(stream, one.min(window.saturating_sub(all))).await;
     }
-    assert_eq!(all, 2 * MIB, "one connection");
+    assert_eq!(all, window, "one connection");
     assert_eq!(connection.send_datagram(vec![0; 8].into()), Err(SendDatagramError::UnsupportedByPeer));
 }
 

@@ -1,0 +1,162 @@
+//! Checks recalls: what we ask, what holders answered, what is asked of us, what is held, and how far retention is.
+
+use super::{Report, each_item, records::listed};
+use crate::{
+    node::Node,
+    recall::{self, AnswerRow, AskedRow, HolderAt, HolderRow, RecallRow, hold, retention},
+    records::stored::decode,
+    seal::keyring::Partition,
+    share::feeds,
+    store::{StoreError, check::Audit, layout::Table},
+};
+use entente_protocol::{
+    id::{AgreementId, KeyId, OrgId, RecordId},
+    identity::Purpose,
+    recall::{Answers, Recall},
+};
+
+/// Every row about recalls.
+pub fn every(node: &Node, audit: &Audit, report: &mut Report<'_>) -> Result<(), StoreError> {
+    ours(node, audit, report)?;
+    for partner in node.book().iter().map(|(partner, _)| *partner) {
+        audit.speak(Partition::Own, Table::Recall, &recall::first_key(partner))?;
+        let what = format!("what is to be said to {}", partner.short());
+        let list = (Partition::Own, Table::Recall, recall::to_scope(partner));
+        each_item(audit, report, (list.0, list.1, &list.2), &what, &mut |report, n, bytes| {
+            if decode::<HolderAt>("holder", &bytes).is_err() {
+                report.damaged(format!("{what}, {n}"), "it does not read as written");
+            }
+            Ok(())
+        })?;
+    }
+    let list = (Partition::Own, Table::Recall, recall::ANSWERS);
+    each_item(audit, report, list, "answers to recalls", &mut |report, n, bytes| {
+        report.expect(1);
+        report.step(1);
+        let holds = decode::<AnswerRow>("answers", &bytes).is_ok_and(|row| {
+            let key = |kid| listed(node, row.holder, Purpose::Runs, kid);
+            Answers::verify(&row.signed, row.holder, key).is_ok()
+        });
+        if !holds {
+            report.damaged(format!("answers to recalls {n}"), "they are not signed by their holder");
+        }
+        Ok(())
+    })?;
+    for agreement in node.partitions() {
+        asked(node, audit, report, agreement)?;
+        kept(node, audit, agreement)?;
+    }
+    Ok(())
+}
+
+fn ours(node: &Node, audit: &Audit, report: &mut Report<'_>) -> Result<(), StoreError> {
+    let mut recalls = Vec::new();
+    each_item(audit, report, (Partition::Own, Table::Recall, recall::OURS), "recall", &mut |report, n, bytes| {
+        match decode::<RecallRow>("recall", &bytes) {
+            Ok(row) => recalls.push((n, row)),
+            Err(_) => report.damaged(format!("recall {n}"), "it does not read as written"),
+        }
+        Ok(())
+    })?;
+    for (number, row) in recalls {
+        let (scope, mut named) = (recall::records_scope(number), 0u64);
+        let what = format!("records of recall {number}");
+        each_item(audit, report, (Partition::Own, Table::Recall, &scope), &what, &mut |report, n, bytes| {
+            match decode::<Vec<RecordId>>("records", &bytes) {
+                Ok(records) => named = named.saturating_add(records.len() as u64),
+                Err(_) => report.damaged(format!("{what}, {n}"), "they do not read as written"),
+            }
+            Ok(())
+        })?;
+        if named != row.records {
+            report.damaged(
+                format!("recall {number}"),
+                format!("it is of {} records, and {named} are named", row.records),
+            );
+        }
+        let (scope, what) = (recall::holders_scope(number), format!("holder of recall {number}"));
+        each_item(audit, report, (Partition::Own, Table::Recall, &scope), &what, &mut |report, n, bytes| {
+            report.expect(1);
+            report.step(1);
+            let Ok(holder) = decode::<HolderRow>("holder", &bytes) else {
+                report.damaged(format!("{what}, {n}"), "it does not read as written");
+                return Ok(());
+            };
+            let is_ours = says(node, &holder.signed).is_some_and(|(id, said)| {
+                id == holder.recall && said.record == holder.record && said.originator == node.keys.org
+            });
+            if !is_ours {
+                report.damaged(format!("{what}, {n}"), "what is said to it is not what we signed");
+            }
+            let key = recall::holder_key(holder.recall, holder.partner);
+            let at = report.readable(format!("{what}, {n}"), audit.get(Partition::Own, Table::Recall, &key))?.flatten();
+            let at = at.and_then(|bytes| decode::<HolderAt>("holder", &bytes).ok());
+            if at.is_none_or(|HolderAt(of, place)| (of, place) != (number, n)) {
+                report.missing(format!("{what}, {n}"), "its answer would not be found");
+            }
+            audit.speak(Partition::Own, Table::Recall, &key)
+        })?;
+    }
+    Ok(())
+}
+
+fn says(
+    node: &Node,
+    signed: &entente_protocol::cose::SignatureBytes,
+) -> Option<(entente_protocol::id::RecallId, Recall)> {
+    let key = |org: OrgId, kid: KeyId| match org == node.keys.org {
+        true => node.keys.card.key(Purpose::Records, kid, node.clock.now()),
+        false => listed(node, org, Purpose::Records, kid),
+    };
+    Recall::verify(signed, key).ok()
+}
+
+/// What is asked of us under an agreement, and what is held.
+fn asked(node: &Node, audit: &Audit, report: &mut Report<'_>, agreement: AgreementId) -> Result<(), StoreError> {
+    let partition = Partition::Agreement(agreement);
+    let what = format!("recall under {}", agreement.short());
+    each_item(audit, report, (partition, Table::Recall, recall::ASKED), &what, &mut |report, n, bytes| {
+        report.expect(1);
+        report.step(1);
+        let Ok(row) = decode::<AskedRow>("recall", &bytes) else {
+            report.damaged(format!("{what}, {n}"), "it does not read as written");
+            return Ok(());
+        };
+        if says(node, &row.signed)
+            .is_none_or(|(id, said)| (id, said.record, said.act) != (row.recall, row.record, row.act))
+        {
+            report.damaged(format!("{what}, {n}"), "it is not what its originator signed");
+        }
+        if report.readable(row.record, audit.get(partition, Table::Withdrawn, row.record.as_bytes()))? == Some(None) {
+            report.missing(row.record, "it was recalled, and that is not known");
+        }
+        audit.speak(partition, Table::Recall, &recall::asked_key(row.recall))?;
+        audit.speak(partition, Table::Recall, &recall::asked::about_key(row.record))
+    })?;
+    let what = format!("hold under {}", agreement.short());
+    each_item(audit, report, (partition, Table::Recall, hold::HOLDS), &what, &mut |report, n, bytes| match decode::<
+        hold::HoldRow,
+    >(
+        "hold", &bytes,
+    ) {
+        Ok(row) => audit.speak(partition, Table::Recall, &hold::key(row.record)),
+        Err(_) => {
+            report.damaged(format!("{what}, {n}"), "it does not read as written");
+            Ok(())
+        }
+    })
+}
+
+/// How far retention is, of each feed and each number of days that a version names.
+fn kept(node: &Node, audit: &Audit, agreement: AgreementId) -> Result<(), StoreError> {
+    // Where the versions or the store of a sender cannot be read, another part says so.
+    let Ok(versions) = retention::versions(node, agreement) else { return Ok(()) };
+    for sender in node.book().iter().map(|(sender, _)| *sender) {
+        let Ok(Some(store)) = feeds::known_store(node, sender, agreement) else { continue };
+        let feed = feeds::incoming(node, sender, store, agreement).id();
+        for days in retention::every_term(&versions) {
+            audit.speak(Partition::Agreement(agreement), Table::Recall, &retention::key(feed, days))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,90 @@
+//! What is said and answered about recalls in one session.
+//!
+//! Our recalls go ahead of all that waits, a few notices at a time; each notice that comes is done, then answered. What
+//! cannot be verified is no fault of the connection: it is noted for people, and nothing is answered.
+
+use super::{Conversation, ExchangeFault, fatal};
+use crate::{
+    node::Node,
+    recall::{RecallError, asked, holders},
+};
+use entente_protocol::{
+    recall::{NOTICE_ANSWERS, NOTICE_RECALLS, recalls_to_bytes},
+    session::{Notice, SendError, Session},
+    time::UnixMillis,
+};
+
+/// Notices that are said and not answered. More would fill the partner's time for one of us.
+const UNANSWERED_MAX: u32 = 4;
+/// What was not answered for good is asked again after so long.
+const AGAIN_MS: u64 = 3_600_000;
+
+/// What was said of recalls in one session.
+#[derive(Debug, Default)]
+pub(super) struct Recalls {
+    /// The place in the partner's list from which nothing was said yet.
+    next: u64,
+    /// When the list was begun.
+    began: UnixMillis,
+    /// Notices that are not answered.
+    unanswered: u32,
+    /// How often there was news of recalls when the list was last said to its end.
+    told: Option<u64>,
+}
+
+impl Conversation {
+    /// Says what the partner is still to be asked. Where the queue is full, the rest is said when there is room.
+    pub(super) fn say_recalls(&mut self, node: &Node, session: &mut Session) -> Result<(), ExchangeFault> {
+        let (now, news) = (node.clock.now(), node.recalls());
+        if now.0.saturating_sub(self.recalls.began.0) >= AGAIN_MS {
+            self.recalls = Recalls { began: now, ..Recalls::default() };
+        }
+        while self.recalls.told != Some(news) && self.recalls.unanswered < UNANSWERED_MAX {
+            let (say, next) = holders::to_say(node, self.peer, self.recalls.next).map_err(|e| fatal(&e.to_string()))?;
+            if say.is_empty() {
+                (self.recalls.next, self.recalls.told) = (next, Some(news));
+                return Ok(());
+            }
+            let content = recalls_to_bytes(&say).map_err(|e| fatal(&e.to_string()))?;
+            match session.send_notice(Notice { kind: NOTICE_RECALLS, content }) {
+                Err(SendError::QueueFull) => return Ok(()),
+                sent => sent?,
+            }
+            self.recalls.next = next;
+            self.recalls.unanswered += 1;
+        }
+        Ok(())
+    }
+
+    /// Takes a notice of a partner. A kind that is not known is passed over.
+    pub(super) fn notice(&mut self, node: &Node, session: &mut Session, notice: &Notice) -> Result<(), ExchangeFault> {
+        let done = match notice.kind {
+            NOTICE_RECALLS => asked::take(node, self.peer, &notice.content).map(|answer| {
+                node.wake();
+                Some(answer)
+            }),
+            NOTICE_ANSWERS => {
+                self.recalls.unanswered = self.recalls.unanswered.saturating_sub(1);
+                holders::heard(node, self.peer, &notice.content).map(|_| None)
+            }
+            _ => Ok(None),
+        };
+        match done {
+            Ok(Some(answer)) => {
+                let content = answer.to_bytes().map_err(|e| fatal(&e.to_string()))?;
+                match session.send_notice(Notice { kind: NOTICE_ANSWERS, content }) {
+                    // It is asked again, and answered then.
+                    Err(SendError::QueueFull) => Ok(()),
+                    sent => Ok(sent?),
+                }
+            }
+            Ok(None) => Ok(()),
+            Err(RecallError::Partner(why)) => {
+                tracing::warn!(partner = %self.peer.short(), why, "a notice about recalls was not taken");
+                node.note_error(self.peer, format!("a notice about recalls was not taken: {why}"));
+                Ok(())
+            }
+            Err(error) => Err(fatal(&error.to_string())),
+        }
+    }
+}

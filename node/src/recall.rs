@@ -1,0 +1,252 @@
+//! Recalls: what this organisation asks back from whoever holds it, and what partners ask back from it.
+//!
+//! One person proposes a recall, another confirms it ([`asking`]). From then on the record goes to nobody, and a signed
+//! recall waits for each organisation that was ever shown it ([`holders`]), under whatever agreement, until that
+//! organisation has answered for good. `exchange` says them and takes the answers. What is asked of us is done by
+//! [`asked`], and deleted by [`erase`]; a hold ([`hold`]) keeps content back from deletion.
+//!
+//! Own recalls lie in the own partition; what is asked of us lies with the records that it is about.
+
+pub mod asked;
+pub mod asking;
+mod erase;
+pub mod hold;
+pub mod holders;
+pub mod retention;
+pub mod select;
+
+use crate::{
+    error::Fault,
+    node::Node,
+    records::stored::{RowDamage, decode},
+    seal::keyring::Partition,
+    share::ShareError,
+    store::{StoreError, holdings::Holdings, layout::Table},
+};
+use entente_protocol::{
+    cose::SignatureBytes,
+    id::{AgreementId, OrgId, RecallId, RecordId},
+    recall::{Act, AnswerState},
+    time::UnixMillis,
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+/// Rows read at a time.
+const PAGE: usize = 256;
+/// Records of one recall.
+pub const RECALLED_TOGETHER_MAX: usize = 100_000;
+
+/// A recall could not be made, said or carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum RecallError {
+    /// What people asked for cannot be done: theirs to mend.
+    #[error("{0}")]
+    Asked(String),
+    /// A partner's message is none of ours: its fault.
+    #[error("{0}")]
+    Partner(String),
+    /// The store.
+    #[error(transparent)]
+    Share(#[from] ShareError),
+}
+
+impl From<StoreError> for RecallError {
+    fn from(error: StoreError) -> Self {
+        Self::Share(error.into())
+    }
+}
+
+impl From<RowDamage> for RecallError {
+    fn from(error: RowDamage) -> Self {
+        Self::Share(error.into())
+    }
+}
+
+impl From<crate::records::keep::KeepError> for RecallError {
+    fn from(error: crate::records::keep::KeepError) -> Self {
+        Self::Share(error.into())
+    }
+}
+
+impl From<entente_protocol::codec::CodecError> for RecallError {
+    fn from(error: entente_protocol::codec::CodecError) -> Self {
+        Self::Share(error.into())
+    }
+}
+
+impl From<RecallError> for Fault {
+    fn from(error: RecallError) -> Self {
+        match error {
+            RecallError::Asked(_) => Self::input("recall", error),
+            RecallError::Partner(_) => Self::partner("recall", error.to_string()),
+            RecallError::Share(_) => Self::store(error),
+        }
+    }
+}
+
+/// Who did something, and when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Named {
+    /// When.
+    pub at: UnixMillis,
+    /// Who, as the person gave the name.
+    pub by: String,
+}
+
+/// A recall of ours, for any number of records.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecallRow {
+    /// What is asked of holders.
+    pub act: Act,
+    /// Pages of its records for which holders are asked.
+    pub done: u64,
+    /// Pages of its records.
+    pub pages: u64,
+    /// Why, for our own people: it does not leave.
+    pub reason: String,
+    /// Who dropped it, if it was not confirmed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropped: Option<Named>,
+    /// Records.
+    pub records: u64,
+    /// Who proposed it.
+    pub proposed: Named,
+    /// Who confirmed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmed: Option<Named>,
+}
+
+/// One record that is asked back from one organisation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HolderRow {
+    /// The newest answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<AnswerState>,
+    /// The recall that answers name.
+    pub recall: RecallId,
+    /// Which record.
+    pub record: RecordId,
+    /// The recall as it is said.
+    pub signed: SignatureBytes,
+    /// The holder.
+    pub partner: OrgId,
+    /// When the newest answer came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered: Option<UnixMillis>,
+    /// Under which agreements it was shown the record.
+    pub agreements: Vec<AgreementId>,
+}
+
+/// Where a row of a holder stands: the recall's number, and the place in its list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HolderAt(pub u64, pub u64);
+
+/// A holder's signed answers, kept as they came.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AnswerRow {
+    /// When they came.
+    pub at: UnixMillis,
+    /// Whose.
+    pub holder: OrgId,
+    /// As they came.
+    pub signed: SignatureBytes,
+}
+
+/// What a partner asked of us about a record that we hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AskedRow {
+    /// When it came.
+    pub at: UnixMillis,
+    /// What is asked.
+    pub act: Act,
+    /// The partner that said it.
+    pub from: OrgId,
+    /// Our answer, as it stands.
+    pub state: AnswerState,
+    /// The recall.
+    pub recall: RecallId,
+    /// Which record.
+    pub record: RecordId,
+    /// The recall as it came.
+    pub signed: SignatureBytes,
+}
+
+/// Scope of the list of own recalls.
+pub const OURS: &[u8] = b"ours";
+/// Scope of the list of answers that came.
+pub const ANSWERS: &[u8] = b"answers";
+/// Scope of the list of what is asked of us, in the partition of an agreement.
+pub const ASKED: &[u8] = b"asked";
+
+/// Scope of the records of an own recall: pages of record ids.
+pub fn records_scope(number: u64) -> Vec<u8> {
+    [b"records".as_slice(), &number.to_be_bytes()].concat()
+}
+
+/// Scope of the holders of an own recall.
+pub fn holders_scope(number: u64) -> Vec<u8> {
+    [b"holders".as_slice(), &number.to_be_bytes()].concat()
+}
+
+/// Scope of what is to be said to a partner: where the rows of its holdings stand.
+pub fn to_scope(partner: OrgId) -> Vec<u8> {
+    [b"to".as_slice(), partner.as_bytes()].concat()
+}
+
+/// The key under which an answer to a recall finds the holder's row.
+pub fn holder_key(recall: RecallId, partner: OrgId) -> Vec<u8> {
+    [b"holder".as_slice(), recall.as_bytes(), partner.as_bytes()].concat()
+}
+
+/// The key of the row that says from where on something is still to be said to a partner.
+pub fn first_key(partner: OrgId) -> Vec<u8> {
+    [b"first".as_slice(), partner.as_bytes()].concat()
+}
+
+/// The key under which what is asked of us is found, in the partition of an agreement.
+pub fn asked_key(recall: RecallId) -> Vec<u8> {
+    [b"asked".as_slice(), recall.as_bytes()].concat()
+}
+
+/// What goes on by itself: recalls that were confirmed and not finished, and what is not kept any longer.
+pub fn keep_up(node: &Node) -> Result<(), RecallError> {
+    asking::go_on(node)?;
+    while retention::step(node)? {}
+    Ok(())
+}
+
+/// Goes through a list of rows, a page at a time, until `take` says that it is enough.
+fn each<T: DeserializeOwned>(
+    holdings: &Holdings,
+    (partition, scope): (Partition, &[u8]),
+    from: u64,
+    take: &mut dyn FnMut(u64, T) -> Result<bool, RecallError>,
+) -> Result<(), RecallError> {
+    let mut after = from.checked_sub(1);
+    loop {
+        let page = holdings.list(partition, Table::Recall, scope, after, PAGE)?;
+        for (n, row) in &page {
+            after = Some(*n);
+            if !take(*n, decode("recall", row)?)? {
+                return Ok(());
+            }
+        }
+        if page.len() < PAGE {
+            return Ok(());
+        }
+    }
+}
+
+/// A person's name as given, or why it is none.
+fn named(by: &str, at: UnixMillis) -> Result<Named, RecallError> {
+    let by = by.trim();
+    if by.is_empty() || !entente_protocol::text::is_line(by) {
+        return Err(RecallError::Asked("say who you are: `--by NAME`, one line".to_owned()));
+    }
+    Ok(Named { at, by: by.to_owned() })
+}

@@ -1,0 +1,173 @@
+//! What is asked of us: partners' recalls are verified, done, and answered.
+//!
+//! `exchange` comes here with a notice and says what comes back. A recall is taken at any time, whatever the standing of
+//! an agreement: it marks the record as taken back in every partition that holds it, and deletes what it said where
+//! that is asked and nobody holds on to it by law. The same recall again changes nothing, and gets its answer again.
+
+use super::{ASKED, AskedRow, RecallError, asked_key, each, erase, hold};
+use crate::{
+    node::Node,
+    receive::{TakenBack, WithdrawnRow},
+    records::{
+        keep::KeepError,
+        stored::{ReceivedRow, decode, encode},
+    },
+    room,
+    seal::keyring::Partition,
+    store::{layout::Table, txn::Txn},
+};
+use entente_protocol::{
+    cose::SignatureBytes,
+    id::{AgreementId, OrgId, RecallId, RecordId},
+    identity::Purpose,
+    recall::{self, Act, Answer, AnswerState, Answers, Recall},
+    record::{Body, SlotSet},
+};
+use serde_json::{Value as Json, json};
+
+/// The key under which the newest recall of a record is found, in the partition of an agreement.
+pub fn about_key(record: RecordId) -> Vec<u8> {
+    [b"about".as_slice(), record.as_bytes()].concat()
+}
+
+/// Takes a notice of recalls from a partner, does what they ask, and gives our signed answers.
+pub fn take(node: &Node, from: OrgId, content: &[u8]) -> Result<SignatureBytes, RecallError> {
+    let signed = recall::recalls_from_bytes(content).map_err(|fault| RecallError::Partner(fault.to_string()))?;
+    let now = node.clock.now();
+    let book = node.book();
+    let key = |org, kid| book.key(org, Purpose::Records, kid, now);
+    let mut recalls = Vec::with_capacity(signed.len());
+    for signed in signed {
+        let (id, recall) = Recall::verify(&signed, key).map_err(|fault| RecallError::Partner(fault.to_string()))?;
+        recalls.push((id, recall, signed));
+    }
+    // Each once: an answer names each recall once.
+    recalls.sort_by_key(|(id, ..)| *id);
+    recalls.dedup_by_key(|(id, ..)| *id);
+    let mut answers: Vec<Answer> =
+        recalls.iter().map(|(recall, ..)| Answer { state: AnswerState::NotHeld, recall: *recall }).collect();
+    for agreement in node.partitions() {
+        for (answer, state) in answers.iter_mut().zip(in_partition(node, agreement, from, &recalls)?) {
+            answer.state = match (answer.state, state) {
+                (known, None) => known,
+                (AnswerState::NotHeld, Some(state)) => state,
+                (known, Some(state)) => known.max(state),
+            };
+        }
+    }
+    Ok(Answers::new(node.keys.org, now, answers).sign(&node.keys.runs)?)
+}
+
+type Signed = (RecallId, Recall, SignatureBytes);
+
+/// Does what recalls ask of one partition, in one append. For each, our answer, or none where the record is not held there.
+fn in_partition(
+    node: &Node,
+    agreement: AgreementId,
+    from: OrgId,
+    recalls: &[Signed],
+) -> Result<Vec<Option<AnswerState>>, RecallError> {
+    let partition = Partition::Agreement(agreement);
+    let mut txn = node.holdings.begin();
+    let (mut states, mut doomed, mut fresh) = (Vec::with_capacity(recalls.len()), Vec::new(), 0u64);
+    for (id, recall, signed) in recalls {
+        if let Some(at) = txn.get(partition, Table::Recall, &asked_key(*id))? {
+            states.push(asked_at(&txn, partition, decode("recall", &at)?)?.map(|row| row.state));
+            continue;
+        }
+        // Only what its originator gave us itself is its to take back on this way.
+        let held = erase::held(node, agreement, recall.record)?;
+        let is_theirs = |row: &ReceivedRow| {
+            Body::from_bytes(&row.body).is_ok_and(|body| body.header().originator == recall.originator)
+        };
+        let Some((place, row)) = held.filter(|(_, row)| recall.originator == from && is_theirs(row)) else {
+            states.push(None);
+            continue;
+        };
+        let state = match (recall.act.deletes(), hold::is_held(&txn, partition, recall.record)?) {
+            (true, true) => AnswerState::LegalHold,
+            (true, false) => {
+                doomed.push(erase::Doomed { record: recall.record, place, row, keep: SlotSet::EMPTY, from });
+                AnswerState::Complied
+            }
+            (false, _) => AnswerState::Complied,
+        };
+        let withdrawn =
+            WithdrawnRow { at: node.clock.now(), by: Some(TakenBack::Recalled(*id)), feed: None, number: 0 };
+        txn.put(partition, Table::Withdrawn, recall.record.as_bytes(), &encode("withdrawal", &withdrawn)?)?;
+        let asked = AskedRow {
+            at: node.clock.now(),
+            act: recall.act,
+            from,
+            state,
+            recall: *id,
+            record: recall.record,
+            signed: signed.clone(),
+        };
+        let bytes = encode("recall", &asked)?;
+        let place = txn.push(partition, Table::Recall, ASKED, &bytes)?;
+        let at = encode("recall", &place)?;
+        txn.put(partition, Table::Recall, &asked_key(*id), &at)?;
+        txn.put(partition, Table::Recall, &about_key(recall.record), &at)?;
+        room::fill(&mut txn, from, bytes.len() as u64 + room::WITHDRAWAL_BYTES)?;
+        states.push(Some(state));
+        fresh += 1;
+    }
+    if fresh == 0 {
+        return Ok(states);
+    }
+    let leftovers = erase::erase(node, &mut txn, agreement, &doomed)?;
+    let about = [
+        ("agreement", agreement.to_string()),
+        ("partner", from.to_string()),
+        ("records", fresh.to_string()),
+        ("deleted", doomed.len().to_string()),
+    ];
+    node.journal(&mut txn, "recall-taken", &about)?;
+    txn.commit()?;
+    leftovers.discard(node, agreement)?;
+    Ok(states)
+}
+
+fn asked_at(txn: &Txn<'_>, partition: Partition, place: u64) -> Result<Option<AskedRow>, RecallError> {
+    let row = txn.item(partition, Table::Recall, ASKED, place)?;
+    Ok(row.map(|row| decode("recall", &row)).transpose()?)
+}
+
+/// The newest recall of a record, with its place, within the transaction that may change it.
+pub(super) fn about(
+    txn: &Txn<'_>,
+    partition: Partition,
+    record: RecordId,
+) -> Result<Option<(u64, AskedRow)>, RecallError> {
+    let Some(at) = txn.get(partition, Table::Recall, &about_key(record))? else { return Ok(None) };
+    let place: u64 = decode("recall", &at)?;
+    Ok(asked_at(txn, partition, place)?.map(|row| (place, row)))
+}
+
+/// What was asked about a received record, for people.
+pub fn act_on(node: &Node, agreement: AgreementId, record: RecordId) -> Result<Option<Act>, KeepError> {
+    let partition = Partition::Agreement(agreement);
+    let Some(at) = node.holdings.get(partition, Table::Recall, &about_key(record))? else { return Ok(None) };
+    let row = node.holdings.item(partition, Table::Recall, ASKED, decode("recall", &at)?)?;
+    Ok(row.map(|row| decode::<AskedRow>("recall", &row)).transpose()?.map(|row| row.act))
+}
+
+/// Everything that partners asked of us, by agreement, oldest first.
+pub fn list(node: &Node) -> Result<Json, RecallError> {
+    let mut all = Vec::new();
+    for agreement in node.partitions() {
+        each(&node.holdings, (Partition::Agreement(agreement), ASKED), 0, &mut |_, row: AskedRow| {
+            all.push(json!({
+                "id": row.record.to_string(),
+                "act": row.act.name(),
+                "partner": node.handle_of(row.from),
+                "agreement": agreement.to_string(),
+                "at": row.at.to_string(),
+                "answer": row.state.name(),
+            }));
+            Ok(true)
+        })?;
+    }
+    Ok(json!(all))
+}

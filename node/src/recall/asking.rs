@@ -1,0 +1,347 @@
+//! Asking back: a recall is proposed by one person, shown, and confirmed by another.
+//!
+//! `call` comes here. Confirming works in bounded steps, each in one append: the records are marked at the gate, what
+//! was released of them is decided anew (so that feeds withdraw it), and a row for each holder says what it is to be
+//! asked. A node that was stopped in between goes on by itself ([`go_on`]).
+
+use super::{
+    HolderAt, HolderRow, Named, OURS, RECALLED_TOGETHER_MAX, RecallError, RecallRow, each, holder_key, holders_scope,
+    named, records_scope, to_scope,
+};
+use crate::{
+    call::{OnProgress, Progress},
+    node::Node,
+    records::{
+        gate::{self, GateRow, RELEASE_LOG},
+        keep,
+        stored::{ReleasedRow, decode, encode, record_in_feed},
+    },
+    seal::keyring::Partition,
+    share::feeds,
+    store::{StoreError, layout::Table},
+};
+use entente_protocol::{
+    agreement::SignedAgreement,
+    id::{AgreementId, OrgId, RecallId, RecordId},
+    recall::{Act, Recall},
+};
+use serde_json::{Value as Json, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Records of one page, and of one step.
+const STEP: usize = 500;
+
+/// Every agreement with all who are, or ever were, party to it: whoever left one may still hold what came under it.
+fn ever_parties(node: &Node) -> Result<Vec<(AgreementId, BTreeSet<OrgId>)>, RecallError> {
+    let mut all = Vec::new();
+    for agreement in node.partitions() {
+        let (mut parties, mut after) = (BTreeSet::new(), None);
+        loop {
+            let scope = agreement.as_bytes();
+            let page = node.holdings.list(Partition::Node, Table::AgreementVersion, scope, after, super::PAGE)?;
+            for (n, bytes) in &page {
+                after = Some(*n);
+                let version = SignedAgreement::from_bytes(bytes).and_then(|signed| signed.agreement());
+                let version = version.map_err(|_| StoreError::Broken { at: *n })?;
+                parties.extend(version.parties.iter().map(|party| party.id).filter(|party| *party != node.keys.org));
+            }
+            if page.len() < super::PAGE {
+                break;
+            }
+        }
+        all.push((agreement, parties));
+    }
+    Ok(all)
+}
+
+/// Who was shown a record of ours, under which agreements, and to whom something of it goes now.
+struct Shown {
+    holders: BTreeMap<OrgId, Vec<AgreementId>>,
+    goes: BTreeSet<OrgId>,
+}
+
+fn shown(node: &Node, parties: &[(AgreementId, BTreeSet<OrgId>)], record: RecordId) -> Result<Shown, RecallError> {
+    let mut shown = Shown { holders: BTreeMap::new(), goes: BTreeSet::new() };
+    for (agreement, parties) in parties {
+        for partner in parties {
+            let feed = feeds::outgoing(node, *partner, *agreement).id();
+            let row = node.holdings.get(Partition::Own, Table::Release, &record_in_feed(record, feed))?;
+            let Some(row) = row.map(|row| decode::<ReleasedRow>("release", &row)).transpose()? else { continue };
+            if row.was_shown() {
+                shown.holders.entry(*partner).or_default().push(*agreement);
+            }
+            if row.shows() {
+                shown.goes.insert(*partner);
+            }
+        }
+    }
+    Ok(shown)
+}
+
+/// The row of a recall.
+pub(super) fn row(node: &Node, number: u64) -> Result<RecallRow, RecallError> {
+    let row = node.holdings.item(Partition::Own, Table::Recall, OURS, number)?;
+    let row =
+        row.ok_or_else(|| RecallError::Asked(format!("there is no recall {number}: see `entente recall list`")))?;
+    Ok(decode("recall", &row)?)
+}
+
+/// Proposes a recall of records of ours, and says whom it would reach. Nothing is said to anybody.
+pub fn propose(
+    node: &Node,
+    records: &[RecordId],
+    act: Act,
+    (reason, by): (&str, &str),
+    progress: OnProgress<'_>,
+) -> Result<Json, RecallError> {
+    let proposed = named(by, node.clock.now())?;
+    let reason = reason.trim();
+    if reason.is_empty() || !entente_protocol::text::is_line(reason) {
+        return Err(RecallError::Asked("say why: `--reason TEXT`, one line; it stays with us".to_owned()));
+    }
+    if records.is_empty() {
+        return Err(RecallError::Asked("no record of ours fits: nothing is proposed".to_owned()));
+    }
+    if records.len() > RECALLED_TOGETHER_MAX {
+        return Err(RecallError::Asked(format!(
+            "more than {RECALLED_TOGETHER_MAX} records: narrow the choice, or recall in parts"
+        )));
+    }
+    let parties = ever_parties(node)?;
+    let (mut kinds, mut holders): (BTreeMap<&str, u64>, BTreeMap<OrgId, u64>) = Default::default();
+    let (mut fresh, mut known, mut unshown) = (Vec::with_capacity(records.len()), 0u64, 0u64);
+    for (done, record) in (0..).zip(records) {
+        if done % STEP as u64 == 0 {
+            progress(Progress { done, total: Some(records.len() as u64) });
+        }
+        let kind = keep::own(node, *record)?.kind()?;
+        if gate::state(node, *record)?.recalled.is_some_and(|before| before >= act) {
+            known += 1;
+            continue;
+        }
+        fresh.push(*record);
+        *kinds.entry(kind.name()).or_default() += 1;
+        let shown = shown(node, &parties, *record)?;
+        unshown += u64::from(shown.holders.is_empty());
+        for partner in shown.holders.keys() {
+            *holders.entry(*partner).or_default() += 1;
+        }
+    }
+    if fresh.is_empty() {
+        return Err(RecallError::Asked("all of these were recalled before: see `entente recall list`".to_owned()));
+    }
+    let mut txn = node.holdings.begin();
+    let number = txn.count(Partition::Own, Table::Recall, OURS)?;
+    let pages = fresh.chunks(STEP);
+    let row = RecallRow {
+        act,
+        done: 0,
+        pages: pages.len() as u64,
+        reason: reason.to_owned(),
+        dropped: None,
+        records: fresh.len() as u64,
+        proposed,
+        confirmed: None,
+    };
+    txn.push(Partition::Own, Table::Recall, OURS, &encode("recall", &row)?)?;
+    for page in pages {
+        txn.push(Partition::Own, Table::Recall, &records_scope(number), &encode("records", &page.to_vec())?)?;
+    }
+    let about = [("recall", number.to_string()), ("records", row.records.to_string()), ("by", row.proposed.by.clone())];
+    node.journal(&mut txn, "recall-proposed", &about)?;
+    txn.commit()?;
+    let holders: Vec<Json> = holders
+        .into_iter()
+        .map(|(partner, records)| json!({ "id": partner.to_string(), "handle": node.handle_of(partner), "records": records }))
+        .collect();
+    let mut view = view(number, &row);
+    if let Some(map) = view.as_object_mut() {
+        map.insert("kinds".to_owned(), json!(kinds));
+        map.insert("holders".to_owned(), json!(holders));
+        map.insert("recalled_before".to_owned(), json!(known));
+        map.insert("shown_to_nobody".to_owned(), json!(unshown));
+    }
+    Ok(view)
+}
+
+/// Confirms a recall that another person proposed, and asks every holder.
+pub fn confirm(node: &Node, number: u64, by: &str, progress: OnProgress<'_>) -> Result<Json, RecallError> {
+    confirm_row(node, number, by)?;
+    finish(node, number, progress)?;
+    super::holders::status(node, number)
+}
+
+/// A recall is confirmed, and the node is stopped before anybody is asked.
+#[cfg(test)]
+pub fn confirmed_only(node: &Node, number: u64, by: &str) -> Result<(), RecallError> {
+    confirm_row(node, number, by)
+}
+
+fn confirm_row(node: &Node, number: u64, by: &str) -> Result<(), RecallError> {
+    let confirmed = named(by, node.clock.now())?;
+    let mut txn = node.holdings.begin();
+    let mut row = row(node, number)?;
+    if let Some(dropped) = &row.dropped {
+        return Err(RecallError::Asked(format!("recall {number} was dropped by {}: propose it anew", dropped.by)));
+    }
+    if row.confirmed.is_none() {
+        if is_same_person(&row.proposed, &confirmed) {
+            let who = &row.proposed.by;
+            let message = format!("{who} proposed recall {number}: another person confirms it");
+            return Err(RecallError::Asked(message));
+        }
+        let about = [("recall", number.to_string()), ("by", confirmed.by.clone())];
+        row.confirmed = Some(confirmed);
+        txn.replace_item(Partition::Own, Table::Recall, OURS, number, &encode("recall", &row)?)?;
+        node.journal(&mut txn, "recall-confirmed", &about)?;
+        txn.commit()?;
+    }
+    Ok(())
+}
+
+fn is_same_person(a: &Named, b: &Named) -> bool {
+    a.by.to_lowercase() == b.by.to_lowercase()
+}
+
+/// Drops a recall that was not confirmed.
+pub fn drop_proposed(node: &Node, number: u64, by: &str) -> Result<Json, RecallError> {
+    let dropped = named(by, node.clock.now())?;
+    let mut txn = node.holdings.begin();
+    let mut row = row(node, number)?;
+    if row.confirmed.is_some() {
+        return Err(RecallError::Asked(format!("recall {number} is confirmed: what was asked back stays asked back")));
+    }
+    if row.dropped.is_none() {
+        let about = [("recall", number.to_string()), ("by", dropped.by.clone())];
+        row.dropped = Some(dropped);
+        txn.replace_item(Partition::Own, Table::Recall, OURS, number, &encode("recall", &row)?)?;
+        node.journal(&mut txn, "recall-dropped", &about)?;
+        txn.commit()?;
+    }
+    Ok(view(number, &row))
+}
+
+/// Finishes what was confirmed and not finished: a node was stopped in between.
+pub fn go_on(node: &Node) -> Result<(), RecallError> {
+    let mut unfinished = Vec::new();
+    each(&node.holdings, (Partition::Own, OURS), 0, &mut |number, row: RecallRow| {
+        if row.confirmed.is_some() && row.done < row.pages {
+            unfinished.push(number);
+        }
+        Ok(true)
+    })?;
+    unfinished.into_iter().try_for_each(|number| finish(node, number, &mut |_| {}))
+}
+
+/// One append for each page of records that is not done.
+fn finish(node: &Node, number: u64, progress: OnProgress<'_>) -> Result<(), RecallError> {
+    let parties = ever_parties(node)?;
+    loop {
+        let mut txn = node.holdings.begin();
+        // Read within the transaction: two who finish one recall do each page once.
+        let mut row = row(node, number)?;
+        if row.done >= row.pages {
+            return Ok(());
+        }
+        progress(Progress { done: row.done * STEP as u64, total: Some(row.records) });
+        let page = node.holdings.item(Partition::Own, Table::Recall, &records_scope(number), row.done)?;
+        let records: Vec<RecordId> = decode("records", &page.ok_or(StoreError::Broken { at: row.done })?)?;
+        let now = node.clock.now();
+        let (mut held_back, mut asked) = (BTreeSet::new(), 0u64);
+        for record in &records {
+            let before = gate::state(node, *record)?;
+            if before.recalled.is_some_and(|act| act >= row.act) {
+                continue;
+            }
+            let released = before.released;
+            let marked = GateRow { recalled: Some(row.act), ..before };
+            txn.put(Partition::Own, Table::Gate, record.as_bytes(), &encode("gate", &marked)?)?;
+            if released {
+                // Decided anew, and withdrawn where feeds still go.
+                txn.push(Partition::Own, Table::RecordList, RELEASE_LOG, record.as_bytes())?;
+            }
+            let shown = shown(node, &parties, *record)?;
+            held_back.extend(shown.goes);
+            let (recall, signed) = Recall::new(row.act, node.keys.org, *record, now).sign(&node.keys.records)?;
+            for (partner, agreements) in shown.holders {
+                let holder = HolderRow {
+                    state: None,
+                    recall,
+                    record: *record,
+                    signed: signed.clone(),
+                    partner,
+                    answered: None,
+                    agreements,
+                };
+                let scope = holders_scope(number);
+                let place = txn.push(Partition::Own, Table::Recall, &scope, &encode("holder", &holder)?)?;
+                let at = encode("holder", &HolderAt(number, place))?;
+                txn.push(Partition::Own, Table::Recall, &to_scope(partner), &at)?;
+                txn.put(Partition::Own, Table::Recall, &holder_key(recall, partner), &at)?;
+                asked += 1;
+            }
+        }
+        row.done += 1;
+        txn.replace_item(Partition::Own, Table::Recall, OURS, number, &encode("recall", &row)?)?;
+        let about =
+            [("recall", number.to_string()), ("records", records.len().to_string()), ("asked", asked.to_string())];
+        node.journal(&mut txn, "recall", &about)?;
+        txn.commit()?;
+        // What is on its way to them is thrown away: the next session serves it as hashes.
+        if !held_back.is_empty() {
+            node.hold_back(held_back);
+        }
+        node.note_recalls();
+        node.wake();
+    }
+}
+
+/// A recall of ours as people and programs see it.
+pub(super) fn view(number: u64, row: &RecallRow) -> Json {
+    let state = match (&row.dropped, &row.confirmed) {
+        (Some(_), _) => "dropped",
+        (None, None) => "proposed",
+        (None, Some(_)) if row.done < row.pages => "being asked",
+        (None, Some(_)) => "asked",
+    };
+    let who = |named: &Named| json!({ "by": named.by, "at": named.at.to_string() });
+    json!({
+        "id": number.to_string(),
+        "act": row.act.name(),
+        "state": state,
+        "records": row.records,
+        "reason": row.reason,
+        "proposed": who(&row.proposed),
+        "confirmed": row.confirmed.as_ref().map(who),
+        "dropped": row.dropped.as_ref().map(who),
+    })
+}
+
+/// Every recall of ours, oldest first.
+pub fn list(node: &Node) -> Result<Json, RecallError> {
+    let mut all = Vec::new();
+    each(&node.holdings, (Partition::Own, OURS), 0, &mut |number, row: RecallRow| {
+        let mut view = view(number, &row);
+        let counts = super::holders::counts(node, number)?;
+        if let Some(map) = view.as_object_mut() {
+            map.insert("answers".to_owned(), json!(counts.by_state()));
+            map.insert("open".to_owned(), json!(counts.open()));
+        }
+        all.push(view);
+        Ok(true)
+    })?;
+    Ok(json!(all))
+}
+
+/// The recall that an answer of a partner is about.
+pub(super) fn holder_of(
+    node: &Node,
+    recall: RecallId,
+    partner: OrgId,
+) -> Result<Option<(HolderAt, HolderRow)>, RecallError> {
+    let at = node.holdings.get(Partition::Own, Table::Recall, &holder_key(recall, partner))?;
+    let Some(at) = at.map(|at| decode::<HolderAt>("holder", &at)).transpose()? else { return Ok(None) };
+    let row = node.holdings.item(Partition::Own, Table::Recall, &holders_scope(at.0), at.1)?;
+    let row = decode("holder", &row.ok_or(StoreError::Broken { at: at.1 })?)?;
+    Ok(Some((at, row)))
+}

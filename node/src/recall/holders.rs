@@ -1,0 +1,217 @@
+//! Whom a recall was said to, what each answered, and who has not.
+//!
+//! `exchange` asks [`to_say`] what a partner is still to be told, and brings its answers to [`answered`]. A recall is
+//! said again in each session until the answer is one for good; nothing is taken as done because nobody objected.
+
+use super::{ANSWERS, AnswerRow, HolderAt, HolderRow, RecallError, asking, each, first_key, holders_scope, to_scope};
+use crate::{
+    node::Node,
+    partners::PartnerState,
+    records::stored::{ReleasedRow, decode, encode, record_in_feed},
+    seal::keyring::Partition,
+    share::feeds,
+    store::{StoreError, layout::Table, txn::Txn},
+};
+use entente_protocol::{
+    cose::SignatureBytes,
+    id::{AgreementDigest, OrgId},
+    identity::Purpose,
+    limits,
+    recall::{AnswerState, Answers},
+};
+use serde_json::{Value as Json, json};
+use std::collections::BTreeMap;
+
+/// Rows looked at for one notice.
+const LOOKED_AT: usize = 8 * limits::RECALLS_PER_NOTICE_MAX;
+/// Holders that one listing names one by one.
+const LISTED_MAX: usize = 1_000;
+
+/// Whether nothing more is to be said about it.
+fn is_settled(row: &HolderRow) -> bool {
+    row.state.is_some_and(AnswerState::is_final)
+}
+
+fn first(node: &Node, partner: OrgId) -> Result<u64, RecallError> {
+    let row = node.holdings.get(Partition::Own, Table::Recall, &first_key(partner))?;
+    Ok(row.and_then(|row| <[u8; 8]>::try_from(row).ok()).map_or(0, u64::from_be_bytes))
+}
+
+fn holder_at(node: &Node, at: HolderAt) -> Result<HolderRow, RecallError> {
+    let row = node.holdings.item(Partition::Own, Table::Recall, &holders_scope(at.0), at.1)?;
+    Ok(decode("holder", &row.ok_or(StoreError::Broken { at: at.1 })?)?)
+}
+
+/// What is next to be said to a partner, from a place of its list on, and the place after it. Where there is none left the
+/// list is empty.
+pub fn to_say(node: &Node, partner: OrgId, from: u64) -> Result<(Vec<SignatureBytes>, u64), RecallError> {
+    let (mut say, mut next, mut looked) = (Vec::new(), from.max(first(node, partner)?), 0);
+    each(&node.holdings, (Partition::Own, &to_scope(partner)), next, &mut |n, at: HolderAt| {
+        let row = holder_at(node, at)?;
+        (next, looked) = (n + 1, looked + 1);
+        if !is_settled(&row) {
+            say.push(row.signed);
+        }
+        Ok(say.len() < limits::RECALLS_PER_NOTICE_MAX && (looked < LOOKED_AT || say.is_empty()))
+    })?;
+    Ok((say, next))
+}
+
+/// Records that a partner was asked about: those without any answer, and those without one for good.
+pub fn open_with(node: &Node, partner: OrgId) -> Result<(u64, u64), RecallError> {
+    let (mut unanswered, mut open) = (0, 0);
+    let from = first(node, partner)?;
+    each(&node.holdings, (Partition::Own, &to_scope(partner)), from, &mut |_, at: HolderAt| {
+        let row = holder_at(node, at)?;
+        unanswered += u64::from(row.state.is_none());
+        open += u64::from(!is_settled(&row));
+        Ok(true)
+    })?;
+    Ok((unanswered, open))
+}
+
+/// Whether the partner may still come to hold the record: a run with it is on its way, or was.
+fn may_arrive(node: &Node, row: &HolderRow) -> Result<bool, RecallError> {
+    for agreement in &row.agreements {
+        let feed = feeds::outgoing(node, row.partner, *agreement);
+        let released = node.holdings.get(Partition::Own, Table::Release, &record_in_feed(row.record, feed.id()))?;
+        let Some(released) = released.map(|r| decode::<ReleasedRow>("release", &r)).transpose()? else { continue };
+        let out = feeds::out_row(node, &feed, AgreementDigest::from_bytes([0; 32]))?;
+        if out.countersigned.is_none_or(|held| held.length <= released.number) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// As [`answered`], from the content of a notice.
+pub fn heard(node: &Node, partner: OrgId, content: &[u8]) -> Result<u64, RecallError> {
+    let signed = SignatureBytes::from_bytes(content, limits::CONTROL_FRAME_BYTES_MAX);
+    answered(node, partner, &signed.map_err(|fault| RecallError::Partner(fault.to_string()))?)
+}
+
+/// Takes a partner's signed answers. What it was not asked changes nothing; of two answers to one recall a later one for
+/// good counts, and none takes back one for good.
+pub fn answered(node: &Node, partner: OrgId, signed: &SignatureBytes) -> Result<u64, RecallError> {
+    let now = node.clock.now();
+    let key = |kid| node.book().key(partner, Purpose::Runs, kid, now);
+    let answers = Answers::verify(signed, partner, key).map_err(|fault| RecallError::Partner(fault.to_string()))?;
+    let mut txn = node.holdings.begin();
+    let mut taken = 0;
+    for answer in &answers.answers {
+        let Some((at, mut row)) = asking::holder_of(node, answer.recall, partner)? else { continue };
+        if is_settled(&row) || row.state == Some(answer.state) {
+            continue;
+        }
+        // Said before the run came that brings it: it is asked again.
+        if answer.state == AnswerState::NotHeld && may_arrive(node, &row)? {
+            continue;
+        }
+        (row.state, row.answered) = (Some(answer.state), Some(now));
+        txn.replace_item(Partition::Own, Table::Recall, &holders_scope(at.0), at.1, &encode("holder", &row)?)?;
+        taken += 1;
+    }
+    if taken == 0 {
+        return Ok(0);
+    }
+    let row = AnswerRow { at: now, holder: partner, signed: signed.clone() };
+    txn.push(Partition::Own, Table::Recall, ANSWERS, &encode("answers", &row)?)?;
+    let about = [("partner", partner.to_string()), ("answers", taken.to_string())];
+    node.journal(&mut txn, "recall-answered", &about)?;
+    settle(node, &mut txn, partner)?;
+    txn.commit()?;
+    Ok(taken)
+}
+
+/// Moves the place from which something is still to be said to a partner past what is settled.
+fn settle(node: &Node, txn: &mut Txn<'_>, partner: OrgId) -> Result<(), RecallError> {
+    let begin = first(node, partner)?;
+    let mut next = begin;
+    each(&node.holdings, (Partition::Own, &to_scope(partner)), begin, &mut |n, at: HolderAt| {
+        let row = txn.item(Partition::Own, Table::Recall, &holders_scope(at.0), at.1)?;
+        let row: HolderRow = decode("holder", &row.ok_or(StoreError::Broken { at: at.1 })?)?;
+        if is_settled(&row) {
+            next = n + 1;
+        }
+        Ok(is_settled(&row))
+    })?;
+    if next != begin {
+        txn.put(Partition::Own, Table::Recall, &first_key(partner), &next.to_be_bytes())?;
+    }
+    Ok(())
+}
+
+/// How many holders of a recall stand where.
+#[derive(Debug, Default)]
+pub struct Counts(BTreeMap<Option<AnswerState>, u64>);
+
+impl Counts {
+    /// By the name of the state; who has not answered is `asked`.
+    pub fn by_state(&self) -> BTreeMap<&'static str, u64> {
+        self.0.iter().map(|(state, n)| (state.map_or("asked", AnswerState::name), *n)).collect()
+    }
+    /// Those of whom an answer for good is still to come.
+    pub fn open(&self) -> u64 {
+        self.0.iter().filter(|(state, _)| !state.is_some_and(AnswerState::is_final)).map(|(_, n)| n).sum()
+    }
+}
+
+/// Where the holders of a recall stand.
+pub fn counts(node: &Node, number: u64) -> Result<Counts, RecallError> {
+    let mut counts = Counts::default();
+    each(&node.holdings, (Partition::Own, &holders_scope(number)), 0, &mut |_, row: HolderRow| {
+        *counts.0.entry(row.state).or_default() += 1;
+        Ok(true)
+    })?;
+    Ok(counts)
+}
+
+/// A recall with each holder: who has done it, who refused, who holds on by law, and who has not confirmed.
+pub fn status(node: &Node, number: u64) -> Result<Json, RecallError> {
+    let mut view = asking::view(number, &asking::row(node, number)?);
+    let mut holders: BTreeMap<OrgId, Counts> = BTreeMap::new();
+    let (mut open, mut more) = (Vec::new(), 0u64);
+    let book = node.book();
+    each(&node.holdings, (Partition::Own, &holders_scope(number)), 0, &mut |_, row: HolderRow| {
+        *holders.entry(row.partner).or_default().0.entry(row.state).or_default() += 1;
+        if row.state == Some(AnswerState::Complied) {
+            return Ok(true);
+        }
+        if open.len() >= LISTED_MAX {
+            more += 1;
+            return Ok(true);
+        }
+        let agreements: Vec<String> = row.agreements.iter().map(ToString::to_string).collect();
+        open.push(json!({
+            "id": row.record.to_string(),
+            "partner": node.handle_of(row.partner),
+            "state": row.state.map_or("asked", AnswerState::name),
+            "answered": row.answered.map(|at| at.to_string()),
+            "agreements": agreements,
+        }));
+        Ok(true)
+    })?;
+    let (mut all, mut total) = (Counts::default(), Vec::new());
+    for (partner, counts) in holders {
+        let removed = book.get(partner).is_none_or(|p| p.state == PartnerState::Removed);
+        total.push(json!({
+            "id": partner.to_string(),
+            "handle": node.handle_of(partner),
+            "answers": counts.by_state(),
+            "open": counts.open(),
+            // It cannot be told by this node any more: people tell it.
+            "removed": removed,
+        }));
+        for (state, n) in counts.0 {
+            *all.0.entry(state).or_default() += n;
+        }
+    }
+    if let Some(map) = view.as_object_mut() {
+        map.insert("answers".to_owned(), json!(all.by_state()));
+        map.insert("open".to_owned(), json!(all.open()));
+        map.insert("holders".to_owned(), json!(total));
+        map.insert("not_complied".to_owned(), json!(open));
+        map.insert("not_listed".to_owned(), json!(more));
+    }
+    Ok(view)
+}
