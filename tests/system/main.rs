@@ -27,6 +27,7 @@ mod newcomer;
 mod photographs;
 mod preview;
 mod real_input;
+mod recalls;
 mod received_files;
 mod redaction;
 mod simulation;

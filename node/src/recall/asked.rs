@@ -32,7 +32,10 @@ pub fn about_key(record: RecordId) -> Vec<u8> {
 
 /// Takes a notice of recalls from a partner, does what they ask, and gives our signed answers.
 pub fn take(node: &Node, from: OrgId, content: &[u8]) -> Result<SignatureBytes, RecallError> {
-    let signed = recall::recalls_from_bytes(content).map_err(|fault| RecallError::Partner(fault.to_string()))?;
+    let mut signed = recall::recalls_from_bytes(content).map_err(|fault| RecallError::Partner(fault.to_string()))?;
+    // What stands in it twice is verified once.
+    signed.sort();
+    signed.dedup();
     let now = node.clock.now();
     let book = node.book();
     let key = |org, kid| book.key(org, Purpose::Records, kid, now);

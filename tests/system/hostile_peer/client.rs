@@ -22,9 +22,10 @@ use entente_protocol::{
     codec::frame::{self, FrameReader},
     cose::SignatureBytes,
     feed::{Cursor, FeedKey, Receipt, Run, RunMessage},
-    id::{AgreementDigest, AgreementId, Nonce, OrgId, StoreId},
-    limits,
-    session::{AgreementLine, Heads, Hello, Lane, Message, ReceivedHead, SentHead},
+    id::{AgreementDigest, AgreementId, Nonce, OrgId, RecallId, RecordId, StoreId},
+    limits, primitive,
+    recall::{self, Act, Answer, AnswerState, Answers, Recall},
+    session::{AgreementLine, Heads, Hello, Lane, Message, Notice, ReceivedHead, SentHead},
     time::UnixMillis,
 };
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
@@ -208,6 +209,24 @@ impl Hostile {
             agreement: self.agreement,
         };
         Ok(notice.sign(&self.node.keys.agreements)?)
+    }
+
+    /// Recalls of records that an organisation is said to have recorded, signed with our key.
+    pub fn recalls(&self, originator: OrgId, many: usize) -> Done<Message> {
+        let mut signed = Vec::with_capacity(many);
+        for n in 0..many as u64 {
+            let record = RecordId::from_bytes(primitive::sha256(&[&n.to_be_bytes()]));
+            signed.push(Recall::new(Act::Erase, originator, record, now()).sign(&self.node.keys.records)?.1);
+        }
+        let content = recall::recalls_to_bytes(&signed)?;
+        Ok(Message::Notice(Notice { kind: recall::NOTICE_RECALLS, content }))
+    }
+
+    /// Answers to recalls that nobody said.
+    pub fn recall_answers(&self) -> Done<Message> {
+        let answer = Answer { state: AnswerState::Complied, recall: RecallId::from_bytes([7; 32]) };
+        let answers = Answers::new(self.node.keys.org, now(), vec![answer]).sign(&self.node.keys.runs)?;
+        Ok(Message::Notice(Notice { kind: recall::NOTICE_ANSWERS, content: answers.to_bytes()? }))
     }
 
     /// A receipt of ours for a run of the victim, with one thing changed.

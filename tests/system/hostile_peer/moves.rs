@@ -10,6 +10,7 @@ use entente_protocol::{
     id::{AgreementDigest, AgreementId, EntryHash, FeedDigest, FeedId, Hash, Nonce, OrgId, RecordId, StoreId},
     label, limits,
     primitive::labelled,
+    recall,
     session::{AgreementLine, CloseCode, Heads, Lane, Message, Notice, ReceivedHead, SentHead, fetch::Request},
     time::UnixMillis,
 };
@@ -373,6 +374,10 @@ moves! {
     Open "a standing of noise" GOES_ON "a notice was not taken" |h, t| t.say(&Message::Standing(SignatureBytes(vec![0xff; 80]))).await?;
     Open "a standing in the victim's name" GOES_ON "signed by another key" |h, t| t.say(&Message::Standing(h.forged_standing()?)).await?;
     Open "a notice of a kind that nobody knows" GOES_ON "" |h, t| t.say(&Message::Notice(Notice { kind: 9_999, content: vec![1; 1_000] })).await?;
+    Open "recalls of noise" GOES_ON "a notice about recalls was not taken" |h, t| t.say(&Message::Notice(Notice { kind: recall::NOTICE_RECALLS, content: vec![0xff; 1_000] })).await?;
+    Open "recalls in the victim's name" GOES_ON "signed by another key" |h, t| t.say(&h.recalls(h.victim, 1)?).await?;
+    Open "as many recalls as fit of records that are the victim's own" GOES_ON "" |h, t| t.say(&h.recalls(h.node.keys.org, limits::RECALLS_PER_NOTICE_MAX)?).await?;
+    Open "answers to what was never asked" GOES_ON "" |h, t| t.say(&h.recall_answers()?).await?;
     Open "heads again and again" GOES_ON "" |h, t| for _ in 0..50 { t.say(&Message::Heads(h.heads())).await? };
     Open "heads of more feeds than there can be" LIMIT "more than 512 feeds" |h, t| for epoch in 0..6u32 {
         let mut all: Vec<SentHead> = (0..250).map(|n| { let feed = FeedKey { epoch: epoch * 250 + n + 1, ..h.ours }; SentHead { run: None, feed, head: Cursor::start(feed.id()), acknowledged: 0 } }).collect();
@@ -393,5 +398,6 @@ moves! {
     Open "two runs at one length" STOPS "two histories" |h, t| { let (one, two) = (plain(h, t, vec![withdrawal(5)], None)?, plain(h, t, vec![withdrawal(6)], None)?); t.say(&run(one)).await?; t.say(&run(two)).await? };
     Open "a run that is held again and again" LIMIT "requests" |h, t| { let m = plain(h, t, vec![withdrawal(7)], None)?; replay(t, run(m)).await? };
     Open "a flood of requests for files" GOES_ON "more files than it may" |h, t| eager(t, &request(h, h.theirs.id(), 11, 0, 0)).await?;
+    Open "a flood of recalls" LIMIT "requests" |h, t| flood(t, h.recalls(h.node.keys.org, limits::RECALLS_PER_NOTICE_MAX)?).await?;
     Open "a flood of proposals" LIMIT "requests" |h, t| flood(t, Message::Proposal(vec![0xff; 100])).await?;
 }

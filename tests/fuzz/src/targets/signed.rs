@@ -16,6 +16,7 @@ use entente_protocol::{
     identity::{CardPayload, UnconfirmedCard, chain},
     limits,
     primitive::{PublicKey, SigningKey, sha256},
+    recall::{self, Answers, Erasure, Recall},
     time::UnixMillis,
 };
 use rustls_pki_types::PrivatePkcs8KeyDer;
@@ -265,6 +266,38 @@ pub fn standing() -> Subject {
         holds("a standing that nobody signed", verified.is_err() || genuine.contains(&signed))
     };
     Subject { seeds, words: words(&["active", "suspended", "ended"]), judge: Box::new(judge) }
+}
+
+pub fn recalls() -> Subject {
+    let seeds: Vec<Vec<u8>> = vectors(include_str!("../../../vectors/recall.json")).iter().map(unhex).collect();
+    let read = |bytes: &[u8]| SignatureBytes::from_bytes(bytes, 4 << 10);
+    let genuine: HashSet<SignatureBytes> = seeds.iter().filter_map(|seed| read(seed).ok()).collect();
+    let judge = move |input: &[u8], notes: &mut Notes| -> Verdict {
+        // The content of a notice: recalls one after another.
+        if let Ok(recalls) = recall::recalls_from_bytes(input) {
+            notes.note(format_args!("{} recalls", recalls.len().min(4)));
+            same("notice", input, recall::recalls_to_bytes(&recalls))?;
+        }
+        let signed = read(input);
+        notes.result("signature", &signed);
+        let Ok(signed) = signed else { return Ok(()) };
+        same("signature", input, signed.to_bytes())?;
+        let org = OrgId::from_bytes([2; 32]);
+        let runs = |id| key_of(org, 0, id);
+        let (recall, answers, erasure) = (
+            Recall::verify(&signed, |org, id| key_of(org, 100, id)),
+            Answers::verify(&signed, org, runs),
+            Erasure::verify(&signed, org, runs),
+        );
+        notes.result("recall", &recall);
+        notes.result("answers", &answers);
+        notes.result("erasure", &erasure);
+        let taken = usize::from(recall.is_ok()) + usize::from(answers.is_ok()) + usize::from(erasure.is_ok());
+        holds("one signature means two things", taken <= 1)?;
+        holds("a word that nobody signed", taken == 0 || genuine.contains(&signed))
+    };
+    let known = ["correct", "withdraw", "expire", "erase", "complied", "legal-hold", "not-held", "refused", "waiting"];
+    Subject { seeds, words: words(&known), judge: Box::new(judge) }
 }
 
 const NOW: UnixMillis = UnixMillis(1_780_000_000_000);
