@@ -9,7 +9,7 @@ mod standing;
 mod template;
 mod view;
 
-pub use sign::{Received, Version, accept, add_file, check_file, drop_proposal, receive, sign_file, version};
+pub use sign::{Received, Version, accept, add_file, approve, check_file, drop_proposal, receive, sign_file, version};
 pub use standing::{receive_standing, state};
 pub use template::{draft, templates};
 pub use view::{AgreementView, list, show};
@@ -58,6 +58,9 @@ struct AgreementRow {
     /// The version on its way to being signed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     proposal: Option<ByteBuf>,
+    /// Signatories of ours who approved that digest, where we have some.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    approvers: Vec<String>,
     /// The newest standing notice of each party.
     standings: Vec<StandingRow>,
 }
@@ -86,6 +89,8 @@ pub struct Held {
     pub proposal: Option<SignedAgreement>,
     /// Whether a person of ours approved the proposal.
     pub approved: bool,
+    /// Signatories of ours who approved the proposal.
+    pub approvers: Vec<String>,
     /// The partner whose node brought the proposal.
     pub bringer: Option<OrgId>,
     /// The strictest standing of any party.
@@ -177,6 +182,9 @@ pub enum AgreementError {
     /// Nothing to sign.
     #[error("agreement `{0}` has no proposal that waits for our signature")]
     NothingToSign(String),
+    /// Somebody who is not named to sign for us.
+    #[error("{0}")]
+    Signatory(String),
     /// Our signature is on it, and nothing takes a signature back.
     #[error(
         "we have signed the proposal of agreement `{0}`, and the others may complete it: sign another one in its place, or end the agreement"
@@ -287,6 +295,7 @@ fn open(id: AgreementId, row: &AgreementRow, now: UnixMillis) -> Result<Held, Ag
     Ok(Held {
         id,
         approved: proposal.as_ref().is_some_and(|p| row.approved == Some(p.digest())),
+        approvers: row.approvers.clone(),
         bringer: row.bringer.filter(|_| proposal.is_some()),
         standing: standings.iter().map(|s| s.standing).max().unwrap_or(Standing::Active),
         notices: standings.iter().map(|s| s.notice.clone()).collect(),

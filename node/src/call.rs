@@ -135,6 +135,15 @@ pub enum Call {
         /// Digest of the version that the person has read: a newer proposal is not signed in its place.
         digest: String,
     },
+    /// One of our signatories approves a proposal.
+    AgreementApprove {
+        /// Id or its beginning.
+        agreement: String,
+        /// Digest of the version that the person has read.
+        digest: String,
+        /// Who.
+        by: String,
+    },
     /// Drops a proposal that people do not want.
     AgreementDrop {
         /// Id or its beginning.
@@ -284,6 +293,7 @@ impl Call {
             Self::AgreementSimulate { .. } => "agreement-simulate",
             Self::AgreementDiff { .. } => "agreement-diff",
             Self::AgreementAccept { .. } => "agreement-accept",
+            Self::AgreementApprove { .. } => "agreement-approve",
             Self::AgreementDrop { .. } => "agreement-drop",
             Self::AgreementStanding { .. } => "agreement-standing",
             Self::RecallPropose { .. } => "recall-propose",
@@ -351,6 +361,7 @@ impl Call {
             | Self::AgreementSign { .. }
             | Self::AgreementAdd(_)
             | Self::AgreementAccept { .. }
+            | Self::AgreementApprove { .. }
             | Self::AgreementDrop { .. }
             | Self::AgreementStanding { .. }
             | Self::RecallPropose { .. }
@@ -410,6 +421,7 @@ impl From<SearchError> for Fault {
     fn from(error: SearchError) -> Self {
         match error {
             SearchError::Keep(error) => error.into(),
+            SearchError::Lease(error) => Self::store(error),
             other => Self::input("query", other),
         }
     }
@@ -508,6 +520,7 @@ fn carry_out(node: &Node, call: &Call, progress: OnProgress<'_>) -> Result<Json,
         Call::AgreementSimulate { version, shown } => preview::simulate(node, version, *shown, progress),
         Call::AgreementDiff { old, new, shown } => preview::diff(node, [old, new], *shown, progress),
         Call::AgreementAccept { agreement, digest } => Ok(agreements::accept(node, agreement, digest)?),
+        Call::AgreementApprove { agreement, digest, by } => Ok(agreements::approve(node, agreement, digest, by)?),
         Call::AgreementDrop { agreement, digest } => Ok(agreements::drop_proposal(node, agreement, digest)?),
         Call::AgreementStanding { agreement, standing } => Ok(agreements::state(node, agreement, *standing)?),
         Call::RecallPropose { records, act, reason, by } => {

@@ -5,6 +5,7 @@ mod binding;
 mod files;
 mod history;
 mod hostile;
+mod leases;
 mod quarantine;
 mod recalls;
 mod unseen;

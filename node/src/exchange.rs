@@ -4,6 +4,7 @@
 //! remembers only what was said in the session under way; everything that matters is in the ledger.
 
 mod heads;
+mod leases;
 mod recalls;
 
 use crate::{
@@ -22,6 +23,7 @@ use entente_protocol::{
     error::PeerFault,
     feed::{Carried, FeedKey},
     id::{AgreementDigest, AgreementId, FeedId, Nonce, OrgId, StoreId},
+    lease::NOTICE_LEASE,
     primitive::sha256,
     session::{AgreementLine, CloseCode, Event, ReceivedHead, Role, SendError, Session, SessionConfig},
 };
@@ -74,6 +76,9 @@ impl From<ReceiveError> for ExchangeFault {
 pub struct Conversation {
     peer: OrgId,
     peer_store: Option<StoreId>,
+    /// What its hello asks a lease to answer.
+    peer_nonce: Option<Nonce>,
+    renewed: leases::Renewed,
     /// Feeds whose head we have shown.
     offered: BTreeSet<FeedId>,
     /// Whether the opening is said.
@@ -120,6 +125,8 @@ impl Conversation {
         let mut conversation = Self {
             peer,
             peer_store: None,
+            peer_nonce: None,
+            renewed: leases::Renewed::new(),
             offered: BTreeSet::new(),
             opened: false,
             told: node.generation(),
@@ -155,7 +162,7 @@ impl Conversation {
     /// Takes an event of the session.
     pub fn event(&mut self, node: &Node, session: &mut Session, event: Event) -> Result<(), ExchangeFault> {
         match event {
-            Event::Ready(hello) => self.peer_store = Some(hello.store),
+            Event::Ready(hello) => (self.peer_store, self.peer_nonce) = (Some(hello.store), Some(hello.nonce)),
             Event::Agreements(lines) => {
                 self.theirs = lines.iter().map(|line| (line.id, line.version)).collect();
                 for line in &lines {
@@ -258,6 +265,7 @@ impl Conversation {
                     node.note_error(self.peer, format!("a card was not taken: {error}"));
                 }
             },
+            Event::Notice(notice) if notice.kind == NOTICE_LEASE => self.leased(node, session, &notice)?,
             Event::Notice(notice) => self.notice(node, session, &notice)?,
             Event::Fork { feed, ours, theirs, signed } => {
                 session.stop(feed.id());
@@ -284,6 +292,7 @@ impl Conversation {
         }
         self.tell(node, session)?;
         self.say_recalls(node, session)?;
+        self.renew_leases(node, session)?;
         if !self.early.is_empty() {
             let early: Vec<ReceivedHead> = std::mem::take(&mut self.early).into_values().collect();
             self.heads(node, session, &early)?;

@@ -6,6 +6,7 @@
 //! pass nothing is taken, and nothing refused.
 
 mod evidence;
+pub mod lease;
 pub mod quarantine;
 mod receipt;
 

@@ -167,6 +167,26 @@ fn whole(agreement: &Agreement) -> Result<(), Fault> {
     if agreement.notice_days > COUNT_MAX {
         return Err(fault("notice-days", "too long", format!("write at most {COUNT_MAX}")));
     }
+    if agreement.survival_days.is_some_and(|days| days == 0 || days > COUNT_MAX) {
+        return Err(fault("survival-days", "out of range", format!("write 1 to {COUNT_MAX}, or leave it out")));
+    }
+    for party in &agreement.parties {
+        if let Some(declined) = party.declines.iter().find(|d| !agreement.obligations.contains(d)) {
+            let what = format!("`{}` declines `{}`, which nobody asks for", party.handle, declined.name());
+            return Err(fault("party.declines", what, "add it to `obligations`, or leave it out here"));
+        }
+        party.signatories.iter().try_for_each(|person| name("party.signatories", person))?;
+        let same = |a: &String, b: &String| a.trim().to_lowercase() == b.trim().to_lowercase();
+        let fits = match party.signatories.as_slice() {
+            [] => true,
+            [one, other] => !same(one, other),
+            _ => false,
+        };
+        if !fits {
+            let what = format!("`{}` does not name two different persons", party.handle);
+            return Err(fault("party.signatories", what, "name the two persons who sign together, or leave it out"));
+        }
+    }
     if agreement.lease_hours.is_some_and(|hours| hours == 0 || hours > COUNT_MAX) {
         return Err(fault("lease-hours", "out of range", format!("write 1 to {COUNT_MAX}, or leave it out")));
     }
@@ -183,6 +203,9 @@ fn terms(agreement: &Agreement, clause: &Clause) -> Result<(), Fault> {
         && (count == 0 || count > COUNT_MAX)
     {
         return Err(fault("duty", "out of range", format!("write 1 to {COUNT_MAX}")));
+    }
+    if clause.handling.as_ref().is_some_and(|h| h.tlp.is_none() && h.codes.is_empty()) {
+        return Err(fault("handling", "it says nothing", "write `tlp`, `codes`, or both, or leave it out"));
     }
     if clause.to.is_empty() {
         return Err(fault("to", "nobody", "name a receiver"));

@@ -10,7 +10,8 @@ use crate::{
 };
 use entente_protocol::{
     agreement::{
-        Agreement, Clause, Disclosure, Duty, InForce, LANGUAGE, LegalBasis, Onward, Party, Personal, Standing,
+        Agreement, Clause, Disclosure, Duty, Handling, InForce, LANGUAGE, LegalBasis, Obligation, Onward, Party,
+        Personal, Prevails, Standing,
     },
     id::{AgreementId, LineId, Nonce, OrgId},
     limits,
@@ -199,6 +200,9 @@ fn clause(dice: &mut Dice, n: usize) -> Clause {
         onward: Onward::Never,
         carries: vec![],
         disclose,
+        handling: dice
+            .per_mille(200)
+            .then(|| Handling { tlp: dice.per_mille(500).then_some(Tlp::Amber), codes: vec![dice.pick(&[0, 1]), 2] }),
         personal,
         retention_days: 30,
     }
@@ -206,13 +210,25 @@ fn clause(dice: &mut Dice, n: usize) -> Clause {
 
 /// An agreement that passes every check, in force over days 1,000 to 2,000.
 pub(crate) fn agreement(dice: &mut Dice, id: u8) -> Agreement {
-    let party = |n: u8| Party { id: org(n), name: format!("Party {n}"), handle: format!("p{n}") };
+    let obligations =
+        if dice.per_mille(500) { vec![Obligation::EraseAtEnd, Obligation::GiveCredit] } else { Vec::new() };
+    let party = |n: u8| Party {
+        id: org(n),
+        name: format!("Party {n}"),
+        handle: format!("p{n}"),
+        declines: if n == 3 { obligations.iter().copied().take(1).collect() } else { vec![] },
+        signatories: if n == 4 { vec!["A. Diallo".to_owned(), "M. Osei".to_owned()] } else { vec![] },
+    };
     let mut agreement = Agreement {
         v: 1,
         id: agreement_id(id),
         from: UnixMillis(1_000 * DAY),
         lang: LANGUAGE,
-        basis: LegalBasis { text: "letters".to_owned(), digest: None },
+        basis: LegalBasis {
+            text: "letters".to_owned(),
+            digest: None,
+            prevails: dice.pick(&[None, Some(Prevails::Basis)]),
+        },
         lease_hours: None,
         title: "Generated".to_owned(),
         until: UnixMillis(2_000 * DAY),
@@ -222,6 +238,8 @@ pub(crate) fn agreement(dice: &mut Dice, id: u8) -> Agreement {
         parties: (1..=5).map(party).collect(),
         version: 1,
         purposes: vec!["tracing".to_owned()],
+        survival_days: dice.pick(&[None, Some(365)]),
+        obligations: obligations.clone(),
         predecessor: None,
     };
     let wanted = 3 + dice.below(4);

@@ -4,7 +4,7 @@
 //! what the text does not say, the agreement does not say.
 
 use entente_protocol::{
-    agreement::{Agreement, Clause, Duty, Onward},
+    agreement::{Agreement, Clause, Duty, Handling, Onward, Prevails},
     id::OrgId,
     record::kind::Kind,
 };
@@ -21,16 +21,33 @@ pub fn render(agreement: &Agreement) -> String {
     }
     let _ = writeln!(out, "schema = \"{}\"", a.schema);
     let digest = a.basis.digest.map(|d| format!(", digest = \"{d}\"")).unwrap_or_default();
-    let _ = writeln!(out, "basis = {{ text = {}{digest} }}", quote(&a.basis.text));
+    let prevails = match a.basis.prevails {
+        None => "",
+        Some(Prevails::Basis) => ", prevails = \"basis\"",
+        Some(Prevails::Agreement) => ", prevails = \"agreement\"",
+    };
+    let _ = writeln!(out, "basis = {{ text = {}{digest}{prevails} }}", quote(&a.basis.text));
     let _ = writeln!(out, "purposes = {}", quoted(a.purposes.iter().map(String::as_str)));
     let _ = writeln!(out, "from = \"{}\"\nuntil = \"{}\"", a.from.date(), a.until.minus(86_400_000).date());
     let _ = writeln!(out, "notice-days = {}", a.notice_days);
+    if let Some(days) = a.survival_days {
+        let _ = writeln!(out, "survival-days = {days}");
+    }
+    if !a.obligations.is_empty() {
+        let _ = writeln!(out, "obligations = {}", quoted(a.obligations.iter().map(|o| o.name())));
+    }
     if let Some(hours) = a.lease_hours {
         let _ = writeln!(out, "lease-hours = {hours}");
     }
     for party in &a.parties {
         let _ = writeln!(out, "\n[[party]]\nhandle = {}\nname = {}", quote(&party.handle), quote(&party.name));
         let _ = writeln!(out, "id = \"{}\"", party.id);
+        if !party.declines.is_empty() {
+            let _ = writeln!(out, "declines = {}", quoted(party.declines.iter().map(|o| o.name())));
+        }
+        if !party.signatories.is_empty() {
+            let _ = writeln!(out, "signatories = {}", quoted(party.signatories.iter().map(String::as_str)));
+        }
     }
     a.clauses.iter().for_each(|c| clause(&mut out, a, c));
     out
@@ -60,6 +77,12 @@ fn clause(out: &mut String, agreement: &Agreement, clause: &Clause) {
         if !list.is_empty() {
             let _ = writeln!(out, "{key} = {}", quoted(list.iter().map(String::as_str)));
         }
+    }
+    if let Some(Handling { tlp, codes }) = &clause.handling {
+        let tlp = tlp.map(|tlp| format!("tlp = {}", quote(tlp.name())));
+        let codes: Vec<String> = codes.iter().map(|code| format!("H{code}")).collect();
+        let codes = (!codes.is_empty()).then(|| format!("codes = {}", quoted(codes.iter().map(String::as_str))));
+        let _ = writeln!(out, "handling = {{ {} }}", tlp.into_iter().chain(codes).collect::<Vec<_>>().join(", "));
     }
     for disclosure in &clause.disclose {
         let names = disclosure.slots.iter().map(|slot| slot_name(disclosure.kind, *slot));

@@ -9,10 +9,14 @@ use crate::{
     text::{self, Entry, Faults, Table},
 };
 use entente_protocol::{
-    agreement::{Agreement, Clause, Disclosure, Duty, LANGUAGE, LegalBasis, Onward, Party, Personal},
+    agreement::{
+        Agreement, Clause, Disclosure, Duty, Handling, LANGUAGE, LegalBasis, Obligation, Onward, Party, Personal,
+        Prevails,
+    },
     id::{AgreementId, OrgId},
     limits,
     record::{
+        Tlp,
         kind::{Kind, Slot},
         schema_digest,
     },
@@ -38,7 +42,9 @@ const AGREEMENT_KEYS: &[&str] = &[
     "from",
     "until",
     "notice-days",
+    "survival-days",
     "lease-hours",
+    "obligations",
     "party",
     "clause",
 ];
@@ -53,6 +59,7 @@ const CLAUSE_KEYS: &[&str] = &[
     "retention-days",
     "files",
     "carries",
+    "handling",
     "disclose",
     "personal",
 ];
@@ -101,7 +108,11 @@ fn agreement(root: &Table<'_>, drafting: &Drafting<'_>) -> Result<Agreement, Sou
         faults.take(root.find("id").map_or(Ok(drafting.id), |entry| entry.parsed())),
         (faults.take(from), faults.take(until)),
         (faults.take(title), faults.take(purposes)),
-        faults.take(root.find("lease-hours").map(|entry| entry.count()).transpose()),
+        (
+            faults.take(root.find("lease-hours").map(|entry| entry.count()).transpose()),
+            faults.take(root.find("survival-days").map(|entry| entry.count()).transpose()),
+            faults.take(root.find("obligations").map_or(Ok(Vec::new()), |entry| obligations(&entry))),
+        ),
         faults.take(notice.and_then(|entry| days(&entry))),
         (faults.take(version), faults.take(root.find("predecessor").map(|entry| entry.parsed()).transpose())),
         (schema, basis),
@@ -110,7 +121,7 @@ fn agreement(root: &Table<'_>, drafting: &Drafting<'_>) -> Result<Agreement, Sou
         Some(id),
         (Some(from), Some(until)),
         (Some(title), Some(purposes)),
-        Some(lease_hours),
+        (Some(lease_hours), Some(survival_days), Some(obligations)),
         Some(notice_days),
         (Some(version), Some(predecessor)),
         (Some(schema), Some(basis)),
@@ -133,6 +144,8 @@ fn agreement(root: &Table<'_>, drafting: &Drafting<'_>) -> Result<Agreement, Sou
         clauses,
         version,
         purposes,
+        survival_days,
+        obligations,
         predecessor,
         parties,
     }))
@@ -140,11 +153,66 @@ fn agreement(root: &Table<'_>, drafting: &Drafting<'_>) -> Result<Agreement, Sou
 
 fn legal_basis(table: &Table<'_>) -> Result<LegalBasis, SourceError> {
     let mut faults = Faults::default();
-    faults.take(table.only(&["text", "digest"]));
+    faults.take(table.only(&["text", "digest", "prevails"]));
     let text = table.need("text", "cite what it rests on").and_then(|entry| Ok(entry.text()?.to_owned()));
     let digest = faults.take(table.find("digest").map(|entry| entry.parsed()).transpose());
-    let basis = faults.take(text).zip(digest).map(|(text, digest)| LegalBasis { text, digest });
-    faults.or(basis)
+    let prevails = faults.take(table.find("prevails").map(|entry| prevails(&entry)).transpose());
+    let basis = faults.take(text).zip(digest).zip(prevails);
+    faults.or(basis.map(|((text, digest), prevails)| LegalBasis { text, digest, prevails }))
+}
+
+fn prevails(entry: &Entry<'_>) -> Result<Prevails, SourceError> {
+    match entry.text()? {
+        "basis" => Ok(Prevails::Basis),
+        "agreement" => Ok(Prevails::Agreement),
+        other => Err(entry.refuse(format!("`{other}` is neither text"), "write \"basis\" or \"agreement\"")),
+    }
+}
+
+fn obligations(entry: &Entry<'_>) -> Result<Vec<Obligation>, SourceError> {
+    let (mut faults, mut all) = (Faults::default(), Vec::new());
+    for item in entry.list()? {
+        let Some(name) = faults.take(item.text()) else { continue };
+        match Obligation::from_name(name) {
+            Some(obligation) if all.contains(&obligation) => {
+                faults.note(item.refuse(format!("`{name}` stands twice"), "name each once"));
+            }
+            Some(obligation) => all.push(obligation),
+            None => {
+                let known = Obligation::ALL.map(Obligation::name).join(", ");
+                faults.note(item.refuse(format!("`{name}` is no obligation"), format!("use some of {known}")));
+            }
+        }
+    }
+    all.sort_unstable();
+    faults.or(Some(all))
+}
+
+fn handling(table: &Table<'_>) -> Result<Handling, SourceError> {
+    let mut faults = Faults::default();
+    faults.take(table.only(&["tlp", "codes"]));
+    let tlp = table.find("tlp").map(|entry| {
+        let text = entry.text()?;
+        Tlp::from_name(text).ok_or_else(|| {
+            let fix = "use one of RED, AMBER+STRICT, AMBER, GREEN, CLEAR";
+            entry.refuse(format!("`{text}` is no label of TLP 2.0"), fix)
+        })
+    });
+    let mut codes = Vec::new();
+    for item in faults.take(table.find("codes").map_or(Ok(Vec::new()), |entry| entry.list())).unwrap_or_default() {
+        let code = item.text().and_then(|text| match text {
+            "H0" => Ok(0),
+            "H1" => Ok(1),
+            "H2" => Ok(2),
+            "H3" => Ok(3),
+            _ => Err(item.refuse(format!("`{text}` is no handling code"), "use some of H0, H1, H2, H3, each once")),
+        });
+        codes.extend(faults.take(code));
+    }
+    codes.sort_unstable();
+    codes.dedup();
+    let tlp = faults.take(tlp.transpose());
+    faults.or(tlp.map(|tlp| Handling { tlp, codes }))
 }
 
 fn days(entry: &Entry<'_>) -> Result<u32, SourceError> {
@@ -164,7 +232,10 @@ fn parties(root: &Table<'_>, drafting: &Drafting<'_>, faults: &mut Faults) -> Ve
     let mut parties: Vec<Party> = Vec::new();
     // Beyond the bound none is read; every place is a byte.
     for (place, table) in (0u8..).zip(tables.into_iter().take(limits::AGREEMENT_PARTIES_MAX)) {
-        faults.take(table.only(&["handle", "name", "id"]));
+        faults.take(table.only(&["handle", "name", "id", "declines", "signatories"]));
+        let declines = table.find("declines").map_or(Ok(Vec::new()), |entry| obligations(&entry));
+        let signatories = table.find("signatories").map_or(Ok(Vec::new()), |entry| entry.texts());
+        let (declines, signatories) = (faults.take(declines), faults.take(signatories));
         let name = table.need("name", "write the party's full name").and_then(|entry| entry.text());
         let name = faults.take(name).unwrap_or_default().to_owned();
         let Some(handle) = faults.take(table.need("handle", "give the party a short name")) else { continue };
@@ -185,7 +256,8 @@ fn parties(root: &Table<'_>, drafting: &Drafting<'_>, faults: &mut Faults) -> Ve
             faults.note(handle.refuse(format!("`{text}` stands twice"), "name each party once"));
             continue;
         }
-        parties.push(Party { id, name, handle: text.to_owned() });
+        let (declines, signatories) = (declines.unwrap_or_default(), signatories.unwrap_or_default());
+        parties.push(Party { id, name, handle: text.to_owned(), declines, signatories });
     }
     parties
 }
@@ -217,12 +289,13 @@ fn clause(table: &Table<'_>, parties: &[Party]) -> Result<Clause, SourceError> {
     let rule = table.need("onward", "write \"never\", \"with-grant\" or a list of handles");
     let disclosed = table.find("disclose").map_or(Ok(Vec::new()), |entry| disclose(&entry.table()?));
     let retention = table.need("retention-days", "say for how many days the receiver keeps what it got");
+    let handled = table.find("handling").map(|entry| handling(&entry.table()?)).transpose();
     let terms = (
         faults.take(table.find("red").map_or(Ok(false), |entry| entry.truth())),
         faults.take(table.find("duty").map_or(Ok(Duty::Release), |entry| duty(&entry))),
         (faults.take(from.and_then(|entry| party(&entry, parties))), faults.take(name)),
         (faults.take(when), faults.take(rule.and_then(|entry| onward(&entry, parties)))),
-        (faults.take(texts("files")), faults.take(texts("carries"))),
+        (faults.take(texts("files")), faults.take(texts("carries")), faults.take(handled)),
         (faults.take(disclosed), faults.take(retention.and_then(|entry| entry.count()))),
     );
     let (
@@ -230,7 +303,7 @@ fn clause(table: &Table<'_>, parties: &[Party]) -> Result<Clause, SourceError> {
         Some(duty),
         (Some(from), Some(name)),
         (Some(when), Some(onward)),
-        (Some(files), Some(carries)),
+        (Some(files), Some(carries), Some(handling)),
         (Some(disclose), Some(retention_days)),
     ) = terms
     else {
@@ -247,6 +320,7 @@ fn clause(table: &Table<'_>, parties: &[Party]) -> Result<Clause, SourceError> {
         onward,
         carries,
         disclose,
+        handling,
         personal: purposes,
         retention_days,
     }))

@@ -120,6 +120,8 @@ table!(CONTEXTS: Context {
     SIGN_RECALL_ANSWER = "entente/1 sign recall answer";
     /// Signature of the receipt of an erased partition by the holder's runs key.
     SIGN_ERASURE = "entente/1 sign erasure";
+    /// Signature of a lease by its giver's runs key.
+    SIGN_LEASE = "entente/1 sign lease";
     /// Signature of a review by a user's key.
     SIGN_REVIEW = "entente/1 sign review";
     /// Signature of a release event by a user's key.

@@ -18,6 +18,7 @@ pub mod feed;
 pub mod id;
 pub mod identity;
 pub mod label;
+pub mod lease;
 pub mod limits;
 pub mod merkle;
 pub mod primitive;

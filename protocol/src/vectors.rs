@@ -4,7 +4,10 @@
 //! second implementations and later versions of this one. Tests only; `ENTENTE_BLESS=1` writes them.
 
 use crate::{
-    agreement::{Agreement, Clause, Disclosure, Duty, LANGUAGE, LegalBasis, Onward, Party, SignedAgreement},
+    agreement::{
+        Agreement, Clause, Disclosure, Duty, Handling, LANGUAGE, LegalBasis, Obligation, Onward, Party, Prevails,
+        SignedAgreement,
+    },
     batch::{Attestation, Batch},
     clearance::{Clearance, Terms},
     codec::{self, Bounds},
@@ -346,13 +349,15 @@ fn agreement() -> Agreement {
         id: OrgId::from_bytes([n; 32]),
         name: handle.to_owned(),
         handle: handle.to_owned(),
+        declines: vec![],
+        signatories: vec![],
     };
     Agreement {
         v: 1,
         id: AgreementId::from_bytes([0xaa; 16]),
         from: UnixMillis(1_000),
         lang: LANGUAGE,
-        basis: LegalBasis { text: "exchange of letters".to_owned(), digest: None },
+        basis: LegalBasis { text: "exchange of letters".to_owned(), digest: None, prevails: None },
         lease_hours: Some(72),
         title: "Example".to_owned(),
         until: UnixMillis(2_000),
@@ -369,12 +374,15 @@ fn agreement() -> Agreement {
             onward: Onward::Never,
             carries: vec![],
             disclose: vec![Disclosure { kind: Kind::Item, slots: vec![0, 8, 14] }],
+            handling: None,
             personal: vec![],
             retention_days: 365,
         }],
         parties: vec![party(1, "first"), party(2, "second")],
         version: 1,
         purposes: vec!["tracing".to_owned()],
+        survival_days: None,
+        obligations: vec![],
         predecessor: None,
     }
 }
@@ -425,7 +433,49 @@ fn agreements() {
         json!(hex::encode(later.to_bytes().unwrap()))
     };
     let ended = Agreement { until: sample.from, ..agreement() };
+    let mut whole = agreement();
+    whole.basis.prevails = Some(Prevails::Basis);
+    (whole.survival_days, whole.lease_hours) = (Some(365), Some(72));
+    whole.obligations = vec![Obligation::EraseAtEnd, Obligation::ReportBreach];
+    if let Some(party) = whole.parties.last_mut() {
+        party.declines = vec![Obligation::EraseAtEnd];
+        party.signatories = vec!["A. Diallo".to_owned(), "M. Osei".to_owned()];
+    }
+    if let Some(clause) = whole.clauses.last_mut() {
+        clause.handling = Some(Handling { tlp: Some(Tlp::AmberStrict), codes: vec![1, 2] });
+    }
+    let mut both = SignedAgreement::unsigned(&whole).unwrap();
+    both.sign(second, &samples::key(2), UnixMillis(900)).unwrap();
+    both.sign(first, &samples::key(1), UnixMillis(950)).unwrap();
+    let without = |change: fn(&mut Agreement)| {
+        let mut body = whole.clone();
+        change(&mut body);
+        wire(&body, vec![])
+    };
+    // Signed for its party, and not by the two persons without whom that party does not sign.
+    let alone = {
+        let digest = both.digest();
+        let assent = WireAssent { time: UnixMillis(900), party: second, prior: None, digest };
+        let payload = codec::to_vec(&assent, BOUNDS).unwrap();
+        let signature = SignatureBytes(cose::sign(label::SIGN_AGREEMENT, &samples::key(2), &payload));
+        wire(&whole, vec![WireSignature { party: second, signature }])
+    };
     let vectors = vec![
+        ("agreement_with_every_member", json!(hex::encode(both.to_bytes().unwrap())), "accepted: in force"),
+        ("agreement_signed_without_its_signatories", alone, "does not verify"),
+        ("agreement_with_one_signatory", without(|a| drop(a.parties[1].signatories.pop())), "signatories"),
+        (
+            "agreement_with_one_signatory_twice",
+            without(|a| a.parties[1].signatories = vec!["M. Osei".to_owned(); 2]),
+            "signatories",
+        ),
+        ("agreement_that_declines_what_nobody_asks", without(|a| a.obligations.clear()), "declines"),
+        ("agreement_with_obligations_out_of_order", without(|a| a.obligations.reverse()), "obligations"),
+        (
+            "agreement_with_an_unknown_handling_code",
+            without(|a| a.clauses.iter_mut().for_each(|c| c.handling = Some(Handling { tlp: None, codes: vec![4] }))),
+            "handling codes",
+        ),
         ("agreement_in_force", json!(hex::encode(good.to_bytes().unwrap())), "accepted: in force"),
         ("agreement_unsigned", json!(unsigned), "accepted: not yet signed by all"),
         ("agreement_signed_by_one", json!(half), "accepted: not yet signed by all"),

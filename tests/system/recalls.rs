@@ -98,7 +98,10 @@ fn a_case_that_is_asked_back_is_gone_at_every_holder() -> Outcome {
     let gone = in_state(&b, "erased");
     assert_eq!(of(&now, "b"), Some(format!("{{\"complied\":{}}}", gone.len())), "{now}");
     assert_eq!(of(&now, "c"), Some(format!("{{\"asked\":{}}}", gone.len())), "{now}");
-    assert_eq!((now["open"].as_u64(), now["not_complied"].as_array().map(Vec::len)), (Some(gone.len() as u64), Some(gone.len())));
+    assert_eq!(
+        (now["open"].as_u64(), now["not_complied"].as_array().map(Vec::len)),
+        (Some(gone.len() as u64), Some(gone.len()))
+    );
     assert_eq!(a.json(&["recall", "list"])[0]["open"], gone.len() as u64);
     let told = String::from_utf8_lossy(&a.run(&["status"]).stdout).into_owned();
     assert!(told.contains("c has not confirmed the recall"), "{told}");
@@ -109,7 +112,11 @@ fn a_case_that_is_asked_back_is_gone_at_every_holder() -> Outcome {
     until("the other answers when it is back", || status()["open"] == 0);
     assert_eq!((in_state(&c, "erased"), in_state(&c, "received")), (gone.clone(), &whole - &gone));
     let received = c.json(&["recall", "list", "--received"]);
-    assert!(received.as_array().is_some_and(|all| all.len() == gone.len() && all.iter().all(|row| row["answer"] == "complied")));
+    assert!(
+        received
+            .as_array()
+            .is_some_and(|all| all.len() == gone.len() && all.iter().all(|row| row["answer"] == "complied"))
+    );
 
     // What the case said, and what it was photographed as, is nowhere.
     let photograph = text(&photograph, "id");

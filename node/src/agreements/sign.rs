@@ -200,7 +200,12 @@ fn take(
         }
     }
     match brought {
-        Brought::Approved => (row.approved, row.bringer) = (Some(signed.digest()), None),
+        Brought::Approved => {
+            if row.approved != Some(signed.digest()) {
+                row.approvers.clear();
+            }
+            (row.approved, row.bringer) = (Some(signed.digest()), None);
+        }
         Brought::File => row.bringer = None,
         Brought::By(from) if !same => row.bringer = Some(from),
         Brought::By(_) => {}
@@ -209,7 +214,9 @@ fn take(
     let first = agreement.parties.first().is_some_and(|p| p.id == own);
     let others = agreement.parties.len() - 1 == signed.signed_by().filter(|p| *p != own).count();
     let unsigned = !signed.signed_by().any(|p| p == own);
-    if row.approved == Some(signed.digest()) && unsigned && (!first || others) {
+    let named = agreement.party(own).map_or(&[][..], |party| &party.signatories);
+    let both = named.iter().all(|person| row.approvers.contains(person));
+    if row.approved == Some(signed.digest()) && unsigned && both && (!first || others) {
         signed.sign(own, &node.keys.agreements, now)?;
     }
     let complete = signed.complete(|org, kid| party_key(node, org, kid))?.is_some();
@@ -247,6 +254,7 @@ fn settle(row: &mut AgreementRow, held: &Held, bytes: ByteBuf, begun: bool) -> R
         row.next.push(bytes);
     }
     (row.proposal, row.approved, row.bringer) = (None, None, None);
+    row.approvers.clear();
     row.dropped.clear();
     Ok(())
 }
@@ -280,6 +288,7 @@ pub fn drop_proposal(node: &Node, given: &str, digest: &str) -> Result<Json, Agr
         return Err(AgreementError::Signed(given.to_owned()));
     }
     (row.proposal, row.approved, row.bringer) = (None, None, None);
+    row.approvers.clear();
     row.dropped.push(proposal.digest());
     let surplus = row.dropped.len().saturating_sub(limits::PROPOSALS_PER_PARTNER_MAX);
     row.dropped.drain(..surplus);
@@ -336,6 +345,47 @@ pub fn accept(node: &Node, given: &str, digest: &str) -> Result<Json, AgreementE
     let proposal = held.proposal.clone().ok_or_else(|| AgreementError::NothingToSign(given.to_owned()))?;
     if proposal.digest().to_string() != digest {
         return Err(AgreementError::Changed(given.to_owned()));
+    }
+    let (signed, _) = take(node, proposal, Brought::Approved)?;
+    describe(node, &signed, "signed")
+}
+
+/// One of the two persons without whom this organisation does not sign approves a proposal; with the second, it is signed
+/// where it is our turn.
+///
+/// `digest` is that of the version which the person has read.
+pub fn approve(node: &Node, given: &str, digest: &str, by: &str) -> Result<Json, AgreementError> {
+    let rules = node.rules();
+    let held = rules.agreements.find(given)?;
+    let proposal = held.proposal.clone().ok_or_else(|| AgreementError::NothingToSign(given.to_owned()))?;
+    if proposal.digest().to_string() != digest {
+        return Err(AgreementError::Changed(given.to_owned()));
+    }
+    let agreement = proposal.agreement()?;
+    let named = agreement.party(node.keys.org).map_or(&[][..], |party| &party.signatories);
+    let same = |person: &&String| person.trim().to_lowercase() == by.trim().to_lowercase();
+    let person = named.iter().find(same).ok_or_else(|| {
+        AgreementError::Signatory(match named {
+            [] => "this organisation has no signatories in it: sign it with `entente agreement accept`".to_owned(),
+            _ => format!("`{by}` is no signatory of ours: {} are", named.join(" and ")),
+        })
+    })?;
+    let mut txn = node.holdings.begin();
+    let mut row = read(&txn, held.id)?.ok_or_else(|| AgreementError::Unknown(given.to_owned()))?;
+    if row.approved != Some(proposal.digest()) {
+        row.approvers.clear();
+    }
+    (row.approved, row.bringer) = (Some(proposal.digest()), None);
+    if !row.approvers.contains(person) {
+        row.approvers.push(person.clone());
+        txn.put(Partition::Node, Table::Agreement, held.id.as_bytes(), &encode("agreement", &row)?)?;
+        let about = [("agreement", held.id.to_string()), ("digest", digest.to_owned()), ("by", person.clone())];
+        node.journal(&mut txn, "agreement-approved", &about)?;
+        node::changed(&mut txn)?;
+        txn.commit()?;
+        reload(node)?;
+    } else {
+        drop(txn);
     }
     let (signed, _) = take(node, proposal, Brought::Approved)?;
     describe(node, &signed, "signed")

@@ -129,12 +129,27 @@ fn reveals(agreement: Agreement) -> Json {
     rows.collect()
 }
 
+/// The persons without whom we do not sign, and who have not approved this version.
+fn signatories_missing(node: &Node, signed: &SignedAgreement, agreement: &Agreement) -> Vec<String> {
+    if signed.signed_by().any(|party| party == node.keys.org) {
+        return Vec::new();
+    }
+    let rules = node.rules();
+    let held = rules.agreements.get(agreement.id);
+    let is_it = |held: &&Held| held.proposal.as_ref().is_some_and(|proposal| proposal.digest() == signed.digest());
+    let approved: &[String] = held.filter(is_it).map_or(&[], |held| &held.approvers);
+    let named = agreement.party(node.keys.org).map_or(&[][..], |party| &party.signatories);
+    named.iter().filter(|person| !approved.contains(person)).cloned().collect()
+}
+
 pub(super) fn describe(node: &Node, signed: &SignedAgreement, state: &str) -> Result<Json, AgreementError> {
     let agreement = signed.agreement()?;
     let complete = signed.signed_by().count() == agreement.parties.len();
     let mut out = serde_json::to_value(view(node, signed, state)?).unwrap_or_default();
     if let Some(map) = out.as_object_mut() {
         map.insert("complete".to_owned(), json!(complete));
+        let missing = signatories_missing(node, signed, &agreement);
+        map.insert("signatories_missing".to_owned(), json!(missing));
         map.insert("text".to_owned(), json!(entente_policy::render(&agreement)));
         map.insert("reveals".to_owned(), reveals(agreement));
     }

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     node::Node,
-    receive::RunInRow,
+    receive::{RunInRow, lease},
     records::{
         index,
         stored::{self, ReceivedRow, decode},
@@ -46,6 +46,9 @@ pub fn every(node: &Node, audit: &Audit, report: &mut Report<'_>) -> Result<(), 
             one_received(node, audit, report, agreement, (place, &bytes), (&mut last, &mut wishes))
         })?;
         facets(audit, report, Partition::Agreement(agreement))?;
+        for (giver, _) in node.book().iter() {
+            audit.speak(Partition::Agreement(agreement), Table::Cursor, &lease::key(*giver))?;
+        }
         // Of whoever sent no file that is still to come, too.
         let book = node.book();
         for sender in book.iter().map(|(sender, _)| *sender) {

@@ -191,6 +191,21 @@ pub enum Agreement {
         #[arg(long)]
         yes: bool,
     },
+    /// As one of the two persons without whom this organisation does not sign: approve a proposal
+    #[command(
+        after_help = "Where the agreement names signatories of ours, our node signs when both have approved: its exact text \
+        is shown first.\n\nExample:\n  entente agreement approve 3f9a01 --by \"A. Diallo\""
+    )]
+    Approve {
+        /// Id or its first six digits or more
+        agreement: String,
+        /// Who you are, as the agreement names you
+        #[arg(long, value_name = "NAME")]
+        by: String,
+        /// Approve without asking
+        #[arg(long)]
+        yes: bool,
+    },
     /// Drop a proposal that nobody here wants; its sender is not told
     #[command(
         after_help = "What your organisation has signed cannot be dropped.\n\nExample:\n  entente agreement drop 3f9a01"

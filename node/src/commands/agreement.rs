@@ -47,12 +47,21 @@ pub fn agreement(reach: &Reach, command: cli::Agreement) -> Result<Done, Failure
         }
         cli::Agreement::Show { agreement } => reach.call(&Call::AgreementShow(agreement))?,
         cli::Agreement::Accept { agreement, yes } => accept(reach, agreement, yes)?,
+        cli::Agreement::Approve { agreement, by, yes } => approve(reach, agreement, by, yes)?,
         cli::Agreement::Drop { agreement, yes } => drop_proposal(reach, agreement, yes)?,
         cli::Agreement::Suspend { agreement } => set(&reach.node()?, agreement, Standing::Suspended)?,
         cli::Agreement::Resume { agreement } => set(&reach.node()?, agreement, Standing::Active)?,
         cli::Agreement::End { agreement, yes } => end(reach, agreement, yes)?,
     };
     reach.output.answer(&answer, || shown(&answer, reach.output.look))?;
+    let missing: Vec<&str> = list(&answer, "signatories_missing").iter().filter_map(Json::as_str).collect();
+    if !missing.is_empty() && !reach.output.json {
+        note(&format!(
+            "This organisation signs when {} approved: `entente agreement approve {} --by NAME`.",
+            missing.join(" and "),
+            text(&answer, "agreement").get(..8).unwrap_or_default()
+        ));
+    }
     Ok(Done::Well)
 }
 
@@ -134,6 +143,14 @@ fn accept(reach: &Reach, agreement: String, yes: bool) -> Result<Json, Failure> 
     consent(reach, &proposal, yes)?;
     // The digest goes along: a partner may send another proposal while this one is being read.
     Ok(node.call(&Call::AgreementAccept { agreement, digest: text(&proposal, "digest") })?)
+}
+
+/// Shows the exact text of the proposal, asks, and takes the word of one of our signatories for that one and no other.
+fn approve(reach: &Reach, agreement: String, by: String, yes: bool) -> Result<Json, Failure> {
+    let node = reach.node()?;
+    let proposal = proposed(&node, &agreement)?;
+    consent(reach, &proposal, yes)?;
+    Ok(node.call(&Call::AgreementApprove { agreement, digest: text(&proposal, "digest"), by })?)
 }
 
 /// Says which proposal it is, asks, drops that one and no other.

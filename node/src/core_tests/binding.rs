@@ -168,3 +168,35 @@ fn a_proposal_goes_to_its_own_parties() -> Outcome {
     assert!(held.in_force.is_none() && held.notices.is_empty() && held.proposal.is_some());
     Ok(())
 }
+
+/// Story: an organisation asks for two named persons. Its node signs when both have approved the very version, whoever else of
+/// its people said yes; another version needs both again, and nobody signs in their place.
+#[test]
+fn two_named_persons_sign_together_or_not_at_all() -> Outcome {
+    let world = World::strangers()?;
+    let named = "name = \"B\"\nsignatories = [\"A. Diallo\", \"M. Osei\"]";
+    let text = testkit::agreement("2036-12-31").replace("name = \"B\"", named);
+    testkit::agree(world.folder.path(), &world.a, &world.b, &text)?;
+    world.exchange()?;
+    let in_force = |node: &Node| node.rules().agreements.iter().any(|held| held.in_force.is_some());
+    assert!(!in_force(&world.a) && !in_force(&world.b), "one person signed alone");
+    let agreement = world.agreement()?.to_string();
+    let shown = agreements::show(&world.b, &agreement)?;
+    assert_eq!(shown["signatories_missing"].as_array().map(Vec::len), Some(2));
+    let digest = shown["digest"].as_str().ok_or("digest")?.to_owned();
+    assert!(agreements::approve(&world.b, &agreement, &digest, "N. Nobody").is_err());
+    assert!(agreements::approve(&world.b, &agreement, &"0".repeat(64), "A. Diallo").is_err());
+    assert!(agreements::approve(&world.a, &agreement, &digest, "A. Diallo").is_err(), "they sign for another party");
+    agreements::approve(&world.b, &agreement, &digest, "a. diallo")?;
+    agreements::approve(&world.b, &agreement, &digest, "A. Diallo")?;
+    world.exchange()?;
+    assert!(!in_force(&world.a), "one person counts twice");
+    let signed = agreements::approve(&world.b, &agreement, &digest, "M. Osei")?;
+    assert_eq!(
+        (signed["signatories_missing"].to_string(), signed["signed_by"][0].as_str()),
+        ("[]".to_owned(), Some("b"))
+    );
+    world.exchange()?;
+    assert!(in_force(&world.a) && in_force(&world.b));
+    Ok(())
+}

@@ -9,10 +9,12 @@ use super::{
 use crate::{
     ingest::serial,
     node::Node,
+    receive::lease,
     seal::keyring::Partition,
     store::{StoreError, layout::Table},
 };
 use entente_protocol::{
+    id::OrgId,
     record::{
         kind::{Fact, Kind},
         ladder::Edtf,
@@ -62,6 +64,20 @@ pub struct Results {
     pub records: Vec<RecordView>,
     /// Whether there are more than the limit.
     pub more: bool,
+    /// What is held, and locked until its giver is met again: it was not looked through.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub locked: Vec<Locked>,
+}
+
+/// What a giver gave under an agreement, and whose lease has passed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Locked {
+    /// The agreement.
+    pub id: String,
+    /// The giver's handle.
+    pub partner: String,
+    /// Since when.
+    pub since: String,
 }
 
 /// A query that makes no sense: the caller's to mend.
@@ -89,6 +105,9 @@ pub enum SearchError {
     /// Not a country.
     #[error("`{0}` is not a country code: give two letters, such as CF")]
     Country(String),
+    /// Where a lease stands could not be read: the store.
+    #[error("{0}")]
+    Lease(String),
     /// The store failed.
     #[error(transparent)]
     Keep(#[from] KeepError),
@@ -207,17 +226,18 @@ fn dated(kind: Kind, values: &[(u8, Value)], (from, until): (u32, u32)) -> bool 
 pub fn search(node: &Node, query: &Query) -> Result<Results, SearchError> {
     let checked = Checked::new(query)?;
     let limit = query.limit.unwrap_or(LIMIT).min(100_000);
-    let mut results = Results { records: Vec::new(), more: false };
+    let mut results = Results { records: Vec::new(), more: false, locked: Vec::new() };
     let mut ids = BTreeSet::new();
     let own = std::iter::once(Partition::Own).filter(|_| query.own != Some(false));
     let others = node.partitions().into_iter().map(Partition::Agreement).filter(|_| query.own != Some(true));
     for partition in own.chain(others) {
         let mut seen = BTreeSet::new();
+        let locked = locked(node, partition, &mut results.locked)?;
         each_candidate(node, partition, &checked, &mut |place| {
             if !seen.insert(place) {
                 return Ok(true);
             }
-            if let Some(mut view) = matching(node, partition, place, &checked)? {
+            if let Some(mut view) = matching(node, (partition, &locked), place, &checked)? {
                 if results.records.len() >= limit {
                     results.more = true;
                     return Ok(false);
@@ -277,9 +297,24 @@ fn each_candidate(
     Ok(())
 }
 
+/// The givers whose records in a partition are locked; they are named in the answer.
+fn locked(node: &Node, partition: Partition, told: &mut Vec<Locked>) -> Result<BTreeSet<OrgId>, SearchError> {
+    let mut givers = BTreeSet::new();
+    let Partition::Agreement(agreement) = partition else { return Ok(givers) };
+    for (giver, _) in node.book().iter() {
+        let since = lease::locked(node, agreement, *giver).map_err(|e| SearchError::Lease(e.to_string()))?;
+        if let Some(since) = since {
+            let (id, partner) = (agreement.to_string(), node.handle_of(*giver));
+            told.push(Locked { id, partner, since: since.to_string() });
+            givers.insert(*giver);
+        }
+    }
+    Ok(givers)
+}
+
 fn matching(
     node: &Node,
-    partition: Partition,
+    (partition, locked): (Partition, &BTreeSet<OrgId>),
     place: u64,
     checked: &Checked,
 ) -> Result<Option<RecordView>, SearchError> {
@@ -299,6 +334,9 @@ fn matching(
         }
         Found::Received(_, row) => {
             let verified = row.verified().map_err(|_| StoreError::Broken { at: row.number })?;
+            if locked.contains(&verified.header().originator) {
+                return Ok(None);
+            }
             let values = verified.slots().iter().map(|s| (s.opening.slot, s.value.clone())).collect();
             (verified.header().kind, values)
         }

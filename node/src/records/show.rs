@@ -9,7 +9,7 @@ use crate::{
     call::{OnProgress, Progress},
     error::Fault,
     node::Node,
-    receive::{RunInRow, TakenBack},
+    receive::{RunInRow, TakenBack, lease},
     seal::keyring::Partition,
     share::files,
     store::layout::Table,
@@ -140,12 +140,21 @@ pub fn resolve_any(node: &Node, given: &str) -> Result<(RecordId, Found), Fault>
         && let (Ok(id), Ok(agreement)) = (id.parse::<RecordId>(), agreement.parse::<AgreementId>())
     {
         let row = view::received(node, agreement, id)?.ok_or_else(|| unknown(given))?;
-        return Ok((id, Found::Received(agreement, Box::new(row))));
+        return unlocked(node, id, Found::Received(agreement, Box::new(row)));
     }
     let mut partitions = vec![Partition::Own];
     partitions.extend(node.partitions().into_iter().map(Partition::Agreement));
     let id = resolve(node, &partitions, given)?;
     let found = view::find(node, id)?.ok_or_else(|| unknown(given))?;
+    unlocked(node, id, found)
+}
+
+/// What is found, unless its lease has passed.
+fn unlocked(node: &Node, id: RecordId, found: Found) -> Result<(RecordId, Found), Fault> {
+    if let Found::Received(agreement, row) = &found {
+        let giver = Body::from_bytes(&row.body).map_err(Fault::store)?.header().originator;
+        lease::shown(node, *agreement, giver)?;
+    }
     Ok((id, found))
 }
 

@@ -16,13 +16,66 @@ use crate::{
     id::{AgreementDigest, AgreementId, Hash, KeyId, OrgId},
     label, limits,
     primitive::{PublicKey, SigningKey, labelled},
-    record::{SlotSet, kind::Kind},
+    record::{SlotSet, Tlp, kind::Kind},
     time::UnixMillis,
 };
 use serde::{Deserialize, Serialize};
 
 /// Version of the agreement language that bodies of this crate are written in.
 pub const LANGUAGE: u64 = 1;
+
+/// What parties owe each other beside the clauses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Obligation {
+    /// What was received is made unreadable when the agreement has ended, its survival over. Nodes do it.
+    EraseAtEnd,
+    /// A loss or a breach is told to whoever gave what was lost. People do it.
+    ReportBreach,
+    /// Whoever gave it is asked before anything is published. People do it.
+    ConsultBeforePublishing,
+    /// Whoever gave it is named where it is used. People do it.
+    GiveCredit,
+}
+
+impl Obligation {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::EraseAtEnd, Self::ReportBreach, Self::ConsultBeforePublishing, Self::GiveCredit];
+    /// Its name on the wire and in the text.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::EraseAtEnd => "erase-at-end",
+            Self::ReportBreach => "report-breach",
+            Self::ConsultBeforePublishing => "consult-before-publishing",
+            Self::GiveCredit => "give-credit",
+        }
+    }
+    /// By its name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|obligation| obligation.name() == name)
+    }
+}
+
+/// Which text counts where the two say different things.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Prevails {
+    /// The legal text.
+    Basis,
+    /// This agreement.
+    Agreement,
+}
+
+/// How what comes under a clause is handled, whatever its own markings: the stricter counts.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Handling {
+    /// At least this label of TLP 2.0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tlp: Option<Tlp>,
+    /// Europol handling codes that are heeded, rising.
+    pub codes: Vec<u8>,
+}
 
 /// A party.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +87,12 @@ pub struct Party {
     pub name: String,
     /// Its short name within the agreement.
     pub handle: String,
+    /// Obligations that it cannot accept, as a UN body that archives what it gets. Rising.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub declines: Vec<Obligation>,
+    /// The two persons without whom it does not sign, where it asks for that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signatories: Vec<String>,
 }
 
 /// What the agreement rests on.
@@ -45,6 +104,9 @@ pub struct LegalBasis {
     /// SHA-256 of the legal text, where it was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Hash>,
+    /// Which of the two counts where they differ, where it was settled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prevails: Option<Prevails>,
 }
 
 /// Where received records may go next.
@@ -130,6 +192,9 @@ pub struct Clause {
     pub carries: Vec<String>,
     /// What is disclosed of each kind.
     pub disclose: Vec<Disclosure>,
+    /// How what comes under it is handled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handling: Option<Handling>,
     /// Personal data named one by one.
     pub personal: Vec<Personal>,
     /// Days that the receiver keeps what it got.
@@ -171,6 +236,12 @@ pub struct Agreement {
     pub version: u64,
     /// Purposes.
     pub purposes: Vec<String>,
+    /// Days for which obligations go on after the end.
+    #[serde(default, rename = "survival", skip_serializing_if = "Option::is_none")]
+    pub survival_days: Option<u32>,
+    /// What parties owe each other beside the clauses. Rising.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub obligations: Vec<Obligation>,
     /// The version that this one replaces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub predecessor: Option<AgreementDigest>,
@@ -204,6 +275,8 @@ pub enum AgreementFault {
     },
 }
 
+/// A signed assent: digests, and two names at the most.
+const ASSENT: Bounds = Bounds::bytes(2 << 10);
 const BODY: Bounds = Bounds { bytes_max: limits::AGREEMENT_BYTES_MAX, items_max: limits::AGREEMENT_ITEMS_MAX };
 
 impl Agreement {
@@ -258,6 +331,19 @@ impl Agreement {
         {
             return refuse("parties and their handles are apart and named");
         }
+        let rising = |all: &[Obligation]| all.is_sorted_by(|a, b| a < b);
+        if !rising(&self.obligations) {
+            return refuse("obligations rise, each once");
+        }
+        for party in &self.parties {
+            if !rising(&party.declines) || !party.declines.iter().all(|d| self.obligations.contains(d)) {
+                return refuse("a party declines obligations of the agreement, each once");
+            }
+            let two = party.signatories.first() != party.signatories.last() && party.signatories.len() == 2;
+            if !party.signatories.is_empty() && !(two && party.signatories.iter().all(|n| name(n))) {
+                return refuse("a party names two different signatories, or none");
+            }
+        }
         if self.from >= self.until {
             return refuse("it ends before it begins");
         }
@@ -278,6 +364,10 @@ impl Agreement {
                 || clause.to.contains(&clause.from)
             {
                 return refuse("a clause goes from one party to others");
+            }
+            let codes = clause.handling.as_ref().map_or(&[][..], |handling| &handling.codes);
+            if codes.iter().any(|code| *code > 3) || !codes.is_sorted_by(|a, b| a < b) {
+                return refuse("handling codes are 0 to 3 and rise");
             }
             if clause.when.as_ref().is_some_and(|w| w.len() > limits::CONDITION_BYTES_MAX) || !name(&clause.name) {
                 return refuse("a clause's name or condition is too long");
@@ -302,6 +392,9 @@ fn digest_of(body: &[u8]) -> AgreementDigest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Assent {
+    /// The signatories of a party that has them, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    by: Vec<String>,
     time: UnixMillis,
     party: OrgId,
     /// Digest over the other parties' signatures in the order of parties: in the first party's assent only.
@@ -374,7 +467,8 @@ impl SignedAgreement {
         self.signatures.iter().map(|s| s.party)
     }
 
-    /// Adds a party's signature; the first-named party signs last, over the others.
+    /// Adds a party's signature; the first-named party signs last, over the others. Where the party has signatories, the
+    /// caller has their word: the signature says that both have approved.
     pub fn sign(&mut self, party: OrgId, key: &SigningKey, time: UnixMillis) -> Result<(), AgreementFault> {
         let agreement = self.agreement()?;
         let place = agreement.parties.iter().position(|p| p.id == party).ok_or(AgreementFault::Stranger)?;
@@ -389,8 +483,9 @@ impl SignedAgreement {
         } else {
             None
         };
-        let assent = Assent { time, party, prior, digest: self.digest() };
-        let payload = codec::to_vec(&assent, Bounds::bytes(1 << 10))?;
+        let by = agreement.party(party).map(|p| p.signatories.clone()).unwrap_or_default();
+        let assent = Assent { by, time, party, prior, digest: self.digest() };
+        let payload = codec::to_vec(&assent, ASSENT)?;
         let signature = SignatureBytes(cose::sign(label::SIGN_AGREEMENT, key, &payload));
         let at =
             agreement.parties.iter().take(place).filter(|p| self.signatures.iter().any(|s| s.party == p.id)).count();
@@ -431,9 +526,9 @@ impl SignedAgreement {
             let parsed = signature.parse().map_err(refused)?;
             let public = key(*party, parsed.kid()).ok_or_else(|| refused(SignatureFault::Key))?;
             let payload = parsed.verify(label::SIGN_AGREEMENT, &public).map_err(refused)?;
-            let assent: Assent = codec::from_slice(payload, Bounds::bytes(1 << 10))?;
+            let assent: Assent = codec::from_slice(payload, ASSENT)?;
             let first = agreement.parties.first().map(|p| p.id) == Some(*party);
-            if assent.party != *party || assent.digest != self.digest() {
+            if assent.party != *party || assent.digest != self.digest() || assent.by != named.signatories {
                 return Err(refused(SignatureFault::Invalid));
             }
             let complete = self.signatures.len() == agreement.parties.len();

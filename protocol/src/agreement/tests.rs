@@ -12,13 +12,19 @@ fn org(n: u8) -> OrgId {
 }
 
 fn sample() -> Agreement {
-    let party = |n: u8, handle: &str| Party { id: org(n), name: handle.to_uppercase(), handle: handle.to_owned() };
+    let party = |n: u8, handle: &str| Party {
+        id: org(n),
+        name: handle.to_uppercase(),
+        handle: handle.to_owned(),
+        declines: vec![],
+        signatories: vec![],
+    };
     Agreement {
         v: 1,
         id: AgreementId::from_bytes([9; 16]),
         from: UnixMillis(1_000),
         lang: LANGUAGE,
-        basis: LegalBasis { text: "exchange of letters".to_owned(), digest: None },
+        basis: LegalBasis { text: "exchange of letters".to_owned(), digest: None, prevails: None },
         lease_hours: None,
         title: "Sharing of field evidence".to_owned(),
         until: UnixMillis(2_000),
@@ -35,12 +41,15 @@ fn sample() -> Agreement {
             onward: Onward::Never,
             carries: vec![],
             disclose: vec![Disclosure { kind: Kind::Item, slots: vec![0, 8, 11] }],
+            handling: None,
             personal: vec![],
             retention_days: 365,
         }],
         parties: vec![party(1, "car"), party(2, "panel"), party(3, "state")],
         version: 1,
         purposes: vec!["tracing".to_owned()],
+        survival_days: None,
+        obligations: vec![],
         predecessor: None,
     }
 }
@@ -118,7 +127,13 @@ fn parties_and_clauses_are_bounded() {
         let mut agreement = sample();
         for n in agreement.parties.len()..parties {
             let n = u8::try_from(n + 1).unwrap();
-            agreement.parties.push(Party { id: org(n), name: format!("P{n}"), handle: format!("p{n}") });
+            agreement.parties.push(Party {
+                id: org(n),
+                name: format!("P{n}"),
+                handle: format!("p{n}"),
+                declines: vec![],
+                signatories: vec![],
+            });
         }
         let clause = agreement.clauses[0].clone();
         agreement.clauses = (0..clauses).map(|n| Clause { name: format!("c{n}"), ..clause.clone() }).collect();
