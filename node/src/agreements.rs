@@ -16,6 +16,7 @@ pub use view::{AgreementView, list, show};
 
 use crate::{
     node::Node,
+    recall::ending,
     records::stored::{RowDamage, decode},
     seal::keyring::Partition,
     secret::RandomError,
@@ -95,6 +96,8 @@ pub struct Held {
     pub bringer: Option<OrgId>,
     /// The strictest standing of any party.
     pub standing: Standing,
+    /// Whether what was received under it is erased here, or on its way to be: nothing of it is read any more.
+    pub erased: bool,
     /// The newest notice of each party of the version in force.
     pub notices: Vec<SignatureBytes>,
 }
@@ -255,7 +258,8 @@ pub fn load(holdings: &Holdings, now: UnixMillis) -> Result<Agreements, Agreemen
         for (n, id) in &page {
             let id = AgreementId::from_slice(id).ok_or(StoreError::Broken { at: *n })?;
             let Some(row) = holdings.get(Partition::Node, Table::Agreement, id.as_bytes())? else { continue };
-            held.insert(id, open(id, &decode("agreement", &row)?, now)?);
+            let erased = ending::is_begun(holdings, id)?;
+            held.insert(id, Held { erased, ..open(id, &decode("agreement", &row)?, now)? });
         }
     }
 }
@@ -297,6 +301,7 @@ fn open(id: AgreementId, row: &AgreementRow, now: UnixMillis) -> Result<Held, Ag
         approved: proposal.as_ref().is_some_and(|p| row.approved == Some(p.digest())),
         approvers: row.approvers.clone(),
         bringer: row.bringer.filter(|_| proposal.is_some()),
+        erased: false,
         standing: standings.iter().map(|s| s.standing).max().unwrap_or(Standing::Active),
         notices: standings.iter().map(|s| s.notice.clone()).collect(),
         in_force,

@@ -13,7 +13,7 @@ use crate::{
     ingest::import::{self, ImportError, ImportOptions},
     node::Node,
     partners::{self, PartnerError, PartnerState, PartnerView},
-    recall::{self, asked, asking, hold, holders, select::Common},
+    recall::{self, asked, asking, ending, hold, holders, select::Common},
     receive::quarantine,
     records::{
         gate::{self, Review},
@@ -158,6 +158,15 @@ pub enum Call {
         /// To what.
         standing: entente_protocol::agreement::Standing,
     },
+    /// Makes what was received under an agreement that is over unreadable.
+    AgreementErase {
+        /// Id or its beginning.
+        agreement: String,
+        /// Who asks for it.
+        by: String,
+        /// Copies of the keyring that could still open it.
+        copies: Vec<String>,
+    },
     /// Proposes to ask records of ours back.
     RecallPropose {
         /// Which.
@@ -296,6 +305,7 @@ impl Call {
             Self::AgreementApprove { .. } => "agreement-approve",
             Self::AgreementDrop { .. } => "agreement-drop",
             Self::AgreementStanding { .. } => "agreement-standing",
+            Self::AgreementErase { .. } => "agreement-erase",
             Self::RecallPropose { .. } => "recall-propose",
             Self::RecallConfirm { .. } => "recall-confirm",
             Self::RecallDrop { .. } => "recall-drop",
@@ -364,6 +374,7 @@ impl Call {
             | Self::AgreementApprove { .. }
             | Self::AgreementDrop { .. }
             | Self::AgreementStanding { .. }
+            | Self::AgreementErase { .. }
             | Self::RecallPropose { .. }
             | Self::RecallConfirm { .. }
             | Self::RecallDrop { .. }
@@ -523,6 +534,7 @@ fn carry_out(node: &Node, call: &Call, progress: OnProgress<'_>) -> Result<Json,
         Call::AgreementApprove { agreement, digest, by } => Ok(agreements::approve(node, agreement, digest, by)?),
         Call::AgreementDrop { agreement, digest } => Ok(agreements::drop_proposal(node, agreement, digest)?),
         Call::AgreementStanding { agreement, standing } => Ok(agreements::state(node, agreement, *standing)?),
+        Call::AgreementErase { agreement, by, copies } => Ok(ending::erase(node, agreement, (by, copies), progress)?),
         Call::RecallPropose { records, act, reason, by } => {
             let records = match records {
                 Recalled::Selected(selection) => select(node, selection)?,

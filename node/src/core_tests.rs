@@ -2,6 +2,7 @@
 //! word that counts. Between real nodes without a network, at a clock that the test moves.
 
 mod binding;
+mod endings;
 mod files;
 mod history;
 mod hostile;

@@ -17,6 +17,7 @@ use crate::{
     ingest::child::Program,
     init,
     partners::{Book, PartnerState},
+    recall::ending,
     records::{gate::Review, keep::Batches},
     redlines,
     seal::keyring::{Keyring, Partition},
@@ -157,6 +158,8 @@ impl Node {
         };
         node.marks.observe(&node.holdings, node.clock.now())?;
         node.note_own_rules()?;
+        // What was erased stays erased, whatever store is found: before anything is served.
+        ending::settle(&node)?;
         Ok(node)
     }
 
@@ -343,7 +346,7 @@ impl Node {
 
     /// Agreements under which something may have been received.
     pub fn partitions(&self) -> Vec<AgreementId> {
-        self.rules().agreements.iter().filter(|a| a.in_force.is_some()).map(|a| a.id).collect()
+        self.rules().agreements.iter().filter(|a| a.in_force.is_some() && !a.erased).map(|a| a.id).collect()
     }
 
     /// A name for an organisation: `own`, a partner's handle, or the beginning of its id.

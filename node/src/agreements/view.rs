@@ -1,7 +1,10 @@
 //! Agreements for people and programs: what is held, where it stands, and the text that people sign.
 
 use super::{AgreementError, Held};
-use crate::node::{Node, Rules};
+use crate::{
+    node::{Node, Rules},
+    recall::ending,
+};
 use entente_policy::{Interval, check};
 use entente_protocol::{
     agreement::{Agreement, SignedAgreement, Standing},
@@ -24,7 +27,7 @@ pub struct AgreementView {
     pub title: String,
     /// Version.
     pub version: u64,
-    /// proposed, in-force, suspended, ended, expired, not-yet or set-aside.
+    /// proposed, in-force, suspended, ended, expired, erased, not-yet or set-aside.
     pub state: String,
     /// Why it is set aside, if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -47,6 +50,7 @@ pub struct AgreementView {
 fn state_of(rules: &Rules, held: &Held, now: Interval) -> &'static str {
     match (&held.in_force, held.standing) {
         (None, _) => "proposed",
+        _ if held.erased => "erased",
         (_, Standing::Ended) => "ended",
         (_, Standing::Suspended) => "suspended",
         _ if rules.policy.aside(held.id).is_some() => "set-aside",
@@ -108,6 +112,10 @@ pub fn show(node: &Node, given: &str) -> Result<Json, AgreementError> {
     let both = current.is_some().then_some(shown).flatten();
     let (signed, state) = current.or(shown).ok_or_else(|| AgreementError::Unknown(given.to_owned()))?;
     let mut out = describe(node, signed, state)?;
+    let erased = ending::of(node, held.id).map_err(|e| AgreementError::Reload(e.to_string()))?;
+    if let Some(map) = out.as_object_mut() {
+        map.insert("erased".to_owned(), json!(erased));
+    }
     if let (Some((proposal, state)), Some(map)) = (both, out.as_object_mut()) {
         map.insert("proposal".to_owned(), describe(node, proposal, state)?);
     }

@@ -36,6 +36,9 @@ pub fn every(node: &Node, audit: &Audit, report: &mut Report<'_>) -> Result<(), 
         let parties: BTreeSet<OrgId> = parties.chain(book.iter().map(|(partner, _)| *partner)).collect();
         for party in parties {
             outgoing(node, audit, report, &feeds::outgoing(node, party, held.id))?;
+            if held.erased {
+                continue;
+            }
             waiting(audit, report, held.id, party)?;
             let read = audit.get(partition, Table::Cursor, &feeds::store_key(party));
             let store = report.readable(format!("store of {party}"), read)?.flatten();
@@ -45,7 +48,7 @@ pub fn every(node: &Node, audit: &Audit, report: &mut Report<'_>) -> Result<(), 
                 incoming(node, audit, report, &feeds::incoming(node, party, store, held.id))?;
             }
         }
-        if !known && audit.count(partition, Table::Received, b"")? > 0 {
+        if !held.erased && !known && audit.count(partition, Table::Received, b"")? > 0 {
             report.missing(held.id, "records came under it, and the row that says from which store is gone");
         }
     }

@@ -3,7 +3,7 @@
 use super::{Report, each_item, records::listed};
 use crate::{
     node::Node,
-    recall::{self, AnswerRow, AskedRow, HolderAt, HolderRow, RecallRow, hold, retention},
+    recall::{self, AnswerRow, AskedRow, HolderAt, HolderRow, RecallRow, ending, hold, retention},
     records::stored::decode,
     seal::keyring::Partition,
     share::feeds,
@@ -12,7 +12,7 @@ use crate::{
 use entente_protocol::{
     id::{AgreementId, KeyId, OrgId, RecordId},
     identity::Purpose,
-    recall::{Answers, Recall},
+    recall::{Answers, Erasure, Recall},
 };
 
 /// Every row about recalls.
@@ -42,11 +42,29 @@ pub fn every(node: &Node, audit: &Audit, report: &mut Report<'_>) -> Result<(), 
         }
         Ok(())
     })?;
+    erasures(node, audit, report)?;
     for agreement in node.partitions() {
         asked(node, audit, report, agreement)?;
         kept(node, audit, agreement)?;
     }
     Ok(())
+}
+
+/// What was erased, here and at partners.
+fn erasures(node: &Node, audit: &Audit, report: &mut Report<'_>) -> Result<(), StoreError> {
+    let list = (Partition::Node, Table::Recall, ending::ERASURES);
+    each_item(audit, report, list, "erasure", &mut |report, n, bytes| {
+        let Ok(row) = decode::<ending::ErasureRow>("erasure", &bytes) else {
+            report.damaged(format!("erasure {n}"), "it does not read as written");
+            return Ok(());
+        };
+        let key = |kid| listed(node, row.holder, Purpose::Runs, kid);
+        if row.signed.is_some_and(|signed| Erasure::verify(&signed, row.holder, key).is_err()) {
+            report.damaged(format!("erasure {n}"), "its receipt is not signed by its holder");
+        }
+        let holder = Some(row.holder).filter(|holder| *holder != node.keys.org);
+        audit.speak(Partition::Node, Table::Recall, &ending::key(row.agreement, holder))
+    })
 }
 
 fn ours(node: &Node, audit: &Audit, report: &mut Report<'_>) -> Result<(), StoreError> {

@@ -229,6 +229,26 @@ pub enum Agreement {
         /// Id or its first six digits or more
         agreement: String,
     },
+    /// Make what was received under an agreement that is over unreadable, for good
+    #[command(
+        after_help = "Rows and files go, then the keys that opened them; whoever gave something gets a signed receipt. Backups of \
+        the keyring that were made before can still open it: name those you know of with --copy, and destroy them. Records \
+        under a legal hold keep it from being done.\n\nExample:\n  entente agreement erase 3f9a01 --by \"M. Osei\" \\\n      \
+        --copy \"tape of 1 March, in the safe\""
+    )]
+    Erase {
+        /// Id or its first six digits or more
+        agreement: String,
+        /// Who you are
+        #[arg(long, value_name = "NAME")]
+        by: String,
+        /// A copy of the keyring that you know of
+        #[arg(long = "copy", value_name = "TEXT")]
+        copies: Vec<String>,
+        /// Erase without asking
+        #[arg(long)]
+        yes: bool,
+    },
     /// End an agreement, for good
     #[command(after_help = "Example:\n  entente agreement end 3f9a01")]
     End {

@@ -52,6 +52,11 @@ pub fn agreement(reach: &Reach, command: cli::Agreement) -> Result<Done, Failure
         cli::Agreement::Suspend { agreement } => set(&reach.node()?, agreement, Standing::Suspended)?,
         cli::Agreement::Resume { agreement } => set(&reach.node()?, agreement, Standing::Active)?,
         cli::Agreement::End { agreement, yes } => end(reach, agreement, yes)?,
+        cli::Agreement::Erase { agreement, by, copies, yes } => {
+            let answer = erase(reach, agreement, by, copies, yes)?;
+            reach.output.answer(&answer, || object(&answer, reach.output.look))?;
+            return Ok(Done::Well);
+        }
     };
     reach.output.answer(&answer, || shown(&answer, reach.output.look))?;
     let missing: Vec<&str> = list(&answer, "signatories_missing").iter().filter_map(Json::as_str).collect();
@@ -178,6 +183,15 @@ fn proposed(node: &Reached, agreement: &str) -> Result<Json, Fault> {
         return Err(Fault::input("agreement", message));
     }
     Ok(proposal.clone())
+}
+
+fn erase(reach: &Reach, agreement: String, by: String, copies: Vec<String>, yes: bool) -> Result<Json, Failure> {
+    if !yes {
+        let held = reach.call(&Call::AgreementShow(agreement.clone()))?;
+        note(&format!("{}, with {}: nothing opens it again.", text(&held, "title"), text(&held, "parties")));
+    }
+    reach.confirm(yes, "Erase everything that was received under this agreement?", "--yes")?;
+    Ok(reach.call_watched(&Call::AgreementErase { agreement, by, copies })?)
 }
 
 fn end(reach: &Reach, agreement: String, yes: bool) -> Result<Json, Failure> {

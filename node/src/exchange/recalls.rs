@@ -6,13 +6,15 @@
 use super::{Conversation, ExchangeFault, fatal};
 use crate::{
     node::Node,
-    recall::{RecallError, asked, holders},
+    recall::{RecallError, asked, ending, holders},
 };
 use entente_protocol::{
-    recall::{NOTICE_ANSWERS, NOTICE_RECALLS, recalls_to_bytes},
+    id::AgreementId,
+    recall::{NOTICE_ANSWERS, NOTICE_ERASURE, NOTICE_RECALLS, recalls_to_bytes},
     session::{Notice, SendError, Session},
     time::UnixMillis,
 };
+use std::collections::BTreeSet;
 
 /// Notices that are said and not answered. More would fill the partner's time for one of us.
 const UNANSWERED_MAX: u32 = 4;
@@ -30,14 +32,30 @@ pub(super) struct Recalls {
     unanswered: u32,
     /// How often there was news of recalls when the list was last said to its end.
     told: Option<u64>,
+    /// Agreements of which the partner was told that we erased what came under them.
+    erased: BTreeSet<AgreementId>,
 }
 
 impl Conversation {
     /// Says what the partner is still to be asked. Where the queue is full, the rest is said when there is room.
     pub(super) fn say_recalls(&mut self, node: &Node, session: &mut Session) -> Result<(), ExchangeFault> {
         let (now, news) = (node.clock.now(), node.recalls());
+        if self.recalls.told != Some(news) {
+            for (agreement, receipt) in ending::to_say(node, self.peer).map_err(|e| fatal(&e.to_string()))? {
+                if self.recalls.erased.contains(&agreement) {
+                    continue;
+                }
+                let content = receipt.to_bytes().map_err(|e| fatal(&e.to_string()))?;
+                match session.send_notice(Notice { kind: NOTICE_ERASURE, content }) {
+                    Err(SendError::QueueFull) => return Ok(()),
+                    sent => sent?,
+                }
+                self.recalls.erased.insert(agreement);
+            }
+        }
         if now.0.saturating_sub(self.recalls.began.0) >= AGAIN_MS {
-            self.recalls = Recalls { began: now, ..Recalls::default() };
+            let erased = std::mem::take(&mut self.recalls.erased);
+            self.recalls = Recalls { began: now, erased, ..Recalls::default() };
         }
         while self.recalls.told != Some(news) && self.recalls.unanswered < UNANSWERED_MAX {
             let (say, next) = holders::to_say(node, self.peer, self.recalls.next).map_err(|e| fatal(&e.to_string()))?;
@@ -67,6 +85,7 @@ impl Conversation {
                 self.recalls.unanswered = self.recalls.unanswered.saturating_sub(1);
                 holders::heard(node, self.peer, &notice.content).map(|_| None)
             }
+            NOTICE_ERASURE => ending::received(node, self.peer, &notice.content).map(|_| None),
             _ => Ok(None),
         };
         match done {

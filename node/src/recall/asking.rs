@@ -33,8 +33,9 @@ const STEP: usize = 500;
 
 /// Every agreement with all who are, or ever were, party to it: whoever left one may still hold what came under it.
 fn ever_parties(node: &Node) -> Result<Vec<(AgreementId, BTreeSet<OrgId>)>, RecallError> {
-    let mut all = Vec::new();
-    for agreement in node.partitions() {
+    let (mut all, rules) = (Vec::new(), node.rules());
+    // Also of those of which our own partition is erased: what we gave, others hold.
+    for agreement in rules.agreements.iter().filter(|held| held.in_force.is_some()).map(|held| held.id) {
         let (mut parties, mut after) = (BTreeSet::new(), None);
         loop {
             let scope = agreement.as_bytes();

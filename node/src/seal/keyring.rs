@@ -21,8 +21,9 @@ use entente_protocol::{
     primitive::Prf,
 };
 use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
@@ -190,12 +191,18 @@ struct Files {
     recovery_recipient: Recipient,
 }
 
-type Keys = BTreeMap<Partition, Arc<PartitionKeys>>;
+/// What a keyring holds.
+#[derive(Clone, Default)]
+struct Content {
+    keys: BTreeMap<Partition, Arc<PartitionKeys>>,
+    /// Partitions whose keys were destroyed: they get no others.
+    erased: BTreeSet<Partition>,
+}
 
 /// All partitions' keys of one node.
 pub struct Keyring {
     files: Option<Files>,
-    keys: RwLock<Keys>,
+    content: RwLock<Content>,
     /// Held over a whole change, so that two changes do not write over each other.
     changing: Mutex<()>,
 }
@@ -214,12 +221,12 @@ pub const KEYRING_RECOVERY_FILE: &str = "keyring.recovery.age";
 impl Keyring {
     /// A keyring that is never written: for simulated nodes.
     pub fn in_memory() -> Self {
-        Self { files: None, keys: RwLock::default(), changing: Mutex::new(()) }
+        Self { files: None, content: RwLock::default(), changing: Mutex::new(()) }
     }
     /// Writes the empty keyring of a new home into the folder `keys`; refuses where there is one.
     pub fn create(keys: &Path, node: &Identity, recovery: &Recipient) -> Result<Self, KeyringError> {
-        let keyring = Self::at(keys, node, recovery, Keys::new());
-        keyring.write(&Keys::new(), Existing::Refuse)?;
+        let keyring = Self::at(keys, node, recovery, Content::default());
+        keyring.write(&Content::default(), Existing::Refuse)?;
         Ok(keyring)
     }
     /// Opens the keyring in the folder `keys`.
@@ -241,16 +248,16 @@ impl Keyring {
     }
     /// How many partitions a recovery copy holds keys for; nothing is written.
     pub fn read_copy(copy: &Path, recovery: &Identity) -> Result<usize, KeyringError> {
-        Ok(read(copy, recovery)?.len())
+        Ok(read(copy, recovery)?.keys.len())
     }
-    fn at(keys: &Path, node: &Identity, recovery: &Recipient, content: Keys) -> Self {
+    fn at(keys: &Path, node: &Identity, recovery: &Recipient, content: Content) -> Self {
         let files = Files {
             keyring: keys.join(KEYRING_FILE),
             recovery: keys.join(KEYRING_RECOVERY_FILE),
             node: node.recipient(),
             recovery_recipient: recovery.clone(),
         };
-        Self { files: Some(files), keys: RwLock::new(content), changing: Mutex::new(()) }
+        Self { files: Some(files), content: RwLock::new(content), changing: Mutex::new(()) }
     }
 
     /// Makes keys for a partition that has none. When it returns, both files hold them.
@@ -258,64 +265,76 @@ impl Keyring {
         if self.holds(partition) {
             return Ok(());
         }
-        self.change(|keys| {
-            if keys.contains_key(&partition) {
+        self.change(|content| {
+            if content.keys.contains_key(&partition) {
                 return Ok(());
             }
-            if keys.len() >= PARTITIONS_MAX {
+            if content.erased.contains(&partition) {
+                return Err(KeyringError::NoPartition(partition));
+            }
+            if content.keys.len() + content.erased.len() >= PARTITIONS_MAX {
                 return Err(KeyringError::Full);
             }
-            keys.insert(partition, Arc::new(PartitionKeys::generate()?));
+            content.keys.insert(partition, Arc::new(PartitionKeys::generate()?));
             Ok(())
         })
     }
     /// Gives a partition a new sealing key; what is sealed stays readable until it is sealed anew.
     pub fn rotate(&self, partition: Partition) -> Result<u32, KeyringError> {
-        self.change(|keys| {
-            let old = keys.get(&partition).ok_or(KeyringError::NoPartition(partition))?;
+        self.change(|content| {
+            let old = content.keys.get(&partition).ok_or(KeyringError::NoPartition(partition))?;
             if old.numbered.len() >= KEYS_MAX {
                 return Err(KeyringError::Full);
             }
             let new = old.rotated()?;
             let number = new.newest_number();
-            keys.insert(partition, Arc::new(new));
+            content.keys.insert(partition, Arc::new(new));
             Ok(number)
         })
     }
-    /// Erases a partition: its keys leave memory and both files. Copies of the keyring elsewhere still open it.
+    /// Erases a partition: its keys leave memory and both files, and it gets no others. Copies of the keyring elsewhere
+    /// still open it.
     pub fn destroy_partition(&self, partition: Partition) -> Result<(), KeyringError> {
-        self.change(|keys| keys.remove(&partition).map(|_| ()).ok_or(KeyringError::NoPartition(partition)))
+        self.change(|content| {
+            content.keys.remove(&partition).ok_or(KeyringError::NoPartition(partition))?;
+            content.erased.insert(partition);
+            Ok(())
+        })
+    }
+    /// Whether the keys of a partition were destroyed.
+    pub fn is_erased(&self, partition: Partition) -> bool {
+        self.content.read().unwrap_or_else(PoisonError::into_inner).erased.contains(&partition)
     }
 
     /// Whether the partition has keys.
     pub fn holds(&self, partition: Partition) -> bool {
-        self.keys.read().unwrap_or_else(PoisonError::into_inner).contains_key(&partition)
+        self.content.read().unwrap_or_else(PoisonError::into_inner).keys.contains_key(&partition)
     }
     /// A partition's keys.
     pub fn keys(&self, partition: Partition) -> Result<Arc<PartitionKeys>, KeyringError> {
-        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
-        keys.get(&partition).cloned().ok_or(KeyringError::NoPartition(partition))
+        let content = self.content.read().unwrap_or_else(PoisonError::into_inner);
+        content.keys.get(&partition).cloned().ok_or(KeyringError::NoPartition(partition))
     }
     /// All partitions that have keys.
     pub fn partitions(&self) -> Vec<Partition> {
-        self.snapshot().into_keys().collect()
+        self.snapshot().keys.into_keys().collect()
     }
-    fn snapshot(&self) -> Keys {
-        self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
+    fn snapshot(&self) -> Content {
+        self.content.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Applies a change to a copy, writes the copy, and only then lets it count.
-    fn change<T>(&self, apply: impl FnOnce(&mut Keys) -> Result<T, KeyringError>) -> Result<T, KeyringError> {
+    fn change<T>(&self, apply: impl FnOnce(&mut Content) -> Result<T, KeyringError>) -> Result<T, KeyringError> {
         let _changing: MutexGuard<'_, ()> = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut keys = self.snapshot();
-        let result = apply(&mut keys)?;
-        self.write(&keys, Existing::Replace)?;
-        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        let mut content = self.snapshot();
+        let result = apply(&mut content)?;
+        self.write(&content, Existing::Replace)?;
+        *self.content.write().unwrap_or_else(PoisonError::into_inner) = content;
         Ok(result)
     }
-    fn write(&self, keys: &Keys, existing: Existing) -> Result<(), KeyringError> {
+    fn write(&self, content: &Content, existing: Existing) -> Result<(), KeyringError> {
         let Some(files) = &self.files else { return Ok(()) };
-        let bytes = encode(keys, &files.keyring)?;
+        let bytes = encode(content, &files.keyring)?;
         KeyFile::write(&files.recovery, &[&files.recovery_recipient], bytes.expose(), existing)?;
         KeyFile::write(&files.keyring, &[&files.node], bytes.expose(), existing)?;
         Ok(())
@@ -328,6 +347,9 @@ const BOUNDS: Bounds = Bounds { bytes_max: KEY_FILE_BYTES_MAX as usize, items_ma
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Stored {
+    /// Ids of partitions whose keys were destroyed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    erased: Vec<ByteBuf>,
     format: u8,
     partitions: Vec<StoredPartition>,
 }
@@ -354,8 +376,8 @@ struct StoredKey {
     number: u32,
 }
 
-fn encode(keys: &Keys, path: &Path) -> Result<Secret<Vec<u8>>, KeyringError> {
-    let partitions = keys.iter().map(|(partition, keys)| StoredPartition {
+fn encode(content: &Content, path: &Path) -> Result<Secret<Vec<u8>>, KeyringError> {
+    let partitions = content.keys.iter().map(|(partition, keys)| StoredPartition {
         id: partition.to_bytes(),
         blob: keys.blob.bytes.expose().to_vec(),
         keys: keys
@@ -366,18 +388,22 @@ fn encode(keys: &Keys, path: &Path) -> Result<Secret<Vec<u8>>, KeyringError> {
         index: keys.index.bytes.expose().to_vec(),
         identity: keys.identity.seed().expose().to_vec(),
     });
-    let stored = Stored { format: 1, partitions: partitions.collect() };
+    let erased = content.erased.iter().map(|partition| ByteBuf::from(partition.to_bytes())).collect();
+    let stored = Stored { erased, format: 1, partitions: partitions.collect() };
     codec::to_vec(&stored, BOUNDS).map(Secret::new).map_err(|_| KeyringError::Form(path.to_owned()))
 }
 
-fn read(path: &Path, identity: &Identity) -> Result<Keys, KeyringError> {
+fn read(path: &Path, identity: &Identity) -> Result<Content, KeyringError> {
     let plaintext = KeyFile::read(path, identity)?;
     let form = || KeyringError::Form(path.to_owned());
     let stored: Stored = codec::from_slice(plaintext.expose(), BOUNDS).map_err(|_| form())?;
-    if stored.format != 1 || stored.partitions.len() > PARTITIONS_MAX {
+    if stored.format != 1 || stored.partitions.len() + stored.erased.len() > PARTITIONS_MAX {
         return Err(form());
     }
-    stored.partitions.iter().map(|partition| decode(partition).ok_or_else(form)).collect()
+    let keys =
+        stored.partitions.iter().map(|partition| decode(partition).ok_or_else(form)).collect::<Result<_, _>>()?;
+    let erased = stored.erased.iter().map(|id| Partition::from_bytes(id).ok_or_else(form)).collect::<Result<_, _>>()?;
+    Ok(Content { keys, erased })
 }
 
 fn decode(stored: &StoredPartition) -> Option<(Partition, Arc<PartitionKeys>)> {

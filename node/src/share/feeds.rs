@@ -219,7 +219,7 @@ pub fn every_agreement_with(
         .agreements
         .iter()
         .filter_map(|held| {
-            let in_force = held.in_force.as_ref()?;
+            let in_force = held.in_force.as_ref().filter(|_| !held.erased)?;
             in_force.agreement.party(partner)?;
             Some((held.id, in_force.digest, held.standing))
         })

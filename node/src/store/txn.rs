@@ -210,6 +210,22 @@ impl<'a> Txn<'a> {
         }
         Ok(false)
     }
+    /// Forgets every place that was remembered for `value` in `field`.
+    pub fn unindex_all(&mut self, partition: Partition, field: &str, value: &[u8]) -> Result<(), StoreError> {
+        let keys = self.holdings.keys(partition)?;
+        let first = Token::new(&keys, field, value, 0);
+        for n in 0..self.occurrences_of(&keys, field, value, &first)? {
+            self.set(Token::new(&keys, field, value, n).row, Arc::clone(&keys), Content::Gone);
+        }
+        self.occurrences.insert(first.row, 0);
+        Ok(())
+    }
+    /// Removes a row of a partition by its key in the ledger, for whoever has found it by walking.
+    pub fn remove_row(&mut self, partition: Partition, row: &[u8]) -> Result<(), StoreError> {
+        let keys = self.holdings.keys(partition)?;
+        self.set(row.to_vec(), keys, Content::Gone);
+        Ok(())
+    }
     /// Adds an event to the journal, chained to the one before it.
     pub fn journal(&mut self, event: &[u8]) -> Result<u64, StoreError> {
         let before = match self.journal.or(self.writer.journal) {

@@ -30,10 +30,16 @@ fn changes_last_in_both_files_and_destruction_reaches_both() -> Result<(), Box<d
 
     opened.destroy_partition(agreement)?;
     for (path, identity) in [(home.path().join(KEYRING_FILE), &node), (copy, &recovery)] {
-        assert_eq!(read(&path, identity)?.into_keys().collect::<Vec<_>>(), [Partition::Own]);
+        let content = read(&path, identity)?;
+        assert_eq!(content.keys.into_keys().collect::<Vec<_>>(), [Partition::Own]);
+        assert_eq!(content.erased.into_iter().collect::<Vec<_>>(), [agreement]);
     }
     assert!(matches!(opened.keys(agreement), Err(KeyringError::NoPartition(_))));
     assert!(matches!(opened.rotate(agreement), Err(KeyringError::NoPartition(_))));
+    // Erased is for good: nothing is sealed under new keys as if nothing had been.
+    assert!(matches!(opened.ensure_partition(agreement), Err(KeyringError::NoPartition(_))));
+    let again = Keyring::open(home.path(), &node, &recovery.recipient())?;
+    assert!(again.is_erased(agreement) && !again.is_erased(Partition::Own));
     Ok(())
 }
 
@@ -67,7 +73,7 @@ fn a_flipped_bit_in_either_file_is_refused() -> Result<(), Box<dyn std::error::E
             assert!(read(&path, identity).is_err(), "{name}: cut to {len} of {}", whole.len());
         }
         std::fs::write(&path, &whole)?;
-        assert!(read(&path, identity)?.contains_key(&Partition::Own));
+        assert!(read(&path, identity)?.keys.contains_key(&Partition::Own));
     }
     Ok(())
 }
@@ -97,7 +103,7 @@ fn a_cut_between_the_two_files_is_made_good_by_the_next_change() -> Result<(), B
             false => after.destroy_partition(one)?,
         }
         let partitions = after.partitions();
-        assert_eq!(read(&copy, &recovery)?.into_keys().collect::<Vec<_>>(), partitions);
+        assert_eq!(read(&copy, &recovery)?.keys.into_keys().collect::<Vec<_>>(), partitions);
         assert_eq!(open()?.partitions(), partitions);
         for partition in partitions {
             let copied = Keyring::at(home.path(), &node, &recovery.recipient(), read(&copy, &recovery)?);
