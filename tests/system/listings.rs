@@ -26,7 +26,7 @@ disclose.item = ["number", "eval", "type"]
 "#;
 
 /// Commands that answer without a listing, or that other stories run: what they print is looked at there.
-const ELSEWHERE: [&str; 22] = [
+const ELSEWHERE: [&str; 23] = [
     "init",
     "identity-card",
     "identity-renew",
@@ -35,6 +35,7 @@ const ELSEWHERE: [&str; 22] = [
     "partner-resume",
     "partner-remove",
     "partner-retry",
+    "agreement-approve",
     "agreement-drop",
     "agreement-suspend",
     "agreement-resume",
@@ -152,6 +153,27 @@ fn each_element_of_each_listing_has_an_id_of_its_own() -> Outcome {
     a.start();
     walk(&a, 2, &["status"]);
     walk(&a, 1, &["sync", "b"]);
+    let by = ["--by", "A. Diallo"];
+    let recall =
+        |words: &[&'static str], by: [&'static str; 2]| -> Vec<&'static str> { [&["recall"], words, &by].concat() };
+    let why = ["--act", "withdraw", "--reason", "misread"];
+    walk(&a, 1, &recall(&[&["propose", "--batch", "L-00001"][..], &why].concat(), by));
+    walk(&a, 0, &recall(&[&["propose", "L-00002"][..], &why].concat(), by));
+    walk(&a, 1, &recall(&["confirm", "0", "--yes"], ["--by", "M. Osei"]));
+    walk(&a, 0, &recall(&["drop", "1"], by));
+    walk(&a, 1, &["sync", "b"]);
+    walk(&a, 1, &["recall", "status", "0"]);
+    walk(&a, 1, &["recall", "list"]);
+    walk(&b, 1, &["recall", "list", "--received"]);
+    walk(&a, 1, &[&["hold", "place", "M-00001", "--reason", "Tribunal"][..], &by].concat());
+    walk(&a, 1, &["hold", "list"]);
+    walk(&a, 1, &[&["hold", "lift", "M-00001"][..], &by].concat());
+    a.ok(&["agreement", "end", &first.id, "--yes"]);
+    walk(&a, 0, &[&["agreement", "erase", &first.id, "--yes"][..], &by].concat());
+    walk(&a, 1, &["agreement", "show", &first.id]);
+    walk(&a, 1, &["status"]);
+    walk(&a, 1, &["search", "--received"]);
+    walk(&a, 1, &["check"]);
 
     let pages = a.path("pages");
     assert!(run(&["man", "-o", &pages], &[]).status.success());

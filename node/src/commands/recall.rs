@@ -61,7 +61,7 @@ pub fn recall(reach: &Reach, command: cli::Recall) -> Result<Done, Failure> {
             let mut table = Table::new(&["record", "partner", "act", "our answer", "at"]);
             for row in answer.as_array().into_iter().flatten() {
                 table.row([
-                    short(&text(row, "id")),
+                    short(&text(row, "record")),
                     text(row, "partner"),
                     text(row, "act"),
                     text(row, "answer"),
@@ -164,7 +164,7 @@ fn status(answer: &Json, look: Look) -> String {
     }
     let mut open = Table::new(&["record", "holder", "state", "since"]);
     for row in list(answer, "not_complied") {
-        open.row([short(&text(row, "id")), text(row, "partner"), text(row, "state"), text(row, "answered")]);
+        open.row([short(&text(row, "record")), text(row, "partner"), text(row, "state"), text(row, "answered")]);
     }
     if !open.is_empty() {
         out.push('\n');
@@ -185,7 +185,7 @@ pub fn hold(reach: &Reach, command: cli::Hold) -> Result<Done, Failure> {
     for row in answer.as_array().into_iter().flatten() {
         let by = |key: &str| row.get(key).filter(|who| !who.is_null()).map_or_else(String::new, |who| text(who, "by"));
         table.row([
-            short(&text(row, "id")),
+            short(&text(row, "record")),
             short(&text(row, "agreement")),
             by("placed"),
             by("lifted"),

@@ -1,5 +1,6 @@
 //! The story of the demo, chapter by chapter. Each chapter ends in checks of what it claims.
 
+mod ending;
 mod preview;
 
 use super::{Teller, children::Children, evidence, federation::Federation};
@@ -81,6 +82,8 @@ pub fn tell(teller: &mut Teller, folder: &Path, own: Option<&Path>, children: &C
     stage.photograph()?;
     stage.amend()?;
     stage.strangers()?;
+    stage.recall()?;
+    stage.end()?;
     let organisations = stage.holdings()?;
     Ok((stage.federation, organisations))
 }
@@ -464,7 +467,7 @@ impl Stage<'_> {
     }
 
     fn holdings(&mut self) -> Result<Vec<Json>, Fault> {
-        self.teller.chapter("12. Who holds what");
+        self.teller.chapter("14. Who holds what");
         let mut organisations = Vec::new();
         for (handle, _) in MEMBERS {
             let status = self.ask(handle, &Call::Status)?;

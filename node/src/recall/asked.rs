@@ -162,7 +162,8 @@ pub fn list(node: &Node) -> Result<Json, RecallError> {
     for agreement in node.partitions() {
         each(&node.holdings, (Partition::Agreement(agreement), ASKED), 0, &mut |_, row: AskedRow| {
             all.push(json!({
-                "id": row.record.to_string(),
+                "id": format!("{}@{agreement}", row.recall),
+                "record": row.record.to_string(),
                 "act": row.act.name(),
                 "partner": node.handle_of(row.from),
                 "agreement": agreement.to_string(),

@@ -90,7 +90,7 @@ pub fn place(node: &Node, given: &str, reason: &str, by: &str) -> Result<Json, R
         if !is_held(&txn, partition, record)? {
             let place = txn.push(partition, Table::Recall, HOLDS, &encode("hold", &row)?)?;
             txn.put(partition, Table::Recall, &key(record), &encode("hold", &place)?)?;
-            held.push(view(agreement, &row));
+            held.push(view(agreement, place, &row));
         }
     }
     if held.is_empty() {
@@ -115,7 +115,7 @@ pub fn lift(node: &Node, given: &str, by: &str) -> Result<Json, RecallError> {
         row.lifted = Some(lifted.clone());
         txn.replace_item(partition, Table::Recall, HOLDS, place, &encode("hold", &row)?)?;
         leftovers.push((agreement, overdue(node, &mut txn, agreement, record)?));
-        views.push(view(agreement, &row));
+        views.push(view(agreement, place, &row));
     }
     if views.is_empty() {
         return Err(RecallError::Asked(format!("{} is not held: see `entente hold list`", record.short())));
@@ -157,10 +157,11 @@ fn overdue(
     erase::erase(node, txn, agreement, &doomed)
 }
 
-fn view(agreement: AgreementId, row: &HoldRow) -> Json {
+fn view(agreement: AgreementId, place: u64, row: &HoldRow) -> Json {
     let who = |named: &Named| json!({ "by": named.by, "at": named.at.to_string() });
     json!({
-        "id": row.record.to_string(),
+        "id": format!("{agreement}/{place}"),
+        "record": row.record.to_string(),
         "agreement": agreement.to_string(),
         "reason": row.reason,
         "placed": who(&row.placed),
@@ -172,8 +173,8 @@ fn view(agreement: AgreementId, row: &HoldRow) -> Json {
 pub fn list(node: &Node) -> Result<Json, RecallError> {
     let mut all = Vec::new();
     for agreement in node.partitions() {
-        each(&node.holdings, (Partition::Agreement(agreement), HOLDS), 0, &mut |_, row: HoldRow| {
-            all.push(view(agreement, &row));
+        each(&node.holdings, (Partition::Agreement(agreement), HOLDS), 0, &mut |place, row: HoldRow| {
+            all.push(view(agreement, place, &row));
             Ok(true)
         })?;
     }

@@ -183,7 +183,8 @@ pub fn status(node: &Node, number: u64) -> Result<Json, RecallError> {
         }
         let agreements: Vec<String> = row.agreements.iter().map(ToString::to_string).collect();
         open.push(json!({
-            "id": row.record.to_string(),
+            "id": format!("{}@{}", row.record, row.partner.short()),
+            "record": row.record.to_string(),
             "partner": node.handle_of(row.partner),
             "state": row.state.map_or("asked", AnswerState::name),
             "answered": row.answered.map(|at| at.to_string()),
