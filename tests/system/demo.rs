@@ -104,11 +104,13 @@ fn the_demo_holds_every_check_and_leaves_four_homes() -> Result<(), Box<dyn Erro
 /// Takes every value of every record that an organisation holds, and finds none in its store.
 fn nothing_in_clear(federation: &Path, handle: &str) -> Result<(), Box<dyn Error>> {
     let (folder, unlock) = (Folder::at(federation.join(handle)), federation.join("passphrase"));
-    let node = Node::open(folder.clone(), &Unlock::PassphraseFile(unlock), Arc::new(SystemClock))?;
+    // What was erased is looked for by what its giver knows of it.
+    let whose = if handle == "host" { "car" } else { handle };
+    let node = Node::open(Folder::at(federation.join(whose)), &Unlock::PassphraseFile(unlock), Arc::new(SystemClock))?;
     let secrets: Vec<Secret> = search::values(&node)?.iter().map(|value| Secret::value(value)).collect();
     drop(node);
     let forms = secrets.iter().map(|secret| secret.forms().len()).sum::<usize>();
-    let least = if handle == "car" { 1_000 } else { 20 };
+    let least = if whose == "car" { 1_000 } else { 20 };
     assert!(secrets.len() > least && forms > 15 * secrets.len(), "{handle}: {} values, {forms} forms", secrets.len());
     let search = Search::new(&secrets);
     for (path, bytes) in search::files(&folder.store())? {
