@@ -26,7 +26,7 @@ use entente_policy::{
     CompileError, Governed, PartnerState as InPolicy, PolicySet, RedLine, check::CheckFault, source::SourceError,
 };
 use entente_protocol::{
-    agreement::{AgreementFault, InForce, SignedAgreement, Standing},
+    agreement::{Agreement, AgreementFault, InForce, SignedAgreement, Standing},
     cose::{SignatureBytes, SignatureFault},
     id::{AgreementDigest, AgreementId, KeyId, OrgId},
     identity::{ArmourFault, Purpose},
@@ -69,6 +69,8 @@ struct AgreementRow {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StandingRow {
+    /// When it became durable here: what its party says of the time decides nothing.
+    at: UnixMillis,
     party: OrgId,
     notice: SignatureBytes,
     counter: u64,
@@ -98,6 +100,8 @@ pub struct Held {
     pub standing: Standing,
     /// Whether what was received under it is erased here, or on its way to be: nothing of it is read any more.
     pub erased: bool,
+    /// When it was known here that a party has ended it.
+    pub ended: Option<UnixMillis>,
     /// The newest notice of each party of the version in force.
     pub notices: Vec<SignatureBytes>,
 }
@@ -212,6 +216,9 @@ pub enum AgreementError {
         /// The bound.
         max: usize,
     },
+    /// What came under it was made unreadable here, which is for good.
+    #[error("what came under the agreement was erased here, and it is not taken up again: draft a new one")]
+    Erased,
     /// Ended agreements stay ended.
     #[error("the agreement was ended, which is final: draft a new one")]
     Ended,
@@ -234,8 +241,12 @@ pub enum AgreementError {
 
 impl AgreementError {
     /// Whether the store is at fault, and nobody outside.
-    pub const fn is_store(&self) -> bool {
-        matches!(self, Self::Store(_) | Self::Damage(_) | Self::Reload(_))
+    pub fn is_store(&self) -> bool {
+        match self {
+            Self::Store(error) => !error.is_erased(),
+            Self::Damage(_) | Self::Reload(_) => true,
+            _ => false,
+        }
     }
 }
 
@@ -260,6 +271,24 @@ pub fn load(holdings: &Holdings, now: UnixMillis) -> Result<Agreements, Agreemen
             let Some(row) = holdings.get(Partition::Node, Table::Agreement, id.as_bytes())? else { continue };
             let erased = ending::is_begun(holdings, id)?;
             held.insert(id, Held { erased, ..open(id, &decode("agreement", &row)?, now)? });
+        }
+    }
+}
+
+/// Every version of an agreement that was ever in force, by its digest.
+pub fn versions(
+    holdings: &Holdings,
+    agreement: AgreementId,
+) -> Result<BTreeMap<AgreementDigest, Agreement>, StoreError> {
+    let (mut all, mut after) = (BTreeMap::new(), None);
+    loop {
+        let scope = agreement.as_bytes();
+        let page = holdings.list(Partition::Node, Table::AgreementVersion, scope, after, 500)?;
+        let Some((last, _)) = page.last() else { return Ok(all) };
+        after = Some(*last);
+        for (n, bytes) in page {
+            let signed = SignedAgreement::from_bytes(&bytes).map_err(|_| StoreError::Broken { at: n })?;
+            all.insert(signed.digest(), signed.agreement().map_err(|_| StoreError::Broken { at: n })?);
         }
     }
 }
@@ -299,9 +328,13 @@ fn open(id: AgreementId, row: &AgreementRow, now: UnixMillis) -> Result<Held, Ag
     Ok(Held {
         id,
         approved: proposal.as_ref().is_some_and(|p| row.approved == Some(p.digest())),
-        approvers: row.approvers.clone(),
+        approvers: match (row.approved, &proposal) {
+            (Some(approved), Some(proposal)) if approved == proposal.digest() => row.approvers.clone(),
+            _ => Vec::new(),
+        },
         bringer: row.bringer.filter(|_| proposal.is_some()),
         erased: false,
+        ended: standings.iter().filter(|s| s.standing == Standing::Ended).map(|s| s.at).min(),
         standing: standings.iter().map(|s| s.standing).max().unwrap_or(Standing::Active),
         notices: standings.iter().map(|s| s.notice.clone()).collect(),
         in_force,

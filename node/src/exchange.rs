@@ -38,12 +38,15 @@ pub enum ExchangeFault {
     /// The partner is not, or no longer, known here.
     #[error("the partner is not known here")]
     Unknown,
+    /// An agreement's keys were destroyed while the session went on: the next one begins without it.
+    #[error("what came under an agreement was erased while the session went on")]
+    Erased,
     /// We do not know the time, so nothing can be decided; in words for our own people.
     #[error("{0}")]
     Clock(String),
     /// Our own store: the node stops.
     #[error(transparent)]
-    Fatal(#[from] ShareError),
+    Fatal(ShareError),
     /// The session does not take a message: ours to mend.
     #[error("a message could not be queued: {0}")]
     Send(#[from] SendError),
@@ -55,8 +58,15 @@ impl ExchangeFault {
         match self {
             Self::Peer(fault) => fault.code(),
             Self::Unknown => CloseCode::REMOVED,
+            Self::Erased => CloseCode::BUSY,
             Self::Fatal(_) | Self::Send(_) | Self::Clock(_) => CloseCode::INTERNAL,
         }
+    }
+}
+
+impl From<ShareError> for ExchangeFault {
+    fn from(error: ShareError) -> Self {
+        if error.is_erased() { Self::Erased } else { Self::Fatal(error) }
     }
 }
 
@@ -67,7 +77,7 @@ impl From<ReceiveError> for ExchangeFault {
             ReceiveError::Fork => Self::Peer(PeerFault::Receipt),
             // Answered where a run comes, which is the only place that it comes from.
             ReceiveError::Quarantined => Self::Peer(PeerFault::Feed),
-            ReceiveError::Share(error) => Self::Fatal(error),
+            ReceiveError::Share(error) => error.into(),
         }
     }
 }
@@ -162,7 +172,11 @@ impl Conversation {
     /// Takes an event of the session.
     pub fn event(&mut self, node: &Node, session: &mut Session, event: Event) -> Result<(), ExchangeFault> {
         match event {
-            Event::Ready(hello) => (self.peer_store, self.peer_nonce) = (Some(hello.store), Some(hello.nonce)),
+            Event::Ready(hello) => {
+                (self.peer_store, self.peer_nonce) = (Some(hello.store), Some(hello.nonce));
+                // A greeting whose clock differs from ours by more than minutes is none.
+                node.believe(node.clock.now());
+            }
             Event::Agreements(lines) => {
                 self.theirs = lines.iter().map(|line| (line.id, line.version)).collect();
                 for line in &lines {

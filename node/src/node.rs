@@ -81,6 +81,10 @@ pub struct Node {
     held_from: Mutex<BTreeMap<OrgId, u64>>,
     /// Rises when there are recalls to be said that were not there before.
     recalls: AtomicU64,
+    /// Held over an erasure, from its first file to its receipt.
+    pub erasing: Mutex<()>,
+    /// Up to when the clock is believed where something is deleted for good, in milliseconds.
+    believed: AtomicU64,
     /// Changes that each partner sent in the hour under way, and when that began.
     changes: Hourly,
     /// The same of newer cards that were taken: each is kept for ever.
@@ -91,6 +95,9 @@ pub struct Node {
     damaged: Mutex<BTreeSet<Hash>>,
     waker: RwLock<Option<Waker>>,
 }
+
+/// How long after a time that is known the clock is believed.
+const BELIEVED_MS: u64 = 31 * 24 * 3_600_000;
 
 /// What each partner did in the hour under way, and when that began.
 type Hourly = Mutex<BTreeMap<OrgId, (UnixMillis, u32)>>;
@@ -150,12 +157,15 @@ impl Node {
             held_back: AtomicU64::new(0),
             held_from: Mutex::default(),
             recalls: AtomicU64::new(0),
+            erasing: Mutex::new(()),
+            believed: AtomicU64::new(0),
             changes: Mutex::default(),
             cards: Mutex::default(),
             health: Mutex::default(),
             damaged: Mutex::default(),
             waker: RwLock::new(None),
         };
+        node.believe(node.marks.seen());
         node.marks.observe(&node.holdings, node.clock.now())?;
         node.note_own_rules()?;
         // What was erased stays erased, whatever store is found: before anything is served.
@@ -281,6 +291,17 @@ impl Node {
         for partner in from {
             *held.entry(partner).or_insert(0) += 1;
         }
+    }
+
+    /// Whether something may be deleted for good because its time is over. A clock that jumped ahead looks like any other:
+    /// one that shows more than a month after what it last showed is believed once a partner's agrees with it.
+    pub fn may_delete(&self) -> bool {
+        self.interval().fault().is_none() && self.clock.now().0 <= self.believed.load(Ordering::SeqCst)
+    }
+
+    /// This was the time: a partner's clock, or this one before it was last stopped, said so.
+    pub fn believe(&self, at: UnixMillis) {
+        self.believed.fetch_max(at.plus(BELIEVED_MS).0, Ordering::SeqCst);
     }
 
     /// There are recalls to be said that were not there before.

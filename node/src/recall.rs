@@ -44,6 +44,26 @@ pub enum RecallError {
     /// What people asked for cannot be done: theirs to mend.
     #[error("{0}")]
     Asked(String),
+    /// A recall that there is not.
+    #[error("there is no recall {0}: see `entente recall list`")]
+    Unknown(u64),
+    /// One person where two are needed.
+    #[error("{who} proposed recall {recall}: another person confirms it")]
+    SamePerson {
+        /// Who.
+        who: String,
+        /// What.
+        recall: u64,
+    },
+    /// An agreement that is still in force.
+    #[error("it is not over: end it first (`entente agreement end`), or wait for its last day")]
+    NotOver,
+    /// Records that a hold keeps.
+    #[error("{0} record(s) are under a legal hold: see `entente hold list`")]
+    Held(u64),
+    /// What a person named could not be found, or not read.
+    #[error("{0}")]
+    Named(Fault),
     /// A partner's message is none of ours: its fault.
     #[error("{0}")]
     Partner(String),
@@ -76,10 +96,28 @@ impl From<entente_protocol::codec::CodecError> for RecallError {
     }
 }
 
+impl From<Fault> for RecallError {
+    fn from(fault: Fault) -> Self {
+        Self::Named(fault)
+    }
+}
+
+impl RecallError {
+    /// Whether it comes of a partition whose keys were destroyed meanwhile: nothing is held there, and nothing failed.
+    pub fn is_erased(&self) -> bool {
+        matches!(self, Self::Share(error) if error.is_erased())
+    }
+}
+
 impl From<RecallError> for Fault {
     fn from(error: RecallError) -> Self {
         match error {
+            RecallError::Named(fault) => fault,
             RecallError::Asked(_) => Self::input("recall", error),
+            RecallError::Unknown(_) => Self::input("no-recall", error),
+            RecallError::SamePerson { .. } => Self::input("same-person", error),
+            RecallError::NotOver => Self::input("not-over", error),
+            RecallError::Held(_) => Self::input("legal-hold", error),
             RecallError::Partner(_) => Self::partner("recall", error.to_string()),
             RecallError::Share(_) => Self::store(error),
         }

@@ -15,6 +15,7 @@ pub use receipt::{Countersigned, receipt};
 use crate::{
     clock::mark::{MarkError, Stated},
     node::{Node, Rules},
+    recall::retention,
     records::{
         index::{self, Facets},
         keep,
@@ -105,7 +106,7 @@ pub enum TakenBack {
 pub struct WithdrawnRow {
     /// When it became durable here.
     pub at: UnixMillis,
-    /// What took it back for good; absent for an entry of its feed, which a later release undoes.
+    /// What took it back where no entry did; absent for an entry of its feed, which a later release undoes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<TakenBack>,
     /// The originator's feed that brought it; absent in rows of the first releases.
@@ -323,6 +324,7 @@ fn take(
     let end = run.end();
     (state.at, state.runs, state.length, state.digest) = (Some(now), state.runs + 1, end.length, end.digest);
     state.receipt = Some(receipt.clone());
+    retention::note_store(&mut txn, feed)?;
     feeds::put_in(&mut txn, feed, &state)?;
     let about = [
         ("agreement", feed.agreement.to_string()),
@@ -445,7 +447,7 @@ fn keep_one(
     let withdrawn = if before.is_some() { txn.get(partition, Table::Withdrawn, id.as_bytes())? } else { None };
     let back = withdrawn.is_some();
     if let Some(row) = withdrawn {
-        if decode::<WithdrawnRow>("withdrawal", &row)?.by.is_some() {
+        if matches!(decode::<WithdrawnRow>("withdrawal", &row)?.by, Some(TakenBack::Recalled(_))) {
             return Ok(false);
         }
         txn.delete(partition, Table::Withdrawn, id.as_bytes())?;

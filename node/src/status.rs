@@ -6,7 +6,7 @@ use crate::{
     node::Node,
     partners::PartnerState,
     recall::{RecallError, holders},
-    receive::quarantine,
+    receive::{lease, quarantine},
     records::keep,
     room::{self, For},
     seal::keyring::Partition,
@@ -79,6 +79,7 @@ fn partner(node: &Node, org: OrgId) -> Result<Json, RecallError> {
             "last_acknowledged": out.at.map(|t| t.to_string()),
             "received": incoming.as_ref().map_or(0, |i| i.length),
             "last_received": incoming.and_then(|i| i.at).map(|t| t.to_string()),
+            "locked_since": lease::locked(node, agreement, org)?.map(|since| since.to_string()),
             "stopped": stopped,
             "quarantine": quarantine::of(node, agreement, org)?.map(|row| row.says(&node.handle_of(org))),
         }));

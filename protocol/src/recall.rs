@@ -84,14 +84,15 @@ impl Recall {
         let payload = codec::to_vec(self, PAYLOAD)?;
         Ok((id_of(&payload), SignatureBytes(cose::sign(label::SIGN_RECALL, key, &payload))))
     }
-    /// Reads a recall, as the reward for verifying. `key` finds a records key of the organisation that it names.
+    /// Reads a recall, as the reward for verifying. `key` finds a records key of the organisation that it names, for the
+    /// time that it states: it is said until it is answered, and a key that was retired meanwhile takes nothing back.
     pub fn verify(
         signed: &SignatureBytes,
-        key: impl Fn(OrgId, KeyId) -> Option<PublicKey>,
+        key: impl Fn(OrgId, KeyId, UnixMillis) -> Option<PublicKey>,
     ) -> Result<(RecallId, Self), SignatureFault> {
         let parsed = signed.parse()?;
         let claimed: Self = read(parsed.danger_unverified_payload(), PAYLOAD, |r: &Self| r.v)?;
-        let public = key(claimed.originator, parsed.kid()).ok_or(SignatureFault::Key)?;
+        let public = key(claimed.originator, parsed.kid(), claimed.time).ok_or(SignatureFault::Key)?;
         let payload = parsed.verify(label::SIGN_RECALL, &public)?;
         Ok((id_of(payload), claimed))
     }
@@ -119,7 +120,8 @@ pub enum AnswerState {
     Complied,
     /// Done, here and at everybody to whom it was passed on, but that what it said must be kept until a hold is lifted.
     LegalHold,
-    /// No record of this id and originator is held, or was.
+    /// Nothing of a record of this id and originator is held: it never came, or was erased with all that came under its
+    /// agreement.
     NotHeld,
     /// It is not done, and will not be.
     Refused,
@@ -222,14 +224,16 @@ impl Erasure {
         self.check()?;
         Ok(SignatureBytes(cose::sign(label::SIGN_ERASURE, key, &codec::to_vec(self, ERASURE)?)))
     }
-    /// Reads a holder's receipt, as the reward for verifying. `key` finds a runs key of `holder`.
+    /// Reads a holder's receipt, as the reward for verifying. `key` finds a runs key of `holder`, for the time that the
+    /// receipt states: it is shown again and again.
     pub fn verify(
         signed: &SignatureBytes,
         holder: OrgId,
-        key: impl Fn(KeyId) -> Option<PublicKey>,
+        key: impl Fn(KeyId, UnixMillis) -> Option<PublicKey>,
     ) -> Result<Self, SignatureFault> {
         let parsed = signed.parse()?;
-        let public = key(parsed.kid()).ok_or(SignatureFault::Key)?;
+        let claimed: Self = read(parsed.danger_unverified_payload(), ERASURE, |e: &Self| e.v)?;
+        let public = key(parsed.kid(), claimed.time).ok_or(SignatureFault::Key)?;
         let erasure: Self = read(parsed.verify(label::SIGN_ERASURE, &public)?, ERASURE, |e: &Self| e.v)?;
         erasure.check().map_err(SignatureFault::Form)?;
         if erasure.holder == holder { Ok(erasure) } else { Err(SignatureFault::Key) }
@@ -268,10 +272,10 @@ mod tests {
         Recall::new(act, OrgId::from_bytes([1; 32]), RecordId::from_bytes([2; 32]), UnixMillis(5))
     }
 
-    fn find(seed: u8) -> impl Fn(OrgId, KeyId) -> Option<PublicKey> {
-        move |org, kid| {
+    fn find(seed: u8) -> impl Fn(OrgId, KeyId, UnixMillis) -> Option<PublicKey> {
+        move |org, kid, at| {
             let public = key(seed).public().clone();
-            (org == OrgId::from_bytes([1; 32]) && public.id() == kid).then_some(public)
+            (org == OrgId::from_bytes([1; 32]) && public.id() == kid && at == UnixMillis(5)).then_some(public)
         }
     }
 
@@ -280,7 +284,7 @@ mod tests {
         let (id, signed) = recall(Act::Erase).sign(&key(1))?;
         assert_eq!(Recall::verify(&signed, find(1)), Ok((id, recall(Act::Erase))));
         assert_eq!(Recall::verify(&signed, find(2)), Err(SignatureFault::Key), "a key that is not listed");
-        let nobody = |_: OrgId, _: KeyId| None;
+        let nobody = |_: OrgId, _: KeyId, _: UnixMillis| None;
         assert_eq!(Recall::verify(&signed, nobody), Err(SignatureFault::Key));
         let later = Recall { time: UnixMillis(6), ..recall(Act::Erase) };
         assert_ne!(later.sign(&key(1))?.0, id, "each has a name of its own");
@@ -334,7 +338,7 @@ mod tests {
             holder,
             agreement: AgreementId::from_bytes([8; 16]),
         };
-        let runs = |kid| (key(4).public().id() == kid).then(|| key(4).public().clone());
+        let runs = |kid, _| (key(4).public().id() == kid).then(|| key(4).public().clone());
         let good = with(vec!["the recovery copy of 2026-01-01".to_owned()]);
         assert_eq!(Erasure::verify(&good.sign(&key(4))?, holder, runs), Ok(good));
         let long = vec!["x".to_owned(); limits::KEYRING_COPIES_MAX + 1];

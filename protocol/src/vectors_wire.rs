@@ -154,9 +154,13 @@ fn recalls() {
             });
         }
         if by(label::SIGN_ERASURE) {
-            return answer_of(Erasure::verify(&signed, org(2), runs_key(org(2))), |_| "erasure".to_owned());
+            return answer_of(Erasure::verify(&signed, org(2), |kid, _| runs_key(org(2))(kid)), |_| {
+                "erasure".to_owned()
+            });
         }
-        answer_of(Recall::verify(&signed, records_key), |(id, recall)| format!("recall {id} to {}", recall.act.name()))
+        answer_of(Recall::verify(&signed, |org, kid, _| records_key(org, kid)), |(id, recall)| {
+            format!("recall {id} to {}", recall.act.name())
+        })
     };
     let about = "Recalls, answers and receipts of erasure (SPEC 11) as hexadecimal CBOR, of the organisation with id 32 bytes \
                  of 02, whose runs key is Ed25519 with a seed of 32 bytes of 02, and its records key of 66.";

@@ -6,6 +6,7 @@ use super::{AgreementError, AgreementRow, Held, open, party_key, read, reload, v
 use crate::{
     call::read_text,
     node::{self, Node},
+    recall::ending,
     records::stored::encode,
     seal::keyring::Partition,
     secret::{self, durable},
@@ -175,6 +176,9 @@ fn take(
     let known = read(&txn, agreement.id)?;
     let mut row = known.clone().unwrap_or_default();
     let held = open(agreement.id, &row, now)?;
+    if ending::is_begun(&node.holdings, agreement.id)? {
+        return Err(AgreementError::Erased);
+    }
     if let Some(same) = held.signed.iter().chain(&held.next).find(|version| version.digest() == signed.digest()) {
         return Ok((same.clone(), Received::Known));
     }

@@ -66,6 +66,7 @@ fn keep_notice(
 ) -> Result<(), AgreementError> {
     row.standings.retain(|s| s.party != notice.party);
     row.standings.push(StandingRow {
+        at: node.clock.now(),
         party: notice.party,
         notice: signed,
         counter: notice.counter,

@@ -2,15 +2,15 @@
 
 use super::{Report, each_item, records::listed};
 use crate::{
+    agreements,
     node::Node,
     recall::{self, AnswerRow, AskedRow, HolderAt, HolderRow, RecallRow, ending, hold, retention},
     records::stored::decode,
     seal::keyring::Partition,
-    share::feeds,
     store::{StoreError, check::Audit, layout::Table},
 };
 use entente_protocol::{
-    id::{AgreementId, KeyId, OrgId, RecordId},
+    id::{AgreementId, RecordId, StoreId},
     identity::Purpose,
     recall::{Answers, Erasure, Recall},
 };
@@ -20,6 +20,7 @@ pub fn every(node: &Node, audit: &Audit, report: &mut Report<'_>) -> Result<(), 
     ours(node, audit, report)?;
     for partner in node.book().iter().map(|(partner, _)| *partner) {
         audit.speak(Partition::Own, Table::Recall, &recall::first_key(partner))?;
+        audit.speak(Partition::Own, Table::Recall, &recall::holders::again_key(partner))?;
         let what = format!("what is to be said to {}", partner.short());
         let list = (Partition::Own, Table::Recall, recall::to_scope(partner));
         each_item(audit, report, (list.0, list.1, &list.2), &what, &mut |report, n, bytes| {
@@ -45,7 +46,7 @@ pub fn every(node: &Node, audit: &Audit, report: &mut Report<'_>) -> Result<(), 
     erasures(node, audit, report)?;
     for agreement in node.partitions() {
         asked(node, audit, report, agreement)?;
-        kept(node, audit, agreement)?;
+        kept(node, audit, report, agreement)?;
     }
     Ok(())
 }
@@ -58,7 +59,7 @@ fn erasures(node: &Node, audit: &Audit, report: &mut Report<'_>) -> Result<(), S
             report.damaged(format!("erasure {n}"), "it does not read as written");
             return Ok(());
         };
-        let key = |kid| listed(node, row.holder, Purpose::Runs, kid);
+        let key = |kid, _| listed(node, row.holder, Purpose::Runs, kid);
         if row.signed.is_some_and(|signed| Erasure::verify(&signed, row.holder, key).is_err()) {
             report.damaged(format!("erasure {n}"), "its receipt is not signed by its holder");
         }
@@ -122,11 +123,7 @@ fn says(
     node: &Node,
     signed: &entente_protocol::cose::SignatureBytes,
 ) -> Option<(entente_protocol::id::RecallId, Recall)> {
-    let key = |org: OrgId, kid: KeyId| match org == node.keys.org {
-        true => node.keys.card.key(Purpose::Records, kid, node.clock.now()),
-        false => listed(node, org, Purpose::Records, kid),
-    };
-    Recall::verify(signed, key).ok()
+    Recall::verify(signed, |org, kid, _| listed(node, org, Purpose::Records, kid)).ok()
 }
 
 /// What is asked of us under an agreement, and what is held.
@@ -166,14 +163,23 @@ fn asked(node: &Node, audit: &Audit, report: &mut Report<'_>, agreement: Agreeme
 }
 
 /// How far retention is, of each feed and each number of days that a version names.
-fn kept(node: &Node, audit: &Audit, agreement: AgreementId) -> Result<(), StoreError> {
+fn kept(node: &Node, audit: &Audit, report: &mut Report<'_>, agreement: AgreementId) -> Result<(), StoreError> {
     // Where the versions or the store of a sender cannot be read, another part says so.
-    let Ok(versions) = retention::versions(node, agreement) else { return Ok(()) };
+    let Ok(versions) = agreements::versions(&node.holdings, agreement) else { return Ok(()) };
     for sender in node.book().iter().map(|(sender, _)| *sender) {
-        let Ok(Some(store)) = feeds::known_store(node, sender, agreement) else { continue };
-        let feed = feeds::incoming(node, sender, store, agreement).id();
-        for days in retention::every_term(&versions) {
-            audit.speak(Partition::Agreement(agreement), Table::Recall, &retention::key(feed, days))?;
+        let partition = Partition::Agreement(agreement);
+        let what = format!("store of {} under {}", sender.short(), agreement.short());
+        let list = retention::stores_scope(sender);
+        each_item(audit, report, (partition, Table::Recall, &list), &what, &mut |report, n, bytes| {
+            if StoreId::from_slice(&bytes).is_none() {
+                report.damaged(format!("{what}, {n}"), "it does not read as written");
+            }
+            Ok(())
+        })?;
+        for feed in retention::feeds_of(node, sender, agreement).unwrap_or_default() {
+            for days in retention::every_term(&versions) {
+                audit.speak(partition, Table::Recall, &retention::key(feed.id(), days))?;
+            }
         }
     }
     Ok(())

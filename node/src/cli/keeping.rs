@@ -22,7 +22,7 @@ pub enum Recall {
         /// Who you are
         #[arg(long, value_name = "NAME")]
         by: String,
-        /// Confirm it without being shown it again
+        /// Confirm it without being asked
         #[arg(long)]
         yes: bool,
     },

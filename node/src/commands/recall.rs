@@ -15,6 +15,9 @@ use crate::{
 };
 use serde_json::Value as Json;
 
+/// Records of a proposal that people are shown.
+const SHOWN: usize = 20;
+
 /// `recall`.
 pub fn recall(reach: &Reach, command: cli::Recall) -> Result<Done, Failure> {
     match command {
@@ -27,6 +30,9 @@ pub fn recall(reach: &Reach, command: cli::Recall) -> Result<Done, Failure> {
         }
         cli::Recall::Confirm { recall, by, yes } => {
             let before = reach.call(&Call::RecallStatus(recall))?;
+            if !yes && !reach.output.json {
+                reach.output.text(&proposed(&before, reach.output.look))?;
+            }
             let question = format!(
                 "Ask back {} record(s), to `{}`, from everybody who was shown them? This is for good.",
                 text(&before, "records"),
@@ -42,7 +48,11 @@ pub fn recall(reach: &Reach, command: cli::Recall) -> Result<Done, Failure> {
         }
         cli::Recall::Status { recall } => {
             let answer = reach.call(&Call::RecallStatus(recall))?;
-            reach.output.answer(&answer, || status(&answer, reach.output.look))?;
+            let look = reach.output.look;
+            reach.output.answer(&answer, || match text(&answer, "state").as_str() {
+                "proposed" => proposed(&answer, look),
+                _ => status(&answer, look),
+            })?;
         }
         cli::Recall::List { received: false } => {
             let answer = reach.call(&Call::RecallList)?;
@@ -108,6 +118,8 @@ fn proposed(answer: &Json, look: Look) -> String {
         [
             ("recall", text(answer, "id")),
             ("asks to", text(answer, "act")),
+            ("reason", text(answer, "reason")),
+            ("proposed by", answer.get("proposed").map(|who| text(who, "by")).unwrap_or_default()),
             ("records", text(answer, "records")),
             ("shown to nobody", text(answer, "shown_to_nobody")),
             ("recalled before", text(answer, "recalled_before")),
@@ -127,6 +139,16 @@ fn proposed(answer: &Json, look: Look) -> String {
     if !holders.is_empty() {
         out.push('\n');
         out.push_str(&holders.render(look));
+    }
+    let mut records = Table::new(&["record", "kind", "number"]);
+    for record in list(answer, "listed").iter().take(SHOWN) {
+        records.row([short(&text(record, "id")), text(record, "kind"), text(record, "number")]);
+    }
+    out.push('\n');
+    out.push_str(&records.render(look));
+    let all = answer.get("records").and_then(Json::as_u64).unwrap_or_default();
+    if all > SHOWN as u64 {
+        out.push_str(&format!("and {} more: --json names them\n", all - SHOWN as u64));
     }
     out.push_str(&format!(
         "\nNobody was asked yet: another person confirms it, `entente recall confirm {} --by NAME`.\n",

@@ -39,21 +39,16 @@ pub fn search(reach: &Reach, args: cli::Search) -> Result<Done, Failure> {
     };
     let query = Query { state: args.state, own, limit: args.limit, ..gate::query(args.filter) };
     let found = reach.call(&Call::Search(query))?;
-    let mut records = found.get("records").cloned().unwrap_or_else(|| json!([]));
-    let shown = table(&records);
-    // Held, and not looked through: a program reads it as a row, people as a note.
+    let records = found.get("records").cloned().unwrap_or_else(|| json!([]));
+    reach.output.listing(&records, &table(&records), "nothing found")?;
+    // Held, and not looked through: `status` says it to programs.
     for locked in list(&found, "locked") {
-        let (agreement, partner, since) = (text(locked, "id"), text(locked, "partner"), text(locked, "since"));
+        let [agreement, partner, since] = ["id", "partner", "since"].map(|key| text(locked, key));
         note(&format!(
             "what `{partner}` gave under agreement {} is locked since {since} until it is met again: `entente sync {partner}`",
             short(&agreement)
         ));
-        let row = json!({
-            "id": format!("{agreement}/{partner}"), "state": "locked", "originator": partner, "agreement": agreement, "since": since,
-        });
-        records.as_array_mut().into_iter().for_each(|rows| rows.push(row.clone()));
     }
-    reach.output.listing(&records, &shown, "nothing found")?;
     if truth(&found, "more") {
         let shown = records.as_array().map_or(0, Vec::len);
         note(&format!("there are more than these {shown}: narrow the search, or raise --limit"));

@@ -198,5 +198,11 @@ fn two_named_persons_sign_together_or_not_at_all() -> Outcome {
     );
     world.exchange()?;
     assert!(in_force(&world.a) && in_force(&world.b));
+    // Another version needs both again.
+    let next = |text: String| text.replace("name = \"B\"", named);
+    world.next_version("2026-12-01", next)?;
+    world.exchange()?;
+    let shown = agreements::show(&world.b, &agreement)?;
+    assert_eq!(shown["proposal"]["signatories_missing"].as_array().map(Vec::len), Some(2), "{shown}");
     Ok(())
 }

@@ -61,6 +61,9 @@ fn what_was_leased_locks_and_the_next_meeting_unlocks_it() -> Outcome {
         let refused = ask(&world.b, &call).err().ok_or("it is shown")?;
         assert!(refused.code == "locked" && refused.message.contains("entente sync a"), "{refused:?}");
     }
+    // Nor is it shown by the way of what refers to it; and a court may hold it.
+    crate::recall::hold::place(&world.b, &id.to_string(), "Tribunal", "M. Osei")?;
+    crate::recall::hold::lift(&world.b, &id.to_string(), "M. Osei")?;
     // Back a week: what was shown once counts.
     world.clock.set(NOW.minus(7 * DAY));
     assert_eq!(world.seen()?, (0, vec!["a".to_owned()]));

@@ -18,6 +18,8 @@ use entente_protocol::{
 use serde_json::Value as Json;
 use std::io::Read as _;
 
+use super::endings::copy;
+
 type Any<T> = Result<T, Box<dyn std::error::Error>>;
 
 impl World {
@@ -323,5 +325,187 @@ fn what_was_given_for_a_time_is_deleted_when_it_is_over() -> Outcome {
     let before = world.b.holdings.head()?.sequence;
     recall::keep_up(&world.b)?;
     assert_eq!(world.b.holdings.head()?.sequence, before);
+    is_whole(&world.b)
+}
+
+/// Story: two people recall one record twice while its holder is away, and a court holds it. Both recalls are answered for good
+/// when the hold is lifted, whichever of them was read first.
+#[test]
+fn two_recalls_of_one_record_are_both_answered() -> Outcome {
+    let world = World::new("2026-01-01", "2036-12-31")?;
+    let mut recalled = Vec::new();
+    for n in 0..6 {
+        let number = format!("A-{n}");
+        world.release(&number)?;
+    }
+    world.exchange()?;
+    for n in 0..6 {
+        let record = world.id(&format!("A-{n}"))?;
+        hold::place(&world.b, &record.to_string(), "Tribunal", "M. Osei")?;
+        // They come in one notice, and which is read first hangs on their ids.
+        let acts = if n < 4 { [Act::Withdraw, Act::Erase] } else { [Act::Expire, Act::Erase] };
+        recalled.push((record, [world.recall(&[record], acts[0])?, world.recall(&[record], acts[1])?]));
+    }
+    world.exchange()?;
+    for (record, numbers) in recalled {
+        assert_eq!(world.state(record)?, "recalled");
+        assert_eq!(world.answers(numbers[1])?.0, r#"{"legal-hold":1}"#);
+        hold::lift(&world.b, &record.to_string(), "M. Osei")?;
+        assert_eq!(world.state(record)?, "erased", "what was to be erased is kept for ever");
+        world.exchange()?;
+        for number in numbers {
+            assert_eq!(world.answers(number)?, (r#"{"complied":1}"#.to_owned(), 0));
+        }
+    }
+    is_whole(&world.b)
+}
+
+/// Story: a photograph came, and its record was released again without leave to fetch it; of another one half had come. Both
+/// records are erased: file, half a file, and the wish for the rest are gone, and what is still on the line is not kept.
+#[test]
+fn no_part_of_a_file_outlives_its_record() -> Outcome {
+    let world = World::strangers()?;
+    let text = testkit::agreement_with_files("2036-12-31");
+    testkit::agree(world.folder.path(), &world.a, &world.b, &text)?;
+    world.exchange()?;
+    world.release("A-1")?;
+    let item = world.id("A-1")?;
+    let (shown_less, row) = testkit::file(&world.a, item, "A-1/1", b"a photograph")?;
+    world.exchange()?;
+    let World { folder, clock: _, a, b } = world;
+    let b = Arc::new(b);
+    bring(&a, &b)?;
+    let (half, film) = testkit::file(&a, item, "A-1/2", &vec![9; 17 << 20])?;
+    testkit::exchange(&a, &b)?;
+    let wanted = fetching::wanted(&b, a.keys.org, &Resting::default())?.pop().ok_or("the film")?;
+    let mut coming = fetching::Incoming::new(Arc::clone(&b), wanted.clone());
+    for index in 0..16 {
+        coming.chunk(index, &vec![9; limits::CHUNK_BYTES as usize])?;
+    }
+    let rules = a.rules();
+    let held = rules.agreements.iter().next().ok_or("held")?;
+    let in_force = held.in_force.as_ref().ok_or("in force")?;
+    let head = format!("version = 2\nid = \"{}\"\npredecessor = \"{}\"", held.id, in_force.digest);
+    let less = text.replace("version = 1", &head).replace("files = [\"stripped\"]\n", "").replace(
+        "disclose.attachment = [\"number\", \"eval\", \"of\", \"role\", \"media\", \"content\"]",
+        "disclose.attachment = [\"number\", \"eval\", \"of\", \"media\"]",
+    );
+    let partition = Partition::Agreement(held.id);
+    testkit::agree(folder.path(), &a, &b, &less)?;
+    testkit::exchange(&a, &b)?;
+    testkit::exchange(&a, &b)?;
+    let blobs = |node: &Node| -> Any<u64> { Ok(node.holdings.check()?.blobs) };
+    assert!(files::find(&b, partition, row.content())?.is_some());
+    let before = blobs(&b)?;
+    let proposed = asking::propose(&a, &[shown_less, half], Act::Erase, ("x", "A. Diallo"), &mut |_| {})?;
+    assert_eq!(proposed["listed"].as_array().map(Vec::len), Some(2));
+    asking::confirm(&a, 0, "M. Osei", &mut |_| {})?;
+    testkit::exchange(&a, &b)?;
+    assert!(files::find(&b, partition, row.content())?.is_none(), "the file of a record that showed less since");
+    // One segment of each: the whole photograph, and what had come of the film.
+    assert_eq!(before - blobs(&b)?, 2);
+    assert!(coming.chunk(16, &vec![9; limits::CHUNK_BYTES as usize]).is_ok());
+    assert!(!coming.finish(&ChunkList::verify(wanted.content, film.chunks)?)?, "the film is kept");
+    assert_eq!(before - blobs(&b)?, 2, "what came last stays");
+    is_whole(&a)?;
+    is_whole(&b)
+}
+
+/// Story: what a partner was shown is served again as its hash alone, for it may not go now. Recalled later, the record is
+/// asked back from that partner all the same.
+#[test]
+fn who_was_once_shown_a_record_is_asked() -> Outcome {
+    let world = World::new("2026-01-01", "2036-12-31")?;
+    world.release("A-1")?;
+    let record = world.id("A-1")?;
+    let feed = world.feed()?;
+    outbox::step(&world.a, &feed)?;
+    gate::review(&world.a, &[record], Review::Refuted)?;
+    // Served again and closed: the row says that no slot is shown.
+    outbox::again(&world.a, &feed, 0)?;
+    let row = decide::released(&world.a, record, feed.id())?.ok_or("a row")?;
+    assert!(!row.was_shown());
+    let number = world.recall(&[record], Act::Erase)?;
+    assert_eq!(world.answers(number)?.1, 1, "nobody is asked");
+    Ok(())
+}
+
+/// Story: a holder has erased what was recalled, and an older copy of its store is put back. It shows less than it had
+/// countersigned, so that it is asked again, and does it again.
+#[test]
+fn a_holder_that_went_back_in_time_is_asked_again() -> Outcome {
+    let world = World::new("2026-01-01", "2036-12-31")?;
+    world.release("A-1")?;
+    world.exchange()?;
+    let record = world.id("A-1")?;
+    let World { folder, clock, a, b } = world;
+    drop(b);
+    let (store, backup) = (folder.path().join("b/store"), folder.path().join("backup"));
+    copy(&store, &backup)?;
+    let b = testkit::open(folder.path(), "b", Arc::clone(&clock))?;
+    let world = World { folder, clock, a, b };
+    world.release("A-2")?;
+    world.exchange()?;
+    let number = world.recall(&[record], Act::Erase)?;
+    world.exchange()?;
+    assert_eq!((world.answers(number)?.1, world.state(record)?), (0, "erased".to_owned()));
+    let World { folder, clock, a, b } = world;
+    drop(b);
+    fs::remove_dir_all(&store)?;
+    copy(&backup, &store)?;
+    let b = testkit::open(folder.path(), "b", Arc::clone(&clock))?;
+    let world = World { folder, clock, a, b };
+    assert_eq!(world.state(record)?, "received");
+    world.move_to(NOW.plus(2 * 3_600_000))?;
+    world.exchange()?;
+    world.exchange()?;
+    assert_eq!((world.answers(number)?.1, world.state(record)?), (0, "erased".to_owned()));
+    is_whole(&world.a)
+}
+
+/// Story: a node starts with its clock years ahead. Nothing is deleted for good before a partner's clock agrees with it.
+#[test]
+fn a_clock_that_jumped_ahead_deletes_nothing() -> Outcome {
+    let world = World::new("2026-01-01", "2036-12-31")?;
+    world.release("A-1")?;
+    world.exchange()?;
+    let record = world.id("A-1")?;
+    world.move_to(NOW.plus(400 * DAY))?;
+    recall::keep_up(&world.b)?;
+    assert_eq!(world.state(record)?, "received");
+    let World { folder, clock, a, b } = world;
+    drop(b);
+    let b = testkit::open(folder.path(), "b", Arc::clone(&clock))?;
+    let world = World { folder, clock, a, b };
+    recall::keep_up(&world.b)?;
+    assert_eq!(world.state(record)?, "received");
+    world.exchange()?;
+    recall::keep_up(&world.b)?;
+    assert_eq!(world.state(record)?, "erased");
+    Ok(())
+}
+
+/// Story: what was deleted when its time was over is released again, and begins anew; what came from a partner's former store is
+/// kept no longer than the rest.
+#[test]
+fn what_is_released_again_begins_anew() -> Outcome {
+    let world = World::new("2026-01-01", "2036-12-31")?;
+    world.release("A-1")?;
+    world.exchange()?;
+    let record = world.id("A-1")?;
+    world.move_to(NOW.plus(20 * DAY))?;
+    world.exchange()?;
+    world.move_to(NOW.plus(31 * DAY))?;
+    recall::keep_up(&world.b)?;
+    assert_eq!(world.state(record)?, "erased");
+    world.next_version("2026-12-01", |text| text.replace("retention-days = 30", "retention-days = 60"))?;
+    world.exchange()?;
+    gate::review(&world.a, &[record], Review::Refuted)?;
+    world.exchange()?;
+    gate::review(&world.a, &[record], Review::Reviewed)?;
+    world.exchange()?;
+    assert_eq!((world.state(record)?, world.found("SN 1")?), ("received".to_owned(), 1));
+    recall::keep_up(&world.b)?;
+    assert_eq!(world.state(record)?, "received", "it is deleted by the days before");
     is_whole(&world.b)
 }

@@ -1,8 +1,9 @@
 //! How far each feed is, on both sides: shown, compared, and stopped where there are two histories.
 
-use super::{Conversation, ExchangeFault, shares};
+use super::{Conversation, ExchangeFault, recalls, shares};
 use crate::{
     node::Node,
+    recall::holders,
     receive::{self, Countersigned, ReceiveError, quarantine},
     room,
     share::{ShareError, feeds},
@@ -90,6 +91,10 @@ impl Conversation {
             });
             if let Some(error) = failed {
                 return Err(error.into());
+            }
+            if row.countersigned.is_some_and(|known| known.length > shown.head.length) {
+                // An older copy of its store was put back, perhaps: what it did with our recalls since is undone with it.
+                holders::ask_again(node, self.peer).map_err(recalls::failed)?;
             }
             match (comparison, &shown.receipt) {
                 // With the countersignature it is kept and proved; it also shows how a copy that is too old was found.

@@ -41,7 +41,7 @@ impl Conversation {
     pub(super) fn say_recalls(&mut self, node: &Node, session: &mut Session) -> Result<(), ExchangeFault> {
         let (now, news) = (node.clock.now(), node.recalls());
         if self.recalls.told != Some(news) {
-            for (agreement, receipt) in ending::to_say(node, self.peer).map_err(|e| fatal(&e.to_string()))? {
+            for (agreement, receipt) in ending::to_say(node, self.peer).map_err(failed)? {
                 if self.recalls.erased.contains(&agreement) {
                     continue;
                 }
@@ -58,7 +58,7 @@ impl Conversation {
             self.recalls = Recalls { began: now, erased, ..Recalls::default() };
         }
         while self.recalls.told != Some(news) && self.recalls.unanswered < UNANSWERED_MAX {
-            let (say, next) = holders::to_say(node, self.peer, self.recalls.next).map_err(|e| fatal(&e.to_string()))?;
+            let (say, next) = holders::to_say(node, self.peer, self.recalls.next).map_err(failed)?;
             if say.is_empty() {
                 (self.recalls.next, self.recalls.told) = (next, Some(news));
                 return Ok(());
@@ -103,7 +103,15 @@ impl Conversation {
                 node.note_error(self.peer, format!("a notice about recalls was not taken: {why}"));
                 Ok(())
             }
-            Err(error) => Err(fatal(&error.to_string())),
+            Err(error) => Err(failed(error)),
         }
+    }
+}
+
+/// A fault of our own store, unless an agreement was erased in the midst of it.
+pub(super) fn failed(error: RecallError) -> ExchangeFault {
+    match error {
+        RecallError::Share(error) => error.into(),
+        other => fatal(&other.to_string()),
     }
 }

@@ -38,7 +38,8 @@ pub const fn notice(bytes: usize) -> u64 {
 }
 
 const _: () = assert!(
-    notice(100_000 * 280) < limits::PARTNER_REQUESTS_BURST,
+    100_000_u64.div_ceil(limits::RECALLS_PER_NOTICE_MAX as u64) * notice(limits::RECALLS_PER_NOTICE_MAX * 280)
+        < limits::PARTNER_REQUESTS_BURST,
     "who recalls 100,000 records at once is not closed"
 );
 const _: () = assert!(

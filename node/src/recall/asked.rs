@@ -37,15 +37,24 @@ pub fn take(node: &Node, from: OrgId, content: &[u8]) -> Result<SignatureBytes, 
     signed.sort();
     signed.dedup();
     let now = node.clock.now();
-    let book = node.book();
-    let key = |org, kid| book.key(org, Purpose::Records, kid, now);
-    let mut recalls = Vec::with_capacity(signed.len());
-    for signed in signed {
-        let (id, recall) = Recall::verify(&signed, key).map_err(|fault| RecallError::Partner(fault.to_string()))?;
-        recalls.push((id, recall, signed));
+    if let Some(why) = room::lacking(node, from, room::For::Word)? {
+        return Err(RecallError::Partner(why));
     }
-    // Each once: an answer names each recall once.
-    recalls.sort_by_key(|(id, ..)| *id);
+    let book = node.book();
+    let key = |org, kid, stated| book.past_key(org, Purpose::Records, kid, now, stated);
+    let (mut recalls, mut refused) = (Vec::with_capacity(signed.len()), None);
+    for signed in signed {
+        match Recall::verify(&signed, key) {
+            Ok((id, recall)) => recalls.push((id, recall, signed)),
+            // Of one that does not verify nothing is said, and the others are done.
+            Err(fault) => refused = Some(fault.to_string()),
+        }
+    }
+    if recalls.is_empty() {
+        return Err(RecallError::Partner(refused.unwrap_or_default()));
+    }
+    // The stricter of two about one record comes last; an answer names each recall once.
+    recalls.sort_by_key(|(id, recall, _)| (recall.record, recall.act, *id));
     recalls.dedup_by_key(|(id, ..)| *id);
     let mut answers: Vec<Answer> =
         recalls.iter().map(|(recall, ..)| Answer { state: AnswerState::NotHeld, recall: *recall }).collect();
@@ -87,8 +96,16 @@ fn in_partition(
             states.push(None);
             continue;
         };
+        // As strict a word about it was taken already: it is answered alike, and nothing is written.
+        if let Some((_, before)) = about(&txn, partition, recall.record)?
+            && before.act >= recall.act
+        {
+            states.push(Some(before.state));
+            continue;
+        }
         let state = match (recall.act.deletes(), hold::is_held(&txn, partition, recall.record)?) {
             (true, true) => AnswerState::LegalHold,
+            (true, false) if row.openings.is_empty() => AnswerState::Complied,
             (true, false) => {
                 doomed.push(erase::Doomed { record: recall.record, place, row, keep: SlotSet::EMPTY, from });
                 AnswerState::Complied
@@ -111,6 +128,7 @@ fn in_partition(
         let place = txn.push(partition, Table::Recall, ASKED, &bytes)?;
         let at = encode("recall", &place)?;
         txn.put(partition, Table::Recall, &asked_key(*id), &at)?;
+        // The strictest of all that was asked about it is what lifting a hold goes by.
         txn.put(partition, Table::Recall, &about_key(recall.record), &at)?;
         room::fill(&mut txn, from, bytes.len() as u64 + room::WITHDRAWAL_BYTES)?;
         states.push(Some(state));
@@ -127,8 +145,9 @@ fn in_partition(
         ("deleted", doomed.len().to_string()),
     ];
     node.journal(&mut txn, "recall-taken", &about)?;
-    txn.commit()?;
+    // Before the append: where it fails, all of it is done again.
     leftovers.discard(node, agreement)?;
+    txn.commit()?;
     Ok(states)
 }
 
@@ -146,6 +165,28 @@ pub(super) fn about(
     let Some(at) = txn.get(partition, Table::Recall, &about_key(record))? else { return Ok(None) };
     let place: u64 = decode("recall", &at)?;
     Ok(asked_at(txn, partition, place)?.map(|row| (place, row)))
+}
+
+/// What was to be deleted and was held is deleted: the answers say so from now on.
+pub(super) fn let_go(
+    node: &Node,
+    txn: &mut Txn<'_>,
+    agreement: AgreementId,
+    record: RecordId,
+) -> Result<(), RecallError> {
+    let partition = Partition::Agreement(agreement);
+    let mut held = Vec::new();
+    each(&node.holdings, (partition, ASKED), 0, &mut |place, row: AskedRow| {
+        if row.record == record && row.state == AnswerState::LegalHold {
+            held.push((place, row));
+        }
+        Ok(true)
+    })?;
+    for (place, row) in held {
+        let row = AskedRow { state: AnswerState::Complied, ..row };
+        txn.replace_item(partition, Table::Recall, ASKED, place, &encode("recall", &row)?)?;
+    }
+    Ok(())
 }
 
 /// What was asked about a received record, for people.

@@ -9,20 +9,20 @@ use super::{
     named, records_scope, to_scope,
 };
 use crate::{
+    agreements,
     call::{OnProgress, Progress},
     node::Node,
     records::{
         gate::{self, GateRow, RELEASE_LOG},
         keep,
-        stored::{ReleasedRow, decode, encode, record_in_feed},
+        stored::{self, ReleasedRow, decode, encode, record_in_feed},
     },
     seal::keyring::Partition,
     share::feeds,
     store::{StoreError, layout::Table},
 };
 use entente_protocol::{
-    agreement::SignedAgreement,
-    id::{AgreementId, OrgId, RecallId, RecordId},
+    id::{AgreementId, FeedId, OrgId, RecallId, RecordId},
     recall::{Act, Recall},
 };
 use serde_json::{Value as Json, json};
@@ -36,21 +36,23 @@ fn ever_parties(node: &Node) -> Result<Vec<(AgreementId, BTreeSet<OrgId>)>, Reca
     let (mut all, rules) = (Vec::new(), node.rules());
     // Also of those of which our own partition is erased: what we gave, others hold.
     for agreement in rules.agreements.iter().filter(|held| held.in_force.is_some()).map(|held| held.id) {
-        let (mut parties, mut after) = (BTreeSet::new(), None);
-        loop {
-            let scope = agreement.as_bytes();
-            let page = node.holdings.list(Partition::Node, Table::AgreementVersion, scope, after, super::PAGE)?;
-            for (n, bytes) in &page {
-                after = Some(*n);
-                let version = SignedAgreement::from_bytes(bytes).and_then(|signed| signed.agreement());
-                let version = version.map_err(|_| StoreError::Broken { at: *n })?;
-                parties.extend(version.parties.iter().map(|party| party.id).filter(|party| *party != node.keys.org));
-            }
-            if page.len() < super::PAGE {
-                break;
-            }
-        }
+        let versions = agreements::versions(&node.holdings, agreement)?;
+        let parties = versions.values().flat_map(|version| version.parties.iter().map(|party| party.id));
+        let parties = parties.filter(|party| *party != node.keys.org).collect();
         all.push((agreement, parties));
+    }
+    Ok(all)
+}
+
+/// Feeds of which a partner holds more than this store knows, since an older copy was put back: it may hold any record.
+fn forgotten(node: &Node, parties: &[(AgreementId, BTreeSet<OrgId>)]) -> Result<BTreeSet<FeedId>, RecallError> {
+    let mut all = BTreeSet::new();
+    for (agreement, parties) in parties {
+        for partner in parties {
+            let feed = feeds::outgoing(node, *partner, *agreement);
+            let stopped = feeds::stopped(node, &feed)?;
+            all.extend(stopped.filter(|row| row.theirs.length > row.ours.length).map(|_| feed.id()));
+        }
     }
     Ok(all)
 }
@@ -61,16 +63,23 @@ struct Shown {
     goes: BTreeSet<OrgId>,
 }
 
-fn shown(node: &Node, parties: &[(AgreementId, BTreeSet<OrgId>)], record: RecordId) -> Result<Shown, RecallError> {
+fn shown(
+    node: &Node,
+    (parties, forgotten): (&[(AgreementId, BTreeSet<OrgId>)], &BTreeSet<FeedId>),
+    record: RecordId,
+) -> Result<Shown, RecallError> {
     let mut shown = Shown { holders: BTreeMap::new(), goes: BTreeSet::new() };
     for (agreement, parties) in parties {
         for partner in parties {
             let feed = feeds::outgoing(node, *partner, *agreement).id();
             let row = node.holdings.get(Partition::Own, Table::Release, &record_in_feed(record, feed))?;
-            let Some(row) = row.map(|row| decode::<ReleasedRow>("release", &row)).transpose()? else { continue };
-            if row.was_shown() {
+            if row.is_none() && forgotten.contains(&feed) {
                 shown.holders.entry(*partner).or_default().push(*agreement);
             }
+            let Some(row) = row.map(|row| decode::<ReleasedRow>("release", &row)).transpose()? else { continue };
+            // There is a row only where a run was signed. What was closed since may have been shown before: who holds
+            // nothing says so.
+            shown.holders.entry(*partner).or_default().push(*agreement);
             if row.shows() {
                 shown.goes.insert(*partner);
             }
@@ -82,8 +91,7 @@ fn shown(node: &Node, parties: &[(AgreementId, BTreeSet<OrgId>)], record: Record
 /// The row of a recall.
 pub(super) fn row(node: &Node, number: u64) -> Result<RecallRow, RecallError> {
     let row = node.holdings.item(Partition::Own, Table::Recall, OURS, number)?;
-    let row =
-        row.ok_or_else(|| RecallError::Asked(format!("there is no recall {number}: see `entente recall list`")))?;
+    let row = row.ok_or(RecallError::Unknown(number))?;
     Ok(decode("recall", &row)?)
 }
 
@@ -108,29 +116,18 @@ pub fn propose(
             "more than {RECALLED_TOGETHER_MAX} records: narrow the choice, or recall in parts"
         )));
     }
-    let parties = ever_parties(node)?;
-    let (mut kinds, mut holders): (BTreeMap<&str, u64>, BTreeMap<OrgId, u64>) = Default::default();
-    let (mut fresh, mut known, mut unshown) = (Vec::with_capacity(records.len()), 0u64, 0u64);
-    for (done, record) in (0..).zip(records) {
-        if done % STEP as u64 == 0 {
-            progress(Progress { done, total: Some(records.len() as u64) });
-        }
-        let kind = keep::own(node, *record)?.kind()?;
+    let (mut fresh, mut known) = (Vec::with_capacity(records.len()), 0u64);
+    for record in records {
         if gate::state(node, *record)?.recalled.is_some_and(|before| before >= act) {
             known += 1;
-            continue;
-        }
-        fresh.push(*record);
-        *kinds.entry(kind.name()).or_default() += 1;
-        let shown = shown(node, &parties, *record)?;
-        unshown += u64::from(shown.holders.is_empty());
-        for partner in shown.holders.keys() {
-            *holders.entry(*partner).or_default() += 1;
+        } else {
+            fresh.push(*record);
         }
     }
     if fresh.is_empty() {
         return Err(RecallError::Asked("all of these were recalled before: see `entente recall list`".to_owned()));
     }
+    let reach = reach(node, &fresh, progress)?;
     let mut txn = node.holdings.begin();
     let number = txn.count(Partition::Own, Table::Recall, OURS)?;
     let pages = fresh.chunks(STEP);
@@ -151,16 +148,65 @@ pub fn propose(
     let about = [("recall", number.to_string()), ("records", row.records.to_string()), ("by", row.proposed.by.clone())];
     node.journal(&mut txn, "recall-proposed", &about)?;
     txn.commit()?;
+    let mut view = view(number, &row);
+    if let (Some(map), Json::Object(reach)) = (view.as_object_mut(), reach) {
+        map.insert("recalled_before".to_owned(), json!(known));
+        map.extend(reach);
+    }
+    Ok(view)
+}
+
+/// Records that a proposal names one by one.
+const LISTED_MAX: usize = 1_000;
+
+/// What a recall of these records would reach: kinds, who would be asked, and the records themselves, as far as they are listed.
+fn reach(node: &Node, records: &[RecordId], progress: OnProgress<'_>) -> Result<Json, RecallError> {
+    let parties = ever_parties(node)?;
+    let forgotten = forgotten(node, &parties)?;
+    let (mut kinds, mut holders): (BTreeMap<&str, u64>, BTreeMap<OrgId, u64>) = Default::default();
+    let (mut unshown, mut listed) = (0u64, Vec::new());
+    for (done, record) in (0..).zip(records) {
+        if done % STEP as u64 == 0 {
+            progress(Progress { done, total: Some(records.len() as u64) });
+        }
+        let row = keep::own(node, *record)?;
+        let kind = row.kind()?.name();
+        *kinds.entry(kind).or_default() += 1;
+        let shown = shown(node, (&parties, &forgotten), *record)?;
+        unshown += u64::from(shown.holders.is_empty());
+        for partner in shown.holders.keys() {
+            *holders.entry(*partner).or_default() += 1;
+        }
+        if listed.len() < LISTED_MAX {
+            let number = row.values.iter().find(|(slot, _)| *slot == 0);
+            let number = number.map(|(_, value)| stored::value(value)).transpose()?;
+            let number = number.as_ref().and_then(|value| value.as_text()).map(str::to_owned);
+            listed.push(json!({ "id": record.to_string(), "kind": kind, "number": number }));
+        }
+    }
     let holders: Vec<Json> = holders
         .into_iter()
-        .map(|(partner, records)| json!({ "id": partner.to_string(), "handle": node.handle_of(partner), "records": records }))
+        .map(|(partner, n)| json!({ "id": partner.to_string(), "handle": node.handle_of(partner), "records": n }))
         .collect();
-    let mut view = view(number, &row);
-    if let Some(map) = view.as_object_mut() {
-        map.insert("kinds".to_owned(), json!(kinds));
-        map.insert("holders".to_owned(), json!(holders));
-        map.insert("recalled_before".to_owned(), json!(known));
-        map.insert("shown_to_nobody".to_owned(), json!(unshown));
+    Ok(json!({
+        "kinds": kinds,
+        "holders": holders,
+        "shown_to_nobody": unshown,
+        "listed": listed,
+        "not_listed": records.len().saturating_sub(LISTED_MAX),
+    }))
+}
+
+/// A recall that waits for a second person, with all that the first one was shown.
+pub(super) fn proposed(node: &Node, number: u64, row: &RecallRow) -> Result<Json, RecallError> {
+    let mut records: Vec<RecordId> = Vec::new();
+    each(&node.holdings, (Partition::Own, &records_scope(number)), 0, &mut |_, page: Vec<RecordId>| {
+        records.extend(page);
+        Ok(true)
+    })?;
+    let mut view = view(number, row);
+    if let (Some(map), Json::Object(reach)) = (view.as_object_mut(), reach(node, &records, &mut |_| {})?) {
+        map.extend(reach);
     }
     Ok(view)
 }
@@ -187,9 +233,7 @@ fn confirm_row(node: &Node, number: u64, by: &str) -> Result<(), RecallError> {
     }
     if row.confirmed.is_none() {
         if is_same_person(&row.proposed, &confirmed) {
-            let who = &row.proposed.by;
-            let message = format!("{who} proposed recall {number}: another person confirms it");
-            return Err(RecallError::Asked(message));
+            return Err(RecallError::SamePerson { who: row.proposed.by, recall: number });
         }
         let about = [("recall", number.to_string()), ("by", confirmed.by.clone())];
         row.confirmed = Some(confirmed);
@@ -237,6 +281,7 @@ pub fn go_on(node: &Node) -> Result<(), RecallError> {
 /// One append for each page of records that is not done.
 fn finish(node: &Node, number: u64, progress: OnProgress<'_>) -> Result<(), RecallError> {
     let parties = ever_parties(node)?;
+    let forgotten = forgotten(node, &parties)?;
     loop {
         let mut txn = node.holdings.begin();
         // Read within the transaction: two who finish one recall do each page once.
@@ -261,7 +306,7 @@ fn finish(node: &Node, number: u64, progress: OnProgress<'_>) -> Result<(), Reca
                 // Decided anew, and withdrawn where feeds still go.
                 txn.push(Partition::Own, Table::RecordList, RELEASE_LOG, record.as_bytes())?;
             }
-            let shown = shown(node, &parties, *record)?;
+            let shown = shown(node, (&parties, &forgotten), *record)?;
             held_back.extend(shown.goes);
             let (recall, signed) = Recall::new(row.act, node.keys.org, *record, now).sign(&node.keys.records)?;
             for (partner, agreements) in shown.holders {
@@ -302,7 +347,7 @@ pub(super) fn view(number: u64, row: &RecallRow) -> Json {
     let state = match (&row.dropped, &row.confirmed) {
         (Some(_), _) => "dropped",
         (None, None) => "proposed",
-        (None, Some(_)) if row.done < row.pages => "being asked",
+        (None, Some(_)) if row.done < row.pages => "asking",
         (None, Some(_)) => "asked",
     };
     let who = |named: &Named| json!({ "by": named.by, "at": named.at.to_string() });

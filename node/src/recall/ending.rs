@@ -16,14 +16,13 @@ use crate::{
     room,
     seal::keyring::Partition,
     share::{
-        fetching,
+        ShareError, fetching,
         files::{self, FileRow},
     },
     store::{StoreError, holdings::Holdings, layout::Table},
 };
 use entente_protocol::{
-    agreement::{Agreement, Obligation, Standing, StandingNotice},
-    codec::{self, Bounds},
+    agreement::{Agreement, Obligation},
     cose::SignatureBytes,
     id::{AgreementId, OrgId},
     identity::Purpose,
@@ -33,10 +32,13 @@ use entente_protocol::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
+use std::sync::PoisonError;
 
 const DAY_MS: u64 = 86_400_000;
 /// Rows deleted in one append.
 const STEP: usize = 2_000;
+/// Rows that are found in one walk over all.
+const WALKED: usize = 500_000;
 /// Who did it, where the agreement itself asks for it.
 const BY_ITSELF: &str = "the agreement";
 
@@ -82,18 +84,15 @@ fn at(node: &Node, agreement: AgreementId) -> Result<Option<(u64, ErasureRow)>, 
     Ok(Some((place, decode("erasure", &row.ok_or(StoreError::Broken { at: place })?)?)))
 }
 
-/// Since when an agreement is over here, if it is: ended by a party, or past its last day.
+/// Since when an agreement is over here, if it is: since a party's word that it has ended came, or past its last day, where
+/// nobody has agreed on what follows. What a party says of the time decides nothing.
 fn over_since(node: &Node, agreement: AgreementId) -> Option<UnixMillis> {
     let rules = node.rules();
     let held = rules.agreements.get(agreement)?;
     let body = &held.in_force.as_ref()?.agreement;
-    let stated = |signed: &SignatureBytes| -> Option<StandingNotice> {
-        let parsed = signed.parse().ok()?;
-        codec::from_slice(parsed.danger_unverified_payload(), Bounds::bytes(1 << 10)).ok()
-    };
-    let ended = held.notices.iter().filter_map(stated).filter(|n| n.standing == Standing::Ended).map(|n| n.time).min();
-    let expired = Some(body.until).filter(|until| node.interval().early >= *until);
-    [ended, expired].into_iter().flatten().min()
+    let follows = !held.next.is_empty() || held.backed(node.keys.org).is_some();
+    let expired = Some(body.until).filter(|until| !follows && node.interval().early >= *until);
+    [held.ended, expired].into_iter().flatten().min()
 }
 
 /// Erases what was received under an agreement that is over, because a person asks for it.
@@ -107,8 +106,7 @@ pub fn erase(
     let fault = |message: String| RecallError::Asked(message);
     let id = node.rules().agreements.find(given).map_err(|e| fault(e.to_string()))?.id;
     if over_since(node, id).is_none() {
-        let what = "it is not over: end it first (`entente agreement end`), or wait for its last day".to_owned();
-        return Err(fault(what));
+        return Err(RecallError::NotOver);
     }
     if let Some(copy) = copies.iter().find(|copy| !text::is_line(copy)) {
         return Err(fault(format!("`{}` is not one line that people can read", copy.escape_debug())));
@@ -116,35 +114,33 @@ pub fn erase(
     if copies.len() >= entente_protocol::limits::KEYRING_COPIES_MAX {
         return Err(fault(format!("name at most {} copies", entente_protocol::limits::KEYRING_COPIES_MAX - 1)));
     }
-    if at(node, id)?.is_none() {
-        let held = holds(node, id)?;
-        if held > 0 {
-            return Err(fault(format!("{held} record(s) are under a legal hold: see `entente hold list`")));
-        }
-        begin(node, id, begun, copies.to_vec())?;
-    }
+    begin(node, id, begun, copies.to_vec())?;
     carry_out(node, id, progress)?;
     let (_, row) = at(node, id)?.ok_or(StoreError::Broken { at: 0 })?;
     Ok(view(node, &row))
 }
 
+/// Records that a hold keeps. Holds are placed and lifted in transactions: within one, nothing changes them.
 fn holds(node: &Node, agreement: AgreementId) -> Result<u64, RecallError> {
-    let mut held = 0;
-    if !node.holdings.keyring().holds(Partition::Agreement(agreement)) {
-        return Ok(0);
+    let (mut held, partition) = (0, Partition::Agreement(agreement));
+    if node.holdings.keyring().holds(partition) {
+        each(&node.holdings, (partition, hold::HOLDS), 0, &mut |_, row: hold::HoldRow| {
+            held += u64::from(row.lifted.is_none());
+            Ok(true)
+        })?;
     }
-    each(&node.holdings, (Partition::Agreement(agreement), hold::HOLDS), 0, &mut |_, row: hold::HoldRow| {
-        held += u64::from(row.lifted.is_none());
-        Ok(true)
-    })?;
     Ok(held)
 }
 
-/// From here on nothing of the partition is read any more.
+/// From here on nothing of the partition is read any more, and nothing in it is held any more.
 fn begin(node: &Node, agreement: AgreementId, begun: Named, copies: Vec<String>) -> Result<(), RecallError> {
     let mut txn = node.holdings.begin();
     if txn.get(Partition::Node, Table::Recall, &key(agreement, None))?.is_some() {
         return Ok(());
+    }
+    match holds(node, agreement)? {
+        0 => {}
+        held => return Err(RecallError::Held(held)),
     }
     let about = [("agreement", agreement.to_string()), ("by", begun.by.clone())];
     let row = ErasureRow { done: false, begun, copies, holder: node.keys.org, signed: None, agreement };
@@ -153,21 +149,25 @@ fn begin(node: &Node, agreement: AgreementId, begun: Named, copies: Vec<String>)
     node.journal(&mut txn, "partition-erasing", &about)?;
     node::changed(&mut txn)?;
     txn.commit()?;
-    node.reload().map_err(|fault| RecallError::Asked(fault.message))
+    node.reload().map_err(|fault| ShareError::Rules(fault.message))?;
+    Ok(())
 }
 
 /// Everything that is to be done, from wherever it stopped.
 fn carry_out(node: &Node, agreement: AgreementId, progress: OnProgress<'_>) -> Result<(), RecallError> {
+    // One at a time: a person's command, and what goes on by itself.
+    let _one = node.erasing.lock().unwrap_or_else(PoisonError::into_inner);
     let Some((place, mut row)) = at(node, agreement)? else { return Ok(()) };
-    if row.done {
-        return Ok(());
-    }
     let partition = Partition::Agreement(agreement);
+    // Also where it is done, and an older copy of the keyring was put back.
     if node.holdings.keyring().holds(partition) {
         files_of(node, agreement)?;
         tokens_of(node, agreement, progress)?;
         rows_of(node, partition)?;
         node.holdings.keyring().destroy_partition(partition).map_err(StoreError::from)?;
+    }
+    if row.done {
+        return Ok(());
     }
     let now = node.clock.now();
     let elsewhere = format!("any copy of keys/keyring.age or keys/keyring.recovery.age that was made before {now}");
@@ -248,21 +248,26 @@ fn tokens_of(node: &Node, agreement: AgreementId, progress: OnProgress<'_>) -> R
 
 /// Every row that the partition's keys open.
 fn rows_of(node: &Node, partition: Partition) -> Result<(), RecallError> {
-    let mut rows = Vec::new();
-    node.holdings.audit().each_row(None, &mut |seen| {
-        if seen.opened.is_some_and(|(of, _)| of == partition) {
-            rows.push(seen.row.to_vec());
+    // So many at a time, whatever there is: what was deleted is not met again.
+    loop {
+        let mut rows = Vec::new();
+        node.holdings.audit().each_row(None, &mut |seen| {
+            if rows.len() < WALKED && seen.opened.is_some_and(|(of, _)| of == partition) {
+                rows.push(seen.row.to_vec());
+            }
+            Ok(())
+        })?;
+        for step in rows.chunks(STEP) {
+            let mut txn = node.holdings.begin();
+            for row in step {
+                txn.remove_row(partition, row)?;
+            }
+            txn.commit()?;
         }
-        Ok(())
-    })?;
-    for step in rows.chunks(STEP) {
-        let mut txn = node.holdings.begin();
-        for row in step {
-            txn.remove_row(partition, row)?;
+        if rows.len() < WALKED {
+            return Ok(());
         }
-        txn.commit()?;
     }
-    Ok(())
 }
 
 /// Finishes what was begun, and takes note of what an older copy of the store does not know: the keyring does.
@@ -299,7 +304,7 @@ fn is_due(node: &Node, id: AgreementId, agreement: &Agreement) -> Result<bool, R
     let declines = |party: &entente_protocol::agreement::Party| party.declines.contains(&Obligation::EraseAtEnd);
     if !agreement.obligations.contains(&Obligation::EraseAtEnd)
         || agreement.party(node.keys.org).is_none_or(declines)
-        || node.interval().fault().is_some()
+        || !node.may_delete()
     {
         return Ok(false);
     }
@@ -325,7 +330,7 @@ pub fn received(node: &Node, partner: OrgId, content: &[u8]) -> Result<bool, Rec
     let fault = |what: String| RecallError::Partner(what);
     let now = node.clock.now();
     let signed = SignatureBytes::from_bytes(content, 32 << 10).map_err(|e| fault(e.to_string()))?;
-    let key_of = |kid| node.book().key(partner, Purpose::Runs, kid, now);
+    let key_of = |kid, stated| node.book().past_key(partner, Purpose::Runs, kid, now, stated);
     let receipt = Erasure::verify(&signed, partner, key_of).map_err(|e| fault(e.to_string()))?;
     let rules = node.rules();
     if !rules.agreements.with(partner).any(|held| held.id == receipt.agreement) {

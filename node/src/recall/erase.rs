@@ -1,7 +1,7 @@
 //! Deleting what received records said: fields, salts, what they are found by, and their files.
 //!
 //! What stays is that a record of this kind and line was held, and who attested it: its header and root, of which every
-//! field was shown before and none is now. Rows go from the store in the append of whoever calls this; the files after
+//! field was shown before and none is now. Rows go from the store in the append of whoever calls this; the files before
 //! it. The engine drops the old rows when it next rewrites its tables; copies of the disk keep them.
 
 use super::RecallError;
@@ -14,12 +14,16 @@ use crate::{
     },
     room,
     seal::keyring::Partition,
-    share::files::{self, FileRow},
+    share::{
+        ShareError, fetching,
+        files::{self, FileRow},
+        wishes,
+    },
     store::{StoreError, layout::Table, txn::Txn},
 };
 use entente_protocol::{
     attachment::Content,
-    id::{AgreementId, Hash, OrgId, RecordId},
+    id::{AgreementId, Hash, Nonce, OrgId, RecordId},
     record::{Body, SlotSet, kind::Kind},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,15 +42,26 @@ pub(super) struct Doomed {
     pub from: OrgId,
 }
 
-/// What an append leaves to be deleted after it.
+/// What is to be deleted beside the rows of an append.
 #[derive(Default)]
-pub(super) struct Leftovers(Vec<FileRow>);
+pub(super) struct Leftovers {
+    files: Vec<FileRow>,
+    /// What names the segments of files that never came whole, and how many there are.
+    parts: Vec<(Nonce, u64)>,
+}
 
 impl Leftovers {
-    /// Deletes the files that no row speaks of any more. What fails is found by `entente check` and told there.
+    /// Deletes the files that no row will speak of. Called before the append that says so: a node that is stopped between
+    /// the two has a row without its file, which `entente check` names, and does all of it again.
     pub fn discard(self, node: &Node, agreement: AgreementId) -> Result<(), RecallError> {
-        for file in &self.0 {
-            files::discard(node, Partition::Agreement(agreement), file)?;
+        let partition = Partition::Agreement(agreement);
+        for file in &self.files {
+            files::discard(node, partition, file)?;
+        }
+        for (id, segments) in self.parts {
+            for segment in 0..segments {
+                node.holdings.blob_remove(partition, &files::segment_name(id, segment))?;
+            }
         }
         Ok(())
     }
@@ -66,33 +81,41 @@ pub(super) fn erase(
 ) -> Result<Leftovers, RecallError> {
     let partition = Partition::Agreement(agreement);
     let (mut places, mut contents) = (BTreeSet::new(), BTreeMap::new());
+    let mut leftovers = Leftovers::default();
+    // From the end: an index forgets its last place at once.
+    let mut doomed: Vec<&Doomed> = doomed.iter().collect();
+    doomed.sort_by_key(|doomed| std::cmp::Reverse(doomed.place));
     for Doomed { record, place, row, keep, from } in doomed {
+        // Named twice is deleted once.
+        if !places.insert(*place) {
+            continue;
+        }
         let verified = row.verified().map_err(|_| StoreError::Broken { at: *place })?;
         let kind = verified.header().kind;
         let before = encode("received record", row)?.len();
         forget_terms(txn, partition, *place, row, *keep)?;
+        let mut stated: Vec<Content> = content(row).into_iter().collect();
         for n in 0..txn.count(partition, Table::Earlier, record.as_bytes())? {
             let Some(earlier) = txn.item(partition, Table::Earlier, record.as_bytes(), n)? else { continue };
             let earlier: ReceivedRow = decode("received record", &earlier)?;
+            stated.extend(content(&earlier));
             forget_terms(txn, partition, *place, &earlier, *keep)?;
             let less = earlier.showing(*keep).ok_or(StoreError::Broken { at: n })?;
             let less = encode("received record", &less)?;
             txn.replace_item(partition, Table::Earlier, record.as_bytes(), n, &less)?;
         }
-        if kind == Kind::Attachment
-            && !keep.contains(files::content_slot())
-            && let Some(content) = content(row)
-        {
-            contents.insert(content.sha256, (content, *from));
+        if kind == Kind::Attachment && !keep.contains(files::content_slot()) {
+            contents.extend(stated.into_iter().map(|content| (content.sha256, (content, *from))));
+            if let Some(wish) = wishes::forget(txn, partition, *from, *record).map_err(ShareError::from)? {
+                leftovers.parts.extend(fetching::forget_part(txn, partition, &wish)?);
+            }
         }
         let less = row.showing(*keep).ok_or(StoreError::Broken { at: *place })?;
         let bytes = encode("received record", &less)?;
         txn.replace_item(partition, Table::Received, b"", *place, &bytes)?;
         room::give_back(txn, *from, before.saturating_sub(bytes.len()) as u64)?;
-        places.insert(*place);
     }
     index::forget(txn, &node.holdings, partition, &places)?;
-    let mut leftovers = Leftovers::default();
     if contents.is_empty() {
         return Ok(leftovers);
     }
@@ -103,7 +126,7 @@ pub(super) fn erase(
         let Some(file) = files::find(node, partition, content)? else { continue };
         txn.delete(partition, Table::Attachment, content.sha256.as_bytes())?;
         room::give_back(txn, from, file.size)?;
-        leftovers.0.push(file);
+        leftovers.files.push(file);
     }
     Ok(leftovers)
 }
@@ -130,12 +153,18 @@ fn forget_terms(
 /// Files of which another record of the partition says that they are its own.
 fn still_stated(node: &Node, agreement: AgreementId, gone: &BTreeSet<u64>) -> Result<BTreeSet<Hash>, RecallError> {
     let mut stated = BTreeSet::new();
+    let partition = Partition::Agreement(agreement);
     let key = Kind::Attachment.name().as_bytes();
     index::each_sharing(&node.holdings, Partition::Agreement(agreement), "kind", key, &mut |place| {
         if !gone.contains(&place)
             && let Some(row) = view::received_at(node, agreement, place)?
         {
             stated.extend(content(&row).map(|content| content.sha256));
+            let id = row.id().ok_or(StoreError::Broken { at: place })?;
+            for (_, earlier) in node.holdings.list(partition, Table::Earlier, id.as_bytes(), None, super::PAGE)? {
+                let earlier: ReceivedRow = decode("received record", &earlier)?;
+                stated.extend(content(&earlier).map(|content| content.sha256));
+            }
         }
         Ok::<_, RecallError>(true)
     })?;

@@ -1,10 +1,9 @@
 //! Legal hold: what a court, or a duty to keep, does not let go. It keeps content from being deleted, and nothing else:
 //! what was taken back is not used, not searched for as valid, and not passed on, whether it is held or not.
 
-use super::{Named, RecallError, asked, each, erase, named};
+use super::{Named, RecallError, asked, each, ending, erase, named, retention};
 use crate::{
     node::Node,
-    receive::{TakenBack, WithdrawnRow},
     records::{
         show,
         stored::{decode, encode},
@@ -15,7 +14,6 @@ use crate::{
 };
 use entente_protocol::{
     id::{AgreementId, RecordId},
-    recall::AnswerState,
     record::SlotSet,
 };
 use serde::{Deserialize, Serialize};
@@ -59,12 +57,11 @@ pub(super) fn is_held(txn: &Txn<'_>, partition: Partition, record: RecordId) -> 
 
 /// Every partition that holds a received record: a hold is on the record, under whatever agreement it came.
 fn copies(node: &Node, given: &str) -> Result<(RecordId, Vec<AgreementId>), RecallError> {
-    let asked = |message: String| RecallError::Asked(message);
-    let (record, found) = show::resolve_any(node, given).map_err(|fault| asked(fault.message))?;
+    // A court asks for what is locked, too.
+    let (record, found) = show::resolve_held(node, given)?;
     if matches!(found, Found::Own(_)) {
-        return Err(asked(
-            "it is the organisation's own, and nothing deletes it: a hold is for received records".to_owned(),
-        ));
+        let what = "it is the organisation's own, and nothing deletes it: a hold is for received records";
+        return Err(RecallError::Asked(what.to_owned()));
     }
     let mut agreements = Vec::new();
     for agreement in node.partitions() {
@@ -87,6 +84,11 @@ pub fn place(node: &Node, given: &str, reason: &str, by: &str) -> Result<Json, R
     let (mut txn, mut held) = (node.holdings.begin(), Vec::new());
     for agreement in agreements {
         let partition = Partition::Agreement(agreement);
+        if ending::is_begun(&node.holdings, agreement)? {
+            return Err(RecallError::Asked(
+                "all that came under its agreement is being erased: it is too late".to_owned(),
+            ));
+        }
         if !is_held(&txn, partition, record)? {
             let place = txn.push(partition, Table::Recall, HOLDS, &encode("hold", &row)?)?;
             txn.put(partition, Table::Recall, &key(record), &encode("hold", &place)?)?;
@@ -121,10 +123,11 @@ pub fn lift(node: &Node, given: &str, by: &str) -> Result<Json, RecallError> {
         return Err(RecallError::Asked(format!("{} is not held: see `entente hold list`", record.short())));
     }
     node.journal(&mut txn, "hold-lifted", &[("record", record.to_string()), ("by", lifted.by)])?;
-    txn.commit()?;
+    // Before the append: where it fails, all of it is done again.
     for (agreement, leftovers) in leftovers {
         leftovers.discard(node, agreement)?;
     }
+    txn.commit()?;
     node.wake();
     Ok(json!(views))
 }
@@ -136,25 +139,18 @@ fn overdue(
     agreement: AgreementId,
     record: RecordId,
 ) -> Result<erase::Leftovers, RecallError> {
-    let partition = Partition::Agreement(agreement);
-    let withdrawn = txn.get(partition, Table::Withdrawn, record.as_bytes())?;
-    let withdrawn = withdrawn.map(|row| decode::<WithdrawnRow>("withdrawal", &row)).transpose()?;
-    let asked = asked::about(txn, partition, record)?;
-    let is_due = match withdrawn.and_then(|row| row.by) {
-        Some(TakenBack::Expired) => true,
-        Some(TakenBack::Recalled(_)) => asked.as_ref().is_some_and(|(_, row)| row.act.deletes()),
-        None => false,
+    let Some((place, row)) = erase::held(node, agreement, record)? else { return Ok(erase::Leftovers::default()) };
+    let recalled = asked::about(txn, Partition::Agreement(agreement), record)?;
+    let keep = match recalled.is_some_and(|(_, row)| row.act.deletes()) {
+        true => SlotSet::EMPTY,
+        false => retention::stays_of(node, agreement, &row)?,
     };
-    let Some((place, row)) = erase::held(node, agreement, record)?.filter(|_| is_due) else {
+    if row.openings.iter().all(|(slot, ..)| keep.contains(*slot)) {
         return Ok(erase::Leftovers::default());
-    };
-    let from = erase::giver(&row, place)?;
-    let doomed = [erase::Doomed { record, place, row, keep: SlotSet::EMPTY, from }];
-    if let Some((at, mut asked)) = asked.filter(|(_, row)| row.state == AnswerState::LegalHold) {
-        asked.state = AnswerState::Complied;
-        txn.replace_item(partition, Table::Recall, super::ASKED, at, &encode("recall", &asked)?)?;
     }
-    erase::erase(node, txn, agreement, &doomed)
+    asked::let_go(node, txn, agreement, record)?;
+    let from = erase::giver(&row, place)?;
+    erase::erase(node, txn, agreement, &[erase::Doomed { record, place, row, keep, from }])
 }
 
 fn view(agreement: AgreementId, place: u64, row: &HoldRow) -> Json {

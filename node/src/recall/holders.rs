@@ -18,6 +18,7 @@ use entente_protocol::{
     identity::Purpose,
     limits,
     recall::{AnswerState, Answers},
+    time::UnixMillis,
 };
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
@@ -27,9 +28,51 @@ const LOOKED_AT: usize = 8 * limits::RECALLS_PER_NOTICE_MAX;
 /// Holders that one listing names one by one.
 const LISTED_MAX: usize = 1_000;
 
-/// Whether nothing more is to be said about it.
-fn is_settled(row: &HolderRow) -> bool {
-    row.state.is_some_and(AnswerState::is_final)
+/// The key of the time since when a partner is asked again about all of it: it put an older copy of its store back.
+pub fn again_key(partner: OrgId) -> Vec<u8> {
+    [b"again".as_slice(), partner.as_bytes()].concat()
+}
+
+fn again(node: &Node, partner: OrgId) -> Result<UnixMillis, RecallError> {
+    let row = node.holdings.get(Partition::Own, Table::Recall, &again_key(partner))?;
+    Ok(UnixMillis(row.and_then(|row| <[u8; 8]>::try_from(row).ok()).map_or(0, u64::from_be_bytes)))
+}
+
+/// A partner shows less than it had countersigned: what it did with our recalls since may be undone. All are said again.
+pub fn ask_again(node: &Node, partner: OrgId) -> Result<(), RecallError> {
+    let mut txn = node.holdings.begin();
+    if txn.count(Partition::Own, Table::Recall, &to_scope(partner))? == 0 {
+        return Ok(());
+    }
+    let now = node.clock.now();
+    // Whoever shows an old head again and again has us write once an hour.
+    if now.0.saturating_sub(again(node, partner)?.0) < AGAIN_MS {
+        return Ok(());
+    }
+    txn.put(Partition::Own, Table::Recall, &again_key(partner), &now.0.to_be_bytes())?;
+    txn.put(Partition::Own, Table::Recall, &first_key(partner), &0u64.to_be_bytes())?;
+    node.journal(&mut txn, "recalls-said-again", &[("partner", partner.to_string())])?;
+    txn.commit()?;
+    node.note_recalls();
+    Ok(())
+}
+
+/// How far an answer goes: none takes back one that went further.
+fn rank(state: Option<AnswerState>) -> u8 {
+    match state {
+        None => 0,
+        Some(AnswerState::Waiting) => 1,
+        Some(AnswerState::LegalHold) => 2,
+        Some(AnswerState::Complied | AnswerState::NotHeld | AnswerState::Refused) => 3,
+    }
+}
+
+/// How often a partner is asked anew at the most.
+const AGAIN_MS: u64 = 3_600_000;
+
+/// Whether nothing more is to be said about it: there is an answer for good, given since the partner was last asked anew.
+fn is_settled(row: &HolderRow, again: UnixMillis) -> bool {
+    row.state.is_some_and(AnswerState::is_final) && row.answered.is_some_and(|at| at > again)
 }
 
 fn first(node: &Node, partner: OrgId) -> Result<u64, RecallError> {
@@ -45,11 +88,12 @@ fn holder_at(node: &Node, at: HolderAt) -> Result<HolderRow, RecallError> {
 /// What is next to be said to a partner, from a place of its list on, and the place after it. Where there is none left the
 /// list is empty.
 pub fn to_say(node: &Node, partner: OrgId, from: u64) -> Result<(Vec<SignatureBytes>, u64), RecallError> {
+    let again = again(node, partner)?;
     let (mut say, mut next, mut looked) = (Vec::new(), from.max(first(node, partner)?), 0);
     each(&node.holdings, (Partition::Own, &to_scope(partner)), next, &mut |n, at: HolderAt| {
         let row = holder_at(node, at)?;
         (next, looked) = (n + 1, looked + 1);
-        if !is_settled(&row) {
+        if !is_settled(&row, again) {
             say.push(row.signed);
         }
         Ok(say.len() < limits::RECALLS_PER_NOTICE_MAX && (looked < LOOKED_AT || say.is_empty()))
@@ -59,12 +103,12 @@ pub fn to_say(node: &Node, partner: OrgId, from: u64) -> Result<(Vec<SignatureBy
 
 /// Records that a partner was asked about: those without any answer, and those without one for good.
 pub fn open_with(node: &Node, partner: OrgId) -> Result<(u64, u64), RecallError> {
-    let (mut unanswered, mut open) = (0, 0);
+    let (mut unanswered, mut open, again) = (0, 0, again(node, partner)?);
     let from = first(node, partner)?;
     each(&node.holdings, (Partition::Own, &to_scope(partner)), from, &mut |_, at: HolderAt| {
         let row = holder_at(node, at)?;
         unanswered += u64::from(row.state.is_none());
-        open += u64::from(!is_settled(&row));
+        open += u64::from(!is_settled(&row, again));
         Ok(true)
     })?;
     Ok((unanswered, open))
@@ -97,10 +141,12 @@ pub fn answered(node: &Node, partner: OrgId, signed: &SignatureBytes) -> Result<
     let key = |kid| node.book().key(partner, Purpose::Runs, kid, now);
     let answers = Answers::verify(signed, partner, key).map_err(|fault| RecallError::Partner(fault.to_string()))?;
     let mut txn = node.holdings.begin();
-    let mut taken = 0;
+    let (mut taken, again) = (0, again(node, partner)?);
     for answer in &answers.answers {
         let Some((at, mut row)) = asking::holder_of(node, answer.recall, partner)? else { continue };
-        if is_settled(&row) || row.state == Some(answer.state) {
+        // Asked anew, it may answer as if for the first time.
+        let anew = row.answered.is_some_and(|at| at <= again);
+        if is_settled(&row, again) || (!anew && rank(Some(answer.state)) <= rank(row.state)) {
             continue;
         }
         // Said before the run came that brings it: it is asked again.
@@ -125,15 +171,16 @@ pub fn answered(node: &Node, partner: OrgId, signed: &SignatureBytes) -> Result<
 
 /// Moves the place from which something is still to be said to a partner past what is settled.
 fn settle(node: &Node, txn: &mut Txn<'_>, partner: OrgId) -> Result<(), RecallError> {
-    let begin = first(node, partner)?;
+    let (begin, again) = (first(node, partner)?, again(node, partner)?);
     let mut next = begin;
     each(&node.holdings, (Partition::Own, &to_scope(partner)), begin, &mut |n, at: HolderAt| {
         let row = txn.item(Partition::Own, Table::Recall, &holders_scope(at.0), at.1)?;
         let row: HolderRow = decode("holder", &row.ok_or(StoreError::Broken { at: at.1 })?)?;
-        if is_settled(&row) {
+        let settled = is_settled(&row, again);
+        if settled {
             next = n + 1;
         }
-        Ok(is_settled(&row))
+        Ok(settled)
     })?;
     if next != begin {
         txn.put(Partition::Own, Table::Recall, &first_key(partner), &next.to_be_bytes())?;
@@ -168,7 +215,11 @@ pub fn counts(node: &Node, number: u64) -> Result<Counts, RecallError> {
 
 /// A recall with each holder: who has done it, who refused, who holds on by law, and who has not confirmed.
 pub fn status(node: &Node, number: u64) -> Result<Json, RecallError> {
-    let mut view = asking::view(number, &asking::row(node, number)?);
+    let row = asking::row(node, number)?;
+    if row.confirmed.is_none() && row.dropped.is_none() {
+        return asking::proposed(node, number, &row);
+    }
+    let mut view = asking::view(number, &row);
     let mut holders: BTreeMap<OrgId, Counts> = BTreeMap::new();
     let (mut open, mut more) = (Vec::new(), 0u64);
     let book = node.book();
@@ -183,7 +234,7 @@ pub fn status(node: &Node, number: u64) -> Result<Json, RecallError> {
         }
         let agreements: Vec<String> = row.agreements.iter().map(ToString::to_string).collect();
         open.push(json!({
-            "id": format!("{}@{}", row.record, row.partner.short()),
+            "id": format!("{}@{}", row.record, row.partner),
             "record": row.record.to_string(),
             "partner": node.handle_of(row.partner),
             "state": row.state.map_or("asked", AnswerState::name),

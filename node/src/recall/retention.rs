@@ -7,46 +7,31 @@
 
 use super::{PAGE, RecallError, erase, hold};
 use crate::{
+    agreements,
     node::Node,
     receive::{RunInRow, TakenBack, WithdrawnRow},
-    records::stored::{decode, encode},
+    records::stored::{ReceivedRow, decode, encode},
     seal::keyring::Partition,
     share::feeds,
-    store::{StoreError, layout::Table},
+    store::{StoreError, layout::Table, txn::Txn},
 };
 use entente_protocol::{
-    agreement::{Agreement, SignedAgreement},
+    agreement::Agreement,
     feed::{FeedKey, Run},
-    id::{AgreementDigest, AgreementId, FeedId, RecordId},
+    id::{AgreementDigest, AgreementId, FeedId, OrgId, RecordId, StoreId},
     record::{Body, SlotSet, kind::Kind},
     time::UnixMillis,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
 const DAY_MS: u64 = 86_400_000;
-/// Runs looked at in one step.
+/// Runs looked at in one step, and records deleted by it before it stops.
 const RUNS: u64 = 16;
+const STEP: usize = 1_000;
 
 /// The key of the place up to which a feed's runs are looked at for what is kept so many days.
 pub fn key(feed: FeedId, days: u32) -> Vec<u8> {
     [b"kept".as_slice(), feed.as_bytes(), &days.to_be_bytes()].concat()
-}
-
-/// Every version of an agreement by its digest.
-pub fn versions(node: &Node, agreement: AgreementId) -> Result<BTreeMap<AgreementDigest, Agreement>, RecallError> {
-    let (mut all, mut after) = (BTreeMap::new(), None);
-    loop {
-        let scope = agreement.as_bytes();
-        let page = node.holdings.list(Partition::Node, Table::AgreementVersion, scope, after, PAGE)?;
-        for (n, bytes) in &page {
-            after = Some(*n);
-            let signed = SignedAgreement::from_bytes(bytes).map_err(|_| StoreError::Broken { at: *n })?;
-            all.insert(signed.digest(), signed.agreement().map_err(|_| StoreError::Broken { at: *n })?);
-        }
-        if page.len() < PAGE {
-            return Ok(all);
-        }
-    }
 }
 
 /// The numbers of days that the clauses of these versions name.
@@ -67,21 +52,84 @@ fn stays(version: &Agreement, clause: u16, kind: Kind, days: u32) -> Option<Slot
     (!over.is_empty()).then(|| kind.slots().map(|slot| slot.number).filter(|n| !over.contains(n)).collect())
 }
 
+/// The version under which a received record came.
+pub fn version_of(
+    node: &Node,
+    agreement: AgreementId,
+    row: &ReceivedRow,
+) -> Result<Option<AgreementDigest>, RecallError> {
+    let run = node.holdings.item(Partition::Agreement(agreement), Table::RunIn, row.feed.as_bytes(), row.run)?;
+    let Some(run) = run.map(|run| decode::<RunInRow>("run", &run)).transpose()? else { return Ok(None) };
+    let run = Run::danger_unverified(&run.run).map_err(|_| StoreError::Broken { at: row.run })?;
+    Ok(Some(run.version))
+}
+
+fn over(node: &Node, since: UnixMillis, days: u32) -> bool {
+    since.plus(u64::from(days) * DAY_MS) <= node.interval().early
+}
+
+/// What of a received record is not over by now.
+pub(super) fn stays_of(node: &Node, agreement: AgreementId, row: &ReceivedRow) -> Result<SlotSet, RecallError> {
+    let mut keep: SlotSet = row.openings.iter().map(|(slot, ..)| *slot).collect();
+    if !node.may_delete() {
+        return Ok(keep);
+    }
+    let versions = agreements::versions(&node.holdings, agreement)?;
+    let Some(version) = version_of(node, agreement, row)?.and_then(|digest| versions.get(&digest)) else {
+        return Ok(keep);
+    };
+    let kind = Body::from_bytes(&row.body).map_err(|_| StoreError::Broken { at: row.number })?.header().kind;
+    for days in every_term(&versions).into_iter().filter(|days| over(node, row.at, *days)) {
+        keep = stays(version, row.clause, kind, days).map_or(keep, |stays| keep.and(stays));
+    }
+    Ok(keep)
+}
+
+/// Scope of the stores from which a sender has shared, in the partition of an agreement.
+pub fn stores_scope(sender: OrgId) -> Vec<u8> {
+    [b"stores".as_slice(), sender.as_bytes()].concat()
+}
+
+/// Remembers from which store a run comes, where it is another than the last: what came from the former one is kept no
+/// longer than the rest.
+pub fn note_store(txn: &mut Txn<'_>, feed: &FeedKey) -> Result<(), StoreError> {
+    let partition = Partition::Agreement(feed.agreement);
+    let known = txn.get(partition, Table::Cursor, &feeds::store_key(feed.sender))?;
+    if known.is_none_or(|known| known != feed.store.as_bytes()) {
+        txn.push(partition, Table::Recall, &stores_scope(feed.sender), feed.store.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// The feeds of a sender under an agreement, of each store that it has shared from.
+pub fn feeds_of(node: &Node, sender: OrgId, agreement: AgreementId) -> Result<BTreeSet<FeedKey>, StoreError> {
+    let (mut all, mut after) = (BTreeSet::new(), None);
+    loop {
+        let scope = stores_scope(sender);
+        let page = node.holdings.list(Partition::Agreement(agreement), Table::Recall, &scope, after, PAGE)?;
+        let Some((last, _)) = page.last() else { return Ok(all) };
+        after = Some(*last);
+        for (n, store) in page {
+            let store = StoreId::from_slice(&store).ok_or(StoreError::Broken { at: n })?;
+            all.insert(feeds::incoming(node, sender, store, agreement));
+        }
+    }
+}
+
 /// Deletes some of what has become due, in bounded appends. Whether there may be more at once.
 pub fn step(node: &Node) -> Result<bool, RecallError> {
-    let now = node.interval();
-    if now.fault().is_some() {
+    if !node.may_delete() {
         return Ok(false);
     }
     let senders: Vec<_> = node.book().iter().map(|(partner, _)| *partner).collect();
     for agreement in node.partitions() {
-        let versions = versions(node, agreement)?;
+        let versions = agreements::versions(&node.holdings, agreement)?;
         for sender in &senders {
-            let Some(store) = feeds::known_store(node, *sender, agreement)? else { continue };
-            let feed = feeds::incoming(node, *sender, store, agreement);
-            for days in every_term(&versions) {
-                if step_of(node, &feed, &versions, days, now.early)? {
-                    return Ok(true);
+            for feed in feeds_of(node, *sender, agreement)? {
+                for days in every_term(&versions) {
+                    if step_of(node, &feed, &versions, days)? {
+                        return Ok(true);
+                    }
                 }
             }
         }
@@ -89,78 +137,99 @@ pub fn step(node: &Node) -> Result<bool, RecallError> {
     Ok(false)
 }
 
+/// What of one run is over: rows of records, and of what was disclosed of them before.
+#[derive(Default)]
+struct Over {
+    doomed: Vec<erase::Doomed>,
+    /// Whether something of it will be over, and is not yet.
+    waits: bool,
+}
+
+fn over_of(
+    node: &Node,
+    feed: &FeedKey,
+    versions: &BTreeMap<AgreementDigest, Agreement>,
+    (days, place): (u32, u64),
+    held: &RunInRow,
+) -> Result<Over, RecallError> {
+    let run = Run::danger_unverified(&held.run).map_err(|_| StoreError::Broken { at: place })?;
+    let mut found = Over::default();
+    let Some(version) = versions.get(&run.version) else { return Ok(found) };
+    let records: BTreeSet<RecordId> =
+        held.proofs.iter().flat_map(|proof| proof.records.iter().map(|(_, record)| *record)).collect();
+    for record in records {
+        let Some((at, row)) = erase::held(node, feed.agreement, record)? else { continue };
+        // Released again since, and shown as much: that later run decides.
+        if row.run != place || row.feed != feed.id() || row.openings.is_empty() {
+            continue;
+        }
+        let kind = Body::from_bytes(&row.body).map_err(|_| StoreError::Broken { at })?.header().kind;
+        let Some(keep) = stays(version, row.clause, kind, days) else { continue };
+        // By our own clock: what the sender says of the time decides nothing.
+        match over(node, row.at, days) {
+            true => found.doomed.push(erase::Doomed { record, place: at, row, keep, from: feed.sender }),
+            false => found.waits = true,
+        }
+    }
+    Ok(found)
+}
+
 fn step_of(
     node: &Node,
     feed: &FeedKey,
     versions: &BTreeMap<AgreementDigest, Agreement>,
     days: u32,
-    now: UnixMillis,
 ) -> Result<bool, RecallError> {
     let partition = Partition::Agreement(feed.agreement);
-    let over = |since: UnixMillis| since.plus(u64::from(days) * DAY_MS) <= now;
     let key = key(feed.id(), days);
     let mut txn = node.holdings.begin();
     let from = txn.get(partition, Table::Recall, &key)?.and_then(|row| <[u8; 8]>::try_from(row).ok());
     let from = from.map_or(0, u64::from_be_bytes);
-    let (mut next, mut doomed, mut deleted) = (from, Vec::new(), 0u64);
-    'runs: while next < from + RUNS {
+    let (mut next, mut doomed) = (from, Vec::new());
+    while next < from + RUNS && doomed.len() < STEP {
         let Some(row) = txn.item(partition, Table::RunIn, feed.id().as_bytes(), next)? else { break };
-        let held: RunInRow = decode("run", &row)?;
-        let run = Run::danger_unverified(&held.run).map_err(|_| StoreError::Broken { at: next })?;
-        if !over(run.time) {
-            break;
-        }
-        let records: BTreeSet<RecordId> =
-            held.proofs.iter().flat_map(|proof| proof.records.iter().map(|(_, record)| *record)).collect();
-        let mut of_run = Vec::new();
-        for record in records {
-            let Some((place, row)) = erase::held(node, feed.agreement, record)? else { continue };
-            // Released again since: the later run decides.
-            if row.run != next || row.feed != feed.id() || row.openings.is_empty() {
-                continue;
-            }
-            let kind = Body::from_bytes(&row.body).map_err(|_| StoreError::Broken { at: place })?.header().kind;
-            let stays = versions.get(&run.version).and_then(|version| stays(version, row.clause, kind, days));
-            let Some(keep) = stays else { continue };
-            // The sender's clock may be behind ours.
-            if !over(row.at) {
-                break 'runs;
-            }
-            of_run.push(erase::Doomed { record, place, row, keep, from: feed.sender });
-        }
-        for gone in of_run {
+        let found = over_of(node, feed, versions, (days, next), &decode("run", &row)?)?;
+        for gone in found.doomed {
             if gone.keep == SlotSet::EMPTY {
-                let withdrawn = txn.get(partition, Table::Withdrawn, gone.record.as_bytes())?;
-                let withdrawn = withdrawn.map(|row| decode::<WithdrawnRow>("withdrawal", &row)).transpose()?;
-                if withdrawn.is_none_or(|row| row.by.is_none()) {
-                    let by = Some(TakenBack::Expired);
-                    let row = WithdrawnRow { at: node.clock.now(), by, feed: None, number: 0 };
-                    txn.put(partition, Table::Withdrawn, gone.record.as_bytes(), &encode("withdrawal", &row)?)?;
-                }
+                expired(node, &mut txn, partition, gone.record)?;
             }
-            if hold::is_held(&txn, partition, gone.record)? {
-                continue;
+            // Lifting the hold deletes it.
+            if !hold::is_held(&txn, partition, gone.record)? {
+                doomed.push(gone);
             }
-            deleted += 1;
-            doomed.push(gone);
+        }
+        if found.waits {
+            break;
         }
         next += 1;
     }
-    if next == from {
+    if next == from && doomed.is_empty() {
         return Ok(false);
     }
     let leftovers = erase::erase(node, &mut txn, feed.agreement, &doomed)?;
     txn.put(partition, Table::Recall, &key, &next.to_be_bytes())?;
-    if deleted > 0 {
+    if !doomed.is_empty() {
         let about = [
             ("agreement", feed.agreement.to_string()),
             ("partner", feed.sender.to_string()),
             ("days", days.to_string()),
-            ("records", deleted.to_string()),
+            ("records", doomed.len().to_string()),
         ];
         node.journal(&mut txn, "retention-over", &about)?;
     }
-    txn.commit()?;
+    // Before the append: where it fails, all of it is done again.
     leftovers.discard(node, feed.agreement)?;
+    txn.commit()?;
     Ok(true)
+}
+
+/// Notes that the time of a record is over, unless its originator took it back before.
+fn expired(node: &Node, txn: &mut Txn<'_>, partition: Partition, record: RecordId) -> Result<(), RecallError> {
+    let withdrawn = txn.get(partition, Table::Withdrawn, record.as_bytes())?;
+    let withdrawn = withdrawn.map(|row| decode::<WithdrawnRow>("withdrawal", &row)).transpose()?;
+    if withdrawn.is_none_or(|row| row.by.is_none()) {
+        let row = WithdrawnRow { at: node.clock.now(), by: Some(TakenBack::Expired), feed: None, number: 0 };
+        txn.put(partition, Table::Withdrawn, record.as_bytes(), &encode("withdrawal", &row)?)?;
+    }
+    Ok(())
 }

@@ -2,7 +2,6 @@
 
 use super::{RECALLED_TOGETHER_MAX, RecallError};
 use crate::{
-    error::Fault,
     node::Node,
     records::{index, keep, show, stored},
     seal::keyring::Partition,
@@ -36,7 +35,7 @@ fn too_many() -> RecallError {
 
 /// The records of ours that have this in common.
 pub fn with(node: &Node, common: &Common) -> Result<Vec<RecordId>, RecallError> {
-    let own = |given: &str| show::resolve_own(node, given).map_err(|fault: Fault| RecallError::Asked(fault.message));
+    let own = |given: &str| show::resolve_own(node, given);
     match common {
         Common::Event(given) => {
             let event = own(given)?;

@@ -6,10 +6,10 @@ use super::{
     index, keep, stored,
     view::{self, Found},
 };
-use crate::{error::Fault, node::Node, seal::keyring::Partition, store::StoreError};
+use crate::{error::Fault, node::Node, receive::lease, seal::keyring::Partition, store::StoreError};
 use entente_protocol::{
     id::{LineId, OrgId, RecordId},
-    record::{kind::Kind, kind::Slot},
+    record::{Body, kind::Kind, kind::Slot},
     value::Value,
 };
 use serde_json::{Value as Json, json};
@@ -161,7 +161,13 @@ fn at(node: &Node, partition: Partition, place: u64) -> Result<Option<Linked>, F
     let found = match partition {
         Partition::Agreement(agreement) => {
             let row = view::received_at(node, agreement, place)?;
-            row.and_then(|row| Some((row.id()?, Found::Received(agreement, Box::new(row)))))
+            // What is locked is shown nowhere.
+            match row.and_then(|row| Some((Body::from_bytes(&row.body).ok()?, row))) {
+                Some((body, row)) if lease::shown(node, agreement, body.header().originator).is_ok() => {
+                    Some((body.id(), Found::Received(agreement, Box::new(row))))
+                }
+                _ => None,
+            }
         }
         _ => keep::at(node, place)?.map(|(id, row)| (id, Found::Own(Box::new(row)))),
     };

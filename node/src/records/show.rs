@@ -6,9 +6,11 @@ use super::{
     view::{self, Found},
 };
 use crate::{
+    agreements,
     call::{OnProgress, Progress},
     error::Fault,
     node::Node,
+    recall::retention,
     receive::{RunInRow, TakenBack, lease},
     seal::keyring::Partition,
     share::files,
@@ -19,7 +21,7 @@ use entente_protocol::{
     id::{AgreementId, OrgId, RecordId},
     identity::Purpose,
     recall::Act,
-    record::{Body, Verified, kind::Kind},
+    record::{Body, Tlp, Verified, kind::Kind},
     time::UnixMillis,
 };
 use serde_json::{Value as Json, json};
@@ -136,17 +138,23 @@ fn not_ours(node: &Node, given: &str, found: &Found) -> Fault {
 
 /// Any record that is held. What came under two agreements is named apart as `ID@AGREEMENT`, as a search lists it.
 pub fn resolve_any(node: &Node, given: &str) -> Result<(RecordId, Found), Fault> {
+    let (id, found) = resolve_held(node, given)?;
+    unlocked(node, id, found)
+}
+
+/// The same, whether it is locked or not: for what is decided about it without showing it.
+pub fn resolve_held(node: &Node, given: &str) -> Result<(RecordId, Found), Fault> {
     if let Some((id, agreement)) = given.split_once('@')
         && let (Ok(id), Ok(agreement)) = (id.parse::<RecordId>(), agreement.parse::<AgreementId>())
     {
         let row = view::received(node, agreement, id)?.ok_or_else(|| unknown(given))?;
-        return unlocked(node, id, Found::Received(agreement, Box::new(row)));
+        return Ok((id, Found::Received(agreement, Box::new(row))));
     }
     let mut partitions = vec![Partition::Own];
     partitions.extend(node.partitions().into_iter().map(Partition::Agreement));
     let id = resolve(node, &partitions, given)?;
     let found = view::find(node, id)?.ok_or_else(|| unknown(given))?;
-    unlocked(node, id, found)
+    Ok((id, found))
 }
 
 /// What is found, unless its lease has passed.
@@ -183,7 +191,8 @@ pub fn show(node: &Node, given: &str) -> Result<Json, Fault> {
             map.insert("events".to_owned(), json!(events));
         }
     }
-    if let (Found::Received(agreement, _), Some(map)) = (&found, out.as_object_mut()) {
+    if let (Found::Received(agreement, row), Some(map)) = (&found, out.as_object_mut()) {
+        map.insert("handling".to_owned(), handling(node, *agreement, row)?);
         let shown = |(n, row): (u64, ReceivedRow)| -> Result<Json, Fault> {
             let at = row.at.to_string();
             let earlier = view::view(node, id, &Found::Received(*agreement, Box::new(row)))?;
@@ -195,6 +204,24 @@ pub fn show(node: &Node, given: &str) -> Result<Json, Fault> {
         }
     }
     Ok(out)
+}
+
+/// How a received record is handled: the stricter of its own floor and of the clause under which it came.
+fn handling(node: &Node, agreement: AgreementId, row: &ReceivedRow) -> Result<Json, Fault> {
+    let body = Body::from_bytes(&row.body).map_err(Fault::store)?;
+    let floor = &body.header().floor;
+    let versions = agreements::versions(&node.holdings, agreement)?;
+    let version = retention::version_of(node, agreement, row)?.and_then(|digest| versions.get(&digest));
+    let clause = version.and_then(|version| version.clauses.get(usize::from(row.clause)));
+    let asked = clause.and_then(|clause| clause.handling.clone()).unwrap_or_default();
+    // The strictest label stands first.
+    let tlp = [floor.tlp, asked.tlp].into_iter().flatten().min();
+    let codes: BTreeSet<u8> = floor.eu_hc.iter().copied().chain(asked.codes).collect();
+    Ok(json!({
+        "tlp": tlp.map(Tlp::name),
+        "codes": codes.iter().map(|code| format!("H{code}")).collect::<Vec<_>>(),
+        "purposes": version.map(|version| version.purposes.clone()).unwrap_or_default(),
+    }))
 }
 
 /// What was disclosed of a received record before less of it was, oldest first.

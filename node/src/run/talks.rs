@@ -83,6 +83,7 @@ impl From<ExchangeFault> for ExchangeError {
         match fault {
             ExchangeFault::Peer(fault) => Self::Peer(fault),
             ExchangeFault::Unknown => Self::Removed,
+            ExchangeFault::Erased => Self::Busy,
             ExchangeFault::Fatal(error) => Self::Fatal(error.to_string()),
             ExchangeFault::Send(error) => Self::Internal(error.to_string()),
             ExchangeFault::Clock(trouble) => Self::Internal(trouble),

@@ -86,6 +86,20 @@ pub fn part_key(file: &WantedFile) -> Vec<u8> {
     [b"part".as_slice(), file.record.as_bytes()].concat()
 }
 
+/// Forgets what came of a file that is not whole, within a transaction. What names its segments and how many there are,
+/// for whoever deletes them after it.
+pub fn forget_part(
+    txn: &mut crate::store::txn::Txn<'_>,
+    partition: Partition,
+    file: &WantedFile,
+) -> Result<Option<(Nonce, u64)>, ShareError> {
+    let Some(row) = txn.get(partition, Table::Attachment, &part_key(file))? else { return Ok(None) };
+    let part: PartRow = decode("part of a file", &row)?;
+    txn.delete(partition, Table::Attachment, &part_key(file))?;
+    room::give_back(txn, file.feed.sender, part.bytes())?;
+    Ok(Some((part.id, part.segments)))
+}
+
 /// Where a wish stands: which agreement, whose list, and its place there.
 pub type Place = (AgreementId, OrgId, u64);
 
@@ -313,6 +327,13 @@ impl Incoming {
         }
         let (file, counted) = (&self.wanted.file, self.wanted.part.bytes());
         let mut txn = self.node.holdings.begin();
+        // What was withdrawn or recalled while it came is not kept.
+        if !wishes::stands(&txn, partition, file, self.wanted.place)? {
+            drop(txn);
+            self.next = None;
+            files::discard(&self.node, partition, &row)?;
+            return Ok(false);
+        }
         let kept = files::keep(&mut txn, partition, &row)?;
         match kept {
             Kept::Already => room::give_back(&mut txn, file.feed.sender, counted)?,
@@ -382,6 +403,10 @@ impl Incoming {
             let bytes = encode("part of a file", &row).map_err(io::Error::other)?;
             let partition = Partition::Agreement(self.wanted.agreement);
             let mut txn = self.node.holdings.begin();
+            let stands = wishes::stands(&txn, partition, &self.wanted.file, self.wanted.place);
+            if !stands.map_err(io::Error::other)? {
+                return Err(io::Error::other("its record was taken back"));
+            }
             txn.put(partition, Table::Attachment, &part_key(&self.wanted.file), &bytes).map_err(io::Error::other)?;
             room::fill(&mut txn, self.wanted.file.feed.sender, files::SEGMENT_BYTES).map_err(io::Error::other)?;
             txn.commit().map_err(io::Error::other)?;

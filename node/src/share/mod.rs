@@ -58,3 +58,15 @@ pub enum ShareError {
     #[error("a clearance does not fit its record")]
     Clearance,
 }
+
+impl ShareError {
+    /// Whether it comes of an agreement whose keys were destroyed: nothing is held there, and nothing failed.
+    pub fn is_erased(&self) -> bool {
+        match self {
+            Self::Store(error) | Self::Keep(KeepError::Store(error)) | Self::Wish(wishes::WishError::Store(error)) => {
+                error.is_erased()
+            }
+            _ => false,
+        }
+    }
+}

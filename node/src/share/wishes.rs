@@ -82,6 +82,23 @@ pub fn remove(txn: &mut Txn<'_>, partition: Partition, file: &WantedFile, place:
     Ok(())
 }
 
+/// Forgets whatever was wished for of a record, and says what wish it was: its content is deleted.
+pub fn forget(
+    txn: &mut Txn<'_>,
+    partition: Partition,
+    sender: OrgId,
+    record: RecordId,
+) -> Result<Option<WantedFile>, WishError> {
+    let mut file = None;
+    if let Some(WishRow::At(place)) = row(txn, partition, record)? {
+        let item = txn.item(partition, Table::Wanted, &scope(sender), place)?;
+        file = item.map(|item| decode("wanted file", &item)).transpose()?;
+        txn.remove_item(partition, Table::Wanted, &scope(sender), place)?;
+    }
+    txn.delete(partition, Table::Wanted, record.as_bytes())?;
+    Ok(file)
+}
+
 /// Takes a wish away for good: its file is not what the record states.
 pub fn refuse(
     txn: &mut Txn<'_>,

@@ -28,7 +28,11 @@ mod vault_tests;
 mod words;
 
 use crate::{
-    seal::{keyring::KeyringError, stream::StreamError, value::SealError},
+    seal::{
+        keyring::{KeyringError, Partition},
+        stream::StreamError,
+        value::SealError,
+    },
     secret::RandomError,
 };
 use std::{
@@ -159,6 +163,13 @@ impl StoreError {
     /// A failure of the disk or the engine while `doing` something.
     pub fn engine(doing: &'static str, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Engine { doing, cause: Arc::from(words::of(cause.into())) }
+    }
+}
+
+impl StoreError {
+    /// Whether it comes of an agreement whose keys were destroyed: nothing is held there, and nothing failed.
+    pub fn is_erased(&self) -> bool {
+        matches!(self, Self::Keyring(error) if matches!(**error, KeyringError::NoPartition(Partition::Agreement(_))))
     }
 }
 

@@ -193,7 +193,8 @@ impl<'a> Txn<'a> {
         let keys = self.holdings.keys(partition)?;
         let first = Token::new(&keys, field, value, 0);
         let count = self.occurrences_of(&keys, field, value, &first)?;
-        for n in 0..count {
+        // The last first: who takes away many goes from the end.
+        for n in count.checked_sub(1).into_iter().chain(0..count.saturating_sub(1)) {
             let token = Token::new(&keys, field, value, n);
             if self.place_of(&keys, &token)? != Some(place) {
                 continue;

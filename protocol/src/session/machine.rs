@@ -386,10 +386,10 @@ impl Session {
         self.queue(&Message::Proposal(agreement), Place::Control)
     }
 
-    /// Queues our newest card.
+    /// Queues our newest card, ahead of what may be signed by a key that only it lists.
     pub fn send_card(&mut self, card: Vec<u8>) -> Result<(), SendError> {
         self.offered()?;
-        self.queue(&Message::Card(card), Place::Control)
+        self.queue(&Message::Card(card), Place::Urgent)
     }
 
     /// Queues something for another part of the partner's node, ahead of all that waits but standings said before it.

@@ -285,9 +285,9 @@ pub fn recalls() -> Subject {
         let org = OrgId::from_bytes([2; 32]);
         let runs = |id| key_of(org, 0, id);
         let (recall, answers, erasure) = (
-            Recall::verify(&signed, |org, id| key_of(org, 100, id)),
+            Recall::verify(&signed, |org, id, _| key_of(org, 100, id)),
             Answers::verify(&signed, org, runs),
-            Erasure::verify(&signed, org, runs),
+            Erasure::verify(&signed, org, |id, _| runs(id)),
         );
         notes.result("recall", &recall);
         notes.result("answers", &answers);
