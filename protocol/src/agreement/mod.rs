@@ -339,8 +339,12 @@ impl Agreement {
             if !rising(&party.declines) || !party.declines.iter().all(|d| self.obligations.contains(d)) {
                 return refuse("a party declines obligations of the agreement, each once");
             }
-            let two = party.signatories.first() != party.signatories.last() && party.signatories.len() == 2;
-            if !party.signatories.is_empty() && !(two && party.signatories.iter().all(|n| name(n))) {
+            let fits = match party.signatories.as_slice() {
+                [] => true,
+                [one, other] => one != other && name(one) && name(other),
+                _ => false,
+            };
+            if !fits {
                 return refuse("a party names two different signatories, or none");
             }
         }
