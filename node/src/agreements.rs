@@ -4,11 +4,13 @@
 //! approved before the others signed, its node signs as soon as their signatures are there.
 //! Here: what is held. Signing, standing and what people see have a file each.
 
+mod prove;
 mod sign;
 mod standing;
 mod template;
 mod view;
 
+pub use prove::prove;
 pub use sign::{Received, Version, accept, add_file, approve, check_file, drop_proposal, receive, sign_file, version};
 pub use standing::{receive_standing, state};
 pub use template::{draft, templates};
@@ -189,6 +191,9 @@ pub enum AgreementError {
     /// Nothing to sign.
     #[error("agreement `{0}` has no proposal that waits for our signature")]
     NothingToSign(String),
+    /// A property that cannot be asked about.
+    #[error("{0}")]
+    Property(String),
     /// Somebody who is not named to sign for us.
     #[error("{0}")]
     Signatory(String),

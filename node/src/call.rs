@@ -128,6 +128,8 @@ pub enum Call {
         /// How it is shown.
         shown: preview::Shown,
     },
+    /// Whether a field can leave under what is in force.
+    AgreementProve(String),
     /// Signs a proposal that came over the wire.
     AgreementAccept {
         /// Id or its beginning.
@@ -301,6 +303,7 @@ impl Call {
             Self::AgreementNew { .. } => "agreement-new",
             Self::AgreementSimulate { .. } => "agreement-simulate",
             Self::AgreementDiff { .. } => "agreement-diff",
+            Self::AgreementProve(_) => "agreement-prove",
             Self::AgreementAccept { .. } => "agreement-accept",
             Self::AgreementApprove { .. } => "agreement-approve",
             Self::AgreementDrop { .. } => "agreement-drop",
@@ -349,6 +352,7 @@ impl Call {
             | Self::AgreementNew { .. }
             | Self::AgreementSimulate { .. }
             | Self::AgreementDiff { .. }
+            | Self::AgreementProve(_)
             | Self::RecallStatus(_)
             | Self::RecallList
             | Self::RecallsReceived
@@ -530,6 +534,7 @@ fn carry_out(node: &Node, call: &Call, progress: OnProgress<'_>) -> Result<Json,
         }
         Call::AgreementSimulate { version, shown } => preview::simulate(node, version, *shown, progress),
         Call::AgreementDiff { old, new, shown } => preview::diff(node, [old, new], *shown, progress),
+        Call::AgreementProve(property) => Ok(agreements::prove(node, property)?),
         Call::AgreementAccept { agreement, digest } => Ok(agreements::accept(node, agreement, digest)?),
         Call::AgreementApprove { agreement, digest, by } => Ok(agreements::approve(node, agreement, digest, by)?),
         Call::AgreementDrop { agreement, digest } => Ok(agreements::drop_proposal(node, agreement, digest)?),

@@ -30,7 +30,7 @@ Make a home first (`entente init`), or look on first (`entente demo`).
 Every command answers a program too: add --json.
 
 Exit codes: 0 done; 1 unexpected; 2 input; 3 settings or home; 4 partner or the way to it; 5 store;
-6 a record that does not verify.";
+6 a record that does not verify, a property that is not proved.";
 
 /// What was typed.
 #[derive(Debug, Parser)]

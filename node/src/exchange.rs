@@ -9,7 +9,7 @@ mod recalls;
 
 use crate::{
     agreements::{self, Received},
-    node::Node,
+    node::{Node, health::Differs},
     partners::{self, PartnerState},
     receive::{self, Countersigned, ReceiveError, Taken},
     room::For,
@@ -179,6 +179,7 @@ impl Conversation {
             }
             Event::Agreements(lines) => {
                 self.theirs = lines.iter().map(|line| (line.id, line.version)).collect();
+                self.compare(node);
                 for line in &lines {
                     // What is said of another agreement has no place here, nor a second word of one party.
                     let mut parties = BTreeSet::new();
@@ -352,6 +353,27 @@ impl Conversation {
             self.named = Some(lines);
         }
         Ok(())
+    }
+
+    /// Compares what the partner holds in force with what is held here, and names what differs.
+    fn compare(&self, node: &Node) {
+        let rules = node.rules();
+        let mut differs = BTreeMap::new();
+        let ours = rules.agreements.with(self.peer).filter(|held| held.binds(self.peer) && !held.erased);
+        let ours: BTreeMap<AgreementId, (AgreementDigest, Standing)> =
+            ours.filter_map(|held| Some((held.id, (held.in_force.as_ref()?.digest, held.standing)))).collect();
+        for (id, (digest, standing)) in &ours {
+            match self.theirs.get(id) {
+                Some(theirs) if theirs != digest => drop(differs.insert(*id, Differs::Version(*theirs))),
+                // What has ended may be erased there.
+                None if *standing != Standing::Ended => drop(differs.insert(*id, Differs::Missing)),
+                _ => {}
+            }
+        }
+        let known =
+            |id: &AgreementId| rules.agreements.get(*id).is_some_and(|held| held.erased) || ours.contains_key(id);
+        differs.extend(self.theirs.keys().filter(|id| !known(id)).map(|id| (*id, Differs::Unknown)));
+        node.note_differs(self.peer, differs);
     }
 
     fn names(&self, agreement: AgreementId) -> bool {

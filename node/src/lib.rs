@@ -19,6 +19,7 @@ pub mod config;
 pub mod control;
 #[cfg(test)]
 mod core_tests;
+pub mod country;
 pub mod demo;
 pub mod error;
 pub mod exchange;

@@ -3,7 +3,7 @@
 //! Everything here is synchronous; tokio begins in `run`. Changes to partners and agreements are
 //! written to the store first and then read again from it, so what is in force is what is stored.
 
-mod health;
+pub mod health;
 mod rules;
 
 pub use health::Health;

@@ -79,6 +79,7 @@ fn partner(node: &Node, org: OrgId) -> Result<Json, RecallError> {
             "last_acknowledged": out.at.map(|t| t.to_string()),
             "received": incoming.as_ref().map_or(0, |i| i.length),
             "last_received": incoming.and_then(|i| i.at).map(|t| t.to_string()),
+            "differs": health.differs.get(&agreement).map(|differs| differs.says()),
             "locked_since": lease::locked(node, agreement, org)?.map(|since| since.to_string()),
             "stopped": stopped,
             "quarantine": quarantine::of(node, agreement, org)?.map(|row| row.says(&node.handle_of(org))),

@@ -161,6 +161,11 @@ impl Engine {
         })
     }
 
+    /// The attributes that its policies read, in a fixed order.
+    pub(crate) fn reads(&self) -> &[&'static Attribute] {
+        &self.reads
+    }
+
     /// What its policies read of one record, in a fixed order.
     pub(crate) fn load(&self, header: &Header, values: &dyn Fn(u8) -> Option<Value>) -> Vec<Option<Given>> {
         self.reads.iter().map(|attribute| attribute.load(header, values)).collect()

@@ -7,6 +7,7 @@
 //! Reading order: [`source`] (text to agreement), [`check`] (what an agreement must keep), `condition`
 //! and `compile` (to Cedar), [`PolicySet`] (what is in force), [`Question`], `decide`.
 
+pub mod analysis;
 mod attribute;
 pub mod check;
 mod compile;

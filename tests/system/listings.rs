@@ -111,6 +111,7 @@ fn each_element_of_each_listing_has_an_id_of_its_own() -> Outcome {
     walk(&a, 1, &["agreement", "templates"]);
     walk(&a, 0, &["agreement", "new", "panel", "--with", "b", "-o", &a.path("panel.toml")]);
     walk(&a, 1, &["agreement", "check", &draft]);
+    walk(&a, 0, &["agreement", "prove", "never item.serial"]);
     walk(&a, 3, &["agreement", "simulate", &draft, "--as-released"]);
     walk(&a, 1, &["agreement", "diff", &first.id, &draft, "--as-released"]);
     walk(&a, 0, &["agreement", "sign", &draft, "-o", &a.path("next.signed"), "--yes"]);

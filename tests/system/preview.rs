@@ -259,3 +259,79 @@ fn a_template_is_drafted_looked_at_and_signed() -> Outcome {
     }
     Ok(())
 }
+
+/// Story: before an agreement is signed, its check says which of its clauses never decide, and why; once it is in force, a
+/// property is proved of it, or a record that breaks it is shown. A stranger to the language is told what can be asked.
+#[test]
+fn what_never_leaves_is_proved_or_shown_to_leave() -> Outcome {
+    let (_world, [a, b]) = World::of(93, ["a", "b"]);
+    std::fs::create_dir(a.path("a/redlines"))?;
+    let _ = a.file(
+        "a/redlines/one.toml",
+        "[[red-line]]\nname = \"no rifles\"\nkinds = [\"item\"]\nwhen = 'resource.type == \"rifle\"'\n",
+    );
+    let settings = a.folder().config();
+    std::fs::write(&settings, format!("red-lines = \"redlines\"\n{}", std::fs::read_to_string(&settings)?))?;
+    a.pair(&b);
+    let clause = |name: &str, when: &str, fields: &str| {
+        format!(
+            "[[clause]]\nname = \"{name}\"\nfrom = \"a\"\nto = [\"b\"]\n{when}onward = \"never\"\nretention-days = 365\n\
+             disclose.item = [\"number\", \"eval\", {fields}]\n"
+        )
+    };
+    let clauses = [
+        clause("rifles", "when = 'resource.type == \"rifle\"'\n", "\"serial\""),
+        clause("chadian", "when = 'resource.make_country == \"QX\"'\n", "\"make-country\""),
+        clause("all", "", "\"type\", \"make\""),
+        clause("pistols", "when = 'resource.type == \"pistol\"'\n", "\"calibre\""),
+    ]
+    .concat();
+    let draft = a.file("draft.toml", &a.agreement_text(&b, None, &clauses));
+    let checked = a.json(&["agreement", "check", &draft]);
+    let found: BTreeSet<(&str, &str)> = checked["findings"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|finding| Some((finding["clause"].as_str()?, finding["code"].as_str()?)))
+        .collect();
+    let expected =
+        [("rifles", "hidden-by-a-red-line"), ("chadian", "unknown-country"), ("pistols", "hidden-by-a-clause")];
+    assert_eq!(found, BTreeSet::from(expected), "{checked}");
+    let shown = String::from_utf8_lossy(&a.run(&["agreement", "check", &draft]).stdout).into_owned();
+    assert!(shown.contains("no rifles") && shown.contains("a clause before it"), "{shown}");
+
+    // Nothing is in force yet.
+    let prove = |a: &Home, property: &str| -> Value {
+        let output = a.run(&["--json", "agreement", "prove", property]);
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let expected = if answer["answer"] == "proved" { 0 } else { 6 };
+        assert_eq!(output.status.code(), Some(expected), "{property}: {answer}");
+        answer
+    };
+    assert_eq!(prove(&a, "never item.make to b")["answer"], "proved");
+    let agreed = a.sign_text(&b, 1, &a.agreement_text(&b, None, &clauses));
+    for property in ["never event.documented-by", "never item.note to anyone", "never attachment.content to b"] {
+        assert_eq!(prove(&a, property)["answer"], "proved", "{property}");
+    }
+    // B gives nothing at all.
+    assert_eq!(prove(&b, "never item.make")["answer"], "proved");
+    let leaves = prove(&a, "never item.make to b");
+    assert_eq!((leaves["answer"].as_str(), leaves["clause"].as_str()), (Some("no"), Some("all")), "{leaves}");
+    assert_eq!(leaves["agreement"], agreed.id.as_str());
+    let country = prove(&a, "never item.make-country");
+    assert_eq!(country["example"]["make_country"], "QX", "{country}");
+    // The red line keeps serials of rifles, and no clause gives others: tried, and not called a proof.
+    let serial = prove(&a, "never item.serial");
+    assert_eq!(serial["answer"], "not-found", "{serial}");
+    assert!(serial["says"].as_str().is_some_and(|says| says.contains("no proof")), "{serial}");
+    for wrong in
+        ["always item.make", "never item", "never item.colour", "never gun.make", "never item.make to nobody-here"]
+    {
+        let refused = a.refused(2, &["agreement", "prove", wrong]);
+        assert!(
+            refused["message"].as_str().is_some_and(|says| says.contains("never KIND.FIELD")),
+            "{wrong}: {refused}"
+        );
+    }
+    Ok(())
+}

@@ -5,6 +5,7 @@
 use super::{AgreementError, AgreementRow, Held, open, party_key, read, reload, view::describe};
 use crate::{
     call::read_text,
+    country::country,
     node::{self, Node},
     recall::ending,
     records::stored::encode,
@@ -13,6 +14,7 @@ use crate::{
     store::layout::Table,
 };
 use entente_policy::{
+    RedLine, analysis,
     check::{self, Checked},
     source::{self, Drafting},
 };
@@ -308,7 +310,18 @@ pub fn drop_proposal(node: &Node, given: &str, digest: &str) -> Result<Json, Agr
 /// Checks a file and says what it is, keeping nothing.
 pub fn check_file(node: &Node, path: &Path) -> Result<Json, AgreementError> {
     let (signed, _) = read_file(node, path)?;
-    describe(node, &signed, "checked")
+    let mut out = describe(node, &signed, "checked")?;
+    let lines: Vec<RedLine> = node.red_lines.iter().map(|held| held.line.clone()).collect();
+    let is_country = |code: &str| country(code).is_some();
+    let found = analysis::findings(&signed.agreement()?, node.keys.org, &lines, &is_country);
+    let found: Vec<Json> = (1..)
+        .zip(found)
+        .map(|(n, f): (u64, _)| json!({ "id": n.to_string(), "clause": f.clause, "code": f.code, "says": f.says }))
+        .collect();
+    if let Some(map) = out.as_object_mut() {
+        map.insert("findings".to_owned(), json!(found));
+    }
+    Ok(out)
 }
 
 /// Approves a file's version, signs it where it is our turn, and writes the signed file.

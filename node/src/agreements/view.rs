@@ -7,7 +7,10 @@ use crate::{
 };
 use entente_policy::{Interval, check};
 use entente_protocol::{
-    agreement::{Agreement, SignedAgreement, Standing},
+    agreement::{
+        Agreement, SignedAgreement,
+        lifecycle::{Facts, State},
+    },
     id::OrgId,
 };
 use serde::{Deserialize, Serialize};
@@ -46,17 +49,19 @@ pub struct AgreementView {
     pub waits_for_us: bool,
 }
 
-/// Start and end are measured as decisions measure them, by the stricter end of now.
+/// The state of the version that every party signed, if there is one, and of the agreement else.
 fn state_of(rules: &Rules, held: &Held, now: Interval) -> &'static str {
-    match (&held.in_force, held.standing) {
-        (None, _) => "proposed",
-        _ if held.erased => "erased",
-        (_, Standing::Ended) => "ended",
-        (_, Standing::Suspended) => "suspended",
-        _ if rules.policy.aside(held.id).is_some() => "set-aside",
-        (Some(f), _) if now.early < f.agreement.from => "not-yet",
-        (Some(f), _) if now.late >= f.agreement.until => "expired",
-        _ => "in-force",
+    let facts = Facts {
+        proposed: held.proposal.is_some(),
+        signed: held.in_force.as_ref().map(|f| (f.agreement.from, f.agreement.until)),
+        standing: held.standing,
+        erased: held.erased,
+        now: (now.early, now.late),
+    };
+    match State::of(&facts) {
+        // It is what its parties made it, and this program cannot apply it.
+        state if state <= State::InForce && rules.policy.aside(held.id).is_some() => "set-aside",
+        state => state.name(),
     }
 }
 

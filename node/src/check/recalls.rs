@@ -5,7 +5,7 @@ use crate::{
     agreements,
     node::Node,
     recall::{self, AnswerRow, AskedRow, HolderAt, HolderRow, RecallRow, ending, hold, retention},
-    records::stored::decode,
+    records::{gate::GateRow, stored::decode},
     seal::keyring::Partition,
     store::{StoreError, check::Audit, layout::Table},
 };
@@ -24,8 +24,17 @@ pub fn every(node: &Node, audit: &Audit, report: &mut Report<'_>) -> Result<(), 
         let what = format!("what is to be said to {}", partner.short());
         let list = (Partition::Own, Table::Recall, recall::to_scope(partner));
         each_item(audit, report, (list.0, list.1, &list.2), &what, &mut |report, n, bytes| {
-            if decode::<HolderAt>("holder", &bytes).is_err() {
-                report.damaged(format!("{what}, {n}"), "it does not read as written");
+            let row = match decode::<HolderAt>("holder", &bytes) {
+                Ok(HolderAt(number, place)) => {
+                    let scope = recall::holders_scope(number);
+                    let row = audit.item(Partition::Own, Table::Recall, &scope, place);
+                    report.readable(format!("{what}, {n}"), row)?.flatten()
+                }
+                Err(_) => None,
+            };
+            let row = row.and_then(|bytes| decode::<HolderRow>("holder", &bytes).ok());
+            if row.is_none_or(|row| row.partner != partner) {
+                report.damaged(format!("{what}, {n}"), "it leads to nothing that this partner is asked");
             }
             Ok(())
         })?;
@@ -82,7 +91,21 @@ fn ours(node: &Node, audit: &Audit, report: &mut Report<'_>) -> Result<(), Store
         let what = format!("records of recall {number}");
         each_item(audit, report, (Partition::Own, Table::Recall, &scope), &what, &mut |report, n, bytes| {
             match decode::<Vec<RecordId>>("records", &bytes) {
-                Ok(records) => named = named.saturating_add(records.len() as u64),
+                Ok(records) => {
+                    named = named.saturating_add(records.len() as u64);
+                    // Once holders were asked, the record goes to nobody.
+                    for record in records.iter().filter(|_| n < row.done) {
+                        let gate = audit.get(Partition::Own, Table::Gate, record.as_bytes());
+                        let gate = report.readable(record, gate)?.flatten();
+                        let gate = gate.and_then(|bytes| decode::<GateRow>("gate", &bytes).ok());
+                        if gate.is_none_or(|gate| gate.recalled.is_none_or(|act| act < row.act)) {
+                            report.missing(
+                                record,
+                                format!("recall {number} asks for it, and it could be released again"),
+                            );
+                        }
+                    }
+                }
                 Err(_) => report.damaged(format!("{what}, {n}"), "they do not read as written"),
             }
             Ok(())
@@ -145,20 +168,28 @@ fn asked(node: &Node, audit: &Audit, report: &mut Report<'_>, agreement: Agreeme
         if report.readable(row.record, audit.get(partition, Table::Withdrawn, row.record.as_bytes()))? == Some(None) {
             report.missing(row.record, "it was recalled, and that is not known");
         }
-        audit.speak(partition, Table::Recall, &recall::asked_key(row.recall))?;
-        audit.speak(partition, Table::Recall, &recall::asked::about_key(row.record))
+        for (key, says) in [
+            (recall::asked_key(row.recall), "its recall would not be found, and be done again"),
+            (recall::asked::about_key(row.record), "what was asked about it would not be found"),
+        ] {
+            let found = report.readable(row.record, audit.get(partition, Table::Recall, &key))?.flatten();
+            if found.is_none_or(|at| decode::<u64>("recall", &at).is_err()) {
+                report.missing(row.record, says);
+            }
+        }
+        Ok(())
     })?;
     let what = format!("hold under {}", agreement.short());
-    each_item(audit, report, (partition, Table::Recall, hold::HOLDS), &what, &mut |report, n, bytes| match decode::<
-        hold::HoldRow,
-    >(
-        "hold", &bytes,
-    ) {
-        Ok(row) => audit.speak(partition, Table::Recall, &hold::key(row.record)),
-        Err(_) => {
+    each_item(audit, report, (partition, Table::Recall, hold::HOLDS), &what, &mut |report, n, bytes| {
+        let Ok(row) = decode::<hold::HoldRow>("hold", &bytes) else {
             report.damaged(format!("{what}, {n}"), "it does not read as written");
-            Ok(())
+            return Ok(());
+        };
+        let found = report.readable(row.record, audit.get(partition, Table::Recall, &hold::key(row.record)))?.flatten();
+        if found.is_none_or(|at| decode::<u64>("hold", &at).is_err()) {
+            report.missing(row.record, "the hold on it would not be found, and it could be deleted");
         }
+        Ok(())
     })
 }
 

@@ -8,6 +8,7 @@ use crate::{
     clock::ManualClock,
     config::{Config, Home},
     identity::Keys,
+    recall::asking,
     records::{
         gate::{self, Review},
         stored::{OwnRow, ReceivedRow, decode},
@@ -20,7 +21,7 @@ use crate::{
     },
     testkit,
 };
-use entente_protocol::{feed::FeedKey, time::UnixMillis};
+use entente_protocol::{feed::FeedKey, recall::Act, time::UnixMillis};
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 type Fallible<T = ()> = Result<T, Box<dyn std::error::Error>>;
@@ -99,6 +100,13 @@ fn shared(folder: &Path) -> Fallible<[Vec<Closed>; 2]> {
     let gone = crate::records::show::resolve_own(&a, "A-3")?;
     gate::review(&a, &[gone], Review::Refuted)?;
     testkit::exchange(&a, &b)?;
+    let back = crate::records::show::resolve_own(&a, "A-2")?;
+    crate::recall::hold::place(&b, &back.to_string(), "Tribunal", "M. Osei")?;
+    for act in [Act::Withdraw, Act::Erase] {
+        let proposed = asking::propose(&a, &[back], act, ("misread", "A. Diallo"), &mut |_| {})?;
+        asking::confirm(&a, proposed["id"].as_str().ok_or("id")?.parse()?, "M. Osei", &mut |_| {})?;
+    }
+    testkit::exchange(&a, &b)?;
     drop((a, b));
     let [early_a, early_b] = before;
     Ok([vec![Closed::of(folder, "a")?, early_a], vec![Closed::of(folder, "b")?, early_b]])
@@ -139,7 +147,7 @@ fn doubled(mut rows: Vec<Row>, at: usize) -> Vec<Row> {
 }
 
 /// What a check cannot see, by home, table and harm: how many rows, and why that is so.
-const SILENT: [(&str, Table, &str, usize); 10] = [
+const SILENT: [(&str, Table, &str, usize); 11] = [
     // Written anew at every start, before anybody can look.
     ("a", Table::Meta, "lost", 2),
     ("b", Table::Meta, "lost", 2),
@@ -153,6 +161,8 @@ const SILENT: [(&str, Table, &str, usize); 10] = [
     ("b", Table::Cursor, "lost", 1),
     // From which store a partner shares: written with each run, and the same each time.
     ("b", Table::Cursor, "rolled back", 1),
+    // From where on something is still to be said to a partner: without it, all of it is looked at.
+    ("a", Table::Recall, "lost", 1),
     // How far time was known, and how much a partner had filled: no other row says that it is more now.
     ("a", Table::Meta, "rolled back", 1),
     ("b", Table::Meta, "rolled back", 2),

@@ -152,6 +152,17 @@ pub enum Agreement {
         #[command(flatten)]
         shown: Shown,
     },
+    /// Whether a field can leave under what is in force, for any record there may be
+    #[command(
+        after_help = "Proved is what no clause names. Where one does, records are tried that the conditions can tell apart, and \
+        one of which the field leaves is shown; where none is found, that is said to be no proof. Exit code 6 unless it is \
+        proved.\n\nExample:\n  entente agreement prove \"never event.documented-by\"\n  \
+        entente agreement prove \"never item.serial to panel\""
+    )]
+    Prove {
+        /// never KIND.FIELD, or never KIND.FIELD to PARTNER
+        property: String,
+    },
     /// Sign an agreement: its exact text is shown first
     #[command(
         after_help = "Send the signed file to the other parties. The first-named party's signature is added last, by its \

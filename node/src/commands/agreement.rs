@@ -1,7 +1,7 @@
 //! `entente agreement`: what may go to whom. People sign the text that the signed bytes mean, and nothing else.
 
 use super::{
-    output::{Done, Failure, note},
+    output::{Done, Failure, NOT_VERIFIED, note},
     plain, preview,
     reach::{Reach, Reached, absolute, free},
     show::{list, object, short, text, truth},
@@ -37,6 +37,11 @@ pub fn agreement(reach: &Reach, command: cli::Agreement) -> Result<Done, Failure
         cli::Agreement::New { template, with, country, output } => new(reach, template, with, country, &output)?,
         cli::Agreement::Simulate { version, shown } => return preview::simulate(reach, &version, &shown),
         cli::Agreement::Diff { old, new, shown } => return preview::diff(reach, [&old, &new], &shown),
+        cli::Agreement::Prove { property } => {
+            let answer = reach.call(&Call::AgreementProve(property))?;
+            reach.output.answer(&answer, || object(&answer, reach.output.look))?;
+            return Ok(if text(&answer, "answer") == "proved" { Done::Well } else { Done::No(NOT_VERIFIED) });
+        }
         cli::Agreement::Sign { file, output, yes } => sign(reach, &file, output, yes)?,
         cli::Agreement::Add { file } => reach.call(&Call::AgreementAdd(absolute(&file)?))?,
         cli::Agreement::List => {
@@ -269,11 +274,20 @@ fn revealed(agreement: &Json) -> String {
         let [clause, kind, field] = ["clause", "kind", "field"].map(|key| text(reveal, key));
         format!("clause `{clause}`: whoever receives a record of kind `{kind}` learns something of `{field}`\n")
     });
-    let lines: String = lines.collect();
-    if lines.is_empty() {
-        return lines;
+    let (lines, mut out) = (lines.collect::<String>(), String::new());
+    if !lines.is_empty() {
+        out.push_str(&format!("\nConditions reveal what their clauses withhold:\n{lines}"));
     }
-    format!("\nConditions reveal what their clauses withhold:\n{lines}")
+    let found = list(agreement, "findings").iter().map(|finding| {
+        let clause = text(finding, "clause");
+        let of = if clause.is_empty() { String::new() } else { format!("clause `{clause}`: ") };
+        plain::lines(&format!("{of}{}\n", text(finding, "says")))
+    });
+    let found: String = found.collect();
+    if !found.is_empty() {
+        out.push_str(&format!("\nTo be looked at before anybody signs:\n{found}"));
+    }
+    out
 }
 
 fn table(agreements: &Json) -> Table {

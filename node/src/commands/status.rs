@@ -55,7 +55,7 @@ fn render(value: &Json, look: Look) -> String {
             let standing = if aside { "set aside".to_owned() } else { text(feed, "standing") };
             let names = [text(partner, "handle"), short(&text(feed, "agreement")), standing];
             feeds.row(names.into_iter().chain(counts));
-            for why in ["stopped", "quarantine"].map(|key| text(feed, key)) {
+            for why in ["stopped", "quarantine", "differs"].map(|key| text(feed, key)) {
                 if !why.is_empty() {
                     let (handle, agreement) = (text(partner, "handle"), short(&text(feed, "agreement")));
                     stopped.push_str(&format!("\n{handle}, agreement {agreement}: {}\n", plain::line(&why)));

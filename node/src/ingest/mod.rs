@@ -9,7 +9,6 @@ pub mod attach;
 pub mod calibre;
 mod carry;
 pub mod child;
-pub mod country;
 pub mod import;
 pub mod mapping;
 pub mod photo;

@@ -2,7 +2,7 @@
 
 use super::Node;
 use entente_protocol::{
-    id::{Hash, OrgId},
+    id::{AgreementDigest, AgreementId, Hash, OrgId},
     time::UnixMillis,
 };
 use std::{collections::BTreeMap, sync::PoisonError};
@@ -18,6 +18,36 @@ pub struct Health {
     pub success: Option<UnixMillis>,
     /// What went wrong last, and when.
     pub error: Option<(UnixMillis, String)>,
+    /// Agreements that both should hold alike and do not, as it last said, and how.
+    pub differs: BTreeMap<AgreementId, Differs>,
+}
+
+/// How what a partner holds of an agreement differs from what is held here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Differs {
+    /// It holds another version in force.
+    Version(AgreementDigest),
+    /// It holds none in force.
+    Missing,
+    /// It holds one in force, and this node does not.
+    Unknown,
+}
+
+impl Differs {
+    /// In words, for the people who must look.
+    pub fn says(self) -> String {
+        match self {
+            Self::Version(theirs) => format!(
+                "the partner holds another version of it in force, {}: nothing passes until both hold the same. What is \
+                 missing goes over by itself; if it stays so, compare `entente agreement show` by voice",
+                theirs.short()
+            ),
+            Self::Missing => {
+                "the partner does not hold it in force: its signatures, or its consent, are missing there".to_owned()
+            }
+            Self::Unknown => "the partner holds it in force, and this node does not".to_owned(),
+        }
+    }
 }
 
 impl Health {
@@ -70,6 +100,10 @@ impl Node {
     pub fn note_unreachable(&self, partner: OrgId, why: String) {
         let now = self.clock.now();
         self.healths().entry(partner).or_default().unreachable = Some((now, why));
+    }
+    /// What a partner said of the agreements between the two differs so from what is held here.
+    pub fn note_differs(&self, partner: OrgId, differs: BTreeMap<AgreementId, Differs>) {
+        self.healths().entry(partner).or_default().differs = differs;
     }
     /// A session began, or ended.
     pub fn note_session(&self, partner: OrgId, began: bool) {

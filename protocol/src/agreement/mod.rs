@@ -4,6 +4,7 @@
 //! bytes only. People sign what is rendered from the canonical bytes.
 //! Reading order: [`Agreement`] (the body), [`SignedAgreement`], [`StandingNotice`].
 
+pub mod lifecycle;
 mod standing;
 #[cfg(test)]
 mod tests;

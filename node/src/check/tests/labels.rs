@@ -4,6 +4,7 @@ use super::*;
 use crate::{
     clock::mark,
     node::{CHANGES, OWN_RULES},
+    recall::{self, AskedRow, HolderRow, hold, retention},
     receive::RunInRow,
     records::{
         gate::RELEASE_LOG,
@@ -41,6 +42,7 @@ impl<'a> Labels<'a> {
         let mut labels = Self { audit: node.holdings.audit(), node, rows: BTreeMap::new() };
         labels.agreed()?;
         labels.own()?;
+        labels.recalls()?;
         for agreement in node.partitions() {
             labels.shared(Partition::Agreement(agreement), agreement)?;
         }
@@ -224,6 +226,51 @@ impl<'a> Labels<'a> {
                 vec![words([&file.map(|file| file.record.to_string()).unwrap_or_default()])]
             };
             self.list((at, Table::Wanted, &wishes::scope(*partner)), &wished, words([&"wanted: counter"]))?;
+            let what = format!("store of {} under {}", partner.short(), agreement.short());
+            let scope = retention::stores_scope(*partner);
+            self.list((at, Table::Recall, &scope), &|n, _| vec![words([&what, &n])], words([&what, &"counter"]))?;
+        }
+        for (scope, what) in [(recall::ASKED, "recall under"), (hold::HOLDS, "hold under")] {
+            let what = format!("{what} {}", agreement.short());
+            self.list((at, Table::Recall, scope), &|n, _| vec![words([&what, &n])], words([&what, &"counter"]))?;
+        }
+        for (_, content) in self.audit.items(at, Table::Recall, recall::ASKED, None)? {
+            let row = decode::<AskedRow>("recall", &content?)?;
+            self.point((at, Table::Recall, &recall::asked_key(row.recall)), words([&row.record]))?;
+            self.point((at, Table::Recall, &recall::asked::about_key(row.record)), words([&row.record]))?;
+        }
+        for (_, content) in self.audit.items(at, Table::Recall, hold::HOLDS, None)? {
+            let row = decode::<hold::HoldRow>("hold", &content?)?;
+            self.point((at, Table::Recall, &hold::key(row.record)), words([&row.record]))?;
+        }
+        Ok(())
+    }
+    fn recalls(&mut self) -> Fallible {
+        let at = Partition::Own;
+        let numbered = |what: String| move |n: u64, _: &[u8]| vec![words([&what, &n])];
+        let counter = |what: &str| words([&what, &"counter"]);
+        self.list((at, Table::Recall, recall::OURS), &numbered("recall".to_owned()), counter("recall"))?;
+        let answers = "answers to recalls";
+        self.list((at, Table::Recall, recall::ANSWERS), &numbered(answers.to_owned()), counter(answers))?;
+        for (number, _) in self.audit.items(at, Table::Recall, recall::OURS, None)? {
+            let what = format!("records of recall {number}");
+            let scope = recall::records_scope(number);
+            self.list((at, Table::Recall, &scope), &numbered(what.clone()), counter(&what))?;
+            let what = format!("holder of recall {number}");
+            let scope = recall::holders_scope(number);
+            self.list((at, Table::Recall, &scope), &numbered(what.clone()), counter(&what))?;
+            for (n, content) in self.audit.items(at, Table::Recall, &scope, None)? {
+                let row = decode::<HolderRow>("holder", &content?)?;
+                let key = recall::holder_key(row.recall, row.partner);
+                self.point((at, Table::Recall, &key), words([&what, &n]))?;
+            }
+        }
+        let book = self.node.book();
+        for (partner, _) in book.iter() {
+            let what = format!("what is to be said to {}", partner.short());
+            let scope = recall::to_scope(*partner);
+            self.list((at, Table::Recall, &scope), &numbered(what.clone()), counter(&what))?;
+            self.point((at, Table::Recall, &recall::first_key(*partner)), words([&what]))?;
         }
         Ok(())
     }

@@ -10,8 +10,9 @@ use entente_protocol::value::Value;
 use std::borrow::Cow;
 
 use super::{Fill, Lookup, TextRule, date};
+use crate::country;
 use crate::ingest::table::{RowCause, excerpt};
-use crate::ingest::{calibre, country, serial};
+use crate::ingest::{calibre, serial};
 
 /// Whether a slot of this shape can be filled in this way.
 pub(super) fn can_fill(shape: Shape, from: &Fill) -> bool {

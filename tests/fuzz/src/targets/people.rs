@@ -7,7 +7,7 @@ use entente_node::{
     control::Request,
     ingest::{
         attach::PhotoRef,
-        calibre, country,
+        calibre,
         mapping::Mapping,
         serial,
         table::{self, Source, wire},
@@ -400,7 +400,7 @@ pub fn typed() -> Subject {
         holds("a serial that changes when it is shown again", serial::display(&display) == display)?;
         notes.note(serial::read(&display).0.code());
         notes.size("keys", serial::keys(text).len());
-        notes.note(country::country(text).unwrap_or_default());
+        notes.note(entente_node::country::country(text).unwrap_or_default());
         notes.note(calibre::calibre(text).unwrap_or_default());
         notes.note(PhotoRef::range_in(text).is_some());
         Ok(())
