@@ -40,6 +40,8 @@ fn planted_bugs_are_found() {
             Planted::DeafToStandings => &["I1", "I2"],
             Planted::HalvedAppend => &["I1", "I4"],
             Planted::GappedJournal => &["I4: the journal"],
+            // It goes on giving, never asks, or has forgotten when it starts again.
+            Planted::DeafToRecalls => &["I1", "I2", "I5"],
         };
         assert!(promises.iter().any(|promise| finding.what.starts_with(promise)), "{name}: {finding}");
         assert!(finding.to_string().contains("--seeds"), "{finding}");

@@ -255,7 +255,7 @@ fn a_recall_counts_for_what_is_its_originators_own() -> Outcome {
     asked::take(&world.b, a.org, &own)?;
     assert_eq!(world.b.holdings.head()?.sequence, after, "the same again is written again");
     // It was not asked by `a` in this way: the answer is to nothing that `a` knows.
-    assert_eq!(holders::answered(&world.a, b.org, &first)?, 0);
+    assert_eq!(holders::answered(&world.a, b.org, &first, world.a.clock.now())?, 0);
     Ok(())
 }
 

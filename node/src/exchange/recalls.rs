@@ -83,7 +83,7 @@ impl Conversation {
             }),
             NOTICE_ANSWERS => {
                 self.recalls.unanswered = self.recalls.unanswered.saturating_sub(1);
-                holders::heard(node, self.peer, &notice.content).map(|_| None)
+                holders::heard(node, self.peer, &notice.content, self.recalls.began).map(|_| None)
             }
             NOTICE_ERASURE => ending::received(node, self.peer, &notice.content).map(|_| None),
             _ => Ok(None),

@@ -86,7 +86,7 @@ fn at(node: &Node, agreement: AgreementId) -> Result<Option<(u64, ErasureRow)>, 
 
 /// Since when an agreement is over here, if it is: since a party's word that it has ended came, or past its last day, where
 /// nobody has agreed on what follows. What a party says of the time decides nothing.
-fn over_since(node: &Node, agreement: AgreementId) -> Option<UnixMillis> {
+pub(super) fn over_since(node: &Node, agreement: AgreementId) -> Option<UnixMillis> {
     let rules = node.rules();
     let held = rules.agreements.get(agreement)?;
     let body = &held.in_force.as_ref()?.agreement;

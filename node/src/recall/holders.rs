@@ -3,7 +3,9 @@
 //! `exchange` asks [`to_say`] what a partner is still to be told, and brings its answers to [`answered`]. A recall is
 //! said again in each session until the answer is one for good; nothing is taken as done because nobody objected.
 
-use super::{ANSWERS, AnswerRow, HolderAt, HolderRow, RecallError, asking, each, first_key, holders_scope, to_scope};
+use super::{
+    ANSWERS, AnswerRow, HolderAt, HolderRow, RecallError, asking, each, ending, first_key, holders_scope, to_scope,
+};
 use crate::{
     node::Node,
     partners::PartnerState,
@@ -114,9 +116,13 @@ pub fn open_with(node: &Node, partner: OrgId) -> Result<(u64, u64), RecallError>
     Ok((unanswered, open))
 }
 
-/// Whether the partner may still come to hold the record: a run with it is on its way, or was.
-fn may_arrive(node: &Node, row: &HolderRow) -> Result<bool, RecallError> {
+/// Whether the partner may still come to hold the record: a run with it is on its way, or was. Where the agreement was
+/// over before this session began to ask, the partner was told so first, and takes no run under it any more.
+fn may_arrive(node: &Node, row: &HolderRow, began: UnixMillis) -> Result<bool, RecallError> {
     for agreement in &row.agreements {
+        if ending::over_since(node, *agreement).is_some_and(|since| since < began) {
+            continue;
+        }
         let feed = feeds::outgoing(node, row.partner, *agreement);
         let released = node.holdings.get(Partition::Own, Table::Release, &record_in_feed(row.record, feed.id()))?;
         let Some(released) = released.map(|r| decode::<ReleasedRow>("release", &r)).transpose()? else { continue };
@@ -129,14 +135,14 @@ fn may_arrive(node: &Node, row: &HolderRow) -> Result<bool, RecallError> {
 }
 
 /// As [`answered`], from the content of a notice.
-pub fn heard(node: &Node, partner: OrgId, content: &[u8]) -> Result<u64, RecallError> {
+pub fn heard(node: &Node, partner: OrgId, content: &[u8], began: UnixMillis) -> Result<u64, RecallError> {
     let signed = SignatureBytes::from_bytes(content, limits::CONTROL_FRAME_BYTES_MAX);
-    answered(node, partner, &signed.map_err(|fault| RecallError::Partner(fault.to_string()))?)
+    answered(node, partner, &signed.map_err(|fault| RecallError::Partner(fault.to_string()))?, began)
 }
 
 /// Takes a partner's signed answers. What it was not asked changes nothing; of two answers to one recall a later one for
-/// good counts, and none takes back one for good.
-pub fn answered(node: &Node, partner: OrgId, signed: &SignatureBytes) -> Result<u64, RecallError> {
+/// good counts, and none takes back one for good. `began`: when the session began to ask.
+pub fn answered(node: &Node, partner: OrgId, signed: &SignatureBytes, began: UnixMillis) -> Result<u64, RecallError> {
     let now = node.clock.now();
     let key = |kid| node.book().key(partner, Purpose::Runs, kid, now);
     let answers = Answers::verify(signed, partner, key).map_err(|fault| RecallError::Partner(fault.to_string()))?;
@@ -150,7 +156,7 @@ pub fn answered(node: &Node, partner: OrgId, signed: &SignatureBytes) -> Result<
             continue;
         }
         // Said before the run came that brings it: it is asked again.
-        if answer.state == AnswerState::NotHeld && may_arrive(node, &row)? {
+        if answer.state == AnswerState::NotHeld && may_arrive(node, &row, began)? {
             continue;
         }
         (row.state, row.answered) = (Some(answer.state), Some(now));

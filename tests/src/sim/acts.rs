@@ -47,7 +47,7 @@ impl World<'_> {
             Ok(done) => {
                 self.say(|| format!("{n}: {doing:?}"));
                 self.stats.acts += 1;
-                self.record(n, &doing);
+                self.record(n, &doing)?;
                 self.wake(n)?;
                 Ok(Some(done))
             }
@@ -147,12 +147,13 @@ impl World<'_> {
     /// Releases a record that a review has passed; of any other the node must refuse it.
     pub(super) fn release(&mut self, n: usize, record: RecordId) -> Checked {
         let Some((review, released)) = self.model.facts[n].gate.get(&record).copied() else { return Ok(()) };
-        let may = matches!(review, Review::Reviewed | Review::Verified);
+        let recalled = self.model.facts[n].recalled.contains_key(&record);
+        let may = matches!(review, Review::Reviewed | Review::Verified) && !recalled;
         let doing = Doing::Gate(record, review, released || may);
         let outcome = self.act(n, doing, |node| Ok(gate::release(node, &[record])?))?;
         match outcome {
             Some(outcome) if outcome.refused.is_empty() != may => self.broken(format!(
-                "node {n}: the gate is open to `{}`: {}",
+                "I2: node {n}: the gate is open to `{}` (asked back: {recalled}): {}",
                 review.name(),
                 outcome.refused.is_empty()
             )),

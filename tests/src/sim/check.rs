@@ -27,9 +27,9 @@ use entente_protocol::{
 use std::collections::BTreeMap;
 
 /// A received record: slots, the entry that brought it, and whether it is withdrawn.
-type Held = (SlotSet, u64, bool);
+pub(super) type Held = (SlotSet, u64, bool);
 
-fn received(node: &Node, agreement: AgreementId, record: RecordId) -> Checked<Option<Held>> {
+pub(super) fn received(node: &Node, agreement: AgreementId, record: RecordId) -> Checked<Option<Held>> {
     let partition = Partition::Agreement(agreement);
     if !node.holdings.keyring().holds(partition) {
         return Ok(None);
@@ -135,7 +135,7 @@ impl World<'_> {
                 self.check_held(*direction)?;
             }
         }
-        Ok(())
+        self.check_recalls(n)
     }
 
     /// What a receiver took of one feed is what its store holds.
@@ -157,7 +157,9 @@ impl World<'_> {
         }
         for (record, held) in expected {
             let found = received(node, deal.id, record)?;
-            if found != Some(held) {
+            let taken_back =
+                |found: &Held| found.1 == held.1 && found.2 && self.is_taken_back(direction, record, found.0, held.0);
+            if found != Some(held) && !found.as_ref().is_some_and(taken_back) {
                 return self.broken(format!("I1: node {to} took {record:?} as {held:?} and holds {found:?}"));
             }
         }
@@ -170,6 +172,7 @@ impl World<'_> {
             self.check_store(n)?;
             self.check_acknowledged(n)?;
             self.check_receiver(n)?;
+            self.check_settled_recalls(n)?;
         }
         for place in 0..self.model.deals.len() {
             for from in self.model.deals[place].parties {

@@ -15,6 +15,7 @@ pub mod check;
 pub mod files;
 pub mod ledger;
 pub mod model;
+pub mod recalls;
 pub mod steps;
 pub mod stories;
 pub mod terms;
@@ -65,16 +66,19 @@ pub enum Planted {
     HalvedAppend,
     /// The store leaves an event of the journal out of an append, now and then.
     GappedJournal,
+    /// The node does not hear of what its people ask back.
+    DeafToRecalls,
 }
 
 impl Planted {
     /// Each with its name.
-    pub const ALL: [(&'static str, Self); 5] = [
+    pub const ALL: [(&'static str, Self); 6] = [
         ("forgetful-store", Self::ForgetfulStore),
         ("extra-field", Self::ExtraField),
         ("deaf-to-standings", Self::DeafToStandings),
         ("halved-append", Self::HalvedAppend),
         ("gapped-journal", Self::GappedJournal),
+        ("deaf-to-recalls", Self::DeafToRecalls),
     ];
 }
 
@@ -93,6 +97,8 @@ pub struct Plan {
 
 /// A world on files takes some times as long as one in memory.
 const FILES_ONE_IN: u64 = 4;
+/// In the other worlds the same things happen as before there were recalls: what was found in them is found again.
+const RECALLS_ONE_IN: u64 = 3;
 
 impl Default for Plan {
     fn default() -> Self {
@@ -104,6 +110,10 @@ impl Plan {
     /// Whether the world of a seed has its rows in files.
     fn on_files(&self, seed: u64) -> bool {
         self.files_one_in > 0 && seed % self.files_one_in == self.files_one_in - 1
+    }
+    /// Whether people of the world of a seed ask records back, and hold on to some.
+    fn recalls(seed: u64) -> bool {
+        seed % RECALLS_ONE_IN == RECALLS_ONE_IN - 1
     }
     /// What the command line needs to make the same worlds.
     fn options(&self) -> String {
@@ -126,6 +136,9 @@ impl Plan {
     fn deaf(&self) -> bool {
         self.planted == Some(Planted::DeafToStandings)
     }
+    fn deaf_to_recalls(&self) -> bool {
+        self.planted == Some(Planted::DeafToRecalls)
+    }
 }
 
 /// What happened in runs.
@@ -143,6 +156,12 @@ pub struct Stats {
     pub runs: u64,
     /// Releases in them.
     pub releases: u64,
+    /// Records that were asked back.
+    pub recalled: u64,
+    /// Holders who were asked, a record each.
+    pub asked: u64,
+    /// Of them, those that hold on by law at the end.
+    pub on_hold: u64,
     /// Releases that a receiver refused, rightly.
     pub refused: u64,
     /// Crashes.
@@ -163,6 +182,9 @@ impl Stats {
         self.frames += other.frames;
         self.runs += other.runs;
         self.releases += other.releases;
+        self.recalled += other.recalled;
+        self.asked += other.asked;
+        self.on_hold += other.on_hold;
         self.refused += other.refused;
         self.crashes += other.crashes;
         self.torn += other.torn;
@@ -175,7 +197,7 @@ impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} seeds, {} of them on files: {} acts, {} crashes, {} of them with a torn write, {} sessions, {} frames, {} runs with {} releases ({} refused); \
+            "{} seeds, {} of them on files: {} acts, {} crashes, {} of them with a torn write, {} sessions, {} frames, {} runs with {} releases ({} refused), {} records asked back of {} holders ({} on hold); \
              at most {} frames to settle",
             self.seeds,
             self.on_files,
@@ -187,6 +209,9 @@ impl fmt::Display for Stats {
             self.runs,
             self.releases,
             self.refused,
+            self.recalled,
+            self.asked,
+            self.on_hold,
             self.settling
         )
     }

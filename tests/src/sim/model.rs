@@ -8,6 +8,7 @@ use entente_node::records::gate::Review;
 use entente_protocol::{
     agreement::Standing,
     id::{AgreementDigest, AgreementId, LineId, RecordId},
+    recall::Act,
     record::{SlotSet, kind::Kind},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,6 +46,10 @@ pub struct Facts {
     pub standing: BTreeMap<AgreementId, Standing>,
     /// Partners that are not active.
     pub partners: BTreeMap<usize, Estranged>,
+    /// Own records that were asked back, and how.
+    pub recalled: BTreeMap<RecordId, Act>,
+    /// Received records under a legal hold.
+    pub held: BTreeSet<RecordId>,
 }
 
 /// A partner that is not active.
@@ -144,13 +149,16 @@ pub struct Model {
     pub feeds: BTreeMap<Direction, Seen>,
     /// Step at which a record was last fit to leave, as far as the gate goes.
     pub fit: BTreeMap<RecordId, u64>,
+    /// What a hold keeps: holder, deal, record.
+    pub kept: BTreeSet<(usize, usize, RecordId)>,
 }
 
 impl Model {
     /// Whether the gate lets a record go now.
     #[must_use]
     pub fn passes(&self, record: &Recorded) -> bool {
-        let state = self.facts[record.owner].gate.get(&record.id).copied();
+        let facts = &self.facts[record.owner];
+        let state = facts.gate.get(&record.id).copied().filter(|_| !facts.recalled.contains_key(&record.id));
         state.is_some_and(|(review, released)| released && matches!(review, Review::Reviewed | Review::Verified))
     }
 

@@ -17,6 +17,10 @@ const SETTLE_FRAMES_MAX: u64 = 5_000;
 const SETTLE_ROUNDS_MAX: usize = 30;
 /// A clock that is wrong is wrong by up to this many milliseconds; twice the half of it is beyond what a session takes.
 const SKEW_MS: usize = 600_000;
+/// Where people ask records back, one step in so many is about that.
+const RECALL_ONE_IN: usize = 8;
+/// After this time a node asks again what was not answered for good.
+const ASK_AGAIN_MS: u64 = 3_700_000;
 
 impl World<'_> {
     /// One whole run: beginning, steps, healing.
@@ -43,6 +47,7 @@ impl World<'_> {
         self.note_fit();
         self.heal()?;
         self.settle_all()?;
+        self.ask_once_more()?;
         self.check_end()?;
         (self.stats.seeds, self.stats.on_files) = (1, u64::from(self.plan.on_files(self.seed)));
         Ok(())
@@ -87,6 +92,9 @@ impl World<'_> {
     /// One thing happens.
     fn any(&mut self) -> Checked {
         let n = self.chance.below(self.machines.len());
+        if super::Plan::recalls(self.seed) && self.chance.one_in(RECALL_ONE_IN) {
+            return if self.chance.one_in(3) { self.hold(n) } else { self.recall(n) };
+        }
         match self.chance.below(100) {
             0..30 => {
                 let frames = 1 + self.chance.below(8);
@@ -308,6 +316,16 @@ impl World<'_> {
             }
         }
         Ok(())
+    }
+
+    /// What a partner was asked before the record had reached it is asked again, in the next session and each hour.
+    pub(super) fn ask_once_more(&mut self) -> Checked {
+        if self.model.facts.iter().all(|facts| facts.recalled.is_empty()) {
+            return Ok(());
+        }
+        self.links.clear();
+        self.machines.iter().for_each(|machine| machine.disk.clock.advance(ASK_AGAIN_MS));
+        self.settle_all()
     }
 
     /// Connects everybody and delivers until nothing moves.

@@ -5,7 +5,7 @@
 
 use super::{Broken, Checked, Plan, cast::Cast, terms::Both, wire::Fate, world::World};
 use entente_node::records::gate::Review;
-use entente_protocol::{agreement::Standing, id::RecordId};
+use entente_protocol::{agreement::Standing, id::RecordId, recall::Act};
 
 /// A story by its name.
 pub type Story = (&'static str, fn(&mut World<'_>) -> Checked);
@@ -20,6 +20,8 @@ pub const STORIES: &[Story] = &[
     ("two_drafts_of_one_version_settle_on_one", two_drafts),
     ("what_waits_for_a_partner_does_not_leave_once_it_is_suspended", partner_suspended),
     ("a_record_that_went_as_a_hash_is_not_named", named_while_closed),
+    ("what_was_on_its_way_when_the_holder_ended_the_agreement_is_answered", ended_by_the_holder),
+    ("what_was_on_its_way_when_its_sender_ended_the_agreement_is_answered", ended_by_the_sender),
 ];
 
 /// Tells one story.
@@ -34,6 +36,7 @@ pub fn tell(cast: &Cast, story: &Story) -> Checked {
         step(&mut world);
         world.heal()?;
         world.settle_all()?;
+        world.ask_once_more()?;
         world.check_end()
     });
     told.map_err(|broken| Broken(format!("{}: {}", story.0, broken.0)))
@@ -179,4 +182,26 @@ fn named_while_closed(world: &mut World<'_>) -> Checked {
     world.cut((0, 1));
     world.connect(0, 1)?;
     world.flow(500)
+}
+
+/// A run was lost on its way, the agreement was ended, and its record was asked back. The partner said each time that it
+/// holds nothing, and was asked again for ever, because the run might still have come.
+fn ended_on_its_way(world: &mut World<'_>, by: usize) -> Checked {
+    let deal = agreed(world, HIDES)?;
+    let record = world.commit(0, None)?;
+    pass(world, record)?;
+    world.cut((0, 1));
+    world.stand(by, deal, Standing::Ended)?;
+    step(world);
+    world.recall_as(0, vec![record], Act::Erase)?;
+    world.connect(0, 1)?;
+    world.flow(500)
+}
+
+fn ended_by_the_holder(world: &mut World<'_>) -> Checked {
+    ended_on_its_way(world, 1)
+}
+
+fn ended_by_the_sender(world: &mut World<'_>) -> Checked {
+    ended_on_its_way(world, 0)
 }

@@ -10,12 +10,20 @@ use super::{
     model::{Deal, Direction, Estranged, Facts, Model, Recorded, Taken},
     wire::Link,
 };
-use entente_node::{agreements::Held, node::Node, partners::PartnerState, records::gate, share::feeds};
+use entente_node::{
+    agreements::Held,
+    node::Node,
+    partners::PartnerState,
+    recall::{self, hold},
+    records::gate,
+    share::feeds,
+};
 use entente_protocol::{
     agreement::{Standing, StandingNotice},
     codec::{self, Bounds},
     feed::{Cursor, FeedKey},
     id::{AgreementDigest, FeedId, OrgId, RecordId, StoreId},
+    recall::Act,
     time::UnixMillis,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +37,10 @@ pub enum Doing {
     Gate(RecordId, gate::Review, bool),
     /// A person's statement about an agreement.
     Standing(entente_protocol::id::AgreementId, Standing),
+    /// Records are asked back.
+    Recall(Vec<RecordId>, Act),
+    /// A received record is held, or let go.
+    Hold(RecordId, bool),
     /// A person's decision about a partner; none: active.
     Partner(usize, Option<Estranged>),
     /// Taking a run: entries, by number, and the length of the feed behind it.
@@ -167,17 +179,24 @@ impl<'c> World<'c> {
         self.links.retain(|_, link| !link.ends.contains(&n));
     }
 
+    /// Starts the process, which takes up what it had not finished.
+    fn power_on(&self, n: usize) -> Result<Node, Box<dyn std::error::Error>> {
+        let node = self.machines[n].disk.start(self.cast, self.organisation(n))?;
+        recall::keep_up(&node)?;
+        Ok(node)
+    }
+
     /// Power on, and a look at whether everything is there that was acknowledged.
     pub(super) fn restart(&mut self, n: usize) -> Checked {
         if self.machines[n].node.is_some() {
             return Ok(());
         }
         self.say(|| format!("{n} starts"));
-        let mut node = self.machines[n].disk.start(self.cast, self.organisation(n));
+        let mut node = self.power_on(n);
         if node.is_err() && self.machines[n].disk.ledger.is_poisoned() {
             // The disk failed at what a start writes itself: the power goes and comes once more.
             self.stats.torn += u64::from(self.machines[n].disk.ledger.crash());
-            node = self.machines[n].disk.start(self.cast, self.organisation(n));
+            node = self.power_on(n);
         }
         let node = node.map_err(|e| Broken(format!("I4: node {n} does not start after a crash: {e}")))?;
         let found = self.facts_of(&node)?;
@@ -192,7 +211,7 @@ impl<'c> World<'c> {
                     .broken(format!("I1: node {n} lost what its people were told is kept: {found:?}, not {known:?}"));
             }
             if let Some(doing) = &doing {
-                self.record(n, doing);
+                self.record(n, doing)?;
             }
         }
         if let Some(Doing::Taking(direction, entries, end)) = doing {
@@ -202,12 +221,19 @@ impl<'c> World<'c> {
     }
 
     /// A fact of the people that a node has acknowledged.
-    pub(super) fn record(&mut self, n: usize, doing: &Doing) {
+    pub(super) fn record(&mut self, n: usize, doing: &Doing) -> Checked {
         apply(&mut self.model.facts[n], doing);
         if let Doing::Commit(record) = doing {
             self.model.records.insert(record.id, record.as_ref().clone());
         }
+        if let Doing::Recall(records, _) = doing {
+            self.stats.recalled += records.len() as u64;
+        }
+        if let Doing::Hold(record, placed) = doing {
+            self.note_hold(n, *record, *placed)?;
+        }
         self.note_fit();
+        Ok(())
     }
 
     /// Remembers which records may leave at this step, as far as the gate goes.
@@ -225,6 +251,10 @@ impl<'c> World<'c> {
         for id in gate::in_state(node, |_| true)? {
             let state = gate::state(node, id)?;
             facts.gate.insert(id, (state.review, state.released));
+            facts.recalled.extend(state.recalled.map(|act| (id, act)));
+        }
+        for held in hold::list(node)?.as_array().into_iter().flatten().filter(|held| held["lifted"].is_null()) {
+            facts.held.extend(held["record"].as_str().and_then(|id| id.parse::<RecordId>().ok()));
         }
         let rules = node.rules();
         for held in rules.agreements.iter() {
@@ -276,6 +306,14 @@ fn apply(facts: &mut Facts, doing: &Doing) {
         Doing::Commit(record) => drop(facts.gate.insert(record.id, (gate::Review::Draft, false))),
         Doing::Gate(record, review, released) => drop(facts.gate.insert(*record, (*review, *released))),
         Doing::Standing(agreement, standing) => drop(facts.standing.insert(*agreement, *standing)),
+        Doing::Recall(records, act) => {
+            for record in records {
+                let known = facts.recalled.entry(*record).or_insert(*act);
+                *known = (*known).max(*act);
+            }
+        }
+        Doing::Hold(record, true) => drop(facts.held.insert(*record)),
+        Doing::Hold(record, false) => drop(facts.held.remove(record)),
         Doing::Partner(partner, Some(estranged)) => drop(facts.partners.insert(*partner, *estranged)),
         Doing::Partner(partner, None) => drop(facts.partners.remove(partner)),
         Doing::Taking(..) | Doing::Other => {}

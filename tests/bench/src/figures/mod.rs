@@ -2,6 +2,7 @@
 
 pub mod attachment;
 pub mod commit;
+pub mod deciding;
 pub mod first_sync;
 pub mod import;
 pub mod load;
@@ -35,5 +36,6 @@ pub const GROUPS: &[Group] = &[
     load::STREAMS,
     load::SLOW,
     store::GROUP,
+    deciding::GROUP,
     steps::GROUP,
 ];
