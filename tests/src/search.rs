@@ -23,7 +23,12 @@ use std::{
     collections::{BTreeSet, HashMap},
     fs, io,
     path::Path,
+    thread,
+    time::Duration,
 };
+
+/// How often a folder is read anew while its files change.
+const LISTINGS_MAX: usize = 50;
 
 /// A form as long as this is in no store by chance: sealed bytes would have to be petabytes.
 const CHANCE_BYTES: usize = 7;
@@ -199,11 +204,24 @@ pub fn leaked<'a>(secrets: &'a [Secret], bytes: &[Vec<u8>]) -> Option<&'a str> {
     secrets.iter().find(|secret| bytes.iter().any(|bytes| secret.is_in(bytes))).map(|secret| secret.what.as_str())
 }
 
-/// Every file below a folder, with its bytes.
+/// Every file below a folder: its path and its bytes. An engine that was just closed may still put files in the place of
+/// others: then all is read once more.
 ///
 /// # Errors
 /// If one cannot be read.
 pub fn files(folder: &Path) -> io::Result<Vec<(String, Vec<u8>)>> {
+    for _ in 0..LISTINGS_MAX {
+        match listed(folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && folder.is_dir() => {
+                thread::sleep(Duration::from_millis(100));
+            }
+            other => return other,
+        }
+    }
+    listed(folder)
+}
+
+fn listed(folder: &Path) -> io::Result<Vec<(String, Vec<u8>)>> {
     let mut open = vec![folder.to_owned()];
     let mut found = Vec::new();
     while let Some(folder) = open.pop() {
