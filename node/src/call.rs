@@ -260,6 +260,13 @@ pub enum Call {
         /// The partner.
         partner: String,
     },
+    /// What of a received record is here, under which clause, and why the rest is not.
+    ExplainReceived {
+        /// The record.
+        record: String,
+        /// Who recorded it.
+        partner: String,
+    },
     /// Counts over every record of ours: what leaves to a partner, and what stays and why.
     ExplainAll {
         /// The partner.
@@ -330,6 +337,7 @@ impl Call {
             Self::RecordVerify(_) => "record-verify",
             Self::RecordAttachment { .. } => "record-attachment",
             Self::Explain { .. } => "explain",
+            Self::ExplainReceived { .. } => "explain-received",
             Self::ExplainAll { .. } => "explain-all",
             Self::Status => "status",
             Self::Check { .. } => "check",
@@ -365,6 +373,7 @@ impl Call {
             | Self::RecordVerify(_)
             | Self::RecordAttachment { .. }
             | Self::Explain { .. }
+            | Self::ExplainReceived { .. }
             | Self::ExplainAll { .. }
             | Self::Status
             | Self::Check { .. } => true,
@@ -577,6 +586,7 @@ fn carry_out(node: &Node, call: &Call, progress: OnProgress<'_>) -> Result<Json,
         Call::RecordVerify(given) => show::verify(node, given),
         Call::RecordAttachment { record, output } => show::attachment(node, record, output, progress),
         Call::Explain { record, partner } => explain::explain(node, record, partner),
+        Call::ExplainReceived { record, partner } => explain::received(node, record, partner),
         Call::ExplainAll { partner } => explain::summary(node, partner),
         Call::Status => crate::status::status(node),
         Call::Check { sweep } => crate::check::check(node, *sweep, progress),

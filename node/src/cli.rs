@@ -14,7 +14,7 @@ The life of a record:
   agree         partner       exchange cards, compare twelve words by voice
                 agreement     draft, check, sign: what may go to whom
                 redline       what never leaves, whatever was signed
-                explain       which fields of a record would leave to a partner, and why
+                explain       which fields of a record go to a partner, or came from it, and why
   exchange      run           serve partners until stopped
                 sync          one round now
                 status        partners, feeds, what waits
@@ -129,7 +129,9 @@ pub enum Command {
     #[command(subcommand, after_help = "Example:\n  entente record verify CAR-2026-0001")]
     Record(Record),
     /// Say which fields of a record would leave to a partner, under which clause, and why others stay
-    #[command(after_help = "Example:\n  entente explain CAR-2026-0001 --to panel")]
+    #[command(
+        after_help = "Example:\n  entente explain CAR-2026-0001 --to panel     what of ours would leave to it\n  entente explain EP-2026-0001 --from panel    what of theirs is here, and why the rest is not"
+    )]
     Explain(Explain),
     /// Ask records back from whoever holds them, and see who has done it
     #[command(

@@ -148,6 +148,8 @@ fn each_element_of_each_listing_has_an_id_of_its_own() -> Outcome {
         assert_eq!(&walk(&a, 0, &["record", "show", id])["agreement"], agreement);
         assert_eq!(walk(&a, 1, &["record", "verify", id])["ok"], true);
     }
+    let told = walk(&a, 2, &["explain", "M-00001", "--from", "b"]);
+    assert_eq!(told["agreements"].as_array().map(Vec::len), Some(2), "{told}");
     walk(&a, 1, &["check"]);
     walk(&a, 0, &["identity", "show"]);
     walk(&a, 0, &["partner", "add", &a.path("b.card"), "--confirm", &words(&b)]);

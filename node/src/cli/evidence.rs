@@ -138,6 +138,9 @@ pub struct Explain {
     /// Id, its first eight digits or more, or evidence number
     pub record: String,
     /// The partner: handle, id or its beginning
-    #[arg(long, value_name = "PARTNER")]
-    pub to: String,
+    #[arg(long, value_name = "PARTNER", required_unless_present = "from")]
+    pub to: Option<String>,
+    /// The partner who recorded it, for a record that was received: what of it is here, and why the rest is not
+    #[arg(long, value_name = "PARTNER", conflicts_with = "to")]
+    pub from: Option<String>,
 }

@@ -92,6 +92,7 @@ fn forms_of_the_manual_parse() {
     check("search --received");
     check("record attachment abcdef12 -o f");
     check("explain r --to p");
+    check("explain r --from p");
     check("sync");
     check("sync p");
     check("demo --once --json --home d --evidence f.csv");
@@ -107,6 +108,7 @@ fn nonsense_is_refused_with_the_choices() -> Result<(), Box<dyn std::error::Erro
     assert!(message(&["review", "x", "--state", "draft"])?.contains("verified"));
     assert!(message(&["search", "--own", "--received"])?.contains("cannot be used with"));
     assert!(message(&["explain", "x"])?.contains("--to"));
+    assert!(message(&["explain", "x", "--to", "p", "--from", "p"])?.contains("cannot be used with"));
     assert!(message(&["partner", "ad"])?.contains("add"));
     Ok(())
 }

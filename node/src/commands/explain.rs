@@ -1,4 +1,4 @@
-//! `entente explain`: which fields of a record would leave to a partner, and why the others stay.
+//! `entente explain`: which fields of a record would leave to a partner, and why the others stay; or which came from it.
 
 use super::{
     output::{Done, Failure},
@@ -12,8 +12,14 @@ use serde_json::Value as Json;
 
 /// Explains.
 pub fn explain(reach: &Reach, args: cli::Explain) -> Result<Done, Failure> {
-    let value = reach.call(&Call::Explain { record: args.record, partner: args.to })?;
-    reach.output.answer(&value, || render(&value, reach.output.look))?;
+    let look = reach.output.look;
+    if let Some(partner) = args.from {
+        let value = reach.call(&Call::ExplainReceived { record: args.record, partner })?;
+        reach.output.answer(&value, || received(&value, look))?;
+        return Ok(Done::Well);
+    }
+    let value = reach.call(&Call::Explain { record: args.record, partner: args.to.unwrap_or_default() })?;
+    reach.output.answer(&value, || render(&value, look))?;
     Ok(Done::Well)
 }
 
@@ -42,6 +48,30 @@ fn render(value: &Json, look: Look) -> String {
     out
 }
 
+fn received(value: &Json, look: Look) -> String {
+    let keys = ["record", "number", "kind", "partner"];
+    let mut out = pairs(keys.map(|key| (key, text(value, key))).into_iter().filter(|(_, v)| !v.is_empty()), look);
+    for answer in list(value, "agreements") {
+        out.push_str(&format!("\n{}\n", look.strong(&plain::line(&text(answer, "title")))));
+        let how = ["state", "at", "version", "clause", "retention_days"].map(|key| (key, text(answer, key)));
+        out.push_str(&pairs(how, look));
+        let (mut fields, mut unnamed) = (Table::new(&["field", "here", "why"]), Vec::new());
+        for field in list(answer, "fields") {
+            match text(field, "code").as_str() {
+                "slot-not-named" => unnamed.push(text(field, "field")),
+                _ => fields.row(["field", "here", "why"].map(|key| text(field, key))),
+            }
+        }
+        if !fields.is_empty() {
+            out.push_str(&fields.render(look));
+        }
+        if !unnamed.is_empty() {
+            out.push_str(&format!("no clause in this direction names: {}\n", unnamed.join(", ")));
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,5 +88,17 @@ mod tests {
         assert!(text.contains("leaves: under clause items\n"), "{text}");
         assert!(text.contains("serial  no      no clause names it"), "{text}");
         assert!(text.contains("stays: it is suspended (suspended)"), "{text}");
+    }
+
+    #[test]
+    fn what_is_here_of_a_partners_record_and_what_nobody_named() {
+        let value = json!({ "record": "ab", "kind": "item", "partner": "car", "agreements": [
+            { "id": "01", "title": "Field and panel", "state": "received", "clause": "items", "fields": [
+                { "field": "serial", "here": true },
+                { "field": "year", "here": false, "code": "not-given", "why": "a clause names it" },
+                { "field": "made-by", "here": false, "code": "slot-not-named", "why": "none does" }] }] });
+        let text = received(&value, Look::default());
+        assert!(text.contains("serial  yes") && text.contains("year    no    a clause names it"), "{text}");
+        assert!(text.ends_with("no clause in this direction names: made-by\n"), "{text}");
     }
 }

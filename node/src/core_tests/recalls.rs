@@ -91,9 +91,23 @@ fn a_recall_is_confirmed_by_a_second_person_and_answered() -> Outcome {
     assert!(explained.to_string().contains("recalled"), "{explained}");
     // The same again: what was asked is not asked twice, and a stricter act is.
     assert!(asking::propose(&world.a, &[one], Act::Withdraw, ("x", "A. Diallo"), &mut |_| {}).is_err());
+    let why = |field: &str| -> Result<(bool, String), crate::error::Fault> {
+        let asked = Call::ExplainReceived { record: one.to_string(), partner: "a".to_owned() };
+        let said = ask(&world.b, &asked)?;
+        let fields = said["agreements"][0]["fields"].as_array().cloned().unwrap_or_default();
+        let found = fields.into_iter().find(|f| f["field"] == field).unwrap_or_default();
+        Ok((found["here"] == true, found["code"].as_str().unwrap_or_default().to_owned()))
+    };
+    // Of what is here and what is not, the holder is told why; what it cannot know is not told apart.
+    assert_eq!(why("serial")?, (true, String::new()));
+    assert_eq!(why("condition")?.1, "slot-not-named");
     let second = world.recall(&[one], Act::Erase)?;
     world.exchange()?;
     assert_eq!((world.answers(second)?.1, world.state(one)?), (0, "erased".to_owned()));
+    assert_eq!(why("serial")?, (false, "erased".to_owned()));
+    // Of our own it is said where it goes, not where it came from.
+    let own = ask(&world.a, &Call::ExplainReceived { record: one.to_string(), partner: "b".to_owned() });
+    assert!(own.is_err_and(|fault| fault.to_string().contains("`--to`")));
     is_whole(&world.a)?;
     is_whole(&world.b)
 }

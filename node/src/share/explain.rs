@@ -1,4 +1,5 @@
-//! Explaining one record and one partner: which fields would leave, under which clause, or why not.
+//! Explaining one record and one partner: which fields would leave, under which clause, or why not; and of a received
+//! record what is here, and why the rest is not.
 
 use super::{
     decide::{self, Asked},
@@ -6,11 +7,22 @@ use super::{
     preview::{SUPERSEDED, SUPERSEDED_WHY, Stays, stays_by},
 };
 use crate::{
+    agreements,
     error::Fault,
     node::Node,
-    records::{keep, show},
+    recall::retention,
+    receive::lease,
+    records::{
+        keep, show,
+        stored::ReceivedRow,
+        view::{self, Found},
+    },
 };
-use entente_policy::Withheld;
+use entente_policy::{Reason, Withheld};
+use entente_protocol::{
+    id::{AgreementId, OrgId, RecordId},
+    record::{Body, SlotSet},
+};
 use serde_json::{Value as Json, json};
 
 /// Answers for every agreement in force with the partner.
@@ -52,7 +64,7 @@ pub fn explain(node: &Node, record: &str, partner: &str) -> Result<Json, Fault> 
         }));
     }
     if answers.is_empty() {
-        let reason = entente_policy::Reason::NoAgreement;
+        let reason = Reason::NoAgreement;
         answers.push(json!({
             "id": reason.code(), "agreement": Json::Null, "leaves": false, "sent": false,
             "code": reason.code(), "why": reason.sentence(), "fields": [],
@@ -65,6 +77,88 @@ pub fn explain(node: &Node, record: &str, partner: &str) -> Result<Json, Fault> 
         "partner": node.handle_of(org),
         "leaves": answers.iter().any(|a| a.get("leaves") == Some(&Json::Bool(true))),
         "agreements": answers,
+    }))
+}
+
+/// Says of a record that a partner recorded what is here under each agreement, by which clause it came, and of every other
+/// field why it is not. What the partner keeps back looks like what it does not have: that is its agreement's promise too.
+pub fn received(node: &Node, record: &str, partner: &str) -> Result<Json, Fault> {
+    let (id, found) = show::resolve_any(node, record)?;
+    let org = node.book().find(partner)?.0;
+    let whose = match &found {
+        Found::Received(_, row) => Body::from_bytes(&row.body).map_err(Fault::store)?.header().originator,
+        Found::Own(_) => node.keys.org,
+    };
+    if whose == node.keys.org {
+        let what = format!("`{record}` is this organisation's own: `--to` says what of it goes to a partner");
+        return Err(Fault::input("not-theirs", what));
+    }
+    if whose != org {
+        let (theirs, asked) = (node.handle_of(whose), node.handle_of(org));
+        return Err(Fault::input("not-theirs", format!("`{record}` was recorded by `{theirs}`, not by `{asked}`")));
+    }
+    let mut answers = Vec::new();
+    for agreement in node.partitions() {
+        let Some(row) = view::received(node, agreement, id)? else { continue };
+        if lease::shown(node, agreement, org).is_ok() {
+            answers.push(received_under(node, (org, id), agreement, row)?);
+        }
+    }
+    let view = view::view(node, id, &found)?;
+    Ok(json!({
+        "record": id.to_string(),
+        "number": view.number,
+        "kind": view.kind,
+        "partner": node.handle_of(org),
+        "agreements": answers,
+    }))
+}
+
+fn received_under(
+    node: &Node,
+    (giver, id): (OrgId, RecordId),
+    agreement: AgreementId,
+    row: ReceivedRow,
+) -> Result<Json, Fault> {
+    let kind = Body::from_bytes(&row.body).map_err(Fault::store)?.header().kind;
+    let versions = agreements::versions(&node.holdings, agreement)?;
+    let version = retention::version_of(node, agreement, &row)?.and_then(|digest| versions.get(&digest));
+    let came_by = version.and_then(|version| version.clauses.get(usize::from(row.clause)));
+    // What may come now: the terms may be others than those under which it came.
+    let rules = node.rules();
+    let held = rules.agreements.get(agreement);
+    let in_force = held.and_then(|held| held.in_force.as_ref()).map(|in_force| &in_force.agreement);
+    let clauses = in_force.into_iter().flat_map(|terms| &terms.clauses);
+    let to_us = clauses.filter(|clause| clause.from == giver && clause.to.contains(&node.keys.org));
+    let named: SlotSet =
+        to_us.flat_map(|clause| &clause.disclose).filter(|d| d.kind == kind).flat_map(|d| d.set().iter()).collect();
+    let state = view::view(node, id, &Found::Received(agreement, Box::new(row.clone())))?.state;
+    let fields: Vec<Json> = kind
+        .slots()
+        .map(|slot| {
+            let here = row.openings.iter().any(|(number, ..)| *number == slot.number);
+            let why = match (here, state.as_str(), named.contains(slot.number)) {
+                (true, ..) => None,
+                (_, "erased", _) => Some(("erased", "What the record said was deleted here.")),
+                (_, _, true) => {
+                    Some(("not-given", "A clause names it: the record has none, or its giver keeps it back."))
+                }
+                _ => Some((Reason::SlotNotNamed.code(), "No clause in this direction names this field.")),
+            };
+            let (code, why) = why.unzip();
+            json!({ "id": slot.name, "field": slot.name, "here": here, "code": code, "why": why })
+        })
+        .collect();
+    Ok(json!({
+        "id": agreement.to_string(),
+        "agreement": agreement.to_string(),
+        "title": version.map(|version| version.title.clone()),
+        "version": version.map(|version| version.version),
+        "clause": came_by.map(|clause| clause.name.clone()),
+        "retention_days": came_by.map(|clause| clause.retention_days),
+        "at": row.at.to_string(),
+        "state": state,
+        "fields": fields,
     }))
 }
 
@@ -83,7 +177,7 @@ pub fn summary(node: &Node, partner: &str) -> Result<Json, Fault> {
     let rules = node.rules();
     let (mut records, mut leave) = (0u64, 0u64);
     let mut withheld: BTreeMap<Stays, u64> = BTreeMap::new();
-    let mut fields: BTreeMap<(&'static str, entente_policy::Reason), u64> = BTreeMap::new();
+    let mut fields: BTreeMap<(&'static str, Reason), u64> = BTreeMap::new();
     let mut after = None;
     loop {
         let page = keep::after(node, after)?;
@@ -92,7 +186,7 @@ pub fn summary(node: &Node, partner: &str) -> Result<Json, Fault> {
         for (_, id) in page {
             let asked = Asked::load(node, id).map_err(Fault::store)?;
             records += 1;
-            let mut stays = Some(stays_by(entente_policy::Reason::NoAgreement.into()));
+            let mut stays = Some(stays_by(Reason::NoAgreement.into()));
             for (agreement, _, _) in feeds::every_agreement_with(node, org) {
                 let feed = feeds::outgoing(node, org, agreement);
                 let referable = asked.referable(node, feed.id(), u64::MAX).map_err(Fault::store)?;
