@@ -27,7 +27,7 @@ fn bench() -> Result<Command, Box<dyn Error>> {
 /// Every name that `--list` shows for a figure: indented below its group, or the group's own.
 fn listed() -> Result<BTreeSet<String>, Box<dyn Error>> {
     let list = String::from_utf8(output(bench()?.arg("--list"))?.stdout)?;
-    let groups_that_are_no_figure = ["import", "store", "steps", "load-streams", "load-slow"];
+    let groups_that_are_no_figure = ["import", "store", "decide", "steps", "load-streams", "load-slow"];
     let names = list.lines().filter_map(|line| line.split_whitespace().next());
     Ok(names.filter(|name| !groups_that_are_no_figure.contains(name)).map(str::to_owned).collect())
 }

@@ -199,7 +199,35 @@ fn refuses_after_a_failure(mut subject: Subject) -> Outcome {
     Ok(())
 }
 
-/// Runs all of it.
+/// Whoever reads while others append sees an append whole or not at all: a count is there with what it counts.
+fn no_reader_sees_half_an_append(subject: &Subject) -> Outcome {
+    const ROWS: u32 = 300;
+    let ledger = subject.ledger();
+    let done = AtomicBool::new(false);
+    let last = |n: u32| format!("item {n} {}", ROWS - 1).into_bytes();
+    let half = thread::scope(|scope| -> Result<u64, StoreError> {
+        let reader = scope.spawn(|| -> Result<u64, StoreError> {
+            let mut half = 0;
+            while !done.load(Ordering::SeqCst) {
+                let Some(count) = ledger.get(b"count")? else { continue };
+                let count = <[u8; 4]>::try_from(count).map_or(0, u32::from_be_bytes);
+                half += u64::from(ledger.get(&last(count))?.is_none());
+            }
+            Ok(half)
+        });
+        let written = (1..=40u32).try_for_each(|n| {
+            let mut puts = vec![(b"count".to_vec(), n.to_be_bytes().to_vec())];
+            puts.extend((0..ROWS).map(|row| (format!("item {n} {row}").into_bytes(), b"1".to_vec())));
+            ledger.submit(Append { puts, ..Append::default() }).map(drop)
+        });
+        done.store(true, Ordering::SeqCst);
+        written?;
+        reader.join().unwrap_or(Ok(0))
+    })?;
+    assert_eq!(half, 0, "an append was seen in part");
+    Ok(())
+}
+
 /// Two that write into one ledger would harm it: who comes second is told so, not that something is damaged.
 fn one_at_a_time(subject: &Subject) -> Outcome {
     if let Some(open) = &subject.reopen {
@@ -208,8 +236,10 @@ fn one_at_a_time(subject: &Subject) -> Outcome {
     Ok(())
 }
 
+/// Runs all of it.
 fn conforms(make: fn() -> Subject) -> Outcome {
     one_at_a_time(&make())?;
+    no_reader_sees_half_an_append(&make())?;
     all_or_nothing(make())?;
     scans_are_ordered_and_bounded(make())?;
     threads_share_one_order(make())?;

@@ -269,7 +269,8 @@ impl Files {
 impl Ledger for FjallLedger {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.healthy()?;
-        let value = self.guarded_at("read", || of_row(key), self.rows.get(key))?;
+        // A snapshot: fjall puts the rows of a batch into memory one by one, and shows them to whoever reads the keyspace.
+        let value = self.guarded_at("read", || of_row(key), self.database.snapshot().get(&self.rows, key))?;
         Ok(value.map(|value| value.to_vec()))
     }
     fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Row>, StoreError> {
