@@ -1,6 +1,6 @@
 //! What an agreement's text cannot mean: clauses that never decide, and why; and whether a field can leave at all.
 //!
-//! A drafter calls it before anybody signs ([`findings`]), and a policy administrator over what is in force ([`never`]).
+//! A drafter calls it before anybody signs ([`findings`]), and a policy administrator over what is in force ([`never()`]).
 //! That no clause names a field proves that it stays, for every record there may be. Conditions are tried: each attribute
 //! that a condition or a red line reads takes the values that their texts name, their neighbours, another one, and none;
 //! every combination where there are few, so many drawn from a fixed seed where there are not. What was found is so; what
