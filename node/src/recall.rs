@@ -3,7 +3,7 @@
 //! One person proposes a recall, another confirms it ([`asking`]). From then on the record goes to nobody, and a signed
 //! recall waits for each organisation that was ever shown it ([`holders`]), under whatever agreement, until that
 //! organisation has answered for good. `exchange` says them and takes the answers. What is asked of us is done by
-//! [`asked`], and deleted by [`erase`]; a hold ([`hold`]) keeps content back from deletion. What was given for a time goes
+//! [`asked`], and deleted by `erase`; a hold ([`hold`]) keeps content back from deletion. What was given for a time goes
 //! when it is over ([`retention`]), and all that came under an agreement when that has ended ([`ending`]).
 //!
 //! Own recalls lie in the own partition; what is asked of us lies with the records that it is about.
