@@ -205,15 +205,16 @@ fn no_reader_sees_half_an_append(subject: &Subject) -> Outcome {
     let ledger = subject.ledger();
     let done = AtomicBool::new(false);
     let last = |n: u32| format!("item {n} {}", ROWS - 1).into_bytes();
-    let half = thread::scope(|scope| -> Result<u64, StoreError> {
-        let reader = scope.spawn(|| -> Result<u64, StoreError> {
-            let mut half = 0;
+    let (looked, half) = thread::scope(|scope| -> Result<(u64, u64), StoreError> {
+        let reader = scope.spawn(|| -> Result<(u64, u64), StoreError> {
+            let (mut looked, mut half) = (0, 0);
             while !done.load(Ordering::SeqCst) {
                 let Some(count) = ledger.get(b"count")? else { continue };
                 let count = <[u8; 4]>::try_from(count).map_or(0, u32::from_be_bytes);
                 half += u64::from(ledger.get(&last(count))?.is_none());
+                looked += 1;
             }
-            Ok(half)
+            Ok((looked, half))
         });
         let written = (1..=40u32).try_for_each(|n| {
             let mut puts = vec![(b"count".to_vec(), n.to_be_bytes().to_vec())];
@@ -222,9 +223,11 @@ fn no_reader_sees_half_an_append(subject: &Subject) -> Outcome {
         });
         done.store(true, Ordering::SeqCst);
         written?;
-        reader.join().unwrap_or(Ok(0))
+        // A reader that panicked has seen nothing.
+        reader.join().unwrap_or(Ok((0, 0)))
     })?;
-    assert_eq!(half, 0, "an append was seen in part");
+    assert!(looked > 0, "nobody read while it was written");
+    assert_eq!(half, 0, "an append was seen in part, of {looked} looks");
     Ok(())
 }
 

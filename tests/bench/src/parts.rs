@@ -3,9 +3,12 @@
 use crate::{bench::Bench, input::Format};
 use anyhow::Result;
 use entente_node::ingest::{mapping::Mapping, table};
+use entente_policy::{Gate, Interval, PolicySet, Question, ReviewState};
 use entente_protocol::{
-    id::{LineId, Nonce, OrgId},
-    record::{Draft, Record},
+    clearance::Clearance,
+    id::{AgreementId, LineId, Nonce, OrgId},
+    record::{Draft, Record, SlotSet},
+    time::UnixMillis,
 };
 use std::fs;
 use zeroize::Zeroizing;
@@ -55,4 +58,26 @@ pub fn plaintext_bytes(bench: &Bench) -> Result<f64> {
         sizes.push((record.body().bytes().len() + values) as f64);
     }
     Ok(crate::measure::median(&sizes))
+}
+
+/// Asks a policy about a released record, as an outbox does.
+pub fn decide(
+    policy: &PolicySet,
+    record: &Record,
+    (partner, agreement): (OrgId, AgreementId),
+    now: UnixMillis,
+) -> Result<Clearance> {
+    let values = |slot| record.value(slot);
+    let question = Question {
+        record: record.id(),
+        header: record.header(),
+        values: &values,
+        present: record.present(),
+        gate: Gate { review: ReviewState::Reviewed, required: ReviewState::Reviewed, released: true },
+        referable: SlotSet::EMPTY,
+        partner,
+        agreement,
+        now: Interval { early: now, late: now, confirmed: true },
+    };
+    policy.decide(&question).map_err(|withheld| anyhow::anyhow!("withheld: {withheld:?}"))
 }

@@ -11,11 +11,11 @@ use crate::{
 };
 use anyhow::{Context, Result};
 use entente_node::{clock::SystemClock, config::Home, node::Node, secret::unlock::Unlock};
-use entente_policy::{Gate, Governed, Interval, PartnerState, PolicySet, Question, ReviewState};
+use entente_policy::{Governed, PartnerState, PolicySet};
 use entente_protocol::{
     agreement::{Agreement, InForce, Standing},
     id::{AgreementId, OrgId},
-    record::{Record, SlotSet, kind::Kind},
+    record::{Record, kind::Kind},
     time::UnixMillis,
 };
 use std::{collections::BTreeMap, hint::black_box, sync::Arc, time::Instant};
@@ -96,19 +96,7 @@ impl Asking {
     }
 
     fn decide(&self, policy: &PolicySet, record: &Record) -> Result<()> {
-        let values = |slot| record.value(slot);
-        let question = Question {
-            record: record.id(),
-            header: record.header(),
-            values: &values,
-            present: record.present(),
-            gate: Gate { review: ReviewState::Reviewed, required: ReviewState::Reviewed, released: true },
-            referable: SlotSet::EMPTY,
-            partner: self.partner,
-            agreement: self.agreement.id,
-            now: Interval { early: self.now, late: self.now, confirmed: true },
-        };
-        black_box(policy.decide(&question).map_err(|withheld| anyhow::anyhow!("withheld: {withheld:?}"))?);
+        black_box(parts::decide(policy, record, (self.partner, self.agreement.id), self.now)?);
         Ok(())
     }
 }

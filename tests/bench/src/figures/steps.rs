@@ -12,13 +12,12 @@ use entente_node::{
     seal::{keyring::PartitionKeys, value},
     secret::unlock::Unlock,
 };
-use entente_policy::{Gate, Interval, Question, ReviewState};
 use entente_protocol::{
     batch::Batch,
     clearance::Clearance,
     feed::Release,
     id::RecordId,
-    record::{Record, Redacted, SlotSet, Verified},
+    record::{Record, Redacted, Verified},
 };
 use std::{fs, hint::black_box, sync::Arc, time::Instant};
 
@@ -184,18 +183,5 @@ fn decide(node: &Node, record: &Record) -> Result<Clearance> {
     let rules = node.rules();
     let (partner, _) = rules.book.iter().next().context("no partner")?;
     let agreement = rules.agreements.iter().next().context("no agreement")?.id;
-    let now = node.clock.now();
-    let values = |slot| record.value(slot);
-    let question = Question {
-        record: record.id(),
-        header: record.header(),
-        values: &values,
-        present: record.present(),
-        gate: Gate { review: ReviewState::Reviewed, required: ReviewState::Reviewed, released: true },
-        referable: SlotSet::EMPTY,
-        partner: *partner,
-        agreement,
-        now: Interval { early: now, late: now, confirmed: true },
-    };
-    rules.policy.decide(&question).map_err(|withheld| anyhow::anyhow!("withheld: {withheld:?}"))
+    parts::decide(&rules.policy, record, (*partner, agreement), node.clock.now())
 }
