@@ -474,9 +474,19 @@ impl Home {
 /// A home has more keys than this from its first day.
 const KEYS_MIN: usize = 4;
 
+/// Lines of its log that a home in a failed story shows.
+const TOLD_LINES: usize = 40;
+
 impl Drop for Home {
     fn drop(&mut self) {
         self.kill();
+        if std::thread::panicking() {
+            // What a story that failed leaves of its nodes is gone with its folder.
+            let log = self.log();
+            let last = log.lines().count().saturating_sub(TOLD_LINES);
+            let told: Vec<&str> = log.lines().skip(last).collect();
+            eprintln!("the last that `{}` said:\n{}", self.handle, told.join("\n"));
+        }
         if self.traced && !std::thread::panicking() {
             match self.betrayed() {
                 Ok(betrayed) => assert!(betrayed.is_empty(), "`{}` tells its secrets: {betrayed:?}", self.handle),

@@ -151,10 +151,14 @@ fn a_suspended_partner_keeps_the_control_lane_and_resumes() {
     b.sync(&a);
     assert_eq!((a.received().len(), b.received().len()), (1, 1));
 
+    // Both dialled when they started: a connection may be replaced at any time, and who is suspended by then is not
+    // asked for anything over the new one.
+    let ended = |home: &Home| home.log().matches("a session ended").count();
+    let before = ended(&b);
     a.ok(&["partner", "suspend", "b"]);
     a.pass(&["S-00002"]);
     b.pass(&["T-00002"]);
-    until("the partner sends what it may", || b.feed(&a)["sent"] == 2);
+    until("the partner sends what it may", || b.feed(&a)["sent"] == 2 || ended(&b) > before);
     let begun = std::time::Instant::now();
     let round = a.sync(&b);
     assert!(begun.elapsed() < Duration::from_secs(30), "a round with a suspended partner ends");
@@ -170,7 +174,8 @@ fn a_suspended_partner_keeps_the_control_lane_and_resumes() {
     let other = a.file("other.toml", &a.agreement_text(&b, None, &items("", &["number", "type"])));
     a.ok(&["agreement", "sign", &other, "--yes"]);
     until("the proposal arrives", || b.json(&["agreement", "list"]).as_array().is_some_and(|all| all.len() == 2));
-    assert_eq!((&a.partner(&b)["connected"], a.received().len(), b.received().len()), (&true.into(), 1, 1));
+    until("they are connected", || a.partner(&b)["connected"] == true);
+    assert_eq!((a.received().len(), b.received().len()), (1, 1));
     assert_eq!(b.feed(&a)["acknowledged"], 1, "what is not taken is not acknowledged");
 
     a.ok(&["partner", "resume", "b"]);
@@ -198,7 +203,8 @@ fn a_removed_partner_is_cut_within_a_second() -> Outcome {
     b.start();
     a.pass(&["R-00001"]);
     a.sync(&b);
-    assert_eq!((&b.partner(&a)["connected"], b.received().len()), (&true.into(), 1));
+    until("they are connected", || b.partner(&a)["connected"] == true);
+    assert_eq!(b.received().len(), 1);
 
     a.ok(&["partner", "remove", "b", "--yes"]);
     until("the partner notices", || b.partner(&a)["connected"] == false);
