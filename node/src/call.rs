@@ -12,6 +12,10 @@ use crate::{
     error::Fault,
     ingest::import::{self, ImportError, ImportOptions},
     node::Node,
+    onward::{
+        self,
+        asking::{Narrowed, Wish},
+    },
     partners::{self, PartnerError, PartnerState, PartnerView},
     recall::{self, asked, asking, ending, hold, holders, select::Common},
     receive::quarantine,
@@ -196,6 +200,26 @@ pub enum Call {
     },
     /// Who has done what a recall asks.
     RecallStatus(u64),
+    /// Ask whether received records may go on.
+    OnwardAsk {
+        /// Ids or evidence numbers.
+        records: Vec<String>,
+        /// To whom, and what of them.
+        wish: Wish,
+    },
+    /// What was asked, by us and of us.
+    OnwardList,
+    /// Answer a request; with no if nothing is named.
+    OnwardAnswer {
+        /// Its number.
+        request: u64,
+        /// How the grant differs from what was asked.
+        narrowed: Option<Narrowed>,
+        /// Who answers.
+        by: String,
+    },
+    /// Who holds records of ours by another's hand: of one, or of all.
+    OnwardHolders(Option<String>),
     /// Every recall of ours.
     RecallList,
     /// What partners asked of us.
@@ -322,6 +346,10 @@ impl Call {
             Self::RecallStatus(_) => "recall-status",
             Self::RecallList => "recall-list",
             Self::RecallsReceived => "recalls-received",
+            Self::OnwardAsk { .. } => "onward-ask",
+            Self::OnwardList => "onward-list",
+            Self::OnwardAnswer { .. } => "onward-answer",
+            Self::OnwardHolders(_) => "onward-holders",
             Self::HoldPlace { .. } => "hold-place",
             Self::HoldLift { .. } => "hold-lift",
             Self::HoldList => "hold-list",
@@ -364,6 +392,8 @@ impl Call {
             | Self::RecallStatus(_)
             | Self::RecallList
             | Self::RecallsReceived
+            | Self::OnwardList
+            | Self::OnwardHolders(_)
             | Self::HoldList
             | Self::RedLineCheck(_)
             | Self::RedLineList
@@ -391,6 +421,8 @@ impl Call {
             | Self::RecallPropose { .. }
             | Self::RecallConfirm { .. }
             | Self::RecallDrop { .. }
+            | Self::OnwardAsk { .. }
+            | Self::OnwardAnswer { .. }
             | Self::HoldPlace { .. }
             | Self::HoldLift { .. }
             | Self::ClockLower { .. }
@@ -561,6 +593,19 @@ fn carry_out(node: &Node, call: &Call, progress: OnProgress<'_>) -> Result<Json,
         Call::RecallStatus(recall) => Ok(holders::status(node, *recall)?),
         Call::RecallList => Ok(asking::list(node)?),
         Call::RecallsReceived => Ok(asked::list(node)?),
+        Call::OnwardAsk { records, wish } => {
+            let ids = records.iter().map(|given| Ok(show::resolve_any(node, given)?.0));
+            let ids = ids.collect::<Result<Vec<_>, Fault>>()?;
+            Ok(onward::asking::ask(node, &ids, wish)?)
+        }
+        Call::OnwardList => Ok(onward::asking::list(node)?),
+        Call::OnwardAnswer { request, narrowed, by } => {
+            Ok(onward::asking::answer(node, *request, narrowed.as_ref(), by)?)
+        }
+        Call::OnwardHolders(record) => {
+            let record = record.as_deref().map(|given| show::resolve_own(node, given)).transpose()?;
+            Ok(onward::passed::list(node, record)?)
+        }
         Call::HoldPlace { record, reason, by } => Ok(hold::place(node, record, reason, by)?),
         Call::HoldLift { record, by } => Ok(hold::lift(node, record, by)?),
         Call::HoldList => Ok(hold::list(node)?),

@@ -140,6 +140,12 @@ pub enum Command {
         entente recall confirm 0 --by \"M. Osei\"\n  entente recall status 0"
     )]
     Recall(Recall),
+    /// Pass on what others recorded: ask for grants, answer, and see who holds what by whose hand
+    #[command(
+        subcommand,
+        after_help = "Example:\n  entente onward ask CAR-2026-0001 --to panel --reason \"its request of 3 March\" --by \"A. Diallo\""
+    )]
+    Onward(Onward),
     /// Legal hold: what may not be deleted, whoever asks for it
     #[command(subcommand, after_help = "Example:\n  entente hold list")]
     Hold(Hold),
@@ -278,10 +284,12 @@ pub fn temporary_folder() -> PathBuf {
 
 mod evidence;
 mod keeping;
+mod onward;
 mod parties;
 mod upkeep;
 pub use evidence::{Explain, Filter, Import, Record, Release, Review, ReviewState, Search};
 pub use keeping::{Hold, Propose, Recall, RecallAct};
+pub use onward::{Ask, Onward};
 pub use parties::{Agreement, Identity, Partner, Shown};
 pub use upkeep::{Clock, Recover, Redline};
 

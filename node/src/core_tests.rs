@@ -7,6 +7,7 @@ mod files;
 mod history;
 mod hostile;
 mod leases;
+mod onward;
 mod quarantine;
 mod recalls;
 mod unseen;

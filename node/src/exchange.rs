@@ -5,6 +5,7 @@
 
 mod heads;
 mod leases;
+mod onward;
 mod recalls;
 
 use crate::{
@@ -22,6 +23,7 @@ use entente_protocol::{
     cose::SignatureBytes,
     error::PeerFault,
     feed::{Carried, FeedKey},
+    grant::{NOTICE_HEARD, NOTICE_RELAYED, NOTICE_REQUEST},
     id::{AgreementDigest, AgreementId, FeedId, Nonce, OrgId, StoreId},
     lease::NOTICE_LEASE,
     primitive::sha256,
@@ -118,6 +120,8 @@ pub struct Conversation {
     proposals: BTreeMap<AgreementDigest, [u8; 32]>,
     standings: BTreeSet<SignatureBytes>,
     recalls: recalls::Recalls,
+    /// The place up to which the partner was told what it has not heard about onward release.
+    onward: u64,
     card_told: bool,
 }
 
@@ -152,6 +156,7 @@ impl Conversation {
             proposals: BTreeMap::new(),
             standings: BTreeSet::new(),
             recalls: recalls::Recalls::default(),
+            onward: 0,
             card_told: false,
         };
         conversation.name_agreements(node, &mut session)?;
@@ -281,6 +286,14 @@ impl Conversation {
                 }
             },
             Event::Notice(notice) if notice.kind == NOTICE_LEASE => self.leased(node, session, &notice)?,
+            Event::Notice(notice) if (NOTICE_REQUEST..=NOTICE_RELAYED).contains(&notice.kind) => {
+                // A notice of it costs as much as a proposal: so many are looked at.
+                if notice.kind != NOTICE_HEARD && !node.may_change(self.peer) {
+                    session.close(CloseCode::BUSY);
+                    return Ok(());
+                }
+                self.hear_onward(node, session, &notice)?;
+            }
             Event::Notice(notice) => self.notice(node, session, &notice)?,
             Event::Fork { feed, ours, theirs, signed } => {
                 session.stop(feed.id());
@@ -307,6 +320,7 @@ impl Conversation {
         }
         self.tell(node, session)?;
         self.say_recalls(node, session)?;
+        self.say_onward(node, session)?;
         self.renew_leases(node, session)?;
         if !self.early.is_empty() {
             let early: Vec<ReceivedHead> = std::mem::take(&mut self.early).into_values().collect();

@@ -27,6 +27,7 @@ pub mod identity;
 pub mod ingest;
 pub mod init;
 pub mod node;
+pub mod onward;
 pub mod partners;
 pub mod peer;
 pub mod recall;

@@ -375,7 +375,16 @@ impl Node {
         if org == self.keys.org {
             return crate::partners::OWN.to_owned();
         }
-        self.book().get(org).map_or_else(|| org.short(), |p| p.handle.clone())
+        let book = self.book();
+        match (book.get(org), book.introduced(org)) {
+            (Some(partner), _) => partner.handle.clone(),
+            // Nobody here has compared its words: its name is what a partner says.
+            (None, Some(known)) => {
+                let by = book.get(known.by).map_or_else(|| known.by.short(), |partner| partner.handle.clone());
+                format!("{} (introduced by {by})", known.card.payload().handle)
+            }
+            (None, None) => org.short(),
+        }
     }
 
     /// Adds an event to the journal, within a transaction.

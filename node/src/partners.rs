@@ -1,5 +1,7 @@
 //! Partners: organisations we have been introduced to. Nothing is trusted before the words were confirmed.
 
+pub mod introduced;
+
 use crate::{
     node::{self, Node},
     records::stored::{RowDamage, decode, encode},
@@ -67,9 +69,18 @@ pub struct Partner {
     pub confirmed: UnixMillis,
 }
 
-/// Every partner, by organisation. A snapshot: changes make a new one.
+/// An organisation that nobody here has confirmed: a partner showed its card with a record or an answer of it.
+#[derive(Debug, Clone)]
+pub struct Introduced {
+    /// Its newest card that was shown.
+    pub card: Card,
+    /// Who showed it first.
+    pub by: OrgId,
+}
+
+/// Every partner, by organisation, and who was introduced by one. A snapshot: changes make a new one.
 #[derive(Debug, Default)]
-pub struct Book(BTreeMap<OrgId, Partner>);
+pub struct Book(BTreeMap<OrgId, Partner>, BTreeMap<OrgId, Introduced>);
 
 /// A partner could not be added or changed.
 #[derive(Debug, thiserror::Error)]
@@ -126,7 +137,7 @@ impl Book {
         let mut after = None;
         loop {
             let page = holdings.list(Partition::Node, Table::PartnerList, b"", after, 500)?;
-            let Some((last, _)) = page.last() else { return Ok(Self(book)) };
+            let Some((last, _)) = page.last() else { return Ok(Self(book, introduced::load(holdings)?)) };
             after = Some(*last);
             for (n, id) in &page {
                 let org = OrgId::from_slice(id).ok_or(StoreError::Broken { at: *n })?;
@@ -168,6 +179,22 @@ impl Book {
         }
     }
 
+    /// Who is known by a partner's word alone.
+    pub fn introduced(&self, org: OrgId) -> Option<&Introduced> {
+        self.1.get(&org).filter(|_| !self.0.contains_key(&org))
+    }
+
+    /// The newest card of an organisation, whoever confirmed it.
+    pub fn card(&self, org: OrgId) -> Option<&Card> {
+        self.get(org).map(|partner| &partner.card).or_else(|| Some(&self.introduced(org)?.card))
+    }
+
+    /// The key of whoever recorded or received something, for what others brought of it: also of an organisation that was
+    /// only introduced. For a purpose, if it counts at `at`.
+    pub fn others_key(&self, org: OrgId, purpose: Purpose, id: KeyId, at: UnixMillis) -> Option<PublicKey> {
+        self.card(org)?.key(purpose, id, at)
+    }
+
     /// A partner's key for a purpose, if it counts at `at`.
     pub fn key(&self, org: OrgId, purpose: Purpose, id: KeyId, at: UnixMillis) -> Option<PublicKey> {
         self.get(org)?.card.key(purpose, id, at)
@@ -184,7 +211,23 @@ impl Book {
         now: UnixMillis,
         stated: UnixMillis,
     ) -> Option<PublicKey> {
-        let entry = self.get(org)?.card.listed(purpose, id)?;
+        Self::of_card(&self.get(org)?.card, purpose, id, now, stated)
+    }
+
+    /// The same of an organisation that may be known by a partner's word alone.
+    pub fn others_past_key(
+        &self,
+        org: OrgId,
+        purpose: Purpose,
+        id: KeyId,
+        now: UnixMillis,
+        stated: UnixMillis,
+    ) -> Option<PublicKey> {
+        Self::of_card(self.card(org)?, purpose, id, now, stated)
+    }
+
+    fn of_card(card: &Card, purpose: Purpose, id: KeyId, now: UnixMillis, stated: UnixMillis) -> Option<PublicKey> {
+        let entry = card.listed(purpose, id)?;
         let counted = entry.compromised.is_none() && stated <= now && entry.counts_at(stated);
         (counted || entry.counts_at(now)).then(|| entry.key.clone())
     }

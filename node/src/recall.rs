@@ -12,14 +12,17 @@ pub mod asked;
 pub mod asking;
 pub mod ending;
 mod erase;
+pub mod granted;
 pub mod hold;
 pub mod holders;
+pub mod relay;
 pub mod retention;
 pub mod select;
 
 use crate::{
     error::Fault,
     node::Node,
+    onward::grants,
     records::stored::{RowDamage, decode},
     seal::keyring::Partition,
     share::ShareError,
@@ -165,6 +168,9 @@ pub struct HolderRow {
     /// The newest answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<AnswerState>,
+    /// Whose recall it is, where we pass on another's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<OrgId>,
     /// The recall that answers name.
     pub recall: RecallId,
     /// Which record.
@@ -173,6 +179,9 @@ pub struct HolderRow {
     pub signed: SignatureBytes,
     /// The holder.
     pub partner: OrgId,
+    /// Who asks it for us, where another passed the record on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub through: Option<OrgId>,
     /// When the newest answer came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answered: Option<UnixMillis>,
@@ -256,6 +265,7 @@ pub fn asked_key(recall: RecallId) -> Vec<u8> {
 /// What goes on by itself: recalls that were confirmed and not finished, and what is not kept any longer.
 pub fn keep_up(node: &Node) -> Result<(), RecallError> {
     asking::go_on(node)?;
+    grants::go_on(node).map_err(|error| RecallError::Named(error.into()))?;
     ending::go_on(node)?;
     while retention::step(node)? {}
     Ok(())

@@ -15,11 +15,13 @@ pub use receipt::{Countersigned, receipt};
 use crate::{
     clock::mark::{MarkError, Stated},
     node::{Node, Rules},
-    recall::retention,
+    onward::{grants, holding},
+    partners::introduced::Shown,
+    recall::{granted, retention},
     records::{
         index::{self, Facets},
         keep,
-        stored::{ProofRow, ReceivedRow, decode, encode},
+        stored::{OnwardRow, ProofRow, ReceivedRow, decode, encode},
     },
     room::{self, For},
     seal::keyring::Partition,
@@ -46,7 +48,10 @@ use entente_protocol::{
 };
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// A received run could not be taken.
 #[derive(Debug, thiserror::Error)]
@@ -159,9 +164,11 @@ pub fn run(node: &Node, feed: &FeedKey, message: &RunMessage) -> Result<Taken, R
         // It may be served again long after it was signed.
         let stated = Run::danger_unverified(&message.run)?.time;
         let sender = |kid| rules.book.past_key(feed.sender, Purpose::Runs, kid, now, stated);
+        let cards = message.onward.as_ref().map_or(&[][..], |beside| &beside.cards);
+        let shown = Shown::read(&rules.book, node.keys.org, feed.sender, cards);
         let originator = |org: OrgId, kid| match org == node.keys.org {
             true => node.keys.card.key(Purpose::Records, kid, now),
-            false => rules.book.key(org, Purpose::Records, kid, now),
+            false => shown.key(&rules.book, org, Purpose::Records, kid, now),
         };
         let prior = feed.previous().map(|before| feeds::in_row(node, &before).map(|row| row.cursor())).transpose()?;
         let held = Held { feed: state.cursor(), prior };
@@ -185,7 +192,7 @@ pub fn run(node: &Node, feed: &FeedKey, message: &RunMessage) -> Result<Taken, R
                 return Err(ReceiveError::Fork);
             }
             ReceivedRun::Next(verified) if differs(&rules, feed, &verified) => break,
-            ReceivedRun::Next(verified) => take(node, feed, message, &rules, &verified, state)?,
+            ReceivedRun::Next(verified) => take(node, feed, message, (&rules, &shown), &verified, state)?,
         };
         if let Some(taken) = taken {
             return Ok(taken);
@@ -226,7 +233,8 @@ fn decide<'a>(
     let feed = arrival.feed;
     match entry {
         VerifiedEntry::Release(release) => {
-            match rules.policy.accept(feed.sender, feed.agreement, &release.record, now) {
+            let grant = release.grant.as_ref().map(|(_, grant)| &**grant);
+            match rules.policy.accept(feed.sender, feed.agreement, &release.record, grant, now) {
                 Ok(acceptance) => Decided::Keep(release, acceptance, received_row(arrival, release, number)),
                 Err(withheld) => Decided::Refuse(withheld.reason.code()),
             }
@@ -242,7 +250,7 @@ fn take(
     node: &Node,
     feed: &FeedKey,
     message: &RunMessage,
-    rules: &Arc<Rules>,
+    (rules, shown): (&Arc<Rules>, &Shown),
     verified: &VerifiedRun,
     mut state: feeds::InRow,
 ) -> Result<Option<Taken>, ReceiveError> {
@@ -269,6 +277,7 @@ fn take(
         Ok(())
     };
     let mut facets = Facets::default();
+    let mut others = BTreeSet::new();
     // By reason: a line of the log for each entry would be the partner's to fill.
     let mut refused: BTreeMap<&str, u64> = BTreeMap::new();
     for (number, decided) in decided {
@@ -279,7 +288,12 @@ fn take(
             }
             Decided::Keep(release, acceptance, row) => {
                 match keep_one(&mut txn, &mut facets, feed, release, &acceptance, &row)? {
-                    true => taken.records += 1,
+                    true => {
+                        taken.records += 1;
+                        let header = release.record.header();
+                        grants::arrived(&mut txn, &rules.grants, header, release.record.id())?;
+                        others.extend(row.onward.map(|_| header.originator));
+                    }
                     // What was taken back for good does not come again.
                     false => {
                         refuse(&mut txn, number)?;
@@ -298,6 +312,7 @@ fn take(
                 let withdrawal =
                     encode("withdrawal", &WithdrawnRow { at: now, by: None, feed: Some(feed.id()), number })?;
                 txn.put(partition, Table::Withdrawn, record.as_bytes(), &withdrawal)?;
+                holding::reconsider(node, &mut txn, record)?;
                 row.withdrew.push((number, record));
             }
             // Of another party's record, or of one that is not held: there is nothing to undo.
@@ -335,8 +350,12 @@ fn take(
     stated(node, &mut txn, feed.sender, run.time)?;
     node.journal(&mut txn, "run-received", &about)?;
     quarantine::end(node, &mut txn, feed.agreement, feed.sender, "a run that holds came in its place")?;
+    let new = shown.keep(node, &mut txn, feed.sender, |org| others.contains(&org))?;
     // The commit point: only now is the run held, and only now does the receipt leave this function.
     txn.commit()?;
+    if new {
+        node.reload().map_err(|fault| ShareError::Rules(fault.message))?;
+    }
     taken.receipt = Some(receipt);
     Ok(Some(taken))
 }
@@ -362,12 +381,12 @@ fn proofs(message: &RunMessage, verified: &VerifiedRun) -> Vec<ProofRow> {
     proofs
 }
 
-/// Whether a record is held that this organisation recorded: nobody else withdraws it.
+/// Whether a record is held that this organisation gave us: nobody else withdraws it.
 fn released_by(txn: &Txn<'_>, partition: Partition, org: OrgId, record: RecordId) -> Result<bool, ReceiveError> {
     let Some(place) = txn.first(partition, index::ID, record.as_bytes())? else { return Ok(false) };
     let row = txn.item(partition, Table::Received, b"", place)?.ok_or(StoreError::Broken { at: place })?;
     let row: ReceivedRow = decode("received record", &row)?;
-    Ok(Body::from_bytes(&row.body).is_ok_and(|body| body.header().originator == org))
+    Ok(row.giver() == Some(org))
 }
 
 /// Whether what a record says that it amends, where we hold that, is of its own line, kind and originator (REC-9).
@@ -412,6 +431,14 @@ fn received_row(arrival: &Arrival<'_>, release: &VerifiedRelease, number: u64) -
         nodes: record.nodes().to_vec(),
         clause: release.clause,
         number,
+        onward: release.grant.as_ref().filter(|_| record.header().originator != arrival.feed.sender).map(
+            |(id, grant)| OnwardRow {
+                by: arrival.feed.sender,
+                days: grant.scope.retention_days,
+                grant: *id,
+                until: grant.scope.until,
+            },
+        ),
         openings: record
             .slots()
             .iter()
@@ -443,6 +470,13 @@ fn keep_one(
         }
         None => None,
     };
+    // What its originator gives itself is not put in the shade by what another passes on.
+    if row.onward.is_some() && before.as_ref().is_some_and(|(_, known)| known.onward.is_none()) {
+        let withdrawn = txn.get(partition, Table::Withdrawn, id.as_bytes())?;
+        if withdrawn.is_none() {
+            return Ok(true);
+        }
+    }
     // Only what is held was ever withdrawn.
     let withdrawn = if before.is_some() { txn.get(partition, Table::Withdrawn, id.as_bytes())? } else { None };
     let back = withdrawn.is_some();
@@ -472,6 +506,7 @@ fn keep_one(
             place
         }
     };
+    granted::note(txn, partition, id, row)?;
     let known = |slot: u8| before.as_ref().is_some_and(|(_, b)| b.openings.iter().any(|(s, _, _)| *s == slot));
     for slot in record.slots() {
         let (is_known, Some(known_slot)) = (known(slot.opening.slot), kind.slot_number(slot.opening.slot)) else {

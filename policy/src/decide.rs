@@ -7,14 +7,15 @@
 use crate::{
     compile::{Action, Verdict},
     disclose::{self, Disclosed},
-    handling, memo,
-    question::{Gate, Interval, Question, ReviewState},
+    handling, memo, onward,
+    question::{Gate, Ground, Interval, Question, ReviewState},
     reason::{Reason, Withheld},
     set::{Covered, Governed, PartnerState, PolicySet, Slice},
 };
 use entente_protocol::{
     agreement::Standing,
     clearance::{Acceptance, Clearance, Terms},
+    grant::Grant,
     id::{AgreementId, OrgId},
     record::{Header, SlotSet, Verified, kind::Kind},
     value::Value,
@@ -48,6 +49,7 @@ pub struct Explanation {
 
 /// What a release comes to, before it is proved.
 struct Ruling<'a> {
+    grant: Option<Ground<'a>>,
     governed: &'a Governed,
     covered: &'a Covered,
     disclosed: Disclosed,
@@ -56,12 +58,14 @@ struct Ruling<'a> {
 impl PolicySet {
     /// Decides about one release.
     pub fn decide(&self, question: &Question<'_>) -> Result<Clearance, Withheld> {
-        let Ruling { governed, covered, disclosed } = self.rule(question)?;
+        let Ruling { grant, governed, covered, disclosed } = self.rule(question)?;
         if disclosed.slots.is_empty() {
             return Err(Withheld { clause: Some(covered.place), ..Reason::NothingToDisclose.into() });
         }
         let agreement = &governed.in_force.agreement;
-        let until = handling::destroyed_from(&question.header.floor).into_iter().chain([agreement.until]).min();
+        let granted = grant.iter().map(|ground| ground.grant.scope.until);
+        let until = handling::destroyed_from(&question.header.floor).into_iter().chain(granted);
+        let until = until.chain([agreement.until]).min();
         Ok(Clearance::assertion(Terms {
             record: question.record,
             partner: question.partner,
@@ -70,6 +74,7 @@ impl PolicySet {
             clause: covered.place,
             slots: disclosed.slots,
             file: disclosed.file,
+            grant: grant.map(|ground| ground.id),
             until,
         }))
     }
@@ -84,7 +89,7 @@ impl PolicySet {
             fields_withheld: Vec::new(),
             file: false,
         };
-        let Ruling { governed, covered, disclosed } = match self.rule(question) {
+        let Ruling { governed, covered, disclosed, .. } = match self.rule(question) {
             Ok(ruling) => ruling,
             Err(withheld) => {
                 let clauses = self.agreement(question.agreement).map(|g| g.in_force.agreement.clauses.as_slice());
@@ -122,12 +127,17 @@ impl PolicySet {
         from: OrgId,
         agreement: AgreementId,
         verified: &Verified,
+        grant: Option<&Grant>,
         now: Interval,
     ) -> Result<Acceptance, Withheld> {
         let header = verified.header();
-        self.governing(from, agreement, now)?;
+        let governed = self.governing(from, agreement, now)?;
         if header.originator != from {
-            return Err(Reason::OnwardWithoutGrant.into());
+            let grant = grant.ok_or(Reason::OnwardWithoutGrant)?;
+            let granted = onward::holds(grant, header, (from, self.own), &governed.in_force.agreement, now)?;
+            if !verified.shown().without(granted).is_empty() {
+                return Err(Reason::OverDisclosed.into());
+            }
         }
         handling::binds_holders(&header.floor, now, &self.accredited)?;
         let slice = self.slices.get(&(Action::Accept, from, agreement, header.kind)).ok_or(Reason::KindNotCovered)?;
@@ -141,19 +151,22 @@ impl PolicySet {
         Ok(Acceptance::assertion(verified.id(), from, agreement))
     }
 
-    fn rule<'a>(&'a self, question: &Question<'_>) -> Result<Ruling<'a>, Withheld> {
+    fn rule<'a>(&'a self, question: &Question<'a>) -> Result<Ruling<'a>, Withheld> {
         let header = question.header;
         let governed = self.governing(question.partner, question.agreement, question.now)?;
-        if header.originator != self.own {
-            return Err(Reason::OnwardWithoutGrant.into());
-        }
+        let own = header.originator == self.own;
+        let granted = match own {
+            true => None,
+            false => Some(onward::granted(question, &governed.in_force.agreement, self.own)?),
+        };
         passes_gate(question.gate)?;
         handling::binds_release(&header.floor, question.now, &self.accredited)?;
         let key = (Action::Release, question.partner, question.agreement, header.kind);
         let slice = self.slices.get(&key).ok_or(Reason::KindNotCovered)?;
         let carrying = self.applying(slice, header, question.values)?;
         let covered = *carrying.first().ok_or(Reason::TlpRed)?;
-        Ok(Ruling { governed, covered, disclosed: disclose::disclose(covered, question) })
+        let disclosed = disclose::disclose(covered, question, granted);
+        Ok(Ruling { grant: question.onward.filter(|_| !own), governed, covered, disclosed })
     }
 
     /// The agreement, if it governs sharing between us and this partner now.

@@ -4,14 +4,14 @@
 //! up often enough to mean something, and a fifth of the answers must be permits.
 
 use crate::{
-    Action, Gate, Interval, PolicySet, Question, Reason, RedLine,
+    Action, Gate, Ground, Interval, PolicySet, Question, Reason, RedLine,
     check::check,
-    generate::{self, Dice, agreement_id, org},
+    generate::{self, Dice, Upstream, agreement_id, org},
     memo::Memo,
     reference::{Release, World},
 };
 use entente_protocol::{
-    id::{AgreementId, LineId, Nonce, OrgId, RecordId},
+    id::{AgreementId, GrantId, LineId, Nonce, OrgId, RecordId},
     record::{Draft, Header, Record, Redacted, SlotSet, Verified, kind::Kind},
     value::Value,
 };
@@ -23,6 +23,7 @@ struct Case {
     values: BTreeMap<u8, Value>,
     gate: Gate,
     referable: SlotSet,
+    upstream: Option<Upstream>,
     partner: OrgId,
     agreement: AgreementId,
     now: Interval,
@@ -40,8 +41,10 @@ fn case(dice: &mut Dice, world: &World) -> Case {
     let covered: Vec<Kind> = releasing.flat_map(|(_, c)| c.disclose.iter().map(|d| d.kind)).collect();
     let usual = !covered.is_empty() && dice.per_mille(850);
     let kind = if usual { dice.pick(&covered) } else { dice.pick(&generate::KINDS) };
+    let header = generate::header(dice, kind);
     Case {
-        header: generate::header(dice, kind),
+        upstream: generate::upstream(dice, &header, partner),
+        header,
         values: generate::values(dice, kind),
         gate: generate::gate(dice),
         referable: SlotSet::from_bits(dice.next() | dice.next()),
@@ -60,6 +63,13 @@ impl Case {
             present: self.values.keys().copied().collect(),
             gate: self.gate,
             referable: self.referable,
+            onward: self.upstream.as_ref().map(|upstream| Ground {
+                id: GrantId::from_bytes([6; 32]),
+                grant: &upstream.grant,
+                rule: &upstream.rule,
+                lease_hours: upstream.lease_hours,
+                attested: upstream.attested,
+            }),
             partner: self.partner,
             agreement: self.agreement,
             now: self.now,
@@ -141,7 +151,7 @@ fn decider_and_reference_agree_second_half() {
 /// A record that can be committed.
 fn record(dice: &mut Dice, kind: Kind) -> Record {
     let floor = generate::floor(dice);
-    let originator = if dice.per_mille(20) { org(3) } else { org(2) };
+    let originator = if dice.per_mille(150) { org(3) } else { org(2) };
     let mut draft = Draft::new(kind, originator, LineId::from_bytes([1; 16]), floor);
     for slot in kind.slots() {
         let value = generate::value(dice, slot.shape);
@@ -172,6 +182,7 @@ fn sent(dice: &mut Dice, sender: &PolicySet) -> Option<Verified> {
         present: record.present(),
         gate: Gate { review: crate::ReviewState::Verified, required: crate::ReviewState::Reviewed, released: true },
         referable: SlotSet::from_bits(u64::MAX),
+        onward: None,
         partner: org(1),
         agreement: agreement_id(1),
         now: quiet_now(),
@@ -221,10 +232,12 @@ fn acceptance_and_reference_agree() {
         let sender = set_of(&sender);
         for _ in 0..400 {
             let Some(verified) = sent(&mut dice, &sender) else { continue };
-            let from = if dice.per_mille(30) { org(3) } else { org(2) };
+            let from = if dice.per_mille(100) { org(3) } else { org(2) };
             let now = if dice.per_mille(900) { quiet_now() } else { generate::now(&mut dice) };
-            let answer = receiver.accept(from, agreement_id(1), &verified, now);
-            let wanted = world.accept(from, agreement_id(1), &verified, now);
+            let consent = generate::grant(&mut dice, verified.header(), (from, org(1)));
+            let grant = dice.per_mille(700).then_some(&consent);
+            let answer = receiver.accept(from, agreement_id(1), &verified, grant, now);
+            let wanted = world.accept(from, agreement_id(1), &verified, grant, now);
             *seen.entry(wanted.err()).or_default() += 1;
             assert_eq!(answer.as_ref().err().map(|withheld| withheld.reason), wanted.err());
             if let Ok(acceptance) = answer {

@@ -21,8 +21,8 @@ pub(crate) struct Disclosed {
     pub(crate) withheld: Vec<(u8, Reason)>,
 }
 
-/// Decides for every slot that holds something.
-pub(crate) fn disclose(covered: &Covered, question: &Question<'_>) -> Disclosed {
+/// Decides for every slot that holds something. `granted`: what the originator lets go on of a record that is not ours.
+pub(crate) fn disclose(covered: &Covered, question: &Question<'_>, granted: Option<SlotSet>) -> Disclosed {
     let kind = question.header.kind;
     let mut disclosed = Disclosed { slots: SlotSet::EMPTY, file: false, withheld: Vec::new() };
     // A party that does not say what it is counts as a person.
@@ -30,6 +30,7 @@ pub(crate) fn disclose(covered: &Covered, question: &Question<'_>) -> Disclosed 
     for number in question.present.iter() {
         let fate = match kind.slot_number(number) {
             None => Err(Reason::SlotNotNamed),
+            Some(_) if granted.is_some_and(|granted| !granted.contains(number)) => Err(Reason::SlotNotGranted),
             Some(slot) => named(covered, slot, person).and_then(|()| released(covered, question, slot)),
         };
         match fate {

@@ -13,9 +13,10 @@ use entente_protocol::{
         Agreement, Clause, Disclosure, Duty, Handling, InForce, LANGUAGE, LegalBasis, Obligation, Onward, Party,
         Personal, Prevails, Standing,
     },
+    grant::{Grant, Scope},
     id::{AgreementId, LineId, Nonce, OrgId},
     limits,
-    record::{HandlingFloor, Header, Shape, Tlp, kind::Kind, schema_digest},
+    record::{HandlingFloor, Header, Shape, SlotSet, Tlp, kind::Kind, schema_digest},
     time::UnixMillis,
     value::Value,
 };
@@ -229,7 +230,7 @@ pub(crate) fn agreement(dice: &mut Dice, id: u8) -> Agreement {
             digest: None,
             prevails: dice.pick(&[None, Some(Prevails::Basis)]),
         },
-        lease_hours: None,
+        lease_hours: dice.pick(&[None, Some(10)]),
         title: "Generated".to_owned(),
         until: UnixMillis(2_000 * DAY),
         notice_days: 1,
@@ -328,7 +329,7 @@ pub(crate) fn floor(dice: &mut Dice) -> HandlingFloor {
 }
 
 pub(crate) fn header(dice: &mut Dice, kind: Kind) -> Header {
-    let originator = if dice.per_mille(15) { org(2) } else { org(1) };
+    let originator = if dice.per_mille(120) { org(2) } else { org(1) };
     let (line, nonce) = (LineId::from_bytes([1; 16]), Nonce::from_bytes([1; 16]));
     Header { kind, line, floor: floor(dice), nonce, originator }
 }
@@ -345,6 +346,60 @@ pub(crate) fn gate(dice: &mut Dice) -> Gate {
         1 => Gate { released: false, ..usual },
         _ => usual,
     }
+}
+
+/// What an originator and an agreement say of going on; mostly so that it may.
+pub(crate) struct Upstream {
+    pub(crate) grant: Grant,
+    pub(crate) rule: Onward,
+    pub(crate) lease_hours: Option<u32>,
+    pub(crate) attested: bool,
+}
+
+pub(crate) fn grant(dice: &mut Dice, header: &Header, (from, to): (OrgId, OrgId)) -> Grant {
+    let rarely = |dice: &mut Dice, other: OrgId, usual: OrgId| if dice.per_mille(30) { other } else { usual };
+    let slots = match dice.below(12) {
+        0 => SlotSet::EMPTY,
+        n if n < 6 => SlotSet::from_bits(u64::MAX),
+        _ => SlotSet::from_bits(dice.next() | dice.next()),
+    };
+    let purposes = dice.pick(&[&[][..], &["tracing"], &["tracing", "training"], &["training"]]);
+    Grant {
+        scope: Scope {
+            kind: if dice.per_mille(30) { dice.pick(&KINDS) } else { header.kind },
+            lines: match dice.below(10) {
+                0 => vec![LineId::from_bytes([9; 16])],
+                n if n < 5 => Vec::new(),
+                _ => vec![header.line],
+            },
+            slots,
+            purposes: purposes.iter().map(|purpose| (*purpose).to_owned()).collect(),
+            retention_days: 10,
+            until: UnixMillis(dice.pick(&[1_100, 1_900, 3_000]) * DAY),
+        },
+        from: rarely(dice, org(8), from),
+        to: rarely(dice, org(8), to),
+        time: UnixMillis(1_000 * DAY),
+        originator: rarely(dice, org(8), header.originator),
+    }
+}
+
+pub(crate) fn upstream(dice: &mut Dice, header: &Header, partner: OrgId) -> Option<Upstream> {
+    if dice.per_mille(150) {
+        return None;
+    }
+    let grant = grant(dice, header, (org(1), partner));
+    Some(Upstream {
+        grant,
+        rule: match dice.below(8) {
+            0 => Onward::Never,
+            1 => Onward::To(vec![org(5)]),
+            2 | 3 => Onward::To(vec![org(5), partner]),
+            _ => Onward::WithGrant,
+        },
+        lease_hours: dice.pick(&[None, None, Some(1), Some(100)]),
+        attested: dice.per_mille(900),
+    })
 }
 
 /// Values of one record; most slots hold something.

@@ -4,7 +4,9 @@
 
 use crate::reason::Reason;
 use entente_protocol::{
-    id::{AgreementId, OrgId, RecordId},
+    agreement::Onward,
+    grant::Grant,
+    id::{AgreementId, GrantId, OrgId, RecordId},
     record::{Header, SlotSet},
     time::UnixMillis,
     value::Value,
@@ -61,6 +63,21 @@ impl Interval {
     }
 }
 
+/// On what a record of another organisation would go on to a partner.
+#[derive(Debug, Clone, Copy)]
+pub struct Ground<'a> {
+    /// How releases name the grant.
+    pub id: GrantId,
+    /// Its originator's newest word about it, verified.
+    pub grant: &'a Grant,
+    /// The onward rule of the clause under which it came.
+    pub rule: &'a Onward,
+    /// The lease of the agreement under which it came, in hours.
+    pub lease_hours: Option<u32>,
+    /// Whether what attests it still counts.
+    pub attested: bool,
+}
+
 /// May this record go to this partner under this agreement, and which fields of it?
 #[derive(Clone, Copy)]
 pub struct Question<'a> {
@@ -76,6 +93,8 @@ pub struct Question<'a> {
     pub gate: Gate,
     /// Reference slots, `supersedes` among them, whose every target was released to this partner under this agreement.
     pub referable: SlotSet,
+    /// What lets it go on, where it is another organisation's.
+    pub onward: Option<Ground<'a>>,
     /// Who would receive it.
     pub partner: OrgId,
     /// Under which agreement.

@@ -63,6 +63,12 @@ reasons! {
     SlotReference = "slot-reference", "The field refers to a record that this partner was not given under this agreement.";
     SlotFile = "slot-file", "The clause does not release files of this role.";
     SetAside = "set-aside", "The agreement cannot be applied by this version of the program; nothing passes under it until its parties sign one that can.";
+    OnwardForbidden = "onward-forbidden", "The agreement under which the record came does not let it go on to this organisation.";
+    GrantOver = "grant-over", "The time is over for which its originator's grant lets the record go on.";
+    GrantPurpose = "grant-purpose", "The agreement has a purpose for which its originator's grant does not let the record go on.";
+    OnwardLease = "onward-lease", "The agreement under which the record came has a lease, and this one has none, or a longer one.";
+    OnwardAttestation = "onward-attestation", "The key with which its originator attested the record does not count any more; its originator must attest it anew.";
+    SlotNotGranted = "slot-not-granted", "The originator's grant does not name this field.";
     Recalled = "recalled", "The record was recalled: it goes to nobody any more.";
 }
 

@@ -10,7 +10,8 @@ use cedar_policy::{
     Context, Entities, Entity, EntityUid, EvalResult, Expression, Request, RestrictedExpression, eval_expression,
 };
 use entente_protocol::{
-    agreement::{Clause, Duty, Standing},
+    agreement::{Agreement, Clause, Duty, Onward, Standing},
+    grant::Grant,
     id::{AgreementId, OrgId},
     record::{Header, Shape, Tlp, Verified, kind::Kind, ladder::Edtf, schema_digest},
     time::UnixMillis,
@@ -42,9 +43,7 @@ type Values<'a> = &'a dyn Fn(u8) -> Option<Value>;
 impl World {
     pub(crate) fn release(&self, q: &Question<'_>) -> Result<Release, Reason> {
         let governed = self.in_force(q.partner, q.agreement, q.now)?;
-        if q.header.originator != self.own {
-            return Err(Reason::OnwardWithoutGrant);
-        }
+        let granted = if q.header.originator == self.own { None } else { Some(self.onward(q, governed)?) };
         gate(q.gate)?;
         if q.header.floor.not_before.is_some_and(|t| t > q.now.early) {
             return Err(Reason::NotBefore);
@@ -60,12 +59,20 @@ impl World {
         }
         let found = self.applying(&found, Action::Release, q.partner, q.header, q.values)?;
         let (place, clause) = *found.first().unwrap();
-        let (goes, stays) = fields(clause, q);
+        let (mut goes, mut stays) = fields(clause, q);
+        if let Some(grant) = granted {
+            let kept: Vec<u8> = q.present.iter().filter(|slot| !grant.scope.slots.contains(*slot)).collect();
+            for slot in kept {
+                goes.remove(&slot);
+                stays.insert(slot, Reason::SlotNotGranted);
+            }
+        }
         if goes.is_empty() {
             return Err(Reason::NothingToDisclose);
         }
         let file = q.header.kind == Kind::Attachment && goes.contains(&11);
         let until = destroyed.map_or(agreement.until, |day| day.min(agreement.until));
+        let until = granted.map_or(until, |grant| grant.scope.until.min(until));
         Ok(Release { clause: place, goes, stays, until, file })
     }
 
@@ -74,12 +81,17 @@ impl World {
         from: OrgId,
         agreement: AgreementId,
         verified: &Verified,
+        grant: Option<&Grant>,
         now: Interval,
     ) -> Result<(), Reason> {
         let governed = self.in_force(from, agreement, now)?;
         let header = verified.header();
         if header.originator != from {
-            return Err(Reason::OnwardWithoutGrant);
+            let Some(grant) = grant else { return Err(Reason::OnwardWithoutGrant) };
+            consents(grant, header, from, self.own, &governed.in_force.agreement, now)?;
+            if verified.slots().iter().any(|shown| !grant.scope.slots.contains(shown.opening.slot)) {
+                return Err(Reason::OverDisclosed);
+            }
         }
         self.holding(header, now)?;
         let mut found = Vec::new();
@@ -111,6 +123,29 @@ impl World {
             })
         };
         if found.iter().any(|(_, clause)| permitted(clause)) { Ok(()) } else { Err(Reason::OverDisclosed) }
+    }
+
+    fn onward<'a>(&self, q: &Question<'a>, governed: &Governed) -> Result<&'a Grant, Reason> {
+        let Some(ground) = q.onward else { return Err(Reason::OnwardWithoutGrant) };
+        let agreement = &governed.in_force.agreement;
+        let may = match ground.rule {
+            Onward::WithGrant => true,
+            Onward::Never => false,
+            Onward::To(orgs) => orgs.iter().any(|org| *org == q.partner),
+        };
+        if !may {
+            return Err(Reason::OnwardForbidden);
+        }
+        consents(ground.grant, q.header, self.own, q.partner, agreement, q.now)?;
+        match (ground.lease_hours, agreement.lease_hours) {
+            (Some(_), None) => return Err(Reason::OnwardLease),
+            (Some(upstream), Some(ours)) if ours > upstream => return Err(Reason::OnwardLease),
+            _ => {}
+        }
+        if !ground.attested {
+            return Err(Reason::OnwardAttestation);
+        }
+        Ok(ground.grant)
     }
 
     fn in_force(&self, partner: OrgId, id: AgreementId, now: Interval) -> Result<&Governed, Reason> {
@@ -199,6 +234,34 @@ impl World {
             .collect();
         if apply.is_empty() { Err(Reason::TlpRed) } else { Ok(apply) }
     }
+}
+
+fn consents(
+    grant: &Grant,
+    header: &Header,
+    from: OrgId,
+    to: OrgId,
+    agreement: &Agreement,
+    now: Interval,
+) -> Result<(), Reason> {
+    let lines = &grant.scope.lines;
+    if grant.originator != header.originator
+        || grant.from != from
+        || grant.to != to
+        || grant.scope.kind != header.kind
+        || !(lines.is_empty() || lines.contains(&header.line))
+        || grant.scope.slots.iter().next().is_none()
+    {
+        return Err(Reason::OnwardWithoutGrant);
+    }
+    if now.late >= grant.scope.until {
+        return Err(Reason::GrantOver);
+    }
+    let allowed = &grant.scope.purposes;
+    if !allowed.is_empty() && agreement.purposes.iter().any(|purpose| !allowed.contains(purpose)) {
+        return Err(Reason::GrantPurpose);
+    }
+    Ok(())
 }
 
 fn gate(gate: Gate) -> Result<(), Reason> {

@@ -244,6 +244,7 @@ fn ask<T>(held: &Held, partner: u8, agreement: &Governed, with: impl FnOnce(&Que
         present: held.values.keys().copied().collect(),
         gate: held.gate,
         referable: held.referable,
+        onward: None,
         partner: org(partner),
         agreement: agreement.in_force.agreement.id,
         now: Interval { early, late: early.plus(1_000), confirmed: true },

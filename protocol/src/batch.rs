@@ -227,6 +227,40 @@ impl Attestation {
         Ok(self.head.parse()?.kid())
     }
 
+    /// The batch that the head claims to be of, to find out which proofs are of one batch.
+    pub fn danger_unverified_batch(&self) -> Result<BatchId, SignatureFault> {
+        Ok(id_of(self.head.parse()?.danger_unverified_payload()))
+    }
+    /// One proof for `wanted` (positions, rising), from proofs of one batch with the records that each shows (position and
+    /// id, rising): whoever received records in several runs shows some of them to another. `None` where they do not prove
+    /// it.
+    pub fn joined(parts: &[(&[(u32, RecordId)], &Self)], wanted: &[u32]) -> Option<Self> {
+        let head = parts.first()?.1.head.clone();
+        let payload: WireHead =
+            codec::from_slice(head.parse().ok()?.danger_unverified_payload(), Bounds::bytes(HEAD_BYTES_MAX)).ok()?;
+        let (mut leaves, mut nodes) = (BTreeMap::new(), BTreeMap::new());
+        for (records, proof) in parts {
+            let shown = hashed(records);
+            let mut hidden = Vec::new();
+            let note = |level, index| {
+                hidden.push((level, index));
+                payload.root
+            };
+            let all: Vec<u32> = shown.iter().map(|(position, _)| *position).collect();
+            TREE.prove(&shown, &all, note);
+            nodes.extend(hidden.into_iter().zip(&proof.nodes));
+            leaves.extend(shown);
+        }
+        let leaves: Vec<Leaf> = leaves.into_iter().collect();
+        let mut whole = true;
+        let hidden = |level, index| {
+            let known = nodes.get(&(level, index)).copied().copied();
+            whole &= known.is_some();
+            known.unwrap_or(payload.root)
+        };
+        let (root, nodes) = TREE.prove(&leaves, wanted, hidden);
+        (whole && root == payload.root).then_some(Self { head, nodes })
+    }
     /// Proves that `records` (position and id, rising) are in the batch that `originator` signed with `key`.
     pub fn verify(
         &self,

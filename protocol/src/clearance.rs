@@ -5,7 +5,7 @@
 //! [`Clearance`]; storing what came in cannot be called without an [`Acceptance`].
 
 use crate::{
-    id::{AgreementDigest, AgreementId, OrgId, RecordId},
+    id::{AgreementDigest, AgreementId, GrantId, OrgId, RecordId},
     record::SlotSet,
     time::UnixMillis,
 };
@@ -27,6 +27,8 @@ pub struct Terms {
     pub slots: SlotSet,
     /// Whether the file of an attachment record may be fetched.
     pub file: bool,
+    /// The originator's grant that lets another organisation's record go on; none for one of ours.
+    pub grant: Option<GrantId>,
     /// Until when the decision holds; decide anew after it.
     pub until: Option<UnixMillis>,
 }

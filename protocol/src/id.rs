@@ -136,6 +136,12 @@ id!(
     /// A recall: SHA-256 over label and signed payload.
     RecallId, 32, "a recall's id");
 id!(
+    /// A grant: SHA-256 over label and signed payload.
+    GrantId, 32, "a grant's id");
+id!(
+    /// A signed notice: SHA-256 over label and signature as it travels.
+    NoticeId, 32, "a notice's id");
+id!(
     /// A feed entry's hash, which the running digest and the run's tree cover.
     EntryHash, 32, "an entry's hash");
 id!(

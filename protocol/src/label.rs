@@ -97,6 +97,10 @@ table!(LABELS: Label {
     RUN_FILL = "entente/1 run fill";
     /// Recall id over the recall's payload.
     RECALL_ID = "entente/1 recall id";
+    /// Grant id over the grant's payload.
+    GRANT_ID = "entente/1 grant id";
+    /// How a signed notice is named by who heard it, over its signature.
+    NOTICE_ID = "entente/1 notice id";
 });
 
 table!(CONTEXTS: Context {
@@ -118,6 +122,12 @@ table!(CONTEXTS: Context {
     SIGN_RECALL = "entente/1 sign recall";
     /// Signature of a holder's answers to recalls by its runs key.
     SIGN_RECALL_ANSWER = "entente/1 sign recall answer";
+    /// Signature of a grant to release onward by the originator's records key.
+    SIGN_GRANT = "entente/1 sign grant";
+    /// Signature of a request for a grant by the holder's runs key.
+    SIGN_GRANT_REQUEST = "entente/1 sign grant request";
+    /// Signature of what was passed on by the holder's runs key.
+    SIGN_PASSED = "entente/1 sign passed";
     /// Signature of the receipt of an erased partition by the holder's runs key.
     SIGN_ERASURE = "entente/1 sign erasure";
     /// Signature of a lease by its giver's runs key.

@@ -5,7 +5,7 @@
 //! `SPEC.md` beside this crate is the normative text; section numbers in the code refer to it.
 //!
 //! Reading order: [`limits`], [`id`], [`label`] (every tag and signature context), [`codec`],
-//! [`record`] (the life of a record), [`batch`], [`agreement`], [`feed`], [`session`], [`recall`].
+//! [`record`] (the life of a record), [`batch`], [`agreement`], [`feed`], [`session`], [`recall`], [`grant`].
 
 pub mod agreement;
 pub mod attachment;
@@ -15,6 +15,7 @@ pub mod codec;
 pub mod cose;
 pub mod error;
 pub mod feed;
+pub mod grant;
 pub mod id;
 pub mod identity;
 pub mod label;

@@ -107,6 +107,18 @@ pub const CARDS_PER_HOUR_MAX: u32 = 12;
 
 /// Recalls, or answers to them, in one notice.
 pub const RECALLS_PER_NOTICE_MAX: usize = 512;
+/// Lines that one grant names.
+pub const GRANT_LINES_MAX: usize = 512;
+/// Purposes that one grant names.
+pub const GRANT_PURPOSES_MAX: usize = 16;
+/// Records passed on, or taken back, that one notice names.
+pub const PASSED_PER_NOTICE_MAX: usize = 512;
+/// Cards of others that stand beside a run, or in a notice.
+pub const CARDS_PER_MESSAGE_MAX: usize = 16;
+/// Organisations that were introduced by one partner, and are known here by that alone.
+pub const INTRODUCED_PER_PARTNER_MAX: usize = 64;
+/// Grants, and requests for them, of one partner that are kept.
+pub const GRANTS_PER_PARTNER_MAX: usize = 4_096;
 /// Copies of a keyring that the receipt of an erasure names.
 pub const KEYRING_COPIES_MAX: usize = 16;
 

@@ -169,6 +169,7 @@ fn releases() {
             clause: 0,
             slots,
             file: false,
+            grant: None,
             until: None,
         };
         Redacted::new(&record, &Clearance::assertion(terms)).unwrap()

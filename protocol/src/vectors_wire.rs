@@ -263,7 +263,7 @@ fn bare(feed: &FeedKey, entry: Entry, prior: Option<Cursor>) -> RunMessage {
     let (start, hashes) = (Cursor::start(feed.id()), [Entry::hash_of(&bytes)]);
     let run = Run::over(feed.id(), start, &hashes, VERSION, UnixMillis(7), prior).unwrap();
     let run = run.sign(&key(1)).unwrap();
-    RunMessage { run, carried: vec![], entries: vec![RunEntry::Open(bytes)], attestations: vec![] }
+    RunMessage { run, onward: None, carried: vec![], entries: vec![RunEntry::Open(bytes)], attestations: vec![] }
 }
 
 #[test]

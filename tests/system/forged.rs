@@ -232,7 +232,13 @@ fn what_a_hostile_partner_forges_or_replays_is_not_taken() -> Fallible<()> {
     };
     let only = |salt: u8, before: Cursor| -> Fallible<RunMessage> {
         let run = run_over(&partner, &key, before, &[withdrawn(salt).hash()], &partner.keys.runs)?;
-        Ok(RunMessage { run, carried: Vec::new(), entries: vec![withdrawn(salt)], attestations: Vec::new() })
+        Ok(RunMessage {
+            run,
+            onward: None,
+            carried: Vec::new(),
+            entries: vec![withdrawn(salt)],
+            attestations: Vec::new(),
+        })
     };
     let mut wire = Wire::dial(&partner, &stage.a)?;
     wire.send(&run(only(1, before)?))?;

@@ -6,6 +6,7 @@
 use super::{Report, what_it_means};
 use crate::{
     node::Node,
+    recall::granted,
     receive::RunInRow,
     records::{
         index,
@@ -24,7 +25,7 @@ use entente_protocol::{
     id::RecordId,
     identity::Purpose,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Days after 1970 on which a record may become due: from the year 2022 to 2517.
 const DAYS: std::ops::Range<u64> = 19_000..200_000;
@@ -63,6 +64,7 @@ pub fn every(node: &Node, audit: &Audit, report: &mut Report<'_>, parts: u64) ->
     }
     if !counters.is_empty() {
         of_days(audit, &out, &mut counters)?;
+        of_grants(audit, &mut counters)?;
     }
     let what = |partition| format!("it counts a list of {partition} that nothing speaks of");
     found.extend(counters.into_iter().map(|(row, partition)| (hex::encode(row), what(partition))));
@@ -150,7 +152,14 @@ fn explained(
     if is(Table::Pending)
         && let Ok(due) = decode::<DueRow>("due record", content)
     {
-        let known = audit.nth(Partition::Own, index::ID, due.record.as_bytes(), 0)?.is_some();
+        let partitions = match due.onward {
+            true => node.partitions().into_iter().map(Partition::Agreement).collect(),
+            false => vec![Partition::Own],
+        };
+        let mut known = false;
+        for partition in partitions {
+            known |= audit.nth(partition, index::ID, due.record.as_bytes(), 0)?.is_some();
+        }
         let (day, today) = (due.at.days(), node.clock.now().days());
         // One that was due already when it was noted stands on the day to which its feed had come.
         for day in (day..=day.max(today)).filter(|_| known) {
@@ -198,6 +207,21 @@ fn of_days(audit: &Audit, out: &[FeedKey], counters: &mut Vec<(Vec<u8>, Partitio
                 return Ok(());
             }
             let [_, counter] = audit.list_rows(Partition::Own, Table::Pending, &feeds::due_scope(feed.id(), day))?;
+            counters.retain(|(row, _)| *row != counter);
+        }
+    }
+    Ok(())
+}
+
+/// The same of the days on which grants were over.
+fn of_grants(audit: &Audit, counters: &mut Vec<(Vec<u8>, Partition)>) -> Result<(), StoreError> {
+    let partitions: BTreeSet<Partition> = counters.iter().map(|(_, partition)| *partition).collect();
+    for partition in partitions.into_iter().filter(|partition| matches!(partition, Partition::Agreement(_))) {
+        for day in DAYS {
+            if counters.is_empty() {
+                return Ok(());
+            }
+            let [_, counter] = audit.list_rows(partition, Table::Recall, &granted::scope(day))?;
             counters.retain(|(row, _)| *row != counter);
         }
     }

@@ -13,6 +13,7 @@ mod extra;
 mod feeds;
 mod files;
 mod found;
+mod onward;
 mod recalls;
 mod received;
 mod records;
@@ -182,6 +183,7 @@ fn what_it_means(node: &Node, audit: &Audit, report: &mut Report<'_>) {
     report.part("own records", "commitment, attestation and reviews", |report| records::own(node, audit, report));
     report.part("received records", "commitment, attestation and run", |report| received::every(node, audit, report));
     report.part("recalls", "signatures, and who was asked", |report| recalls::every(node, audit, report));
+    report.part("onward", "grants, and who was passed what", |report| onward::every(node, audit, report));
     report.part("feeds", "signatures and running digests", |report| feeds::every(node, audit, report));
 }
 

@@ -33,7 +33,7 @@ use std::collections::BTreeMap;
 /// A key from a card of ours or a partner's, whether it counts now or not.
 pub fn listed(node: &Node, org: OrgId, purpose: Purpose, kid: KeyId) -> Option<PublicKey> {
     let book = node.book();
-    let card = if org == node.keys.org { &node.keys.card } else { &book.get(org)?.card };
+    let card = if org == node.keys.org { &node.keys.card } else { book.card(org)? };
     card.listed(purpose, kid).map(|entry| entry.key.clone())
 }
 

@@ -12,6 +12,7 @@ mod gate;
 mod identity;
 mod import;
 mod init;
+mod onward;
 mod output;
 mod pages;
 mod partner;
@@ -102,6 +103,7 @@ fn dispatch(cli: Cli) -> Result<Done, Failure> {
         Command::Agreement(command) => agreement::agreement(&reach, command),
         Command::Redline(command) => redline::redline(&reach, command),
         Command::Recall(command) => recall::recall(&reach, command),
+        Command::Onward(command) => onward::onward(&reach, command),
         Command::Hold(command) => recall::hold(&reach, command),
         Command::Clock(command) => clock::clock(&reach, command),
         Command::Recover(args) => recover::recover(&reach, args),

@@ -214,6 +214,7 @@ fn another_history_of_a_feed_is_kept_as_evidence() -> Outcome {
     let signed = other.sign(&world.a.keys.runs)?;
     let message = entente_protocol::feed::RunMessage {
         run: signed.clone(),
+        onward: None,
         carried: Vec::new(),
         entries: Vec::new(),
         attestations: Vec::new(),
@@ -288,6 +289,7 @@ fn another_history_below_the_head_is_a_fork_too() -> Outcome {
     let (sent, run) = runs(&world.a, &feed)?.into_iter().nth(1).ok_or("three")?;
     let again = entente_protocol::feed::RunMessage {
         run: sent.run.clone(),
+        onward: None,
         carried: Vec::new(),
         entries: Vec::new(),
         attestations: Vec::new(),

@@ -13,7 +13,7 @@ pub(super) fn signed(
 ) -> Result<RunMessage, Box<dyn std::error::Error>> {
     let hashes: Vec<_> = entries.iter().map(RunEntry::hash).collect();
     let run = Run::over(feed.id(), before, &hashes, ZERO, NOW, None)?.sign(&from.keys.runs)?;
-    Ok(RunMessage { run, carried: Vec::new(), entries, attestations: Vec::new() })
+    Ok(RunMessage { run, onward: None, carried: Vec::new(), entries, attestations: Vec::new() })
 }
 
 pub(super) fn withdrawal(record: RecordId) -> Result<RunEntry, Box<dyn std::error::Error>> {

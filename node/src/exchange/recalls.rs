@@ -74,6 +74,11 @@ impl Conversation {
         Ok(())
     }
 
+    /// What was not answered for good is asked again at once.
+    pub(super) fn ask_recalls_again(&mut self) {
+        (self.recalls.next, self.recalls.told) = (0, None);
+    }
+
     /// Takes a notice of a partner. A kind that is not known is passed over.
     pub(super) fn notice(&mut self, node: &Node, session: &mut Session, notice: &Notice) -> Result<(), ExchangeFault> {
         let done = match notice.kind {

@@ -5,6 +5,7 @@ use super::Node;
 use crate::{
     agreements::{self, AgreementError, Agreements},
     error::Fault,
+    onward::grants::Grants,
     partners::{Book, PartnerState},
     redlines,
     seal::keyring::Partition,
@@ -27,6 +28,8 @@ pub struct Rules {
     pub book: Arc<Book>,
     /// Agreements.
     pub agreements: Arc<Agreements>,
+    /// Grants that came for us.
+    pub grants: Arc<Grants>,
     /// The compiled set.
     pub policy: Arc<PolicySet>,
     /// When the first of them changes by itself: an agreement begins, ends, or gives way to its next version.
@@ -108,8 +111,16 @@ pub(super) fn load(
     let changes = changes(holdings)?;
     let book = Book::load(holdings)?;
     let agreements = agreements::load(holdings, now)?;
+    let grants = Grants::load(holdings)?;
     let until = agreements.changes(now)?;
     let lines: Vec<RedLine> = red_lines.iter().map(|held| held.line.clone()).collect();
     let policy = agreements.compile(own, partners(&book), &lines)?;
-    Ok(Rules { book: Arc::new(book), agreements: Arc::new(agreements), policy: Arc::new(policy), until, changes })
+    Ok(Rules {
+        book: Arc::new(book),
+        agreements: Arc::new(agreements),
+        grants: Arc::new(grants),
+        policy: Arc::new(policy),
+        until,
+        changes,
+    })
 }

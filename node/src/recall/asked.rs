@@ -4,9 +4,10 @@
 //! an agreement: it marks the record as taken back in every partition that holds it, and deletes what it said where
 //! that is asked and nobody holds on to it by law. The same recall again changes nothing, and gets its answer again.
 
-use super::{ASKED, AskedRow, RecallError, asked_key, each, erase, hold};
+use super::{ASKED, AskedRow, RecallError, asked_key, each, erase, hold, relay};
 use crate::{
     node::Node,
+    onward::holding,
     receive::{TakenBack, WithdrawnRow},
     records::{
         keep::KeepError,
@@ -41,7 +42,7 @@ pub fn take(node: &Node, from: OrgId, content: &[u8]) -> Result<SignatureBytes, 
         return Err(RecallError::Partner(why));
     }
     let book = node.book();
-    let key = |org, kid, stated| book.past_key(org, Purpose::Records, kid, now, stated);
+    let key = |org, kid, stated| book.others_past_key(org, Purpose::Records, kid, now, stated);
     let (mut recalls, mut refused) = (Vec::with_capacity(signed.len()), None);
     for signed in signed {
         match Recall::verify(&signed, key) {
@@ -56,6 +57,7 @@ pub fn take(node: &Node, from: OrgId, content: &[u8]) -> Result<SignatureBytes, 
     // The stricter of two about one record comes last; an answer names each recall once.
     recalls.sort_by_key(|(id, recall, _)| (recall.record, recall.act, *id));
     recalls.dedup_by_key(|(id, ..)| *id);
+    relay::pass_on(node, &recalls)?;
     let mut answers: Vec<Answer> =
         recalls.iter().map(|(recall, ..)| Answer { state: AnswerState::NotHeld, recall: *recall }).collect();
     for agreement in node.partitions() {
@@ -66,6 +68,9 @@ pub fn take(node: &Node, from: OrgId, content: &[u8]) -> Result<SignatureBytes, 
                 (known, Some(state)) => known.max(state),
             };
         }
+    }
+    for answer in &mut answers {
+        answer.state = relay::overall(node, answer.recall, answer.state)?;
     }
     Ok(Answers::new(node.keys.org, now, answers).sign(&node.keys.runs)?)
 }
@@ -87,12 +92,14 @@ fn in_partition(
             states.push(asked_at(&txn, partition, decode("recall", &at)?)?.map(|row| row.state));
             continue;
         }
-        // Only what its originator gave us itself is its to take back on this way.
+        // Its originator takes it back, by its own word: said by itself, or by who passed the record on to us.
         let held = erase::held(node, agreement, recall.record)?;
         let is_theirs = |row: &ReceivedRow| {
             Body::from_bytes(&row.body).is_ok_and(|body| body.header().originator == recall.originator)
         };
-        let Some((place, row)) = held.filter(|(_, row)| recall.originator == from && is_theirs(row)) else {
+        let Some((place, row)) =
+            held.filter(|(_, row)| (recall.originator == from || row.giver() == Some(from)) && is_theirs(row))
+        else {
             states.push(None);
             continue;
         };
@@ -107,6 +114,7 @@ fn in_partition(
             (true, true) => AnswerState::LegalHold,
             (true, false) if row.openings.is_empty() => AnswerState::Complied,
             (true, false) => {
+                let from = row.giver().unwrap_or(from);
                 doomed.push(erase::Doomed { record: recall.record, place, row, keep: SlotSet::EMPTY, from });
                 AnswerState::Complied
             }
@@ -115,6 +123,7 @@ fn in_partition(
         let withdrawn =
             WithdrawnRow { at: node.clock.now(), by: Some(TakenBack::Recalled(*id)), feed: None, number: 0 };
         txn.put(partition, Table::Withdrawn, recall.record.as_bytes(), &encode("withdrawal", &withdrawn)?)?;
+        holding::reconsider(node, &mut txn, recall.record)?;
         let asked = AskedRow {
             at: node.clock.now(),
             act: recall.act,

@@ -6,12 +6,13 @@
 
 use super::{
     HolderAt, HolderRow, Named, OURS, RECALLED_TOGETHER_MAX, RecallError, RecallRow, each, holder_key, holders_scope,
-    named, records_scope, to_scope,
+    named, records_scope, relay, to_scope,
 };
 use crate::{
     agreements,
     call::{OnProgress, Progress},
     node::Node,
+    onward::passed,
     records::{
         gate::{self, GateRow, RELEASE_LOG},
         keep,
@@ -86,6 +87,20 @@ fn shown(
         }
     }
     Ok(shown)
+}
+
+/// Who holds a record of ours by another's hand, and is not asked by ourselves: whoever passed it on asks for us.
+fn onward_of(
+    node: &Node,
+    record: RecordId,
+    asked: &BTreeMap<OrgId, Vec<AgreementId>>,
+) -> Result<BTreeMap<OrgId, (OrgId, Vec<AgreementId>)>, RecallError> {
+    let mut all: BTreeMap<OrgId, (OrgId, Vec<AgreementId>)> = BTreeMap::new();
+    let held = passed::holders_of(node, record).map_err(|error| RecallError::Named(error.into()))?;
+    for held in held.into_iter().filter(|held| !asked.contains_key(&held.on.to)) {
+        all.entry(held.on.to).or_insert((held.by, Vec::new())).1.push(held.on.agreement);
+    }
+    Ok(all)
 }
 
 /// The row of a recall.
@@ -174,7 +189,8 @@ fn reach(node: &Node, records: &[RecordId], progress: OnProgress<'_>) -> Result<
         *kinds.entry(kind).or_default() += 1;
         let shown = shown(node, (&parties, &forgotten), *record)?;
         unshown += u64::from(shown.holders.is_empty());
-        for partner in shown.holders.keys() {
+        let onward = onward_of(node, *record, &shown.holders)?;
+        for partner in shown.holders.keys().chain(onward.keys()) {
             *holders.entry(*partner).or_default() += 1;
         }
         if listed.len() < LISTED_MAX {
@@ -308,14 +324,17 @@ fn finish(node: &Node, number: u64, progress: OnProgress<'_>) -> Result<(), Reca
             }
             let shown = shown(node, (&parties, &forgotten), *record)?;
             held_back.extend(shown.goes);
+            let onward = onward_of(node, *record, &shown.holders)?;
             let (recall, signed) = Recall::new(row.act, node.keys.org, *record, now).sign(&node.keys.records)?;
             for (partner, agreements) in shown.holders {
                 let holder = HolderRow {
                     state: None,
+                    origin: None,
                     recall,
                     record: *record,
                     signed: signed.clone(),
                     partner,
+                    through: None,
                     answered: None,
                     agreements,
                 };
@@ -325,6 +344,20 @@ fn finish(node: &Node, number: u64, progress: OnProgress<'_>) -> Result<(), Reca
                 txn.push(Partition::Own, Table::Recall, &to_scope(partner), &at)?;
                 txn.put(Partition::Own, Table::Recall, &holder_key(recall, partner), &at)?;
                 asked += 1;
+            }
+            for (partner, (by, agreements)) in onward {
+                let holder = HolderRow {
+                    state: None,
+                    origin: None,
+                    recall,
+                    record: *record,
+                    signed: signed.clone(),
+                    partner,
+                    through: Some(by),
+                    answered: None,
+                    agreements,
+                };
+                relay::add(&mut txn, number, &holder)?;
             }
         }
         row.done += 1;

@@ -24,7 +24,7 @@ use crate::{
 use entente_protocol::{
     attachment::Content,
     id::{AgreementId, Hash, Nonce, OrgId, RecordId},
-    record::{Body, SlotSet, kind::Kind},
+    record::{SlotSet, kind::Kind},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -171,10 +171,9 @@ fn still_stated(node: &Node, agreement: AgreementId, gone: &BTreeSet<u64>) -> Re
     Ok(stated)
 }
 
-/// Who gave us a received record: what another organisation recorded is taken from nobody else.
+/// Who gave us a received record.
 pub(super) fn giver(row: &ReceivedRow, place: u64) -> Result<OrgId, RecallError> {
-    let body = Body::from_bytes(&row.body).map_err(|_| StoreError::Broken { at: place })?;
-    Ok(body.header().originator)
+    Ok(row.giver().ok_or(StoreError::Broken { at: place })?)
 }
 
 /// A received record of a partition, with its place.

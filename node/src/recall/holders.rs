@@ -4,7 +4,8 @@
 //! said again in each session until the answer is one for good; nothing is taken as done because nobody objected.
 
 use super::{
-    ANSWERS, AnswerRow, HolderAt, HolderRow, RecallError, asking, each, ending, first_key, holders_scope, to_scope,
+    ANSWERS, AnswerRow, HolderAt, HolderRow, RecallError, asking, each, ending, first_key, holders_scope, relay,
+    to_scope,
 };
 use crate::{
     node::Node,
@@ -23,7 +24,7 @@ use entente_protocol::{
     time::UnixMillis,
 };
 use serde_json::{Value as Json, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Rows looked at for one notice.
 const LOOKED_AT: usize = 8 * limits::RECALLS_PER_NOTICE_MAX;
@@ -60,7 +61,7 @@ pub fn ask_again(node: &Node, partner: OrgId) -> Result<(), RecallError> {
 }
 
 /// How far an answer goes: none takes back one that went further.
-fn rank(state: Option<AnswerState>) -> u8 {
+pub(super) fn rank(state: Option<AnswerState>) -> u8 {
     match state {
         None => 0,
         Some(AnswerState::Waiting) => 1,
@@ -92,8 +93,13 @@ fn holder_at(node: &Node, at: HolderAt) -> Result<HolderRow, RecallError> {
 pub fn to_say(node: &Node, partner: OrgId, from: u64) -> Result<(Vec<SignatureBytes>, u64), RecallError> {
     let again = again(node, partner)?;
     let (mut say, mut next, mut looked) = (Vec::new(), from.max(first(node, partner)?), 0);
+    // What is said together is answered under one signature, which goes to whose recalls they are, and to nobody else.
+    let mut origin = None;
     each(&node.holdings, (Partition::Own, &to_scope(partner)), next, &mut |n, at: HolderAt| {
         let row = holder_at(node, at)?;
+        if !is_settled(&row, again) && *origin.get_or_insert(row.origin) != row.origin {
+            return Ok(false);
+        }
         (next, looked) = (n + 1, looked + 1);
         if !is_settled(&row, again) {
             say.push(row.signed);
@@ -148,10 +154,15 @@ pub fn answered(node: &Node, partner: OrgId, signed: &SignatureBytes, began: Uni
     let answers = Answers::verify(signed, partner, key).map_err(|fault| RecallError::Partner(fault.to_string()))?;
     let mut txn = node.holdings.begin();
     let (mut taken, again) = (0, again(node, partner)?);
+    let mut origins = BTreeSet::new();
     for answer in &answers.answers {
         let Some((at, mut row)) = asking::holder_of(node, answer.recall, partner)? else { continue };
         // Asked anew, it may answer as if for the first time.
         let anew = row.answered.is_some_and(|at| at <= again);
+        // It holds it by another's hand: what it says of that, the other brings.
+        if row.through.is_some() {
+            continue;
+        }
         if is_settled(&row, again) || (!anew && rank(Some(answer.state)) <= rank(row.state)) {
             continue;
         }
@@ -160,6 +171,7 @@ pub fn answered(node: &Node, partner: OrgId, signed: &SignatureBytes, began: Uni
             continue;
         }
         (row.state, row.answered) = (Some(answer.state), Some(now));
+        origins.extend(row.origin);
         txn.replace_item(Partition::Own, Table::Recall, &holders_scope(at.0), at.1, &encode("holder", &row)?)?;
         taken += 1;
     }
@@ -170,8 +182,12 @@ pub fn answered(node: &Node, partner: OrgId, signed: &SignatureBytes, began: Uni
     txn.push(Partition::Own, Table::Recall, ANSWERS, &encode("answers", &row)?)?;
     let about = [("partner", partner.to_string()), ("answers", taken.to_string())];
     node.journal(&mut txn, "recall-answered", &about)?;
+    relay::bring(node, &mut txn, partner, signed, &origins)?;
     settle(node, &mut txn, partner)?;
     txn.commit()?;
+    if !origins.is_empty() {
+        node.wake();
+    }
     Ok(taken)
 }
 
@@ -226,11 +242,13 @@ pub fn status(node: &Node, number: u64) -> Result<Json, RecallError> {
         return asking::proposed(node, number, &row);
     }
     let mut view = asking::view(number, &row);
-    let mut holders: BTreeMap<OrgId, Counts> = BTreeMap::new();
+    let mut holders: BTreeMap<OrgId, (Counts, Option<OrgId>)> = BTreeMap::new();
     let (mut open, mut more) = (Vec::new(), 0u64);
     let book = node.book();
     each(&node.holdings, (Partition::Own, &holders_scope(number)), 0, &mut |_, row: HolderRow| {
-        *holders.entry(row.partner).or_default().0.entry(row.state).or_default() += 1;
+        let holder = holders.entry(row.partner).or_default();
+        *holder.0.0.entry(row.state).or_default() += 1;
+        holder.1 = row.through;
         if row.state == Some(AnswerState::Complied) {
             return Ok(true);
         }
@@ -243,6 +261,7 @@ pub fn status(node: &Node, number: u64) -> Result<Json, RecallError> {
             "id": format!("{}@{}", row.record, row.partner),
             "record": row.record.to_string(),
             "partner": node.handle_of(row.partner),
+            "through": row.through.map(|by| node.handle_of(by)),
             "state": row.state.map_or("asked", AnswerState::name),
             "answered": row.answered.map(|at| at.to_string()),
             "agreements": agreements,
@@ -250,13 +269,15 @@ pub fn status(node: &Node, number: u64) -> Result<Json, RecallError> {
         Ok(true)
     })?;
     let (mut all, mut total) = (Counts::default(), Vec::new());
-    for (partner, counts) in holders {
-        let removed = book.get(partner).is_none_or(|p| p.state == PartnerState::Removed);
+    for (partner, (counts, through)) in holders {
+        let removed = through.is_none() && book.get(partner).is_none_or(|p| p.state == PartnerState::Removed);
         total.push(json!({
             "id": partner.to_string(),
             "handle": node.handle_of(partner),
             "answers": counts.by_state(),
             "open": counts.open(),
+            // Who passed it on, and asks it for us.
+            "through": through.map(|by| node.handle_of(by)),
             // It cannot be told by this node any more: people tell it.
             "removed": removed,
         }));

@@ -5,10 +5,11 @@
 //! for each feed up to which all is looked at: a day costs what becomes due on it, never the store. `run` calls
 //! [`step`] again and again. While the time is not known nothing is due; a hold keeps a record, and lifting it deletes it.
 
-use super::{PAGE, RecallError, erase, hold};
+use super::{PAGE, RecallError, erase, granted, hold};
 use crate::{
     agreements,
     node::Node,
+    onward::holding,
     receive::{RunInRow, TakenBack, WithdrawnRow},
     records::stored::{ReceivedRow, decode, encode},
     seal::keyring::Partition,
@@ -74,6 +75,9 @@ pub(super) fn stays_of(node: &Node, agreement: AgreementId, row: &ReceivedRow) -
     if !node.may_delete() {
         return Ok(keep);
     }
+    if granted::is_over(node, row) {
+        return Ok(SlotSet::EMPTY);
+    }
     let versions = agreements::versions(&node.holdings, agreement)?;
     let Some(version) = version_of(node, agreement, row)?.and_then(|digest| versions.get(&digest)) else {
         return Ok(keep);
@@ -123,6 +127,9 @@ pub fn step(node: &Node) -> Result<bool, RecallError> {
     }
     let senders: Vec<_> = node.book().iter().map(|(partner, _)| *partner).collect();
     for agreement in node.partitions() {
+        if granted::step(node, agreement)? {
+            return Ok(true);
+        }
         let versions = agreements::versions(&node.holdings, agreement)?;
         for sender in &senders {
             for feed in feeds_of(node, *sender, agreement)? {
@@ -224,12 +231,18 @@ fn step_of(
 }
 
 /// Notes that the time of a record is over, unless its originator took it back before.
-fn expired(node: &Node, txn: &mut Txn<'_>, partition: Partition, record: RecordId) -> Result<(), RecallError> {
+pub(super) fn expired(
+    node: &Node,
+    txn: &mut Txn<'_>,
+    partition: Partition,
+    record: RecordId,
+) -> Result<(), RecallError> {
     let withdrawn = txn.get(partition, Table::Withdrawn, record.as_bytes())?;
     let withdrawn = withdrawn.map(|row| decode::<WithdrawnRow>("withdrawal", &row)).transpose()?;
     if withdrawn.is_none_or(|row| row.by.is_none()) {
         let row = WithdrawnRow { at: node.clock.now(), by: Some(TakenBack::Expired), feed: None, number: 0 };
         txn.put(partition, Table::Withdrawn, record.as_bytes(), &encode("withdrawal", &row)?)?;
+        holding::reconsider(node, txn, record)?;
     }
     Ok(())
 }

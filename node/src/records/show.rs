@@ -355,7 +355,8 @@ fn attested(node: &Node, id: RecordId, at: UnixMillis, verified: &Verified, run:
     let Some(proof) = run.proofs.iter().find(|p| p.records.iter().any(|(_, record)| *record == id)) else {
         return check("attestation", false, "no batch proof names it".to_owned());
     };
-    let key = proof.attestation.key().ok().and_then(|kid| node.book().key(originator, Purpose::Records, kid, at));
+    let key =
+        proof.attestation.key().ok().and_then(|kid| node.book().others_key(originator, Purpose::Records, kid, at));
     let Some(key) = key else {
         let what = format!("the originator's card lists no such key that counted at {at}, when it came");
         return check("attestation", false, what);

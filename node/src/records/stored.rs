@@ -7,7 +7,7 @@ use entente_protocol::{
     clearance::Terms,
     codec::{self, Bounds, CodecError},
     cose::SignatureBytes,
-    id::{AgreementDigest, FeedId, Hash, RecordId},
+    id::{AgreementDigest, FeedId, GrantId, Hash, OrgId, RecordId},
     limits,
     record::{Body, Opening, Record, Redacted, SlotSet, Verified},
     time::UnixMillis,
@@ -152,6 +152,20 @@ impl fmt::Debug for BatchRow {
     }
 }
 
+/// What binds a record that came from another than its originator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OnwardRow {
+    /// Who passed it on.
+    pub by: OrgId,
+    /// How many days it may be kept at most.
+    pub days: u32,
+    /// The grant that let it go on.
+    pub grant: GrantId,
+    /// Until when it may be held.
+    pub until: UnixMillis,
+}
+
 /// A record that a partner released to us.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -171,6 +185,9 @@ pub struct ReceivedRow {
     pub clause: u16,
     /// Its number in the feed.
     pub number: u64,
+    /// Where its originator is not who gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub onward: Option<OnwardRow>,
     /// Slot, salt and canonical value.
     pub openings: Vec<(u8, ByteBuf, ByteBuf)>,
 }
@@ -199,6 +216,11 @@ impl ReceivedRow {
     pub fn is_within(&self, other: &Self) -> bool {
         self.openings.iter().all(|(slot, ..)| other.openings.iter().any(|(shown, ..)| shown == slot))
     }
+    /// Who gave it to us: its originator, or who passed it on.
+    pub fn giver(&self) -> Option<OrgId> {
+        let originator = || Body::from_bytes(&self.body).ok().map(|body| body.header().originator);
+        self.onward.map(|onward| onward.by).or_else(originator)
+    }
     /// The record's id, as its body gives it.
     pub fn id(&self) -> Option<RecordId> {
         Body::from_bytes(&self.body).ok().map(|body| body.id())
@@ -223,6 +245,9 @@ pub struct ProofRow {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReleasedRow {
+    /// The grant under which it goes, where it is not ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<GrantId>,
     /// Slots disclosed; none where the entry went as its hash alone and the record is to be decided again.
     pub slots: u64,
     /// Which clause.
@@ -238,7 +263,8 @@ pub struct ReleasedRow {
 impl ReleasedRow {
     /// From what was cleared.
     pub fn new(terms: &Terms, number: u64) -> Self {
-        Self { clause: terms.clause, number, slots: terms.slots.bits(), version: terms.version, withdrawn: false }
+        let Terms { grant, clause, slots, version, .. } = *terms;
+        Self { grant, slots: slots.bits(), clause, number, version, withdrawn: false }
     }
     /// Whether the partner sees the record.
     pub fn shows(&self) -> bool {

@@ -379,7 +379,7 @@ mod tests {
             let run = Run::over(self.feed.id(), self.cursor, &hashes, version, now, None)?;
             self.cursor = run.end();
             let run = run.sign(&self.b.keys.runs)?;
-            Ok(RunMessage { run, carried: Vec::new(), entries, attestations: Vec::new() })
+            Ok(RunMessage { run, onward: None, carried: Vec::new(), entries, attestations: Vec::new() })
         }
         /// It says a run. Whether it is taken, and not too much.
         fn says(&mut self, message: &RunMessage) -> Outcome<bool> {

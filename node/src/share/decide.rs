@@ -214,6 +214,7 @@ impl Asked {
             present: self.present(),
             gate: self.gate,
             referable,
+            onward: None,
             partner: feed.receiver,
             agreement: feed.agreement,
             now,

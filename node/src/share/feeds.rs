@@ -37,6 +37,9 @@ pub struct OutRow {
     pub filled: u64,
     /// Entries so far.
     pub length: u64,
+    /// Entries of the log of what grants let go on that were decided.
+    #[serde(default)]
+    pub onward: u64,
     /// Entries of the pending list that were taken.
     pub pending: u64,
     /// The agreement version under which the log was read.
@@ -117,8 +120,10 @@ pub struct SentRun {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Pending {
-    /// A record to decide again.
+    /// A record of ours to decide again.
     Record(RecordId),
+    /// Another's record to decide again.
+    Onward(RecordId),
     /// An entry of the partner's feed that was not taken.
     Refusal {
         /// Reason code.
@@ -132,7 +137,7 @@ impl Pending {
     /// The record, of one to decide.
     pub fn record(&self) -> Option<RecordId> {
         match self {
-            Self::Record(record) => Some(*record),
+            Self::Record(record) | Self::Onward(record) => Some(*record),
             Self::Refusal { .. } => None,
         }
     }
@@ -144,6 +149,9 @@ impl Pending {
 pub struct DueRow {
     /// When.
     pub at: UnixMillis,
+    /// Whether it is another's.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub onward: bool,
     /// Which.
     pub record: RecordId,
 }
@@ -268,6 +276,7 @@ fn out_of(id: FeedId, version: AgreementDigest, row: Option<Vec<u8>>) -> Result<
                 digest: start.digest,
                 filled: 0,
                 length: 0,
+                onward: 0,
                 version,
                 pending: 0,
                 countersigned: None,

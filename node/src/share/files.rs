@@ -12,7 +12,9 @@ use super::{
 use crate::{
     error::Fault,
     node::{Node, Rules},
+    onward::holding,
     records::{
+        keep as records,
         stored::{decode, encode},
         view::Found,
     },
@@ -30,6 +32,7 @@ use crate::{
 };
 use entente_protocol::{
     attachment::{ChunkList, Content, Manifest, ManifestBuilder},
+    clearance::Clearance,
     feed::FeedKey,
     id::{AgreementDigest, Hash, Nonce, RecordId},
     limits,
@@ -359,12 +362,20 @@ fn decided(node: &Node, rules: &Rules, feed: &FeedKey, number: u64, slot: u8) ->
     if decide::released(node, record, feed.id())?.is_none_or(|released| released.withdrawn) {
         return Ok(Given::Nothing);
     }
-    let asked = Asked::load(node, record)?;
-    let decided = asked.ask(node, feed, slots, |question| rules.policy.decide(question));
-    let cleared = decided.is_ok_and(|c| c.terms().file && c.terms().slots.contains(slot));
-    let content = asked.value(slot).filter(|_| cleared).and_then(|value| Content::from_value(&value));
+    let gives = |clearance: &Clearance| clearance.terms().file && clearance.terms().slots.contains(slot);
+    let (cleared, value, partition) = if records::find_own(node, record)?.is_some() {
+        let asked = Asked::load(node, record)?;
+        let decided = asked.ask(node, feed, slots, |question| rules.policy.decide(question));
+        (decided.is_ok_and(|c| gives(&c)), asked.value(slot), Partition::Own)
+    } else {
+        let Some(held) = holding::held(node, rules, record)? else { return Ok(Given::NotNow) };
+        let now = node.interval();
+        let decided = held.ask(rules, feed, (slots, now), |question| rules.policy.decide(question));
+        (decided.is_ok_and(|c| gives(&c)), held.verified.value(slot).cloned(), held.partition())
+    };
+    let content = value.filter(|_| cleared).and_then(|value| Content::from_value(&value));
     let Some(content) = content else { return Ok(Given::NotNow) };
-    let row = find(node, Partition::Own, content)?;
+    let row = find(node, partition, content)?;
     Ok(row.map_or(Given::NotNow, |row| Given::File(record, Box::new(row))))
 }
 

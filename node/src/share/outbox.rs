@@ -7,6 +7,7 @@
 
 mod again;
 mod deciding;
+mod onward;
 
 pub use again::again;
 
@@ -18,6 +19,7 @@ use super::{
 };
 use crate::{
     node::{Node, Rules},
+    onward::{holding, passed},
     records::{
         gate::RELEASE_LOG,
         index, keep,
@@ -31,7 +33,8 @@ use entente_policy::{Interval, Reason};
 use entente_protocol::{
     clearance::{Clearance, Terms},
     feed::{Entry, FeedKey, RUN_ENTRY_OVERHEAD_BYTES, Run, RunMessage, WITHDRAWN},
-    id::{EntryHash, LineId, Nonce, RecordId},
+    grant::PassedOn,
+    id::{EntryHash, LineId, Nonce, OrgId, RecordId},
     limits,
     record::SlotSet,
     time::UnixMillis,
@@ -75,11 +78,13 @@ struct Draft<'a> {
     released: BTreeMap<RecordId, ReleasedRow>,
     lines: BTreeSet<LineId>,
     /// Records that refer to a line first released here, to be decided again.
-    again: Vec<RecordId>,
+    again: Vec<Pending>,
     /// Those of them that do not follow from what goes in this run.
-    alone: Vec<RecordId>,
+    alone: Vec<Pending>,
     /// What entries of this run come from, and what leans on them.
     goes: Vec<Pending>,
+    /// Records of others that go on in this run, or are taken back, and whose they are.
+    passed: Vec<(OrgId, PassedOn)>,
     /// Whether the one under decision gave nothing because an entry of this run has done it already.
     leans: bool,
     /// Records to be decided again at a time.
@@ -115,7 +120,8 @@ pub fn step(node: &Node, feed: &FeedKey) -> Result<Step, ShareError> {
     let own_rules = node.own_rules();
     if !row.is_under(in_force.digest, &own_rules) {
         // A new version, another red line or gate: everything ever released is decided anew, from the beginning of the log.
-        (row.version, row.rules, row.filled) = (in_force.digest, Some(ByteBuf::from(own_rules)), 0);
+        (row.version, row.rules) = (in_force.digest, Some(ByteBuf::from(own_rules)));
+        (row.filled, row.onward) = (0, 0);
     }
     let mut draft = Draft {
         node,
@@ -129,6 +135,7 @@ pub fn step(node: &Node, feed: &FeedKey) -> Result<Step, ShareError> {
         again: Vec::new(),
         alone: Vec::new(),
         goes: Vec::new(),
+        passed: Vec::new(),
         leans: false,
         due: Vec::new(),
         taken: Vec::new(),
@@ -173,6 +180,7 @@ impl Draft<'_> {
         self.hashes.clear();
         self.released.clear();
         self.lines.clear();
+        self.passed.clear();
         // The rest follows when what waits is decided again.
         self.again = std::mem::take(&mut self.alone);
         self.bodies = Bodies::new(self.node);
@@ -184,6 +192,7 @@ impl Draft<'_> {
         let (before, again) = (self.entries.len(), self.again.len());
         match pending {
             Pending::Record(record) => self.consider(record)?,
+            Pending::Onward(record) => self.consider_onward(record)?,
             Pending::Refusal { code, number } => {
                 let salt = Nonce::from_bytes(secret::random()?);
                 self.add(Entry::Refusal { code, salt, number }, None)?;
@@ -193,7 +202,7 @@ impl Draft<'_> {
         if self.entries.len() > before || leans {
             self.goes.push(pending);
         } else {
-            self.alone.extend(self.again.iter().skip(again));
+            self.alone.extend(self.again.iter().skip(again).cloned());
         }
         Ok(())
     }
@@ -246,6 +255,22 @@ impl Draft<'_> {
                 row.filled = n + 1;
             }
             if page.len() < 512 {
+                break;
+            }
+        }
+        let log = holding::log(self.feed.receiver);
+        loop {
+            let page = self.node.holdings.list(Partition::Own, Table::RecordList, &log, after(row.onward), 512)?;
+            for (n, id) in &page {
+                if let Some(filled) = self.ends(decided) {
+                    return Ok(filled);
+                }
+                decided += 1;
+                let record = RecordId::from_slice(id).ok_or(StoreError::Broken { at: *n })?;
+                self.take(Pending::Onward(record))?;
+                row.onward = n + 1;
+            }
+            if page.len() < 512 {
                 return Ok(if self.again.is_empty() { Filled::All } else { Filled::Again });
             }
         }
@@ -270,10 +295,10 @@ impl Draft<'_> {
                     if let Some(filled) = self.ends(*decided) {
                         return Ok(Some(filled));
                     }
-                    let DueRow { at, record } = decode("due record", bytes)?;
+                    let DueRow { at, onward, record } = decode("due record", bytes)?;
                     if at <= self.now.early {
                         *decided += 1;
-                        self.take(Pending::Record(record))?;
+                        self.take(if onward { Pending::Onward(record) } else { Pending::Record(record) })?;
                         self.taken.push((row.due, *n));
                     }
                     after = Some(*n);
@@ -303,7 +328,7 @@ fn commit(
     mut row: OutRow,
     more: bool,
 ) -> Result<Step, ShareError> {
-    let Draft { node, feed, bodies, entries, hashes, released, again, due, taken, .. } = draft;
+    let Draft { node, feed, bodies, entries, hashes, released, again, passed, due, taken, .. } = draft;
     let id = feed.id();
     for (day, place) in taken {
         txn.remove_item(Partition::Own, Table::Pending, &feeds::due_scope(id, day), place)?;
@@ -316,7 +341,7 @@ fn commit(
         txn.remove_item(Partition::Own, Table::Pending, id.as_bytes(), place)?;
     }
     let more = more || !again.is_empty();
-    for waiting in waits.into_iter().chain(again.into_iter().map(Pending::Record)) {
+    for waiting in waits.into_iter().chain(again) {
         txn.push(Partition::Own, Table::Pending, id.as_bytes(), &encode("pending", &waiting)?)?;
     }
     let mut run = None;
@@ -337,6 +362,8 @@ fn commit(
             ("run", hex::encode(signed.root.as_bytes())),
         ];
         node.journal(&mut txn, "run-signed", &about)?;
+        // With the release, not after it: whoever is asked who holds what knows of all that went.
+        passed::note(node, &mut txn, passed)?;
         run = Some(Prepared { message: bodies.into_message(signature, &sent)?, end: end.length });
     }
     feeds::put_out(&mut txn, &feed, &row)?;

@@ -57,6 +57,8 @@ pub enum Table {
     PartnerList = 21,
     /// Cards of a partner, oldest first. List; scope: organisation id; partition: node.
     Card = 22,
+    /// Organisations that a partner introduced. Point; key: organisation id; and in order, list of scope ""; partition: node.
+    Introduced = 23,
     /// Agreements. Point; key: agreement id.
     Agreement = 30,
     /// Agreements in order. List of scope "".
@@ -91,7 +93,7 @@ pub enum Table {
     Receipt = 37,
     /// Recalls, their answers, holds, and how far retention is: scopes and keys stand in `recall`.
     Recall = 47,
-    /// Grants to release onward. Point; key: record id and recipient.
+    /// Grants to release onward, requests for them, and who was passed what: scopes and keys stand in `onward`.
     Grant = 48,
     /// Alerts. List of scope "".
     Alert = 50,
@@ -139,6 +141,8 @@ impl Table {
             (Self::Wanted, "files to fetch"),
             (Self::Receipt, "receipts"),
             (Self::Recall, "recalls"),
+            (Self::Introduced, "introduced organisations"),
+            (Self::Grant, "onward release"),
         ];
         let known = all.iter().find(|(table, _)| row.first() == Some(&(*table as u8)));
         known.map_or("a table that this version does not use", |(_, name)| name)

@@ -6,7 +6,7 @@
 use crate::{
     clearance::Clearance,
     codec::{self, Bounds, CodecError},
-    id::{AgreementDigest, EntryHash, Hash, Nonce, RecordId},
+    id::{AgreementDigest, EntryHash, GrantId, Hash, Nonce, RecordId},
     label, limits,
     primitive::labelled,
     record::{Opening, Redacted, SlotSet},
@@ -88,6 +88,8 @@ struct WireOpening(u8, Nonce, #[serde(with = "serde_bytes")] Vec<u8>);
 struct WireRelease {
     #[serde(with = "serde_bytes")]
     body: Vec<u8>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    grant: Option<GrantId>,
     nodes: Vec<Hash>,
     clause: u16,
     version: AgreementDigest,
@@ -98,6 +100,7 @@ struct WireRelease {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Release {
     redacted: Redacted,
+    grant: Option<GrantId>,
     clause: u16,
     version: AgreementDigest,
 }
@@ -126,28 +129,28 @@ impl Release {
         if !open.without(terms.slots).is_empty() {
             return Err(ReleaseFault::Slots);
         }
-        Ok(Self { redacted, clause: terms.clause, version: terms.version })
+        Ok(Self { redacted, grant: terms.grant, clause: terms.clause, version: terms.version })
     }
 
     /// The canonical bytes that travel and that the hash covers.
     pub fn to_bytes(&self) -> Result<Vec<u8>, CodecError> {
-        let Self { redacted, clause, version } = self.clone();
+        let Self { redacted, grant, clause, version } = self.clone();
         let Redacted { body, openings, nodes } = redacted;
         let openings = openings.into_iter().map(|o| WireOpening(o.slot, Nonce::from_bytes(o.salt), o.value)).collect();
-        codec::to_vec(&WireRelease { body, nodes, clause, version, openings }, RELEASE)
+        codec::to_vec(&WireRelease { body, grant, nodes, clause, version, openings }, RELEASE)
     }
 
     /// Reads a release. That it proves what it shows is checked by [`Verified`](crate::record::Verified).
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, CodecError> {
-        let WireRelease { body, nodes, clause, version, openings } = codec::from_slice(bytes, RELEASE)?;
+        let WireRelease { body, grant, nodes, clause, version, openings } = codec::from_slice(bytes, RELEASE)?;
         let openings = openings
             .into_iter()
             .map(|WireOpening(slot, salt, value)| Opening { slot, salt: *salt.as_bytes(), value })
             .collect();
-        Ok(Self { redacted: Redacted { body, openings, nodes }, clause, version })
+        Ok(Self { redacted: Redacted { body, openings, nodes }, grant, clause, version })
     }
 
-    /// SHA-256(label, canonical bytes): covers body, openings, nodes, clause and version.
+    /// SHA-256(label, canonical bytes): covers body, openings, nodes, grant, clause and version.
     pub fn hash(bytes: &[u8]) -> Hash {
         Hash::from_bytes(labelled(label::RELEASE_HASH, &[bytes]))
     }
@@ -155,6 +158,11 @@ impl Release {
     /// The clause, by its place in the agreement.
     pub fn clause(&self) -> u16 {
         self.clause
+    }
+
+    /// The grant of its originator, where that is not who releases it.
+    pub fn grant(&self) -> Option<GrantId> {
+        self.grant
     }
 
     /// The agreement version under which it was cleared.

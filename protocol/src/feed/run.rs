@@ -9,6 +9,7 @@ use crate::{
     batch::{Attestation, AttestationFault},
     codec::{self, Bounds, CodecError},
     cose::{self, SignatureBytes, SignatureFault},
+    grant::{Beside, GrantFault},
     id::{AgreementDigest, EntryHash, FeedDigest, FeedId, Hash, KeyId},
     label, limits,
     primitive::{PublicKey, SigningKey, labelled, tagged},
@@ -153,6 +154,14 @@ pub enum RunFault {
         /// Place among the attestations.
         index: usize,
     },
+    /// A grant is refused, stands in the message twice, or no release needs it.
+    #[error("grant {index} is refused: {fault}")]
+    Grant {
+        /// Place among the grants.
+        index: usize,
+        /// What is wrong.
+        fault: GrantFault,
+    },
     /// More bodies than a run carries.
     #[error("the run carries more than {max} bytes of bodies", max = limits::RUN_BODY_BYTES_MAX)]
     TooLarge,
@@ -171,6 +180,7 @@ impl RunFault {
             | Self::Record { .. }
             | Self::Attestation { .. }
             | Self::Surplus { .. }
+            | Self::Grant { .. }
             | Self::TooLarge => true,
         }
     }
@@ -327,6 +337,9 @@ pub struct Carried(
 pub struct RunMessage {
     /// COSE_Sign1 over the run.
     pub run: SignatureBytes,
+    /// Grants and cards, where releases are of other originators than the sender.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub onward: Option<Beside>,
     /// One for each open release, rising.
     pub carried: Vec<Carried>,
     /// Every entry in its order.

@@ -61,6 +61,7 @@ pub fn release(record: &Record, key: &FeedKey, slots: &[u8]) -> Release {
         clause: 0,
         slots: slots.iter().copied().collect::<SlotSet>(),
         file: false,
+        grant: None,
         until: None,
     });
     Release::new(Redacted::new(record, &clearance).unwrap(), &clearance).unwrap()
@@ -142,7 +143,7 @@ impl Sender {
         wanted.dedup();
         let attestations = if wanted.is_empty() { vec![] } else { vec![self.batch.prove(&wanted)] };
         let signer = key(self.key.sender.as_bytes()[0]);
-        RunMessage { run: run.sign(&signer).unwrap(), carried, entries, attestations }
+        RunMessage { run: run.sign(&signer).unwrap(), onward: None, carried, entries, attestations }
     }
 }
 

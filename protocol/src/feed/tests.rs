@@ -195,6 +195,7 @@ fn first_of_epoch(feed: FeedKey, prior: Cursor) -> RunMessage {
     let run = Run::over(feed.id(), Cursor::start(feed.id()), &hashes, VERSION, UnixMillis(1), Some(prior)).unwrap();
     RunMessage {
         run: run.sign(&key(1)).unwrap(),
+        onward: None,
         carried: vec![],
         entries: vec![RunEntry::Open(entry)],
         attestations: vec![],
@@ -351,6 +352,7 @@ fn a_release_is_bound_to_its_clearance_and_has_one_encoding() {
             clause: 3,
             slots: slots.iter().copied().collect(),
             file: false,
+            grant: None,
             until: None,
         })
     };

@@ -10,13 +10,18 @@ use super::{
 };
 use crate::{
     batch::{Attestation, AttestationFault, Head},
+    codec::CodecError,
     cose::{SignatureBytes, SignatureFault},
-    id::{AgreementDigest, EntryHash, KeyId, OrgId, RecordId},
+    grant::{Beside, Grant},
+    id::{AgreementDigest, EntryHash, GrantId, KeyId, OrgId, RecordId},
     limits,
     primitive::PublicKey,
     record::Verified,
 };
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// What a receiver has countersigned, and so holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +86,8 @@ pub struct VerifiedRelease {
     pub attestation: usize,
     /// Position in the batch.
     pub position: u16,
+    /// The grant that it names, where its originator is not who sent it.
+    pub grant: Option<(GrantId, Arc<Grant>)>,
 }
 
 impl VerifiedRun {
@@ -105,6 +112,15 @@ impl VerifiedRun {
         &self.heads
     }
 }
+
+/// A grant beside a run, and whether a release names it.
+struct Used {
+    index: usize,
+    grant: Arc<Grant>,
+    is_used: bool,
+}
+
+type Grants = BTreeMap<GrantId, Used>;
 
 /// Records that one attestation is to prove.
 #[derive(Default)]
@@ -134,7 +150,8 @@ impl RunMessage {
             return Ok(known);
         }
         let hashes = self.check_hashes(&run)?;
-        let (entries, attested) = self.open_entries(&hashes)?;
+        let grants = self.check_grants(&originator)?;
+        let (entries, attested) = self.open_entries(&hashes, grants)?;
         let heads = self.check_attestations(attested, originator)?;
         Ok(ReceivedRun::Next(Box::new(VerifiedRun { feed: *feed, run, signed: self.run.clone(), entries, heads })))
     }
@@ -150,10 +167,31 @@ impl RunMessage {
         if same { Ok(hashes) } else { Err(RunFault::Entries) }
     }
 
+    /// The grants beside the run, each once, under keys that count now.
+    fn check_grants(&self, originator: impl Fn(OrgId, KeyId) -> Option<PublicKey>) -> Result<Grants, RunFault> {
+        let mut grants = Grants::new();
+        let beside = self.onward.iter().flat_map(|beside| &beside.grants);
+        for (index, signed) in beside.enumerate() {
+            let fault = |fault| RunFault::Grant { index, fault };
+            let (id, grant) = Grant::verify(signed, |org, kid, _| originator(org, kid)).map_err(fault)?;
+            let held = Used { index, grant: Arc::new(grant), is_used: false };
+            if grants.insert(id, held).is_some() {
+                return Err(fault(CodecError::Shape.into()));
+            }
+        }
+        Ok(grants)
+    }
+
     #[expect(clippy::type_complexity, reason = "entries, and what each attestation is to prove; used once")]
-    fn open_entries(&self, hashes: &[EntryHash]) -> Result<(Vec<(EntryHash, VerifiedEntry)>, Vec<Attested>), RunFault> {
+    fn open_entries(
+        &self,
+        hashes: &[EntryHash],
+        mut grants: Grants,
+    ) -> Result<(Vec<(EntryHash, VerifiedEntry)>, Vec<Attested>), RunFault> {
         let bodies: usize = self.carried.iter().map(|c| c.3.len()).sum();
-        if bodies > limits::RUN_BODY_BYTES_MAX {
+        let beside = self.onward.as_ref();
+        let many = beside.is_some_and(|beside| beside.cards.len() > limits::CARDS_PER_MESSAGE_MAX);
+        if many || bodies + beside.map_or(0, Beside::bytes) > limits::RUN_BODY_BYTES_MAX {
             return Err(RunFault::TooLarge);
         }
         let mut attested: Vec<Attested> = self.attestations.iter().map(|_| Attested::default()).collect();
@@ -172,7 +210,13 @@ impl RunMessage {
                             if Release::hash(&body.3) != released {
                                 return Err(RunFault::Release { index });
                             }
-                            VerifiedEntry::Release(Box::new(open_release(index, body, record, &mut attested)?))
+                            VerifiedEntry::Release(Box::new(open_release(
+                                index,
+                                body,
+                                record,
+                                &mut attested,
+                                &mut grants,
+                            )?))
                         }
                     }
                 }
@@ -181,6 +225,9 @@ impl RunMessage {
                 return Err(RunFault::Carried { index });
             }
             entries.push((*hash, opened));
+        }
+        if let Some(Used { index, .. }) = grants.values().find(|held| !held.is_used) {
+            return Err(RunFault::Grant { index: *index, fault: CodecError::Shape.into() });
         }
         match carried.next() {
             Some(left) => Err(RunFault::Carried { index: usize::from(left.0) }),
@@ -228,10 +275,20 @@ fn open_release(
     carried: &Carried,
     record: RecordId,
     attested: &mut [Attested],
+    grants: &mut Grants,
 ) -> Result<VerifiedRelease, RunFault> {
     let Carried(_, attestation, position, bytes) = carried;
     let release = Release::from_bytes(bytes).map_err(|fault| RunFault::Entry { index, fault })?;
     let (clause, version) = (release.clause(), release.version());
+    let grant = match release.grant() {
+        // Without the grant beside it, it is one that nobody can check.
+        Some(id) => {
+            let held = grants.get_mut(&id).ok_or(RunFault::Release { index })?;
+            held.is_used = true;
+            Some((id, Arc::clone(&held.grant)))
+        }
+        None => None,
+    };
     let verified = Verified::new(release.into_redacted()).map_err(|fault| RunFault::Record { index, fault })?;
     if verified.id() != record {
         return Err(RunFault::Release { index });
@@ -243,7 +300,7 @@ fn open_release(
         return Err(RunFault::Attestation { index: attestation, fault: AttestationFault::Originator });
     }
     group.records.push((u32::from(*position), record));
-    Ok(VerifiedRelease { record: verified, clause, version, attestation, position: *position })
+    Ok(VerifiedRelease { record: verified, clause, version, attestation, position: *position, grant })
 }
 
 fn prove(

@@ -64,6 +64,7 @@ fn cleared(record: &Record, slots: SlotSet) -> Clearance {
         clause: 0,
         slots,
         file: false,
+        grant: None,
         until: Some(UnixMillis(1)),
     })
 }

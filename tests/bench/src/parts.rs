@@ -75,6 +75,7 @@ pub fn decide(
         present: record.present(),
         gate: Gate { review: ReviewState::Reviewed, required: ReviewState::Reviewed, released: true },
         referable: SlotSet::EMPTY,
+        onward: None,
         partner,
         agreement,
         now: Interval { early: now, late: now, confirmed: true },

@@ -127,7 +127,7 @@ fn plain(h: &Hostile, t: &Talk, entries: Vec<RunEntry>, before: Option<Cursor>) 
     let held = before.or(t.held).ok_or("no head")?;
     let hashes: Vec<EntryHash> = entries.iter().map(RunEntry::hash).collect();
     let run = Run::over(h.ours.id(), held, &hashes, h.version, h.hello().time, None)?;
-    Ok(RunMessage { run: run.sign(&h.node.keys.runs)?, carried: vec![], entries, attestations: vec![] })
+    Ok(RunMessage { run: run.sign(&h.node.keys.runs)?, onward: None, carried: vec![], entries, attestations: vec![] })
 }
 
 /// Waits until the victim says that it holds a run.
@@ -296,7 +296,7 @@ moves! {
     Greeting "a greeting on the records lane" UNEXPECTED "other lane" |h, t| t.frame(RECORDS, &Message::Hello(h.hello()).to_bytes()?).await?;
     Greeting "agreements first" UNEXPECTED "`hello` was expected" |h, t| t.say(&Message::Agreements(h.lines())).await?;
     Greeting "a receipt first" UNEXPECTED "`hello` was expected" |h, t| t.say(&Message::Receipt(SignatureBytes(vec![]))).await?;
-    Greeting "a run first" RUN "run" |h, t| t.say(&run(RunMessage { run: SignatureBytes(vec![]), carried: vec![], entries: vec![], attestations: vec![] })).await?;
+    Greeting "a run first" RUN "run" |h, t| t.say(&run(RunMessage { run: SignatureBytes(vec![]), onward: None, carried: vec![], entries: vec![], attestations: vec![] })).await?;
     Greeting "an honest run before the greeting" FEED "not open" |h, t| t.say(&run(h.honest.clone())).await?;
     Greeting "a byte every moment" TIMEOUT "in time" |h, t| slowly(t, CONTROL).await?;
     Greeting "the end of the control lane" DONE "" |h, t| t.control.as_mut().ok_or("lane")?.0.finish()?;

@@ -4,8 +4,12 @@
 
 use super::Prepared;
 use crate::{
-    node::Node,
-    records::stored::{ReleasedRow, decode, encode, record_in_feed},
+    node::{Node, Rules},
+    onward::holding,
+    records::{
+        keep,
+        stored::{ReleasedRow, decode, encode, record_in_feed},
+    },
     seal::keyring::Partition,
     share::{
         ShareError,
@@ -42,8 +46,20 @@ pub fn again(node: &Node, feed: &FeedKey, number: u64) -> Result<Option<Prepared
         let mut closing = BTreeMap::new();
         for (at, entry) in sent.entries.iter().enumerate().filter(|(at, _)| !closed.contains(at)) {
             let Some(record) = entry.record else { continue };
-            let asked = Asked::load(node, record)?;
             let slots = SlotSet::from_bits(entry.slots);
+            let withdrawn = decide::released(node, record, feed.id())?.is_none_or(|released| released.withdrawn);
+            if keep::find_own(node, record)?.is_none() {
+                let as_signed = (slots, entry.clause, sent.version);
+                let hash = match withdrawn {
+                    true => None,
+                    false => onward(node, &rules, feed, (record, as_signed, end), (at, &mut bodies))?,
+                };
+                if hash.is_none() || released_as(&entry.bytes) != hash {
+                    closing.insert(at, record);
+                }
+                continue;
+            }
+            let asked = Asked::load(node, record)?;
             // What went in the same run is in the store as released. What came later may be closed when its turn comes.
             let referable = asked.referable(node, feed.id(), end)?;
             let decided = asked.ask(node, feed, referable, |question| rules.policy.decide(question));
@@ -51,7 +67,6 @@ pub fn again(node: &Node, feed: &FeedKey, number: u64) -> Result<Option<Prepared
                 .ok()
                 .and_then(|c| c.narrowed(slots))
                 .filter(|c| c.terms().clause == entry.clause && c.terms().version == sent.version);
-            let withdrawn = decide::released(node, record, feed.id())?.is_none_or(|released| released.withdrawn);
             let goes = match cleared.filter(|_| !withdrawn) {
                 // A body that gives another hash than the one that was signed would break the run at its receiver.
                 Some(clearance) if !asked.hidden(node, &rules.policy, feed)? => {
@@ -70,6 +85,34 @@ pub fn again(node: &Node, feed: &FeedKey, number: u64) -> Result<Option<Prepared
         closed.extend(closing.keys());
     };
     Ok(Some(Prepared { message: bodies.into_message(sent.run.clone(), &sent)?, end }))
+}
+
+/// Another's record that is served again, where it still goes as it was signed. The hash of its body.
+fn onward(
+    node: &Node,
+    rules: &Rules,
+    feed: &FeedKey,
+    (record, (slots, clause, version), end): (RecordId, (SlotSet, u16, AgreementDigest), u64),
+    (at, bodies): (usize, &mut Bodies<'_>),
+) -> Result<Option<Hash>, ShareError> {
+    let Some(held) = holding::held(node, rules, record)? else { return Ok(None) };
+    let shown = |record| -> Result<Option<ReleasedRow>, ShareError> {
+        Ok(decide::released(node, record, feed.id())?.filter(|row| row.number < end))
+    };
+    let referable = held.referable_where(
+        |before| Ok(shown(before)?.is_some_and(|row| row.shows())),
+        |target| decide::any_released(node, &holding::of_line(node, held.agreement, target)?, feed.id(), end),
+    )?;
+    let decided = held.ask(rules, feed, (referable, node.interval()), |question| rules.policy.decide(question));
+    let cleared = decided
+        .ok()
+        .and_then(|clearance| clearance.narrowed(slots))
+        .filter(|clearance| clearance.terms().clause == clause && clearance.terms().version == version);
+    let grant = held.grant(rules, feed);
+    match (cleared, grant) {
+        (Some(clearance), Some(got)) => Ok(Some(bodies.add_onward(at, &held, &clearance, (rules, got))?)),
+        _ => Ok(None),
+    }
 }
 
 /// The hash of the release that an entry names.
@@ -96,7 +139,9 @@ fn close(node: &Node, feed: &FeedKey, entries: impl Iterator<Item = (u64, Record
         }
         // What was withdrawn meanwhile is not decided again, but its line is not named by others either.
         if !row.withdrawn {
-            let pending = encode("pending", &Pending::Record(record))?;
+            // Only what is another's went by a grant.
+            let pending = if row.grant.is_some() { Pending::Onward(record) } else { Pending::Record(record) };
+            let pending = encode("pending", &pending)?;
             txn.push(Partition::Own, Table::Pending, feed.id().as_bytes(), &pending)?;
         }
         // The partner may hold it from an earlier entry, or from a connection that was cut: unless it goes

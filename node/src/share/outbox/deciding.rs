@@ -3,7 +3,7 @@
 use super::*;
 
 impl Draft<'_> {
-    fn known(&self, record: RecordId) -> Result<Option<ReleasedRow>, ShareError> {
+    pub(super) fn known(&self, record: RecordId) -> Result<Option<ReleasedRow>, ShareError> {
         match self.released.get(&record) {
             Some(row) => Ok(Some(*row)),
             None => decide::released(self.node, record, self.feed.id()),
@@ -28,7 +28,7 @@ impl Draft<'_> {
                 for amendment in asked.amendments(self.node)? {
                     // It went without naming this record, which could not be named then.
                     if self.known(amendment.record)?.is_some_and(|r| !r.withdrawn && !r.set().contains(SUPERSEDES)) {
-                        self.again.push(amendment.record);
+                        self.again.push(Pending::Record(amendment.record));
                     }
                 }
                 let shown = terms.slots.contains(SUPERSEDES);
@@ -55,7 +55,7 @@ impl Draft<'_> {
 
     /// Remembers that a decision holds until a time, and no longer.
     fn wait_for(&mut self, record: RecordId, at: Option<UnixMillis>) {
-        self.due.extend(at.map(|at| DueRow { at, record }));
+        self.due.extend(at.map(|at| DueRow { at, onward: false, record }));
     }
 
     /// What an amendment would show as its predecessor may go again, if only other amendments hid it: it is decided
@@ -68,7 +68,7 @@ impl Draft<'_> {
         }
         let decided = asked.ask(self.node, &self.feed, SlotSet::EMPTY, |question| self.rules.policy.decide(question));
         if decided.is_ok() {
-            self.again.push(before);
+            self.again.push(Pending::Record(before));
         }
         Ok(decided.is_ok())
     }
@@ -115,7 +115,7 @@ impl Draft<'_> {
             for place in &page {
                 let Some((id, _)) = keep::at(self.node, *place)? else { continue };
                 if self.known(id)?.is_some_and(|r| !r.withdrawn) {
-                    self.again.push(id);
+                    self.again.push(Pending::Record(id));
                 }
             }
             if page.len() < PAGE {
@@ -125,7 +125,7 @@ impl Draft<'_> {
         }
     }
 
-    fn withdraw(&mut self, record: RecordId) -> Result<(), ShareError> {
+    pub(super) fn withdraw(&mut self, record: RecordId) -> Result<(), ShareError> {
         if let Some(row) = self.known(record)?.filter(|row| !row.withdrawn) {
             let salt = Nonce::from_bytes(secret::random()?);
             self.add(Entry::Withdrawal { code: WITHDRAWN, salt, record }, None)?;

@@ -59,7 +59,13 @@ impl Feed {
                 feed.receipts[history].push(Receipt::of(&run, NOW).sign(&ours).ok()?);
                 feed.ends[history].push(at);
                 let (run, entries) = (run.sign(&theirs).ok()?, vec![RunEntry::Open(bytes)]);
-                feed.runs[history].push(RunMessage { run, carried: vec![], entries, attestations: vec![] });
+                feed.runs[history].push(RunMessage {
+                    run,
+                    onward: None,
+                    carried: vec![],
+                    entries,
+                    attestations: vec![],
+                });
             }
         }
         Some(feed)

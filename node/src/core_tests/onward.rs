@@ -1,0 +1,338 @@
+//! What another recorded goes on by its originator's grant, and by nothing else; and is taken back with it.
+
+use super::*;
+use crate::{
+    check,
+    onward::{
+        asking::{self, Narrowed, Wish},
+        passed,
+    },
+    recall::{asked, asking as recalls, holders, retention},
+    records::{search::Query, show},
+    share::fetching::{self, Resting},
+};
+use entente_protocol::recall::Act;
+use serde_json::Value as Json;
+
+type Any<T> = Result<T, Box<dyn std::error::Error>>;
+
+/// An originator `a`, a holder `b`, and a third party `c` that `a` has not met.
+struct Three {
+    folder: tempfile::TempDir,
+    clock: Arc<ManualClock>,
+    a: Node,
+    b: Node,
+    c: Node,
+}
+
+/// The agreement of `b` with `c`, as that of `a` with `b`.
+fn further(text: &str) -> String {
+    let renamed = text.replace("\"b\"", "\"x\"").replace("\"B\"", "\"X\"");
+    let renamed = renamed.replace("\"a\"", "\"b\"").replace("\"A\"", "\"B\"");
+    renamed.replace("\"x\"", "\"c\"").replace("\"X\"", "\"C\"")
+}
+
+impl Three {
+    /// `rule` is what the first agreement says of going on.
+    fn paired() -> Any<Self> {
+        let folder = tempfile::tempdir()?;
+        let clock = Arc::new(ManualClock::at(NOW));
+        let node = |handle| testkit::node(folder.path(), handle, &clock);
+        let (a, b, c) = (node("a")?, node("b")?, node("c")?);
+        testkit::pair(&a, &b)?;
+        testkit::pair(&b, &c)?;
+        Ok(Self { folder, clock, a, b, c })
+    }
+    fn new(rule: &str, first: &str, second: &str) -> Any<Self> {
+        let world = Self::paired()?;
+        let first = first.replace("onward = \"never\"", &format!("onward = {rule}"));
+        testkit::agree(world.folder.path(), &world.a, &world.b, &first)?;
+        testkit::agree(world.folder.path(), &world.b, &world.c, &further(second))?;
+        Ok(world)
+    }
+    fn plain(rule: &str) -> Any<Self> {
+        let text = testkit::agreement("2036-12-31");
+        Self::new(rule, &text, &text)
+    }
+    fn release(&self, number: &str) -> Any<RecordId> {
+        testkit::release(self.folder.path(), &self.a, number)?;
+        Ok(show::resolve_own(&self.a, number)?)
+    }
+    /// Everybody meets everybody it is paired with, until nobody has anything new.
+    fn meet(&self) -> Outcome {
+        for _ in 0..3 {
+            testkit::exchange(&self.a, &self.b)?;
+            testkit::exchange(&self.b, &self.c)?;
+        }
+        Ok(())
+    }
+    fn wish(&self) -> Wish {
+        Wish {
+            to: "c".to_owned(),
+            fields: Vec::new(),
+            purposes: Vec::new(),
+            days: 20,
+            until: Some("2027-06-01".to_owned()),
+            reason: "the panel asks for it".to_owned(),
+            by: "A. Diallo".to_owned(),
+        }
+    }
+    fn ask(&self, records: &[RecordId]) -> Result<Json, Fault> {
+        Ok(asking::ask(&self.b, records, &self.wish())?)
+    }
+    fn grant(&self, request: u64, narrowed: Narrowed) -> Result<Json, Fault> {
+        Ok(asking::answer(&self.a, request, Some(&narrowed), "M. Osei")?)
+    }
+    /// What `c` shows of a record: its state and its fields.
+    fn at_c(&self, record: RecordId) -> Any<(String, Vec<String>)> {
+        let Ok(shown) = show::show(&self.c, &record.to_string()) else { return Ok((String::new(), Vec::new())) };
+        let fields = shown["fields"].as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect();
+        Ok((shown["state"].as_str().ok_or("state")?.to_owned(), fields))
+    }
+    fn holders(&self) -> Any<Vec<(String, String)>> {
+        let all = passed::list(&self.a, None)?;
+        let text = |row: &Json, key: &str| row[key].as_str().unwrap_or_default().to_owned();
+        Ok(all.as_array().into_iter().flatten().map(|row| (text(row, "holder"), text(row, "state"))).collect())
+    }
+    fn is_whole(&self) -> Outcome {
+        for node in [&self.a, &self.b, &self.c] {
+            let found = check::check(node, false, &mut |_| {})?;
+            let wrong: Vec<&Json> = found.as_array().into_iter().flatten().filter(|row| row["ok"] == false).collect();
+            if !wrong.is_empty() {
+                return Err(format!("{}: {wrong:#?}", node.config.handle).into());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Story: a holder asks, the originator lets two of the fields go on, and a third party, which has never met the
+/// originator, holds and proves them. The originator lists it. An answer that says no takes it back.
+#[test]
+fn what_was_granted_goes_on_and_is_proved_and_listed() -> Outcome {
+    let world = Three::plain("\"with-grant\"")?;
+    let (one, two) = (world.release("A-1")?, world.release("A-2")?);
+    world.meet()?;
+    assert_eq!(world.at_c(one)?.0, "", "nothing goes on by itself");
+    let asked = world.ask(&[one])?;
+    assert_eq!((asked[0]["partner"].as_str(), asked[0]["state"].as_str()), (Some("a"), Some("waits")));
+    world.meet()?;
+    assert_eq!((asking::list(&world.b)?[0]["state"].as_str(), world.at_c(one)?.0.as_str()), (Some("asked"), ""));
+    let known = asking::list(&world.a)?;
+    assert_eq!((known[0]["partner"].as_str(), known[0]["reason"].as_str()), (Some("b"), Some("the panel asks for it")));
+
+    let fields = vec!["number".to_owned(), "serial".to_owned()];
+    world.grant(0, Narrowed { fields, ..Narrowed::default() })?;
+    world.meet()?;
+    assert_eq!(world.at_c(one)?, ("received".to_owned(), vec!["number".to_owned(), "serial".to_owned()]));
+    assert_eq!(world.at_c(two)?.0, "", "of another line nothing was granted");
+    assert_eq!(world.holders()?, [("c (introduced by b)".to_owned(), "holds".to_owned())]);
+    assert_eq!(asking::list(&world.b)?[0]["state"], "granted");
+    // The third party proves it against the originator's own attestation, and says that it knows it by hearsay.
+    let shown = show::show(&world.c, &one.to_string())?;
+    assert_eq!(shown["originator"], "a (introduced by b)");
+    let proof = show::verify(&world.c, &one.to_string())?;
+    assert_eq!(proof["ok"], true, "{proof:#}");
+    let found = ask(&world.c, &Call::Search(Query { serial: Some("SN 1".to_owned()), ..Query::default() }))?;
+    assert_eq!(found["records"].as_array().map(Vec::len), Some(1));
+    world.is_whole()?;
+    // Nothing new is said again.
+    let before = world.c.holdings.head()?;
+    world.meet()?;
+    assert_eq!(world.c.holdings.head()?, before);
+
+    // More fields replace fewer, and a no takes all of it back.
+    world.grant(0, Narrowed::default())?;
+    world.meet()?;
+    assert_eq!(world.at_c(one)?.1.len(), 6);
+    asking::answer(&world.a, 0, None, "M. Osei")?;
+    world.meet()?;
+    assert_eq!(world.at_c(one)?.0, "withdrawn");
+    assert_eq!(world.holders()?, [("c (introduced by b)".to_owned(), "taken-back".to_owned())]);
+    world.grant(0, Narrowed::default())?;
+    world.meet()?;
+    assert_eq!(world.at_c(one)?.0, "received", "and another yes gives it again");
+    world.is_whole()
+}
+
+/// Story: what an originator recalls is gone at the third party too, which answers with its own signature; the holder
+/// waits for it. Who has not confirmed is named.
+#[test]
+fn a_recall_reaches_the_onward_holder_and_comes_back_signed() -> Outcome {
+    let world = Three::plain("\"with-grant\"")?;
+    let one = world.release("A-1")?;
+    world.meet()?;
+    world.ask(&[one])?;
+    world.meet()?;
+    world.grant(0, Narrowed::default())?;
+    world.meet()?;
+    assert_eq!(world.at_c(one)?.0, "received");
+
+    let proposed = recalls::propose(&world.a, &[one], Act::Erase, ("in danger", "A. Diallo"), &mut |_| {})?;
+    let would: Vec<&str> =
+        proposed["holders"].as_array().into_iter().flatten().filter_map(|h| h["handle"].as_str()).collect();
+    assert_eq!(would.len(), 2, "{proposed:#}");
+    recalls::confirm(&world.a, 0, "M. Osei", &mut |_| {})?;
+    assert_eq!(holders::status(&world.a, 0)?["answers"].to_string(), r#"{"asked":2}"#);
+    testkit::exchange(&world.a, &world.b)?;
+    let status = holders::status(&world.a, 0)?;
+    assert_eq!(
+        (status["answers"].to_string().as_str(), status["open"].as_u64()),
+        (r#"{"asked":1,"waiting":1}"#, Some(2))
+    );
+    testkit::exchange(&world.b, &world.c)?;
+    assert_eq!(world.at_c(one)?, ("erased".to_owned(), Vec::new()));
+    assert_eq!(asked::list(&world.c)?[0]["partner"], "b");
+    testkit::exchange(&world.a, &world.b)?;
+    let status = holders::status(&world.a, 0)?;
+    assert_eq!((status["answers"].to_string().as_str(), status["open"].as_u64()), (r#"{"complied":2}"#, Some(0)));
+    let through = status["holders"].as_array().into_iter().flatten().find(|h| h["through"] == "b");
+    assert_eq!(through.map(|h| h["handle"].clone()), Some("c (introduced by b)".into()));
+    assert!(show::verify(&world.c, &one.to_string())?["ok"] == false);
+    world.is_whole()
+}
+
+/// Story: an agreement that never lets anything go on, one that names who may receive it, and what cannot be asked.
+#[test]
+fn the_agreement_under_which_it_came_decides_first() -> Outcome {
+    let world = Three::plain("\"never\"")?;
+    let one = world.release("A-1")?;
+    world.meet()?;
+    let refused = |asked: Result<Json, Fault>, why: &str| {
+        let said = asked.err().map(|fault| fault.to_string()).unwrap_or_default();
+        assert!(said.contains(why), "{said}");
+    };
+    refused(world.ask(&[one]), "does not let it go on");
+    refused(world.ask(&[]), "no record is named");
+    refused(world.ask(&[RecordId::from_bytes([7; 32])]), "is not held here");
+    let wrong = |change: fn(&mut Wish), why: &str| -> Outcome {
+        let mut wish = world.wish();
+        change(&mut wish);
+        refused(asking::ask(&world.b, &[one], &wish).map_err(Fault::from), why);
+        Ok(())
+    };
+    wrong(|wish| wish.to = "a".to_owned(), "own")?;
+    wrong(|wish| wish.to = "nobody".to_owned(), "no partner")?;
+    wrong(|wish| wish.by = " ".to_owned(), "who you are")?;
+    wrong(|wish| wish.reason = "two\nlines".to_owned(), "say why")?;
+    let own = show::resolve_own(&world.a, "A-1")?;
+    let ours = asking::ask(&world.a, &[own], &Wish { to: "b".to_owned(), ..world.wish() }).map_err(Fault::from);
+    refused(ours, "is ours");
+    assert_eq!(asking::list(&world.b)?, Json::Array(Vec::new()));
+
+    Ok(())
+}
+
+/// Story: three parties signed that what one gives another may go on to the third. It is asked for, and nobody need answer:
+/// the grant says what the clause says, and no more.
+#[test]
+fn an_agreement_that_names_the_receiver_has_answered() -> Outcome {
+    let world = Three::paired()?;
+    testkit::pair(&world.a, &world.c)?;
+    testkit::agree(world.folder.path(), &world.b, &world.c, &further(&testkit::agreement("2036-12-31")))?;
+    let text = testkit::agreement("2027-03-01").replacen(
+        "[[clause]]",
+        "[[party]]\nhandle = \"c\"\nname = \"C\"\n[[clause]]",
+        1,
+    );
+    let at = |name: &str| world.folder.path().join(name);
+    std::fs::write(at("three.toml"), text.replace("onward = \"never\"", "onward = [\"c\"]"))?;
+    ask(&world.a, &Call::AgreementSign { path: at("three.toml"), output: at("1") })?;
+    ask(&world.b, &Call::AgreementSign { path: at("1"), output: at("2") })?;
+    ask(&world.c, &Call::AgreementSign { path: at("2"), output: at("3") })?;
+    ask(&world.a, &Call::AgreementAdd(at("3")))?;
+    world.meet()?;
+    let one = world.release("A-1")?;
+    world.meet()?;
+    asking::ask(&world.b, &[one], &Wish { days: 900, until: Some("2030-01-01".to_owned()), ..world.wish() })?;
+    world.meet()?;
+    assert_eq!(asking::list(&world.a)?[0]["state"], "granted");
+    assert_eq!(world.at_c(one)?.0, "received");
+    let held = crate::onward::holding::held(&world.b, &world.b.rules(), one)?.ok_or("held")?;
+    let rules = world.b.rules();
+    let got = rules.grants.covering(world.c.keys.org, held.verified.header()).ok_or("a grant")?;
+    assert_eq!((got.grant.scope.retention_days, got.grant.scope.until.to_string().get(..10)), (30, Some("2027-03-02")));
+    Ok(())
+}
+
+/// Story: a corrected record follows its line, a withdrawn one is withdrawn further, and what is over is deleted there
+/// though the clause would keep it longer.
+#[test]
+fn what_becomes_of_it_here_becomes_of_it_there() -> Outcome {
+    let world = Three::plain("\"with-grant\"")?;
+    let (one, two) = (world.release("A-1")?, world.release("A-2")?);
+    world.meet()?;
+    world.ask(&[one, two])?;
+    world.meet()?;
+    world.grant(0, Narrowed::default())?;
+    world.meet()?;
+    assert_eq!((world.at_c(one)?.0, world.at_c(two)?.0), ("received".to_owned(), "received".to_owned()));
+    // Refuted by its originator: withdrawn at the holder, and by the holder at the third party.
+    gate::review(&world.a, &[one], Review::Refuted)?;
+    world.meet()?;
+    assert_eq!((world.at_c(one)?.0, world.at_c(two)?.0), ("withdrawn".to_owned(), "received".to_owned()));
+    // Twenty days are over; the clause would keep it for thirty.
+    world.clock.advance(21 * 86_400_000);
+    while retention::step(&world.c)? {}
+    assert_eq!(world.at_c(two)?, ("erased".to_owned(), Vec::new()));
+    assert_eq!(show::show(&world.b, &two.to_string())?["state"], "received", "the holder has it for thirty");
+    world.is_whole()
+}
+
+/// Story: a photograph goes on with its file, and points at the item that it shows.
+#[test]
+fn a_photograph_goes_on_with_its_file() -> Outcome {
+    let text = testkit::agreement_with_files("2036-12-31");
+    let world = Three::new("\"with-grant\"", &text, &text)?;
+    let one = world.release("A-1")?;
+    let (photograph, row) = testkit::file(&world.a, one, "A-1/1", b"a photograph")?;
+    world.meet()?;
+    world.ask(&[one, photograph])?;
+    world.meet()?;
+    for request in 0..asking::list(&world.a)?.as_array().map_or(0, Vec::len) {
+        world.grant(request as u64, Narrowed::default())?;
+    }
+    world.meet()?;
+    let (state, fields) = world.at_c(photograph)?;
+    assert_eq!((state.as_str(), fields.contains(&"of".to_owned())), ("received", true), "{fields:?}");
+    let b = world.b.keys.org;
+    let wanted = fetching::wanted(&world.c, b, &Resting::default())?;
+    assert_eq!(wanted.len(), 1);
+    // The holder gives it once it has it itself.
+    let file = &wanted[0].file;
+    let given =
+        |node: &Node| crate::share::files::given(node, &file.feed, file.number, crate::share::files::content_slot());
+    assert!(matches!(given(&world.b)?, crate::share::files::Given::NotNow));
+    let held = crate::onward::holding::held(&world.b, &world.b.rules(), photograph)?.ok_or("held")?;
+    let here = crate::share::files::put(&world.b, held.partition(), &mut &b"a photograph"[..])?;
+    assert_eq!(here.content(), row.content());
+    let mut txn = world.b.holdings.begin();
+    crate::share::files::keep(&mut txn, held.partition(), &here)?;
+    txn.commit()?;
+    assert!(matches!(given(&world.b)?, crate::share::files::Given::File(record, _) if record == photograph));
+    // What was taken back is given no more.
+    asking::answer(&world.a, 1, None, "M. Osei")?;
+    asking::answer(&world.a, 0, None, "M. Osei")?;
+    world.meet()?;
+    assert!(matches!(given(&world.b)?, crate::share::files::Given::Nothing));
+    world.is_whole()
+}
+
+/// Story: an agreement whose receiver must be met again, or what it holds locks, is not got round by passing on.
+#[test]
+fn a_lease_is_not_got_round_by_passing_on() -> Outcome {
+    let leased = testkit::agreement("2036-12-31").replace("notice-days = 0", "notice-days = 0\nlease-hours = 48");
+    let world = Three::new("\"with-grant\"", &leased, &testkit::agreement("2036-12-31"))?;
+    let one = world.release("A-1")?;
+    world.meet()?;
+    world.ask(&[one])?;
+    world.meet()?;
+    world.grant(0, Narrowed::default())?;
+    world.meet()?;
+    assert_eq!(world.at_c(one)?.0, "", "the second agreement has no lease");
+    let short = testkit::agreement("2036-12-31").replace("notice-days = 0", "notice-days = 0\nlease-hours = 24");
+    testkit::agree(world.folder.path(), &world.b, &world.c, &further(&short))?;
+    world.meet()?;
+    assert_eq!(world.at_c(one)?.0, "received");
+    Ok(())
+}

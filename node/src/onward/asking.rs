@@ -1,0 +1,482 @@
+//! Asking for grants, and answering: people on both sides decide, and what they said is kept on both.
+//!
+//! A request names lines of one kind that are held here. Its originator answers with a grant, or with one that names no field,
+//! which says no and takes back what it said before: the newest word that covers a record counts.
+
+use super::{ASKED, ASKS, GIVEN, OnwardError, holding, passed, said};
+use crate::{
+    agreements,
+    node::Node,
+    partners::PartnerState,
+    records::{
+        keep,
+        stored::{ReleasedRow, decode, encode, record_in_feed},
+    },
+    room,
+    seal::keyring::Partition,
+    share::feeds,
+    store::{StoreError, layout::Table, txn::Txn},
+};
+use entente_protocol::{
+    agreement::Onward,
+    cose::SignatureBytes,
+    grant::{Grant, Request, Scope, notice_id},
+    id::{GrantId, LineId, OrgId, RecordId},
+    identity::Purpose,
+    limits,
+    record::{SlotSet, kind::Kind},
+    time::UnixMillis,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What we asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AskedRow {
+    /// When.
+    pub at: UnixMillis,
+    /// Who of ours.
+    pub by: String,
+    /// When the originator had heard it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heard: Option<UnixMillis>,
+    /// Its newest answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<Answer>,
+    /// As it is said.
+    pub signed: SignatureBytes,
+    /// Whom.
+    pub originator: OrgId,
+}
+
+/// How a request was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answer {
+    /// With this grant.
+    Granted(GrantId),
+    /// With one that names no field.
+    Refused(GrantId),
+}
+
+impl Answer {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Granted(_) => "granted",
+            Self::Refused(_) => "refused",
+        }
+    }
+}
+
+/// What a partner asked of us.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AsksRow {
+    /// When it came.
+    pub at: UnixMillis,
+    /// Who asks.
+    pub from: OrgId,
+    /// Our newest answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<Answer>,
+    /// As it came.
+    pub signed: SignatureBytes,
+}
+
+/// A grant that we gave.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GivenRow {
+    /// When.
+    pub at: UnixMillis,
+    /// Who of ours, or what answered by itself.
+    pub by: String,
+    /// When the holder had heard it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heard: Option<UnixMillis>,
+    /// As it is said.
+    pub signed: SignatureBytes,
+}
+
+/// What people ask for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Wish {
+    /// To whom, by handle or id.
+    pub to: String,
+    /// Fields, by name; none for all that are held.
+    pub fields: Vec<String>,
+    /// For which purposes; none for those of the agreements with the receiver.
+    pub purposes: Vec<String>,
+    /// For how many days its receiver keeps it.
+    pub days: u32,
+    /// Until when, as a date; a year from now where there is none.
+    pub until: Option<String>,
+    /// Why, for the originator's people.
+    pub reason: String,
+    /// Who asks.
+    pub by: String,
+}
+
+/// How an answer differs from what was asked.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Narrowed {
+    /// Fields, by name; none for those that were asked for.
+    pub fields: Vec<String>,
+    /// For how many days at most.
+    pub days: Option<u32>,
+    /// Until when, as a date.
+    pub until: Option<String>,
+}
+
+fn person(by: &str) -> Result<String, OnwardError> {
+    let by = by.trim();
+    if by.is_empty() || !entente_protocol::text::is_line(by) {
+        return Err(OnwardError::Asked("say who you are: `--by NAME`, one line".to_owned()));
+    }
+    Ok(by.to_owned())
+}
+
+fn fields(kind: Kind, names: &[String]) -> Result<SlotSet, OnwardError> {
+    let mut set = SlotSet::EMPTY;
+    for name in names {
+        let Some(slot) = kind.slot(name) else {
+            return Err(OnwardError::Asked(format!("records of kind `{kind}` have no field `{name}`")));
+        };
+        set = set.with(slot.number);
+    }
+    Ok(set)
+}
+
+fn date(text: &str) -> Result<UnixMillis, OnwardError> {
+    UnixMillis::from_date(text).ok_or_else(|| OnwardError::Asked(format!("`{text}` is no date: write YYYY-MM-DD")))
+}
+
+/// A year, in milliseconds.
+const YEAR_MS: u64 = 365 * 86_400_000;
+
+/// Asks the originators of received records whether they may be passed on. Says what was asked; nothing goes before an answer.
+pub fn ask(node: &Node, records: &[RecordId], wish: &Wish) -> Result<Json, OnwardError> {
+    let by = person(&wish.by)?;
+    let rules = node.rules();
+    let (to, receiver) = rules.book.find(&wish.to).map_err(|e| OnwardError::Asked(e.to_string()))?;
+    if receiver.state == PartnerState::Removed {
+        return Err(OnwardError::Asked(format!("`{}` was removed: nothing goes to it", wish.to)));
+    }
+    let reason = wish.reason.trim();
+    if reason.is_empty() || !entente_protocol::text::is_line(reason) {
+        return Err(OnwardError::Asked(
+            "say why: `--reason TEXT`, one line; the originator's people read it".to_owned(),
+        ));
+    }
+    let mut by_origin: BTreeMap<(OrgId, Kind), (BTreeSet<LineId>, SlotSet)> = BTreeMap::new();
+    for record in records {
+        if keep::find_own(node, *record)?.is_some() {
+            return Err(OnwardError::Asked(format!(
+                "record {} is ours: no grant is needed to release it",
+                record.short()
+            )));
+        }
+        let Some(held) = holding::held(node, &rules, *record)? else {
+            return Err(OnwardError::Asked(format!(
+                "record {} is not held here, or was taken back, is locked, or came under an agreement that is over",
+                record.short()
+            )));
+        };
+        let header = held.verified.header();
+        let who = node.handle_of(header.originator);
+        if header.originator == to {
+            return Err(OnwardError::Asked(format!("record {} is `{who}`'s own", record.short())));
+        }
+        if rules.book.get(header.originator).is_none_or(|partner| partner.state == PartnerState::Removed) {
+            return Err(OnwardError::Asked(format!(
+                "record {} is {who}'s, whom this node has not paired with: only a partner can be asked, `entente partner add`",
+                record.short()
+            )));
+        }
+        if !held.may_go_to(to) {
+            return Err(OnwardError::Asked(format!(
+                "record {} came under a clause that does not let it go on to `{}`: `entente agreement show {}`",
+                record.short(),
+                wish.to,
+                held.agreement
+            )));
+        }
+        let entry = by_origin.entry((header.originator, header.kind)).or_default();
+        entry.0.insert(header.line);
+        entry.1 = held.verified.shown().iter().fold(entry.1, SlotSet::with);
+    }
+    if by_origin.is_empty() {
+        return Err(OnwardError::Asked("no record is named: nothing is asked".to_owned()));
+    }
+    let now = node.clock.now();
+    let until = wish.until.as_deref().map(date).transpose()?.unwrap_or_else(|| now.plus(YEAR_MS));
+    if until <= now {
+        return Err(OnwardError::Asked("`--until` is over already".to_owned()));
+    }
+    let mut purposes: BTreeSet<String> = wish.purposes.iter().cloned().collect();
+    if purposes.is_empty() {
+        let shared = rules.agreements.with(to).filter_map(|held| held.in_force.as_ref());
+        purposes = shared.flat_map(|in_force| in_force.agreement.purposes.iter().cloned()).collect();
+    }
+    let mut txn = node.holdings.begin();
+    let mut asked = Vec::new();
+    for ((originator, kind), (lines, shown)) in by_origin {
+        let slots = if wish.fields.is_empty() { shown } else { fields(kind, &wish.fields)? };
+        let lines: Vec<LineId> = lines.into_iter().collect();
+        for lines in lines.chunks(limits::GRANT_LINES_MAX) {
+            let scope = Scope {
+                kind,
+                lines: lines.to_vec(),
+                slots,
+                purposes: purposes.iter().cloned().collect(),
+                retention_days: wish.days,
+                until,
+            };
+            let request = Request { scope, to, time: now, reason: reason.to_owned(), holder: node.keys.org };
+            let signed = request.sign(&node.keys.runs).map_err(|fault| OnwardError::of_ours(&fault))?;
+            let row =
+                AskedRow { at: now, by: by.clone(), heard: None, answer: None, signed: signed.clone(), originator };
+            let place = txn.push(Partition::Own, Table::Grant, ASKED, &encode("request", &row)?)?;
+            said::push(&mut txn, originator, said::Say::Request(place), &signed)?;
+            let about = [("partner", originator.to_string()), ("to", to.to_string()), ("by", by.clone())];
+            node.journal(&mut txn, "grant-asked", &about)?;
+            asked.push((place, row, request));
+        }
+    }
+    txn.commit()?;
+    node.wake();
+    Ok(asked.iter().map(|(place, row, request)| ours(node, *place, row, request)).collect())
+}
+
+/// So many statements of one partner are kept, and no more.
+pub(super) fn counted(txn: &mut Txn<'_>, from: OrgId) -> Result<(), OnwardError> {
+    let key = [b"count".as_slice(), from.as_bytes()].concat();
+    let before = txn.get(Partition::Own, Table::Grant, &key)?.and_then(|row| <[u8; 8]>::try_from(row).ok());
+    let count = before.map_or(0, u64::from_be_bytes);
+    if count >= limits::GRANTS_PER_PARTNER_MAX as u64 {
+        return Err(OnwardError::Partner("it has asked, or granted, more often than is kept".to_owned()));
+    }
+    Ok(txn.put(Partition::Own, Table::Grant, &key, &(count + 1).to_be_bytes())?)
+}
+
+/// Takes a partner's request. Where the agreements under which all of it was given name the receiver, they have answered.
+pub fn take(node: &Node, from: OrgId, signed: &SignatureBytes) -> Result<(), OnwardError> {
+    let (now, book) = (node.clock.now(), node.book());
+    let key = |kid| book.key(from, Purpose::Runs, kid, now);
+    let request = Request::verify(signed, from, key).map_err(|fault| OnwardError::of_partner(&fault))?;
+    if request.to == node.keys.org {
+        return Err(OnwardError::Partner("it asks to pass our own on to us".to_owned()));
+    }
+    if let Some(why) = room::lacking(node, from, room::For::Word)? {
+        return Err(OnwardError::Partner(why));
+    }
+    let agreed = by_agreement(node, from, &request)?;
+    let mut txn = node.holdings.begin();
+    let known = [b"ask".as_slice(), notice_id(signed).as_bytes()].concat();
+    if txn.get(Partition::Own, Table::Grant, &known)?.is_some() {
+        return Ok(());
+    }
+    counted(&mut txn, from)?;
+    let row = encode("request", &AsksRow { at: now, from, answer: None, signed: signed.clone() })?;
+    let place = txn.push(Partition::Own, Table::Grant, ASKS, &row)?;
+    txn.put(Partition::Own, Table::Grant, &known, &place.to_be_bytes())?;
+    room::fill(&mut txn, from, row.len() as u64 + room::BESIDES_BYTES)?;
+    node.journal(&mut txn, "grant-request", &[("partner", from.to_string()), ("to", request.to.to_string())])?;
+    txn.commit()?;
+    if let Some(scope) = agreed {
+        say(node, place, scope, "the agreement under which it was given")?;
+    }
+    Ok(())
+}
+
+/// What the agreements say of themselves, where each record asked for was given under a clause that names the receiver.
+fn by_agreement(node: &Node, holder: OrgId, request: &Request) -> Result<Option<Scope>, OnwardError> {
+    let mut scope = request.scope.clone();
+    if scope.lines.is_empty() {
+        return Ok(None);
+    }
+    for line in request.scope.lines.clone() {
+        let mut named = false;
+        for record in keep::line(node, line)? {
+            for (agreement, _, _) in feeds::agreements_with(node, holder) {
+                let feed = feeds::outgoing(node, holder, agreement).id();
+                let row = node.holdings.get(Partition::Own, Table::Release, &record_in_feed(record, feed))?;
+                let Some(row) = row.map(|row| decode::<ReleasedRow>("release", &row)).transpose()? else { continue };
+                let versions = agreements::versions(&node.holdings, agreement)?;
+                let Some(version) = versions.get(&row.version).filter(|_| row.shows()) else { continue };
+                let Some(clause) = version.clauses.get(usize::from(row.clause)) else { continue };
+                if matches!(&clause.onward, Onward::To(orgs) if orgs.contains(&request.to)) {
+                    named = true;
+                    scope.slots = scope.slots.and(row.set());
+                    scope.retention_days = scope.retention_days.min(clause.retention_days);
+                    scope.until = scope.until.min(version.until);
+                }
+            }
+        }
+        if !named {
+            return Ok(None);
+        }
+    }
+    Ok(Some(scope).filter(|scope| !scope.slots.is_empty()))
+}
+
+/// A person of ours answers a request: with a grant of what was asked, or less, or with a no. The newest answer counts.
+pub fn answer(node: &Node, number: u64, narrowed: Option<&Narrowed>, by: &str) -> Result<Json, OnwardError> {
+    let by = person(by)?;
+    let (_, request) = asks(node, number)?;
+    let mut scope = request.scope.clone();
+    match narrowed {
+        None => scope.slots = SlotSet::EMPTY,
+        Some(narrowed) => {
+            if !narrowed.fields.is_empty() {
+                scope.slots = fields(scope.kind, &narrowed.fields)?;
+                if !scope.slots.without(request.scope.slots).is_empty() {
+                    return Err(OnwardError::Asked("a field is named that was not asked for".to_owned()));
+                }
+            }
+            scope.retention_days = narrowed.days.unwrap_or(scope.retention_days).min(scope.retention_days);
+            let until = narrowed.until.as_deref().map(date).transpose()?;
+            scope.until = until.unwrap_or(scope.until).min(scope.until);
+            if scope.until <= node.clock.now() {
+                return Err(OnwardError::Asked(
+                    "the time that was asked for is over: answer no, or have it asked anew".to_owned(),
+                ));
+            }
+        }
+    }
+    say(node, number, scope, &by)
+}
+
+fn asks(node: &Node, number: u64) -> Result<(AsksRow, Request), OnwardError> {
+    let row = node.holdings.item(Partition::Own, Table::Grant, ASKS, number)?;
+    let none = || OnwardError::Asked(format!("there is no request {number}: see `entente onward list`"));
+    let row: AsksRow = decode("request", &row.ok_or_else(none)?)?;
+    let request = Request::kept(&row.signed).map_err(|_| StoreError::Broken { at: number })?;
+    Ok((row, request))
+}
+
+/// Signs an answer and has it said.
+fn say(node: &Node, number: u64, scope: Scope, by: &str) -> Result<Json, OnwardError> {
+    let now = node.clock.now();
+    let mut txn = node.holdings.begin();
+    let (mut row, request) = asks(node, number)?;
+    // Of two answers in one millisecond the later is the newer too.
+    let time = match row.answer {
+        Some(Answer::Granted(id) | Answer::Refused(id)) => {
+            given(node, id)?.map_or(now, |grant| now.max(grant.time.plus(1)))
+        }
+        None => now,
+    };
+    let grant = Grant { scope, from: row.from, to: request.to, time, originator: node.keys.org };
+    let (id, signed) = grant.sign(&node.keys.records).map_err(|fault| OnwardError::of_ours(&fault))?;
+    row.answer = Some(if grant.is_refusal() { Answer::Refused(id) } else { Answer::Granted(id) });
+    txn.replace_item(Partition::Own, Table::Grant, ASKS, number, &encode("request", &row)?)?;
+    let given = GivenRow { at: now, by: by.to_owned(), heard: None, signed: signed.clone() };
+    let place = txn.push(Partition::Own, Table::Grant, GIVEN, &encode("grant", &given)?)?;
+    txn.put(Partition::Own, Table::Grant, &passed::given_key(id), &place.to_be_bytes())?;
+    said::push(&mut txn, row.from, said::Say::Grant(place), &signed)?;
+    let what = if grant.is_refusal() { "grant-denied" } else { "grant-given" };
+    let about = [
+        ("partner", row.from.to_string()),
+        ("grant", id.to_string()),
+        ("to", grant.to.to_string()),
+        ("by", by.to_owned()),
+    ];
+    node.journal(&mut txn, what, &about)?;
+    txn.commit()?;
+    node.wake();
+    Ok(theirs(node, number, &row, &request))
+}
+
+/// A grant that we gave.
+fn given(node: &Node, id: GrantId) -> Result<Option<Grant>, OnwardError> {
+    let at = node.holdings.get(Partition::Own, Table::Grant, &passed::given_key(id))?;
+    let Some(at) = at.and_then(|at| <[u8; 8]>::try_from(at).ok()).map(u64::from_be_bytes) else { return Ok(None) };
+    let row = node.holdings.item(Partition::Own, Table::Grant, GIVEN, at)?.ok_or(StoreError::Broken { at })?;
+    let row: GivenRow = decode("grant", &row)?;
+    Ok(Some(Grant::kept(&row.signed).map_err(|_| StoreError::Broken { at })?.1))
+}
+
+/// Notes with what we asked that it was answered, within the append that keeps the answer.
+pub(super) fn answered(
+    node: &Node,
+    txn: &mut Txn<'_>,
+    from: OrgId,
+    (id, grant): (GrantId, &Grant),
+) -> Result<(), OnwardError> {
+    let mut after = None;
+    loop {
+        let page = node.holdings.list(Partition::Own, Table::Grant, ASKED, after, 256)?;
+        let Some((last, _)) = page.last() else { return Ok(()) };
+        after = Some(*last);
+        for (place, bytes) in page {
+            let mut row: AskedRow = decode("request", &bytes)?;
+            let request = Request::kept(&row.signed).map_err(|_| StoreError::Broken { at: place })?;
+            let about = (request.to, request.scope.kind) == (grant.to, grant.scope.kind)
+                && (grant.scope.lines.is_empty() || request.scope.lines == grant.scope.lines);
+            if row.originator == from && about && request.time <= grant.time {
+                row.answer = Some(if grant.is_refusal() { Answer::Refused(id) } else { Answer::Granted(id) });
+                txn.replace_item(Partition::Own, Table::Grant, ASKED, place, &encode("request", &row)?)?;
+            }
+        }
+    }
+}
+
+fn view(node: &Node, request: &Request) -> serde_json::Map<String, Json> {
+    let scope = &request.scope;
+    let names: Vec<&str> =
+        scope.slots.iter().filter_map(|slot| scope.kind.slot_number(slot)).map(|slot| slot.name).collect();
+    let view = json!({
+        "to": node.handle_of(request.to),
+        "kind": scope.kind.name(),
+        "lines": scope.lines.len(),
+        "fields": names,
+        "purposes": scope.purposes,
+        "days": scope.retention_days,
+        "until": scope.until.to_string(),
+        "reason": request.reason,
+    });
+    view.as_object().cloned().unwrap_or_default()
+}
+
+fn ours(node: &Node, place: u64, row: &AskedRow, request: &Request) -> Json {
+    let mut view = view(node, request);
+    view.insert("id".to_owned(), json!(format!("asked-{place}")));
+    view.insert("direction".to_owned(), json!("ours"));
+    view.insert("partner".to_owned(), json!(node.handle_of(row.originator)));
+    let state = row.answer.map_or(if row.heard.is_some() { "asked" } else { "waits" }, Answer::name);
+    view.insert("state".to_owned(), json!(state));
+    view.insert("by".to_owned(), json!(row.by));
+    view.insert("at".to_owned(), json!(row.at.to_string()));
+    Json::Object(view)
+}
+
+fn theirs(node: &Node, place: u64, row: &AsksRow, request: &Request) -> Json {
+    let mut view = view(node, request);
+    view.insert("id".to_owned(), json!(place.to_string()));
+    view.insert("direction".to_owned(), json!("theirs"));
+    view.insert("partner".to_owned(), json!(node.handle_of(row.from)));
+    view.insert("state".to_owned(), json!(row.answer.map_or("asked", Answer::name)));
+    view.insert("at".to_owned(), json!(row.at.to_string()));
+    Json::Object(view)
+}
+
+/// What we asked and what is asked of us, oldest first.
+pub fn list(node: &Node) -> Result<Json, OnwardError> {
+    let mut all = Vec::new();
+    for (place, bytes) in node.holdings.list(Partition::Own, Table::Grant, ASKED, None, usize::MAX)? {
+        let row: AskedRow = decode("request", &bytes)?;
+        let request = Request::kept(&row.signed).map_err(|_| StoreError::Broken { at: place })?;
+        all.push(ours(node, place, &row, &request));
+    }
+    for (place, bytes) in node.holdings.list(Partition::Own, Table::Grant, ASKS, None, usize::MAX)? {
+        let row: AsksRow = decode("request", &bytes)?;
+        let request = Request::kept(&row.signed).map_err(|_| StoreError::Broken { at: place })?;
+        all.push(theirs(node, place, &row, &request));
+    }
+    Ok(json!(all))
+}

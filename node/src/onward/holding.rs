@@ -1,0 +1,218 @@
+//! What is held of others and may go on: the question about it, and what follows when it is held no more.
+//!
+//! The outbox comes here. A record may be held under several agreements; the first that holds it live speaks for it.
+
+use super::grants::Got;
+use crate::{
+    agreements,
+    node::{Node, Rules},
+    receive::{self, RunInRow, lease},
+    records::{
+        index,
+        stored::{ProofRow, ReceivedRow, ReleasedRow, decode, encode, record_in_feed},
+        view,
+    },
+    seal::keyring::Partition,
+    share::{
+        ShareError,
+        feeds::{self, Pending},
+    },
+    store::{StoreError, layout::Table, txn::Txn},
+};
+use entente_policy::{Gate, Ground, Interval, Question, ReviewState};
+use entente_protocol::{
+    agreement::{Agreement, Onward, Standing},
+    feed::{FeedKey, Run},
+    id::{AgreementId, OrgId, RecordId},
+    identity::Purpose,
+    record::{Reference, Shape, SlotSet, Verified},
+};
+
+/// Scope of the log of what grants let go to a receiver: record ids. Each feed to it reads it from its beginning.
+pub fn log(to: OrgId) -> Vec<u8> {
+    [b"onward".as_slice(), to.as_bytes()].concat()
+}
+
+/// What is held of another organisation's record, and what it came under.
+pub struct Holding {
+    /// The agreement under which it is held.
+    pub agreement: AgreementId,
+    /// Its row.
+    pub row: ReceivedRow,
+    /// What it shows, proved.
+    pub verified: Verified,
+    /// The batch proof that came with it.
+    pub proof: ProofRow,
+    rule: Onward,
+    lease_hours: Option<u32>,
+    attested: bool,
+}
+
+/// What is held of a record that may be spoken of to others: received, not taken back, not locked, under an agreement that
+/// nobody has ended.
+pub fn held(node: &Node, rules: &Rules, record: RecordId) -> Result<Option<Holding>, ShareError> {
+    for agreement in node.partitions() {
+        let Some(row) = view::received(node, agreement, record)? else { continue };
+        if row.openings.is_empty() || receive::withdrawn(node, agreement, record)?.is_some() {
+            continue;
+        }
+        let broken = || StoreError::Broken { at: row.number };
+        let giver = row.giver().ok_or_else(broken)?;
+        let over = rules.agreements.get(agreement).is_none_or(|held| held.standing == Standing::Ended);
+        if over || lease::locked(node, agreement, giver)?.is_some() {
+            continue;
+        }
+        let run = node.holdings.item(Partition::Agreement(agreement), Table::RunIn, row.feed.as_bytes(), row.run)?;
+        let run: RunInRow = decode("run", &run.ok_or_else(broken)?)?;
+        let version = Run::danger_unverified(&run.run).map_err(|_| broken())?.version;
+        let Some(proof) = run.proofs.into_iter().find(|p| p.records.iter().any(|(_, id)| *id == record)) else {
+            continue;
+        };
+        let now = rules.agreements.get(agreement).and_then(|held| held.in_force.as_ref());
+        let terms = |version: &Agreement| {
+            let clause = version.clauses.get(usize::from(row.clause))?;
+            Some((clause.onward.clone(), version.lease_hours))
+        };
+        let terms = match now.filter(|in_force| in_force.digest == version) {
+            Some(in_force) => terms(&in_force.agreement),
+            None => agreements::versions(&node.holdings, agreement)?.get(&version).and_then(terms),
+        };
+        let Some((rule, lease_hours)) = terms else { continue };
+        let verified = row.verified().map_err(|_| broken())?;
+        let originator = verified.header().originator;
+        let key = proof.attestation.key().ok();
+        let key = key.and_then(|kid| rules.book.others_key(originator, Purpose::Records, kid, node.clock.now()));
+        return Ok(Some(Holding { agreement, row, verified, proof, rule, lease_hours, attested: key.is_some() }));
+    }
+    Ok(None)
+}
+
+impl Holding {
+    /// Whether what it came under lets it go on to an organisation at all.
+    pub fn may_go_to(&self, to: OrgId) -> bool {
+        match &self.rule {
+            Onward::Never => false,
+            Onward::WithGrant => true,
+            Onward::To(orgs) => orgs.contains(&to),
+        }
+    }
+
+    /// Its position in its originator's batch.
+    pub fn position(&self) -> Option<u32> {
+        let id = self.verified.id();
+        self.proof.records.iter().find(|(_, record)| *record == id).map(|(position, _)| *position)
+    }
+
+    /// The newest word of its originator about passing it on in a feed.
+    pub fn grant<'a>(&self, rules: &'a Rules, feed: &FeedKey) -> Option<&'a Got> {
+        rules.grants.covering(feed.receiver, self.verified.header())
+    }
+
+    /// The file that it carries, where that is here, is looked for in the partition that holds the record.
+    pub fn partition(&self) -> Partition {
+        Partition::Agreement(self.agreement)
+    }
+
+    /// Asks a question about it for a feed. People of ours asked for the grant, and those of its originator gave it: that is
+    /// its gate.
+    pub fn ask<R>(
+        &self,
+        rules: &Rules,
+        feed: &FeedKey,
+        (referable, now): (SlotSet, Interval),
+        answer: impl FnOnce(&Question<'_>) -> R,
+    ) -> R {
+        let passed = Gate { review: ReviewState::Verified, required: ReviewState::Reviewed, released: true };
+        let onward = self.grant(rules, feed).map(|got| Ground {
+            id: got.id,
+            grant: &got.grant,
+            rule: &self.rule,
+            lease_hours: self.lease_hours,
+            attested: self.attested,
+        });
+        answer(&Question {
+            record: self.verified.id(),
+            header: self.verified.header(),
+            values: &|slot| self.verified.value(slot).cloned(),
+            present: self.verified.shown(),
+            gate: passed,
+            referable,
+            onward,
+            partner: feed.receiver,
+            agreement: feed.agreement,
+            now,
+        })
+    }
+
+    /// Reference slots whose every target goes on in the same feed: `record` says it of what this one amends, `target` of
+    /// any other line.
+    pub fn referable_where(
+        &self,
+        record: impl Fn(RecordId) -> Result<bool, ShareError>,
+        target: impl Fn(&Reference) -> Result<bool, ShareError>,
+    ) -> Result<SlotSet, ShareError> {
+        let mut set = SlotSet::EMPTY;
+        for slot in self.verified.slots() {
+            let number = slot.opening.slot;
+            let Some(known) = self.verified.header().kind.slot_number(number) else { continue };
+            let all = if known.name == "supersedes" {
+                let before = slot.value.as_bytes().and_then(RecordId::from_slice);
+                before.map(&record).transpose()?.unwrap_or(false)
+            } else if known.shape.refers() {
+                let mut all = true;
+                for reference in Shape::targets(known.shape, &slot.value) {
+                    all = all && target(&reference)?;
+                }
+                all
+            } else {
+                false
+            };
+            if all {
+                set = set.with(number);
+            }
+        }
+        Ok(set)
+    }
+}
+
+/// The records of a line that are held under an agreement.
+pub fn of_line(node: &Node, agreement: AgreementId, line: &Reference) -> Result<Vec<RecordId>, ShareError> {
+    let key = index::line(line.originator, line.line);
+    let places = node.holdings.find(Partition::Agreement(agreement), index::LINE, &key, None, usize::MAX)?;
+    let mut ids = Vec::with_capacity(places.len());
+    for place in places {
+        let row = view::received_at(node, agreement, place)?.ok_or(StoreError::Broken { at: place })?;
+        ids.push(row.id().ok_or(StoreError::Broken { at: place })?);
+    }
+    Ok(ids)
+}
+
+/// Every feed in which a record of another was released by us, with what was.
+pub fn passed_in(node: &Node, txn: &Txn<'_>, record: RecordId) -> Result<Vec<(FeedKey, ReleasedRow)>, ShareError> {
+    let rules = node.rules();
+    if rules.grants.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut all = Vec::new();
+    for held in rules.agreements.iter().filter(|held| held.in_force.is_some()) {
+        let parties = held.in_force.iter().flat_map(|in_force| &in_force.agreement.parties);
+        for party in parties.filter(|party| party.id != node.keys.org) {
+            let feed = feeds::outgoing(node, party.id, held.id);
+            let row = txn.get(Partition::Own, Table::Release, &record_in_feed(record, feed.id()))?;
+            let Some(row) = row.map(|row| decode::<ReleasedRow>("release", &row)).transpose()? else { continue };
+            if row.grant.is_some() {
+                all.push((feed, row));
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// Something changed about a record of another that we hold: wherever it went on, it is decided again.
+pub fn reconsider(node: &Node, txn: &mut Txn<'_>, record: RecordId) -> Result<(), ShareError> {
+    for (feed, _) in passed_in(node, txn, record)? {
+        let row = encode("pending", &Pending::Onward(record))?;
+        txn.push(Partition::Own, Table::Pending, feed.id().as_bytes(), &row)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,220 @@
+//! Who was passed what: our word of it to originators, and what holders say of our records.
+//!
+//! What goes on, or is taken back, is said in the append that signs the run. An originator keeps each word as it came, and
+//! lists from them who holds which of its records, by whose hand, under which agreement and grant.
+
+use super::{HELD, OnwardError, PASSED, said};
+use crate::{
+    node::Node,
+    partners::introduced::Shown,
+    records::{
+        keep,
+        stored::{self, decode, encode},
+    },
+    room,
+    seal::keyring::Partition,
+    share::ShareError,
+    store::{StoreError, layout::Table, txn::Txn},
+};
+use entente_protocol::{
+    codec::CodecError,
+    cose::SignatureBytes,
+    grant::{Passed, PassedOn, Told},
+    id::{GrantId, OrgId, RecordId},
+    identity::Purpose,
+    limits,
+    time::UnixMillis,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
+use std::collections::BTreeMap;
+
+/// A word of ours about what we passed on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PassedRow {
+    /// When.
+    pub at: UnixMillis,
+    /// When its originator had heard it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heard: Option<UnixMillis>,
+    /// As it is said.
+    pub signed: SignatureBytes,
+    /// Whose records it is about.
+    pub originator: OrgId,
+}
+
+/// Who holds a record of ours by another's hand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeldRow {
+    /// When it was heard.
+    pub at: UnixMillis,
+    /// Who passed it on.
+    pub by: OrgId,
+    /// What was said last.
+    pub on: PassedOn,
+    /// The word in which it was said.
+    pub signed: SignatureBytes,
+    /// Whether the grant that it names is one that we gave.
+    pub granted: bool,
+}
+
+/// The key under which an onward holder is found.
+pub fn held_key(by: OrgId, on: &PassedOn) -> Vec<u8> {
+    [b"held".as_slice(), on.record.as_bytes(), on.to.as_bytes(), by.as_bytes(), on.agreement.as_bytes()].concat()
+}
+
+/// Scope of the places of who holds a record.
+pub fn of_record(record: RecordId) -> Vec<u8> {
+    [b"of".as_slice(), record.as_bytes()].concat()
+}
+
+/// The key under which a grant of ours is found.
+pub fn given_key(grant: GrantId) -> Vec<u8> {
+    [b"given".as_slice(), grant.as_bytes()].concat()
+}
+
+/// Says to originators what was passed on and taken back, within the append that does it.
+pub fn note(node: &Node, txn: &mut Txn<'_>, passed: Vec<(OrgId, PassedOn)>) -> Result<(), ShareError> {
+    let mut by: BTreeMap<OrgId, Vec<PassedOn>> = BTreeMap::new();
+    for (originator, on) in passed {
+        by.entry(originator).or_default().push(on);
+    }
+    let now = node.clock.now();
+    for (originator, all) in by {
+        for some in all.chunks(limits::PASSED_PER_NOTICE_MAX) {
+            let passed = Passed { v: 1, time: now, holder: node.keys.org, passed: some.to_vec() };
+            let signed = passed.sign(&node.keys.runs).map_err(|_| ShareError::Codec(CodecError::Shape))?;
+            let row = PassedRow { at: now, heard: None, signed: signed.clone(), originator };
+            let place = txn.push(Partition::Own, Table::Grant, PASSED, &encode("passed on", &row)?)?;
+            said::push(txn, originator, said::Say::Passed(place), &signed)?;
+        }
+    }
+    Ok(())
+}
+
+/// What is said to an originator of what we passed on, with the cards of whom it names.
+pub(super) fn told(node: &Node, signed: &SignatureBytes) -> Result<Told, OnwardError> {
+    let book = node.book();
+    let key = |kid, _| node.keys.card.key(Purpose::Runs, kid, node.clock.now());
+    let mut cards: BTreeMap<OrgId, serde_bytes::ByteBuf> = BTreeMap::new();
+    // A word under a key of ours that has ended names nobody's card: it is said all the same.
+    if let Ok(passed) = Passed::verify(signed, node.keys.org, key) {
+        for on in &passed.passed {
+            if let Some(card) = book.card(on.to).filter(|_| cards.len() < limits::CARDS_PER_MESSAGE_MAX) {
+                cards.insert(on.to, serde_bytes::ByteBuf::from(card.bytes().to_vec()));
+            }
+        }
+    }
+    Ok(Told { cards: cards.into_values().collect(), signed: signed.clone() })
+}
+
+/// Takes a holder's word. What it says of records that are none of ours changes nothing.
+pub fn take(node: &Node, from: OrgId, content: &[u8]) -> Result<SignatureBytes, OnwardError> {
+    let told = Told::from_bytes(content).map_err(|fault| OnwardError::Partner(fault.to_string()))?;
+    let (now, book) = (node.clock.now(), node.book());
+    let key = |kid, stated| book.past_key(from, Purpose::Runs, kid, now, stated);
+    let passed = Passed::verify(&told.signed, from, key).map_err(|fault| OnwardError::of_partner(&fault))?;
+    if let Some(why) = room::lacking(node, from, room::For::Word)? {
+        return Err(OnwardError::Partner(why));
+    }
+    let shown = Shown::read(&book, node.keys.org, from, &told.cards);
+    let mut txn = node.holdings.begin();
+    let (mut changed, mut without) = (0u64, 0u64);
+    for on in passed.passed {
+        if keep::find_own(node, on.record)?.is_none() {
+            continue;
+        }
+        let granted = txn.get(Partition::Own, Table::Grant, &given_key(on.grant))?.is_some();
+        without += u64::from(!granted);
+        let row = HeldRow { at: now, by: from, on, signed: told.signed.clone(), granted };
+        let (key, bytes) = (held_key(from, &on), encode("onward holder", &row)?);
+        match txn.get(Partition::Own, Table::Grant, &key)?.and_then(|at| <[u8; 8]>::try_from(at).ok()) {
+            Some(at) => {
+                let at = u64::from_be_bytes(at);
+                let before = txn.item(Partition::Own, Table::Grant, HELD, at)?.ok_or(StoreError::Broken { at })?;
+                let before: HeldRow = decode("onward holder", &before)?;
+                if before.on == on {
+                    continue;
+                }
+                txn.replace_item(Partition::Own, Table::Grant, HELD, at, &bytes)?;
+            }
+            None => {
+                let at = txn.push(Partition::Own, Table::Grant, HELD, &bytes)?;
+                txn.put(Partition::Own, Table::Grant, &key, &at.to_be_bytes())?;
+                txn.push(Partition::Own, Table::Grant, &of_record(on.record), &at.to_be_bytes())?;
+            }
+        }
+        room::fill(&mut txn, from, bytes.len() as u64 + room::BESIDES_BYTES)?;
+        changed += 1;
+    }
+    if changed == 0 {
+        return Ok(told.signed);
+    }
+    let new = shown.keep(node, &mut txn, from, |_| true)?;
+    let about =
+        [("partner", from.to_string()), ("records", changed.to_string()), ("without-grant", without.to_string())];
+    node.journal(&mut txn, "passed-on", &about)?;
+    txn.commit()?;
+    if without > 0 {
+        let why = format!("it passed {without} record(s) of ours on without a grant of ours: `entente onward holders`");
+        node.note_error(from, why);
+    }
+    if new {
+        node.reload()?;
+    }
+    Ok(told.signed)
+}
+
+/// Who holds a record of ours by another's hand now.
+pub fn holders_of(node: &Node, record: RecordId) -> Result<Vec<HeldRow>, OnwardError> {
+    let (mut all, mut after) = (Vec::new(), None);
+    loop {
+        let page = node.holdings.list(Partition::Own, Table::Grant, &of_record(record), after, 256)?;
+        let Some((last, _)) = page.last() else { return Ok(all) };
+        after = Some(*last);
+        for (n, at) in &page {
+            let at = <[u8; 8]>::try_from(at.as_slice()).map_err(|_| StoreError::Broken { at: *n })?;
+            let at = u64::from_be_bytes(at);
+            let row = node.holdings.item(Partition::Own, Table::Grant, HELD, at)?;
+            all.push(decode("onward holder", &row.ok_or(StoreError::Broken { at })?)?);
+        }
+    }
+}
+
+/// Onward holders that one listing names.
+const LISTED_MAX: usize = 10_000;
+
+/// Who holds our records by others' hands: of one record, or of all.
+pub fn list(node: &Node, record: Option<RecordId>) -> Result<Json, OnwardError> {
+    let mut all = Vec::new();
+    let mut show = |row: HeldRow| -> Result<(), OnwardError> {
+        let own = keep::own(node, row.on.record)?;
+        let number =
+            own.values.iter().find(|(slot, _)| *slot == 0).map(|(_, value)| stored::value(value)).transpose()?;
+        all.push(json!({
+            "id": format!("{}@{}", row.on.record, row.on.to),
+            "record": row.on.record.to_string(),
+            "number": number.as_ref().and_then(|value| value.as_text()),
+            "holder": node.handle_of(row.on.to),
+            "by": node.handle_of(row.by),
+            "agreement": row.on.agreement.to_string(),
+            "grant": row.on.grant.to_string(),
+            "granted": row.granted,
+            "state": if row.on.gone { "taken-back" } else { "holds" },
+            "at": row.at.to_string(),
+        }));
+        Ok(())
+    };
+    match record {
+        Some(record) => holders_of(node, record)?.into_iter().try_for_each(&mut show)?,
+        None => {
+            let page = node.holdings.list(Partition::Own, Table::Grant, HELD, None, LISTED_MAX)?;
+            for (_, row) in page {
+                show(decode("onward holder", &row)?)?;
+            }
+        }
+    }
+    Ok(json!(all))
+}

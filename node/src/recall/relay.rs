@@ -1,0 +1,226 @@
+//! Recalls of what went on: whoever passed a record on passes its recall on, and brings back what its receivers answer.
+//!
+//! A holder says the originator's own signed recall to each organisation to which it passed the record, and to no other, and
+//! answers `waiting` until each of them has answered. Their signed answers go to the originator as they came, which so lists
+//! every holder by its own word.
+
+use super::{HolderAt, HolderRow, RecallError, holder_key, holders_scope, to_scope};
+use crate::{
+    node::Node,
+    onward::{OnwardError, RELAYED, holding, said},
+    partners::introduced::Shown,
+    records::stored::encode,
+    room,
+    seal::keyring::Partition,
+    store::{StoreError, layout::Table, txn::Txn},
+};
+use entente_protocol::{
+    cose::SignatureBytes,
+    grant::Told,
+    id::{AgreementId, OrgId, RecallId},
+    identity::{Purpose, UnconfirmedCard},
+    recall::{AnswerState, Answers, Recall},
+    time::UnixMillis,
+};
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Where rows of holders stand of recalls that are others' and were passed on: no recall of ours has this number.
+pub const RELAYS: u64 = u64::MAX;
+
+/// An onward holder's answers, on their way to an originator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RelayedRow {
+    /// When they came.
+    pub at: UnixMillis,
+    /// The holder's card.
+    pub card: ByteBuf,
+    /// When the originator had heard them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heard: Option<UnixMillis>,
+    /// As they came.
+    pub signed: SignatureBytes,
+}
+
+impl RelayedRow {
+    /// What is said of it.
+    pub fn told(&self) -> Told {
+        Told { cards: vec![self.card.clone()], signed: self.signed.clone() }
+    }
+}
+
+/// Scope of the receivers to which a recall was passed on.
+pub fn receivers_scope(recall: RecallId) -> Vec<u8> {
+    [b"passed".as_slice(), recall.as_bytes()].concat()
+}
+
+/// Passes recalls on to whoever was passed their records, each once.
+pub(super) fn pass_on(node: &Node, recalls: &[(RecallId, Recall, SignatureBytes)]) -> Result<(), RecallError> {
+    if node.rules().grants.is_empty() {
+        return Ok(());
+    }
+    let mut txn = node.holdings.begin();
+    let mut passed = 0u64;
+    for (id, recall, signed) in recalls {
+        let mut to: BTreeMap<OrgId, Vec<AgreementId>> = BTreeMap::new();
+        for (feed, _) in holding::passed_in(node, &txn, recall.record)? {
+            to.entry(feed.receiver).or_default().push(feed.agreement);
+        }
+        // Not back to whose it is.
+        to.remove(&recall.originator);
+        for (partner, agreements) in to {
+            if txn.get(Partition::Own, Table::Recall, &holder_key(*id, partner))?.is_some() {
+                continue;
+            }
+            let row = HolderRow {
+                state: None,
+                origin: Some(recall.originator),
+                recall: *id,
+                record: recall.record,
+                signed: signed.clone(),
+                partner,
+                through: None,
+                answered: None,
+                agreements,
+            };
+            let place = txn.push(Partition::Own, Table::Recall, &holders_scope(RELAYS), &encode("holder", &row)?)?;
+            let at = encode("holder", &HolderAt(RELAYS, place))?;
+            txn.push(Partition::Own, Table::Recall, &to_scope(partner), &at)?;
+            txn.put(Partition::Own, Table::Recall, &holder_key(*id, partner), &at)?;
+            txn.push(Partition::Own, Table::Recall, &receivers_scope(*id), partner.as_bytes())?;
+            passed += 1;
+        }
+    }
+    if passed == 0 {
+        return Ok(());
+    }
+    node.journal(&mut txn, "recall-passed-on", &[("holders", passed.to_string())])?;
+    txn.commit()?;
+    node.note_recalls();
+    node.wake();
+    Ok(())
+}
+
+/// Our answer to a recall, with those of whoever we passed it on to.
+pub(super) fn overall(node: &Node, recall: RecallId, own: AnswerState) -> Result<AnswerState, RecallError> {
+    let receivers = node.holdings.list(Partition::Own, Table::Recall, &receivers_scope(recall), None, super::PAGE)?;
+    let mut all = vec![own];
+    for (n, partner) in receivers {
+        let partner = OrgId::from_slice(&partner).ok_or(StoreError::Broken { at: n })?;
+        let row = super::asking::holder_of(node, recall, partner)?;
+        all.push(row.and_then(|(_, row)| row.state).unwrap_or(AnswerState::Waiting));
+    }
+    // What was passed on and is held nowhere any more is done.
+    let is_held = |state: &AnswerState| *state != AnswerState::NotHeld;
+    Ok(all.into_iter().filter(is_held).max().unwrap_or(AnswerState::NotHeld))
+}
+
+/// A receiver answered recalls that are others': its answers go to whose they are, within the append that takes them.
+pub(super) fn bring(
+    node: &Node,
+    txn: &mut Txn<'_>,
+    holder: OrgId,
+    signed: &SignatureBytes,
+    origins: &BTreeSet<OrgId>,
+) -> Result<(), RecallError> {
+    let book = node.book();
+    let Some(card) = book.card(holder).filter(|_| !origins.is_empty()) else { return Ok(()) };
+    let row = RelayedRow {
+        at: node.clock.now(),
+        card: ByteBuf::from(card.bytes().to_vec()),
+        heard: None,
+        signed: signed.clone(),
+    };
+    let place = txn.push(Partition::Own, Table::Grant, RELAYED, &encode("answers", &row)?)?;
+    for origin in origins {
+        said::push(txn, *origin, said::Say::Relayed(place), signed)?;
+    }
+    Ok(())
+}
+
+/// Takes the answers of an onward holder of our records, which whoever passed them on brings.
+pub fn take(node: &Node, from: OrgId, content: &[u8]) -> Result<SignatureBytes, OnwardError> {
+    let told = Told::from_bytes(content).map_err(|fault| OnwardError::Partner(fault.to_string()))?;
+    let (now, book) = (node.clock.now(), node.book());
+    let unreadable = || OnwardError::Partner("it brings answers without a card of who gave them".to_owned());
+    let card = told.cards.first().ok_or_else(unreadable)?;
+    let holder = UnconfirmedCard::from_bytes(card).map_err(|_| unreadable())?.payload().org;
+    let shown = Shown::read(&book, node.keys.org, from, &told.cards);
+    let key = |kid| shown.key(&book, holder, Purpose::Runs, kid, now);
+    let answers =
+        Answers::verify(&told.signed, holder, key).map_err(|fault| OnwardError::Partner(fault.to_string()))?;
+    if let Some(why) = room::lacking(node, from, room::For::Word)? {
+        return Err(OnwardError::Partner(why));
+    }
+    let done = record(node, (from, holder), &answers, &told.signed, &shown);
+    match done.map_err(|error| OnwardError::Named(error.into()))? {
+        true => node.reload()?,
+        false => {}
+    }
+    Ok(told.signed)
+}
+
+/// Whether a card came with them that was not known.
+fn record(
+    node: &Node,
+    (from, holder): (OrgId, OrgId),
+    answers: &Answers,
+    signed: &SignatureBytes,
+    shown: &Shown,
+) -> Result<bool, RecallError> {
+    let now = node.clock.now();
+    let mut txn = node.holdings.begin();
+    let mut taken = 0u64;
+    for answer in &answers.answers {
+        // Only what the one who brings it was asked.
+        let Some((HolderAt(number, _), asked)) = super::asking::holder_of(node, answer.recall, from)? else { continue };
+        if number == RELAYS {
+            continue;
+        }
+        let known = super::asking::holder_of(node, answer.recall, holder)?;
+        match known {
+            // Asked by ourselves, it answers ourselves.
+            Some((_, row)) if row.through.is_none() => continue,
+            Some((_, row)) if super::holders::rank(Some(answer.state)) <= super::holders::rank(row.state) => continue,
+            Some((at, mut row)) => {
+                (row.state, row.answered) = (Some(answer.state), Some(now));
+                let scope = holders_scope(at.0);
+                txn.replace_item(Partition::Own, Table::Recall, &scope, at.1, &encode("holder", &row)?)?;
+            }
+            None => {
+                let row = HolderRow {
+                    state: Some(answer.state),
+                    partner: holder,
+                    through: Some(from),
+                    answered: Some(now),
+                    agreements: Vec::new(),
+                    ..asked
+                };
+                add(&mut txn, number, &row)?;
+            }
+        }
+        taken += 1;
+    }
+    if taken == 0 {
+        return Ok(false);
+    }
+    let row = super::AnswerRow { at: now, holder, signed: signed.clone() };
+    let row = encode("answers", &row)?;
+    room::fill(&mut txn, from, row.len() as u64 + room::BESIDES_BYTES)?;
+    txn.push(Partition::Own, Table::Recall, super::ANSWERS, &row)?;
+    let new = shown.keep(node, &mut txn, from, |org| org == holder)?;
+    let about = [("holder", holder.to_string()), ("by", from.to_string()), ("answers", taken.to_string())];
+    node.journal(&mut txn, "recall-answered", &about)?;
+    txn.commit()?;
+    Ok(new)
+}
+
+/// Adds a holder that another asks for us.
+pub(super) fn add(txn: &mut Txn<'_>, number: u64, row: &HolderRow) -> Result<(), RecallError> {
+    let place = txn.push(Partition::Own, Table::Recall, &holders_scope(number), &encode("holder", row)?)?;
+    let at = encode("holder", &HolderAt(number, place))?;
+    txn.put(Partition::Own, Table::Recall, &holder_key(row.recall, row.partner), &at)?;
+    Ok(())
+}
