@@ -398,7 +398,7 @@ pub(crate) fn upstream(dice: &mut Dice, header: &Header, partner: OrgId) -> Opti
             _ => Onward::WithGrant,
         },
         lease_hours: dice.pick(&[None, None, Some(1), Some(100)]),
-        attested: dice.per_mille(900),
+        attested: dice.per_mille(600),
     })
 }
 

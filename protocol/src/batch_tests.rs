@@ -193,31 +193,24 @@ fn a_batch_comes_back_from_what_was_kept_and_from_nothing_else() {
 /// A holder received records of one batch in three runs, and shows some of them to another: one proof, as its originator
 /// would have made it.
 #[test]
-fn proofs_of_one_batch_are_joined_and_narrowed() -> Result<(), Box<dyn std::error::Error>> {
-    let ids: Vec<RecordId> = (0u8..40).map(|n| RecordId::from_bytes([n; 32])).collect();
-    let key = SigningKey::from_seed(&[1; 32])?;
-    let org = OrgId::from_bytes([7; 32]);
-    let batch = Batch::attest(&ids, &[9; 32], org, UnixMillis(5), None, &key)?;
-    let positions = batch.positions();
-    let part = |from: usize, to: usize| {
-        let mut records: Vec<(u32, RecordId)> = ids[from..to].iter().map(|id| (positions[id], *id)).collect();
-        records.sort_unstable();
-        let wanted: Vec<u32> = records.iter().map(|(position, _)| *position).collect();
-        (records, batch.prove(&wanted))
+fn proofs_of_one_batch_are_joined_and_narrowed() {
+    let ids = records(40);
+    let batch = attest(&ids, 9);
+    let part = |of: &[RecordId]| {
+        let shown = placed(&batch, of);
+        (prove(&batch, &shown), shown)
     };
-    let parts = [part(0, 5), part(5, 6), part(3, 17)];
+    let parts = [part(&ids[0..5]), part(&ids[5..6]), part(&ids[3..17])];
     let borrowed: Vec<(&[(u32, RecordId)], &Attestation)> =
-        parts.iter().map(|(records, proof)| (records.as_slice(), proof)).collect();
+        parts.iter().map(|(proof, shown)| (shown.as_slice(), proof)).collect();
     for shown in [&ids[..1], &ids[4..6], &ids[0..17], &ids[16..17]] {
-        let mut records: Vec<(u32, RecordId)> = shown.iter().map(|id| (positions[id], *id)).collect();
-        records.sort_unstable();
-        let wanted: Vec<u32> = records.iter().map(|(position, _)| *position).collect();
-        let joined = Attestation::joined(&borrowed, &wanted).ok_or("they prove it")?;
-        assert_eq!(joined, batch.prove(&wanted));
-        assert!(joined.verify(org, key.public(), &records).is_ok());
+        let shown = placed(&batch, shown);
+        let wanted: Vec<u32> = shown.iter().map(|(position, _)| *position).collect();
+        let joined = Attestation::joined(&borrowed, &wanted).unwrap();
+        assert_eq!(joined, prove(&batch, &shown));
+        assert!(joined.verify(ORIGINATOR, key(1).public(), &shown).is_ok());
     }
     let strange = [(borrowed[0].0, borrowed[1].1)];
-    assert_eq!(Attestation::joined(&strange, &[positions[&ids[0]]]), None, "nodes of other records");
+    assert_eq!(Attestation::joined(&strange, &[borrowed[0].0[0].0]), None, "nodes of other records");
     assert_eq!(Attestation::joined(&[], &[]), None);
-    Ok(())
 }

@@ -37,6 +37,8 @@ pub mod value;
 #[cfg(test)]
 mod vectors;
 #[cfg(test)]
+mod vectors_onward;
+#[cfg(test)]
 mod vectors_values;
 #[cfg(test)]
 mod vectors_wire;

@@ -11,7 +11,14 @@ use crate::{
     records::{search::Query, show},
     share::fetching::{self, Resting},
 };
-use entente_protocol::recall::Act;
+use entente_protocol::{
+    grant::{
+        Grant, NOTICE_GRANT, NOTICE_HEARD, NOTICE_PASSED, NOTICE_RELAYED, NOTICE_REQUEST, Passed, PassedOn, Request,
+        Scope, Told,
+    },
+    id::GrantId,
+    recall::Act,
+};
 use serde_json::Value as Json;
 
 type Any<T> = Result<T, Box<dyn std::error::Error>>;
@@ -252,6 +259,154 @@ fn an_agreement_that_names_the_receiver_has_answered() -> Outcome {
     let rules = world.b.rules();
     let got = rules.grants.covering(world.c.keys.org, held.verified.header()).ok_or("a grant")?;
     assert_eq!((got.grant.scope.retention_days, got.grant.scope.until.to_string().get(..10)), (30, Some("2027-03-02")));
+    Ok(())
+}
+
+/// Story: an originator that a partner introduced is known for its signatures, and is no partner: it is not dialled, nothing
+/// is agreed with it, and once its words were compared it is the partner.
+#[test]
+fn who_is_introduced_is_no_partner() -> Outcome {
+    let world = Three::plain("\"with-grant\"")?;
+    let one = world.release("A-1")?;
+    world.meet()?;
+    world.ask(&[one])?;
+    world.meet()?;
+    world.grant(0, Narrowed::default())?;
+    world.meet()?;
+    let (a, book) = (world.a.keys.org, world.c.book());
+    assert!(book.get(a).is_none() && book.introduced(a).is_some() && book.find("a").is_err());
+    assert_eq!(ask(&world.c, &Call::PartnerList)?.as_array().map(Vec::len), Some(1));
+    let kid = world.a.keys.runs.public().id();
+    assert!(book.key(a, Purpose::Runs, kid, NOW).is_none() && book.past_key(a, Purpose::Runs, kid, NOW, NOW).is_none());
+    assert!(matches!(Conversation::open(&world.c, a, Role::Acceptor), Err(ExchangeFault::Unknown)));
+    // What it recorded cannot be asked for either: nobody here knows it.
+    let wish = Wish { to: "b".to_owned(), ..world.wish() };
+    let said = asking::ask(&world.c, &[one], &wish).map_err(|error| error.to_string());
+    assert!(said.is_err_and(|why| why.contains("not paired")));
+    testkit::pair(&world.a, &world.c)?;
+    assert_eq!(show::show(&world.c, &one.to_string())?["originator"], "a");
+    assert_eq!(show::verify(&world.c, &one.to_string())?["ok"], true);
+    world.is_whole()
+}
+
+/// Story: a partner says that it passed on what it was never allowed to. That is kept, and people are told.
+#[test]
+fn what_is_passed_on_without_a_grant_is_told() -> Outcome {
+    let world = Three::plain("\"with-grant\"")?;
+    let one = world.release("A-1")?;
+    world.meet()?;
+    let on = |record| PassedOn {
+        to: world.c.keys.org,
+        gone: false,
+        grant: GrantId::from_bytes([9; 32]),
+        record,
+        agreement: AgreementId::from_bytes([8; 16]),
+    };
+    let said = |records: &[RecordId]| -> Any<Vec<u8>> {
+        let passed = records.iter().map(|record| on(*record)).collect();
+        let signed = Passed { v: 1, time: NOW, holder: world.b.keys.org, passed }.sign(&world.b.keys.runs)?;
+        Ok(Told { cards: Vec::new(), signed }.to_bytes()?)
+    };
+    let b = world.b.keys.org;
+    passed::take(&world.a, b, &said(&[RecordId::from_bytes([7; 32])])?)?;
+    assert_eq!(passed::list(&world.a, None)?, Json::Array(Vec::new()), "of a record that is none of ours");
+    passed::take(&world.a, b, &said(&[one])?)?;
+    let held = passed::list(&world.a, Some(one))?;
+    assert_eq!((&held[0]["granted"], held[0]["by"].as_str()), (&Json::Bool(false), Some("b")));
+    let head = world.a.holdings.head()?;
+    passed::take(&world.a, b, &said(&[one])?)?;
+    assert_eq!(world.a.holdings.head()?, head, "said again, nothing is written");
+    assert!(passed::take(&world.a, world.c.keys.org, &said(&[one])?).is_err(), "not signed by who says it");
+    world.is_whole()
+}
+
+/// Story: an organisation holds a record from its originator and from another's hand under one agreement. What the other
+/// takes back is not taken from it.
+#[test]
+fn what_its_originator_gives_is_not_put_in_the_shade() -> Outcome {
+    let world = Three::paired()?;
+    testkit::pair(&world.a, &world.c)?;
+    let at = |name: &str| world.folder.path().join(name);
+    let text = testkit::agreement("2036-12-31").replacen(
+        "[[clause]]",
+        "[[party]]\nhandle = \"c\"\nname = \"C\"\n[[clause]]",
+        1,
+    );
+    let clause = |from: &str, to: &str| {
+        format!(
+            "[[clause]]\nname = \"from-{from}\"\nfrom = \"{from}\"\nto = [{to}]\nonward = \"with-grant\"\nretention-days = 30\n\
+             disclose.item = [\"number\", \"eval\", \"type\", \"serial\"]\n"
+        )
+    };
+    let parties = text.split("[[clause]]").next().ok_or("parties")?;
+    std::fs::write(at("three.toml"), parties.to_owned() + &clause("a", "\"b\", \"c\"") + &clause("b", "\"c\""))?;
+    ask(&world.a, &Call::AgreementSign { path: at("three.toml"), output: at("1") })?;
+    ask(&world.b, &Call::AgreementSign { path: at("1"), output: at("2") })?;
+    ask(&world.c, &Call::AgreementSign { path: at("2"), output: at("3") })?;
+    ask(&world.a, &Call::AgreementAdd(at("3")))?;
+    world.meet()?;
+    testkit::exchange(&world.a, &world.c)?;
+    let one = world.release("A-1")?;
+    world.meet()?;
+    testkit::exchange(&world.a, &world.c)?;
+    assert_eq!(world.at_c(one)?.1.len(), 4);
+    world.ask(&[one])?;
+    world.meet()?;
+    world.grant(0, Narrowed { fields: vec!["number".to_owned()], ..Narrowed::default() })?;
+    world.meet()?;
+    assert_eq!(world.holders()?, [("c".to_owned(), "holds".to_owned())]);
+    assert_eq!(world.at_c(one)?.1.len(), 4, "what the originator gave stands");
+    asking::answer(&world.a, 0, None, "M. Osei")?;
+    world.meet()?;
+    assert_eq!((world.holders()?[0].1.as_str(), world.at_c(one)?.0.as_str()), ("taken-back", "received"));
+    world.is_whole()
+}
+
+/// Story: notices that are malformed, of another, or for another. Nothing is kept, nothing is said to be heard, and the
+/// session goes on.
+#[test]
+fn what_is_not_understood_is_not_heard() -> Outcome {
+    let world = Three::plain("\"with-grant\"")?;
+    let one = world.release("A-1")?;
+    world.meet()?;
+    let before = [world.a.holdings.head()?, world.b.holdings.head()?];
+    let scope = Scope {
+        kind: Kind::Item,
+        lines: Vec::new(),
+        slots: [0].into_iter().collect(),
+        purposes: Vec::new(),
+        retention_days: 3,
+        until: UnixMillis(NOW.0 + DAY),
+    };
+    let [a, b, c] = [&world.a, &world.b, &world.c].map(|node| node.keys.org);
+    let grant = |from, to| Grant { scope: scope.clone(), from, to, time: NOW, originator: a };
+    let (ours, theirs) = (&world.a.keys, &world.b.keys);
+    let request = Request { scope: scope.clone(), to: a, time: NOW, reason: "x".to_owned(), holder: b };
+    let wrong: Vec<(u16, Vec<u8>, bool)> = vec![
+        (NOTICE_REQUEST, vec![0x80], true),
+        (NOTICE_REQUEST, request.sign(&theirs.runs)?.to_bytes()?, true),
+        (NOTICE_REQUEST, Request { to: c, ..request.clone() }.sign(&theirs.records)?.to_bytes()?, true),
+        (NOTICE_GRANT, vec![0xff; 9], false),
+        (NOTICE_GRANT, grant(b, c).sign(&ours.runs)?.1.to_bytes()?, false),
+        (NOTICE_GRANT, grant(c, b).sign(&ours.records)?.1.to_bytes()?, false),
+        (NOTICE_PASSED, vec![0xa0], true),
+        (NOTICE_RELAYED, vec![0xa0], true),
+        (NOTICE_HEARD, vec![0x80], true),
+    ];
+    for (kind, content, to_a) in wrong {
+        let mut meeting = testkit::Meeting::of(&world.a, &world.b)?;
+        meeting.settle()?;
+        let (_, _, session) = meeting.sides.get_mut(usize::from(to_a)).ok_or("a side")?;
+        session.send_notice(Notice { kind, content })?;
+        meeting.settle()?;
+        assert!(meeting.sides.iter().all(|(_, _, session)| session.is_open()), "notice {kind}");
+    }
+    assert_eq!([world.a.holdings.head()?, world.b.holdings.head()?], before);
+    assert_eq!(asking::list(&world.a)?, Json::Array(Vec::new()));
+    // What is well said after it is heard.
+    world.ask(&[one])?;
+    world.meet()?;
+    assert_eq!(asking::list(&world.b)?[0]["state"], "asked");
     Ok(())
 }
 

@@ -3,10 +3,13 @@
 use super::{testing::*, *};
 use crate::{
     batch::{AttestationFault, Batch},
+    clearance::{Clearance, Terms},
     codec::{self, Bounds, CodecError},
-    cose::SignatureFault,
-    id::{AgreementDigest, EntryHash, FeedDigest, Hash, KeyId, Nonce},
+    cose::{SignatureBytes, SignatureFault},
+    grant::{Beside, Grant, Scope},
+    id::{AgreementDigest, EntryHash, FeedDigest, GrantId, Hash, KeyId, Nonce},
     limits,
+    record::{Redacted, SlotSet, kind::Kind},
     time::UnixMillis,
 };
 
@@ -365,4 +368,78 @@ fn a_release_is_bound_to_its_clearance_and_has_one_encoding() {
     longer[opening] = 0x84;
     longer.push(0);
     assert_eq!(Release::from_bytes(&longer), Err(CodecError::Shape));
+}
+
+/// A holder passes on what organisation 7 recorded: the run is taken with the originator's grant beside it, and with
+/// nothing more, less or other.
+#[test]
+fn grants_beside_a_run_are_needed_and_verify() {
+    let feed = feed_key(1, 2, 3);
+    let others = record(org(7), 1);
+    let signer = key(107);
+    let batch = Batch::attest(&[others.id()], &[9; 32], org(7), UnixMillis(5), None, &signer).unwrap();
+    let grant = |to: u8| {
+        let scope = Scope {
+            kind: Kind::Item,
+            lines: Vec::new(),
+            slots: [0, 8].into_iter().collect(),
+            purposes: Vec::new(),
+            retention_days: 3,
+            until: UnixMillis(900),
+        };
+        Grant { scope, from: org(1), to: org(to), time: UnixMillis(6), originator: org(7) }.sign(&signer).unwrap()
+    };
+    let (id, signed) = grant(2);
+    let message = |named: Option<GrantId>, grants: Vec<SignatureBytes>| {
+        let clearance = Clearance::assertion(Terms {
+            record: others.id(),
+            partner: feed.receiver,
+            agreement: feed.agreement,
+            version: VERSION,
+            clause: 0,
+            slots: [0, 8].into_iter().collect::<SlotSet>(),
+            file: false,
+            grant: named,
+            until: None,
+        });
+        let release = Release::new(Redacted::new(&others, &clearance).unwrap(), &clearance).unwrap();
+        let body = release.to_bytes().unwrap();
+        assert_eq!(Release::from_bytes(&body).unwrap().grant(), named);
+        let salt = Nonce::from_bytes([4; 16]);
+        let entry = Entry::Release { hash: Release::hash(&body), salt, record: others.id() }.to_bytes().unwrap();
+        let hashes = [Entry::hash_of(&entry)];
+        let run = Run::over(feed.id(), Cursor::start(feed.id()), &hashes, VERSION, UnixMillis(7), None).unwrap();
+        let position = batch.positions()[&others.id()];
+        RunMessage {
+            run: run.sign(&key(1)).unwrap(),
+            onward: Some(Beside { cards: vec![], grants }),
+            carried: vec![Carried(0, 0, u16::try_from(position).unwrap(), body)],
+            entries: vec![RunEntry::Open(entry)],
+            attestations: vec![batch.prove(&[position])],
+        }
+    };
+    let taken = |message: &RunMessage| verify(message, &feed, Cursor::start(feed.id()));
+    let named = |message: &RunMessage| {
+        let Ok(ReceivedRun::Next(run)) = taken(message) else { panic!("it holds") };
+        let VerifiedEntry::Release(release) = &run.entries()[0].1 else { panic!("a release") };
+        release.grant.as_ref().map(|(named, grant)| (*named, grant.to))
+    };
+    assert_eq!(named(&message(Some(id), vec![signed.clone()])), Some((id, org(2))));
+    // Whether an organisation may pass on without one is the policy's to say, and it says no.
+    assert_eq!(named(&message(None, vec![])), None);
+    let refused = |message: &RunMessage| taken(message).unwrap_err();
+    assert!(matches!(refused(&message(None, vec![signed.clone()])), RunFault::Grant { index: 0, .. }), "not needed");
+    assert_eq!(refused(&message(Some(id), vec![])), RunFault::Release { index: 0 }, "not there");
+    let twice = message(Some(id), vec![signed.clone(), signed.clone()]);
+    assert!(matches!(refused(&twice), RunFault::Grant { index: 1, .. }), "twice");
+    assert_eq!(refused(&message(Some(id), vec![grant(3).1])), RunFault::Release { index: 0 }, "another");
+    let mut forged = signed;
+    if let Some(last) = forged.0.last_mut() {
+        *last ^= 1;
+    }
+    assert!(matches!(refused(&message(Some(id), vec![forged])), RunFault::Grant { index: 0, .. }), "forged");
+    let mut many = message(Some(id), vec![grant(2).1]);
+    let cards = vec![serde_bytes::ByteBuf::new(); limits::CARDS_PER_MESSAGE_MAX + 1];
+    many.onward = many.onward.map(|beside| Beside { cards, ..beside });
+    assert_eq!(refused(&many), RunFault::TooLarge);
 }
