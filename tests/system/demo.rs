@@ -16,7 +16,7 @@ use std::{
 };
 
 /// What the demo shows of the sample evidence, in its order.
-const CHECKS: [&str; 24] = [
+const CHECKS: [&str; 25] = [
     "pairing",
     "wrong-words",
     "agreements",
@@ -39,6 +39,7 @@ const CHECKS: [&str; 24] = [
     "amendment-follows",
     "no-agreement",
     "introduced-only",
+    "onward",
     "recall",
     "end",
 ];

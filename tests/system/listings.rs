@@ -26,7 +26,7 @@ disclose.item = ["number", "eval", "type"]
 "#;
 
 /// Commands that answer without a listing, or that other stories run: what they print is looked at there.
-const ELSEWHERE: [&str; 23] = [
+const ELSEWHERE: [&str; 28] = [
     "init",
     "identity-card",
     "identity-renew",
@@ -44,6 +44,11 @@ const ELSEWHERE: [&str; 23] = [
     "clock-lower",
     "recover",
     "record-attachment",
+    "onward-ask",
+    "onward-grant",
+    "onward-refuse",
+    "onward-list",
+    "onward-holders",
     "run",
     "stop",
     "demo",

@@ -24,6 +24,7 @@ mod listings;
 mod mishaps;
 mod networks;
 mod newcomer;
+mod onward;
 mod photographs;
 mod preview;
 mod real_input;

@@ -141,7 +141,8 @@ fn one_received(
     audit.speak(partition, Table::Withdrawn, id.as_bytes())?;
     found(audit, report, at, (index::LINE, &index::line(originator, header.line)))?;
     by_fields(audit, report, at, header.kind, slots(&verified).into_iter())?;
-    wished(audit, report, agreement, id, &verified, wishes)
+    let giver = row.giver().unwrap_or(originator);
+    wished(audit, report, agreement, (id, giver), &verified, wishes)
 }
 
 /// Records whose files are still to come, of one agreement: by sender, with the place of each.
@@ -152,7 +153,7 @@ fn wished(
     audit: &Audit,
     report: &mut Report<'_>,
     agreement: AgreementId,
-    id: RecordId,
+    (id, sender): (RecordId, OrgId),
     verified: &Verified,
     wishes: &mut Wishes,
 ) -> Result<(), StoreError> {
@@ -161,8 +162,6 @@ fn wished(
         return Ok(());
     }
     let Some(content) = verified.value(files::content_slot()).and_then(Content::from_value) else { return Ok(()) };
-    // Who released it is its originator.
-    let sender = verified.header().originator;
     let wishes = match wishes.entry(sender) {
         Entry::Occupied(known) => known.into_mut(),
         Entry::Vacant(new) => new.insert(wanted(audit, partition, sender)?),

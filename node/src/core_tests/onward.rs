@@ -489,5 +489,17 @@ fn a_lease_is_not_got_round_by_passing_on() -> Outcome {
     testkit::agree(world.folder.path(), &world.b, &world.c, &further(&short))?;
     world.meet()?;
     assert_eq!(world.at_c(one)?.0, "received");
+    // It locks with whoever gave it, and says so.
+    let why = ask(&world.b, &Call::Explain { record: one.to_string(), partner: "c".to_owned() })?;
+    let codes: Vec<&str> =
+        why["agreements"].as_array().into_iter().flatten().filter_map(|a| a["code"].as_str()).collect();
+    assert_eq!((why["leaves"].as_bool(), codes), (Some(true), vec!["onward-lease"]), "{why:#}");
+    world.clock.advance(25 * 3_600_000);
+    let locked = show::show(&world.c, &one.to_string()).map_err(|fault| fault.code);
+    assert_eq!(locked, Err("locked".to_owned()));
+    let found = ask(&world.c, &Call::Search(Query { serial: Some("SN 1".to_owned()), ..Query::default() }))?;
+    assert_eq!(found["records"], Json::Array(Vec::new()));
+    world.meet()?;
+    assert_eq!(world.at_c(one)?.0, "received");
     Ok(())
 }

@@ -31,6 +31,7 @@ pub const FILES: &[(&str, &[u8])] = &[
     file!("agreements/car-panel.toml"),
     file!("agreements/car-maker.toml"),
     file!("agreements/car-host.toml"),
+    file!("agreements/panel-maker.toml"),
 ];
 
 /// Lays the files out below a folder.

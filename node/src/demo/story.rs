@@ -1,6 +1,7 @@
 //! The story of the demo, chapter by chapter. Each chapter ends in checks of what it claims.
 
 mod ending;
+mod onward;
 mod preview;
 
 use super::{Teller, children::Children, evidence, federation::Federation};
@@ -56,6 +57,8 @@ struct Stage<'a> {
     /// Of evidence that is not the sample's, nothing is known but that some of it can be imported.
     own_evidence: bool,
     held_back: usize,
+    /// The record that went on.
+    passed_on: Option<String>,
 }
 
 /// Tells the whole story; gives back the nodes, still running, and what each organisation holds.
@@ -70,7 +73,8 @@ pub fn tell(teller: &mut Teller, folder: &Path, own: Option<&Path>, children: &C
         teller.say(&format!("  {handle:6} {name}"));
     }
     let table = own.map_or_else(|| files.join("evidence/field-mission-2026.csv"), Path::to_path_buf);
-    let mut stage = Stage { teller, federation, files, table, own_evidence: own.is_some(), held_back: 0 };
+    let mut stage =
+        Stage { teller, federation, files, table, own_evidence: own.is_some(), held_back: 0, passed_on: None };
     stage.pair()?;
     stage.agree()?;
     stage.import()?;
@@ -82,6 +86,7 @@ pub fn tell(teller: &mut Teller, folder: &Path, own: Option<&Path>, children: &C
     stage.photograph()?;
     stage.amend()?;
     stage.strangers()?;
+    stage.onward()?;
     stage.recall()?;
     stage.end()?;
     let organisations = stage.holdings()?;
@@ -132,26 +137,7 @@ impl Stage<'_> {
         self.teller.chapter("3. Three agreements are drafted, checked, and signed by both sides over the wire");
         let mut in_force = 0;
         for other in ["panel", "maker", "host"] {
-            let path = self.files.join(format!("agreements/car-{other}.toml"));
-            let output = self.files.join(format!("car-{other}.agreement"));
-            let signed = self.ask("car", &Call::AgreementSign { path, output })?;
-            let id = text(&signed, "id").to_owned();
-            let here = |answer: &Json| answer.as_array().is_some_and(|a| a.iter().any(|v| text(v, "id") == id));
-            let (came, _) = self.federation.until(other, &Call::AgreementList, here)?;
-            if came {
-                // What the other side signs is the version that it has read, named by its digest.
-                let read = self.ask(other, &Call::AgreementShow(id.clone()))?;
-                let digest = text(&read, "digest").to_owned();
-                self.ask(other, &Call::AgreementAccept { agreement: id.clone(), digest })?;
-            }
-            let force = |answer: &Json| {
-                let listed = answer.as_array().map_or(&[][..], Vec::as_slice);
-                listed.iter().any(|v| text(v, "id") == id && text(v, "state") == "in-force")
-            };
-            let both = self.federation.until("car", &Call::AgreementList, force)?.0
-                && self.federation.until(other, &Call::AgreementList, force)?.0;
-            in_force += u32::from(both);
-            self.teller.say(&format!("  {:<45} {}", text(&signed, "title"), if both { "in force" } else { "missing" }));
+            in_force += u32::from(self.sign("car", other)?);
         }
         self.teller.check(
             "agreements",
@@ -159,6 +145,30 @@ impl Stage<'_> {
             "three different agreements, each signed by both parties, are in force",
         );
         Ok(())
+    }
+
+    /// One organisation drafts and signs, the other reads and signs. Whether it is in force on both sides.
+    fn sign(&mut self, one: &str, other: &str) -> Result<bool, Fault> {
+        let path = self.files.join(format!("agreements/{one}-{other}.toml"));
+        let output = self.files.join(format!("{one}-{other}.agreement"));
+        let signed = self.ask(one, &Call::AgreementSign { path, output })?;
+        let id = text(&signed, "id").to_owned();
+        let here = |answer: &Json| answer.as_array().is_some_and(|a| a.iter().any(|v| text(v, "id") == id));
+        let (came, _) = self.federation.until(other, &Call::AgreementList, here)?;
+        if came {
+            // What the other side signs is the version that it has read, named by its digest.
+            let read = self.ask(other, &Call::AgreementShow(id.clone()))?;
+            let digest = text(&read, "digest").to_owned();
+            self.ask(other, &Call::AgreementAccept { agreement: id.clone(), digest })?;
+        }
+        let force = |answer: &Json| {
+            let listed = answer.as_array().map_or(&[][..], Vec::as_slice);
+            listed.iter().any(|v| text(v, "id") == id && text(v, "state") == "in-force")
+        };
+        let both = self.federation.until(one, &Call::AgreementList, force)?.0
+            && self.federation.until(other, &Call::AgreementList, force)?.0;
+        self.teller.say(&format!("  {:<45} {}", text(&signed, "title"), if both { "in force" } else { "missing" }));
+        Ok(both)
     }
 
     fn import(&mut self) -> Result<(), Fault> {
@@ -467,7 +477,7 @@ impl Stage<'_> {
     }
 
     fn holdings(&mut self) -> Result<Vec<Json>, Fault> {
-        self.teller.chapter("14. Who holds what");
+        self.teller.chapter("15. Who holds what");
         let mut organisations = Vec::new();
         for (handle, _) in MEMBERS {
             let status = self.ask(handle, &Call::Status)?;

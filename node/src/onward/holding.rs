@@ -14,7 +14,7 @@ use crate::{
     },
     seal::keyring::Partition,
     share::{
-        ShareError,
+        ShareError, decide,
         feeds::{self, Pending},
     },
     store::{StoreError, layout::Table, txn::Txn},
@@ -23,7 +23,7 @@ use entente_policy::{Gate, Ground, Interval, Question, ReviewState};
 use entente_protocol::{
     agreement::{Agreement, Onward, Standing},
     feed::{FeedKey, Run},
-    id::{AgreementId, OrgId, RecordId},
+    id::{AgreementId, FeedId, OrgId, RecordId},
     identity::Purpose,
     record::{Reference, Shape, SlotSet, Verified},
 };
@@ -141,6 +141,16 @@ impl Holding {
             partner: feed.receiver,
             agreement: feed.agreement,
             now,
+        })
+    }
+
+    /// Reference slots whose every target went on in a feed by an entry before `end`.
+    pub fn referable_in(&self, node: &Node, feed: FeedId, end: u64) -> Result<SlotSet, ShareError> {
+        let shown = |record| -> Result<bool, ShareError> {
+            Ok(decide::released(node, record, feed)?.is_some_and(|row| row.shows() && row.number < end))
+        };
+        self.referable_where(shown, |target| {
+            decide::any_released(node, &of_line(node, self.agreement, target)?, feed, end)
         })
     }
 

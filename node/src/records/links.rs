@@ -9,7 +9,7 @@ use super::{
 use crate::{error::Fault, node::Node, receive::lease, seal::keyring::Partition, store::StoreError};
 use entente_protocol::{
     id::{LineId, OrgId, RecordId},
-    record::{Body, kind::Kind, kind::Slot},
+    record::{kind::Kind, kind::Slot},
     value::Value,
 };
 use serde_json::{Value as Json, json};
@@ -162,9 +162,9 @@ fn at(node: &Node, partition: Partition, place: u64) -> Result<Option<Linked>, F
         Partition::Agreement(agreement) => {
             let row = view::received_at(node, agreement, place)?;
             // What is locked is shown nowhere.
-            match row.and_then(|row| Some((Body::from_bytes(&row.body).ok()?, row))) {
-                Some((body, row)) if lease::shown(node, agreement, body.header().originator).is_ok() => {
-                    Some((body.id(), Found::Received(agreement, Box::new(row))))
+            match row.and_then(|row| Some((row.id()?, row.giver()?, row))) {
+                Some((id, giver, row)) if lease::shown(node, agreement, giver).is_ok() => {
+                    Some((id, Found::Received(agreement, Box::new(row))))
                 }
                 _ => None,
             }

@@ -334,7 +334,7 @@ fn matching(
         }
         Found::Received(_, row) => {
             let verified = row.verified().map_err(|_| StoreError::Broken { at: row.number })?;
-            if locked.contains(&verified.header().originator) {
+            if row.giver().is_none_or(|giver| locked.contains(&giver)) {
                 return Ok(None);
             }
             let values = verified.slots().iter().map(|s| (s.opening.slot, s.value.clone())).collect();

@@ -14,7 +14,7 @@ use crate::{
     receive::{RunInRow, TakenBack, lease},
     seal::keyring::Partition,
     share::files,
-    store::layout::Table,
+    store::{StoreError, layout::Table},
 };
 use entente_protocol::{
     feed::Run,
@@ -160,7 +160,7 @@ pub fn resolve_held(node: &Node, given: &str) -> Result<(RecordId, Found), Fault
 /// What is found, unless its lease has passed.
 fn unlocked(node: &Node, id: RecordId, found: Found) -> Result<(RecordId, Found), Fault> {
     if let Found::Received(agreement, row) = &found {
-        let giver = Body::from_bytes(&row.body).map_err(Fault::store)?.header().originator;
+        let giver = row.giver().ok_or_else(|| Fault::store(StoreError::Broken { at: row.number }))?;
         lease::shown(node, *agreement, giver)?;
     }
     Ok((id, found))

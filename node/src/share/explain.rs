@@ -2,6 +2,7 @@
 //! record what is here, and why the rest is not.
 
 use super::{
+    ShareError,
     decide::{self, Asked},
     feeds,
     preview::{SUPERSEDED, SUPERSEDED_WHY, Stays, stays_by},
@@ -10,6 +11,7 @@ use crate::{
     agreements,
     error::Fault,
     node::Node,
+    onward::holding::{self, Holding},
     recall::retention,
     receive::lease,
     records::{
@@ -18,25 +20,68 @@ use crate::{
         view::{self, Found},
     },
 };
-use entente_policy::{Reason, Withheld};
+use entente_policy::{Explanation, Reason, Withheld};
 use entente_protocol::{
+    feed::FeedKey,
     id::{AgreementId, OrgId, RecordId},
     record::{Body, SlotSet},
 };
 use serde_json::{Value as Json, json};
 
-/// Answers for every agreement in force with the partner.
+/// What is explained: a record of ours, or one of another that we hold.
+enum Spoken {
+    Own(Box<Asked>),
+    Other(Box<Holding>),
+}
+
+impl Spoken {
+    fn of(node: &Node, id: RecordId, found: &Found) -> Result<Self, Fault> {
+        if matches!(found, Found::Own(_)) {
+            return Ok(Self::Own(Box::new(Asked::load(node, id).map_err(Fault::store)?)));
+        }
+        let held = holding::held(node, &node.rules(), id).map_err(Fault::store)?;
+        let gone = "it is another's, and nothing of it goes on: it was taken back, is locked, or its agreement is over";
+        Ok(Self::Other(Box::new(held.ok_or_else(|| Fault::input("not-held", gone))?)))
+    }
+    fn number(&self) -> Option<String> {
+        let value = match self {
+            Self::Own(asked) => asked.value(0),
+            Self::Other(held) => held.verified.value(0).cloned(),
+        };
+        value.and_then(|value| value.as_text().map(str::to_owned))
+    }
+    /// What would go in a feed, and whether an amendment that is not shown hides it.
+    fn explain(&self, node: &Node, feed: &FeedKey) -> Result<(Explanation, bool), ShareError> {
+        let rules = node.rules();
+        match self {
+            Self::Own(asked) => {
+                let referable = asked.referable(node, feed.id(), u64::MAX)?;
+                let explanation = asked.ask(node, feed, referable, |question| rules.policy.explain(question));
+                Ok((explanation, asked.hidden(node, &rules.policy, feed)?))
+            }
+            Self::Other(held) => {
+                let referable = held.referable_in(node, feed.id(), u64::MAX)?;
+                let at = (referable, node.interval());
+                Ok((held.ask(&rules, feed, at, |question| rules.policy.explain(question)), false))
+            }
+        }
+    }
+}
+
+/// Answers for every agreement in force with the partner: for a record of ours, or for another's that may go on.
 pub fn explain(node: &Node, record: &str, partner: &str) -> Result<Json, Fault> {
-    let id = show::resolve_own(node, record)?;
+    let (id, found) = show::resolve_any(node, record)?;
     let org = node.book().find(partner)?.0;
-    let asked = Asked::load(node, id).map_err(Fault::store)?;
-    let kind = asked.body.header().kind;
+    let kind = match &found {
+        Found::Own(row) => row.kind()?,
+        Found::Received(_, row) => Body::from_bytes(&row.body).map_err(Fault::store)?.header().kind,
+    };
+    let asked = Spoken::of(node, id, &found)?;
     let rules = node.rules();
     let mut answers = Vec::new();
     for (agreement, _, _) in feeds::every_agreement_with(node, org) {
         let feed = feeds::outgoing(node, org, agreement);
-        let referable = asked.referable(node, feed.id(), u64::MAX).map_err(Fault::store)?;
-        let explanation = asked.ask(node, &feed, referable, |question| rules.policy.explain(question));
+        let (explanation, hidden) = asked.explain(node, &feed).map_err(Fault::store)?;
         let sent = decide::released(node, id, feed.id()).map_err(Fault::store)?;
         let goes = explanation.disclosed.iter().map(|field| json!({ "id": field, "field": field, "leaves": true }));
         let stays = explanation.fields_withheld.iter().map(|f| {
@@ -46,7 +91,6 @@ pub fn explain(node: &Node, record: &str, partner: &str) -> Result<Json, Fault> 
         let fields: Vec<Json> = goes.chain(stays).collect();
         let withheld = explanation.withheld.as_ref();
         // What corrects it was released, and this partner would not see that: then it does not see this either.
-        let hidden = asked.hidden(node, &rules.policy, &feed).map_err(Fault::store)?;
         let superseded = withheld.is_none() && hidden;
         let held = rules.agreements.get(agreement);
         answers.push(json!({
@@ -72,7 +116,7 @@ pub fn explain(node: &Node, record: &str, partner: &str) -> Result<Json, Fault> 
     }
     Ok(json!({
         "record": id.to_string(),
-        "number": asked.value(0).and_then(|v| v.as_text().map(str::to_owned)),
+        "number": asked.number(),
         "kind": kind.name(),
         "partner": node.handle_of(org),
         "leaves": answers.iter().any(|a| a.get("leaves") == Some(&Json::Bool(true))),
@@ -85,23 +129,27 @@ pub fn explain(node: &Node, record: &str, partner: &str) -> Result<Json, Fault> 
 pub fn received(node: &Node, record: &str, partner: &str) -> Result<Json, Fault> {
     let (id, found) = show::resolve_any(node, record)?;
     let org = node.book().find(partner)?.0;
-    let whose = match &found {
-        Found::Received(_, row) => Body::from_bytes(&row.body).map_err(Fault::store)?.header().originator,
-        Found::Own(_) => node.keys.org,
+    let (whose, giver) = match &found {
+        Found::Received(_, row) => {
+            let originator = Body::from_bytes(&row.body).map_err(Fault::store)?.header().originator;
+            (originator, row.giver().unwrap_or(originator))
+        }
+        Found::Own(_) => (node.keys.org, node.keys.org),
     };
     if whose == node.keys.org {
         let what = format!("`{record}` is this organisation's own: `--to` says what of it goes to a partner");
         return Err(Fault::input("not-theirs", what));
     }
-    if whose != org {
+    if whose != org && giver != org {
         let (theirs, asked) = (node.handle_of(whose), node.handle_of(org));
         return Err(Fault::input("not-theirs", format!("`{record}` was recorded by `{theirs}`, not by `{asked}`")));
     }
     let mut answers = Vec::new();
     for agreement in node.partitions() {
         let Some(row) = view::received(node, agreement, id)? else { continue };
-        if lease::shown(node, agreement, org).is_ok() {
-            answers.push(received_under(node, (org, id), agreement, row)?);
+        let giver = row.giver().unwrap_or(org);
+        if lease::shown(node, agreement, giver).is_ok() {
+            answers.push(received_under(node, (giver, id), agreement, row)?);
         }
     }
     let view = view::view(node, id, &found)?;

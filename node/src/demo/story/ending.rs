@@ -12,10 +12,11 @@ use serde_json::Value as Json;
 impl Stage<'_> {
     /// A record turns out to be wrong. One person asks for it back, another confirms; every holder answers.
     pub(super) fn recall(&mut self) -> Result<(), Fault> {
-        self.teller.chapter("12. A record is asked back: every holder answers, and who has not stands in a list");
+        self.teller.chapter("13. A record is asked back: every holder answers, the one by another's hand too");
         let query = Query { kind: Some("item".to_owned()), own: Some(false), ..Query::default() };
         let held = self.search("panel", query)?;
-        let wanted = held.iter().find(|record| text(record, "state") == "received");
+        let passed = |record: &&Json| self.passed_on.as_deref().is_none_or(|id| text(record, "id") == id);
+        let wanted = held.iter().filter(|record| text(record, "state") == "received").find(passed);
         let Some(record) = wanted.map(|record| text(record, "id").to_owned()) else {
             if !self.own_evidence {
                 self.teller.check("recall", false, "no record to ask back");
@@ -37,10 +38,15 @@ impl Stage<'_> {
         let (came, status) = self.federation.until("car", &Call::RecallStatus(recall), settled)?;
         for holder in list(&status, "holders") {
             let answers = holder.get("answers").map(Json::to_string).unwrap_or_default();
-            self.teller.say(&format!("  {:6} answered {answers}", text(holder, "handle")));
+            let by =
+                holder.get("through").and_then(Json::as_str).map(|by| format!(", asked by {by}")).unwrap_or_default();
+            self.teller.say(&format!("  {:6} answered {answers}{by}", text(holder, "handle")));
         }
-        let shown = self.ask("panel", &Call::RecordShow(record))?;
-        let gone = text(&shown, "state") == "erased";
+        let mut gone = true;
+        for holder in ["panel", "maker"].iter().take(1 + usize::from(self.passed_on.is_some())) {
+            let shown = self.ask(holder, &Call::RecordShow(record.clone()))?;
+            gone = gone && text(&shown, "state") == "erased";
+        }
         let holders = list(&status, "holders").len();
         self.teller.check(
             "recall",
@@ -52,7 +58,7 @@ impl Stage<'_> {
 
     /// An agreement ends. What came under it is made unreadable, and its giver has the receipt.
     pub(super) fn end(&mut self) -> Result<(), Fault> {
-        self.teller.chapter("13. An agreement ends: what came under it is gone, and the giver has a receipt");
+        self.teller.chapter("14. An agreement ends: what came under it is gone, and the giver has a receipt");
         let all = self.ask("host", &Call::AgreementList)?;
         let Some(agreement) = all.as_array().and_then(|all| all.first()).map(|row| text(row, "agreement").to_owned())
         else {

@@ -96,13 +96,7 @@ fn onward(
     (at, bodies): (usize, &mut Bodies<'_>),
 ) -> Result<Option<Hash>, ShareError> {
     let Some(held) = holding::held(node, rules, record)? else { return Ok(None) };
-    let shown = |record| -> Result<Option<ReleasedRow>, ShareError> {
-        Ok(decide::released(node, record, feed.id())?.filter(|row| row.number < end))
-    };
-    let referable = held.referable_where(
-        |before| Ok(shown(before)?.is_some_and(|row| row.shows())),
-        |target| decide::any_released(node, &holding::of_line(node, held.agreement, target)?, feed.id(), end),
-    )?;
+    let referable = held.referable_in(node, feed.id(), end)?;
     let decided = held.ask(rules, feed, (referable, node.interval()), |question| rules.policy.decide(question));
     let cleared = decided
         .ok()

@@ -29,10 +29,11 @@ use std::{
 };
 
 /// Agreements of the examples.
-pub const AGREEMENTS: [&str; 3] = [
+pub const AGREEMENTS: [&str; 4] = [
     include_str!("../../../../certs-example/agreements/car-host.toml"),
     include_str!("../../../../certs-example/agreements/car-maker.toml"),
     include_str!("../../../../certs-example/agreements/car-panel.toml"),
+    include_str!("../../../../certs-example/agreements/panel-maker.toml"),
 ];
 const MAPS: [&str; 8] = [
     include_str!("../../../../certs-example/maps/sample.toml"),
