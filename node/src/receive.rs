@@ -214,7 +214,7 @@ fn differs(rules: &Rules, feed: &FeedKey, verified: &VerifiedRun) -> bool {
 
 /// What becomes of one entry, decided before the transaction begins.
 enum Decided<'a> {
-    Keep(&'a VerifiedRelease, Acceptance, ReceivedRow),
+    Keep(&'a VerifiedRelease, Acceptance, Box<ReceivedRow>),
     /// With the reason's code, for our own people.
     Refuse(&'static str),
     /// An entry of ours was refused.
@@ -235,7 +235,7 @@ fn decide<'a>(
         VerifiedEntry::Release(release) => {
             let grant = release.grant.as_ref().map(|(_, grant)| &**grant);
             match rules.policy.accept(feed.sender, feed.agreement, &release.record, grant, now) {
-                Ok(acceptance) => Decided::Keep(release, acceptance, received_row(arrival, release, number)),
+                Ok(acceptance) => Decided::Keep(release, acceptance, Box::new(received_row(arrival, release, number))),
                 Err(withheld) => Decided::Refuse(withheld.reason.code()),
             }
         }

@@ -155,9 +155,8 @@ pub fn take(node: &Node, from: OrgId, content: &[u8]) -> Result<SignatureBytes, 
         return Err(OnwardError::Partner(why));
     }
     let done = record(node, (from, holder), &answers, &told.signed, &shown);
-    match done.map_err(|error| OnwardError::Named(error.into()))? {
-        true => node.reload()?,
-        false => {}
+    if done.map_err(|error| OnwardError::Named(error.into()))? {
+        node.reload()?;
     }
     Ok(told.signed)
 }
