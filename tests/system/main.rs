@@ -26,6 +26,7 @@ mod networks;
 mod newcomer;
 mod photographs;
 mod preview;
+mod prove;
 mod real_input;
 mod recalls;
 mod received_files;
