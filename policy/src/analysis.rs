@@ -22,6 +22,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub const TRIED_MAX: usize = 20_000;
 /// Values of one attribute.
 const VALUES_MAX: usize = 24;
+/// Dates that are tried in the place of one that cannot be.
+const DATES_MAX: usize = 200;
 
 /// Something to look at before an agreement is signed. None of it refuses the agreement.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,7 +83,7 @@ fn usual(kind: Kind, attribute: &Attribute) -> Vec<String> {
 }
 
 /// Texts in quotes, patterns among them with something for each `*`, and whole numbers.
-fn literals(texts: &[&str]) -> (Vec<String>, Vec<i64>) {
+pub(crate) fn literals(texts: &[&str]) -> (Vec<String>, Vec<i64>) {
     let (mut strings, mut numbers): (BTreeSet<String>, BTreeSet<i64>) = Default::default();
     for text in texts {
         for (n, part) in text.split('"').enumerate() {
@@ -95,6 +97,20 @@ fn literals(texts: &[&str]) -> (Vec<String>, Vec<i64>) {
         }
     }
     (strings.into_iter().collect(), numbers.into_iter().collect())
+}
+
+/// Dates that are named, as text or as a number of a day, and those around them.
+pub(crate) fn dates(texts: &[&str]) -> Vec<String> {
+    let (strings, numbers) = literals(texts);
+    let mut dates: BTreeSet<String> = strings.into_iter().collect();
+    for day in numbers.into_iter().filter(|day| (10_000..=99_991_231).contains(day)) {
+        for year in [day / 10_000 - 1, day / 10_000, day / 10_000 + 1] {
+            dates.extend([format!("{year:04}"), format!("{year:04}-{:02}", day / 100 % 100)]);
+            dates.extend([-1, 0, 1].map(|by| format!("{year:04}-{:02}-{:02}", day / 100 % 100, day % 100 + by)));
+        }
+    }
+    dates.extend(["2020", "2020-02", "2020-02-03"].map(str::to_owned));
+    dates.into_iter().take(DATES_MAX).collect()
 }
 
 /// Combinations of values, each once where there are few; whether these are all.

@@ -27,7 +27,7 @@ use crate::{
 use cedar_policy::{Entities, EvalResult, Request};
 use entente_protocol::{
     id::OrgId,
-    record::{Shape, Tlp, kind::Kind},
+    record::{Shape, Tlp, kind::Kind, ladder::Edtf},
     value::Value,
 };
 use std::{collections::BTreeSet, fmt::Write};
@@ -99,6 +99,8 @@ fn claim<'a>(set: &PolicySet, place: Place<'a>) -> Result<Option<Claim<'a>>, Con
     read.extend(slot.map(|attribute| attribute.name.as_str()));
     let read: Vec<&Attribute> = attribute::attributes(kind).iter().filter(|a| read.contains(a.name.as_str())).collect();
     let mut parts: Vec<String> = read.iter().flat_map(|attribute| facts(kind, attribute, &read, set.own())).collect();
+    let texts: Vec<String> = place.texts(set).into_iter().map(str::to_owned).collect();
+    parts.extend(read.iter().flat_map(|attribute| spans(kind, attribute, &read, &texts)));
     parts.extend(slot.map(|attribute| format!("resource has {}", attribute.name)));
     parts.extend(evaluated.iter().map(|text| format!("if ({}) then true else true", lined(text))));
     parts.extend(lines);
@@ -111,7 +113,6 @@ fn claim<'a>(set: &PolicySet, place: Place<'a>) -> Result<Option<Claim<'a>>, Con
         joined("&&", &parts)
     );
     let request = ["Organisation".to_owned(), name, Action::Release.name().to_owned()];
-    let texts = place.texts(set).into_iter().map(str::to_owned).collect();
     Ok(Some(Claim { schema: schema(kind, &read), policy, request, own: set.own(), texts, place }))
 }
 
@@ -200,6 +201,29 @@ fn dates(attribute: &Attribute, read: &[&Attribute]) -> Vec<String> {
     facts
 }
 
+/// What a date that a condition names says of its first and last day.
+fn spans(kind: Kind, attribute: &Attribute, read: &[&Attribute], texts: &[String]) -> Vec<String> {
+    let (Origin::Slot(slot, Reading::Text), Some(shape)) = (attribute.origin, attribute.shape(kind)) else {
+        return Vec::new();
+    };
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let mut facts = Vec::new();
+    for text in analysis::literals(&texts).0.into_iter().filter(|text| shape.fits(&Value::text(text))) {
+        let Some((first, last)) = Edtf::parse(&text).map(|date| date.span()) else { continue };
+        for day in read {
+            let number = match day.origin {
+                Origin::Slot(of, Reading::FirstDay) if of == slot => first,
+                Origin::Slot(of, Reading::LastDay) if of == slot => last,
+                _ => continue,
+            };
+            let (name, day) = (&attribute.name, &day.name);
+            let is = format!("resource has {name} && resource has {day} && resource.{name} == {}", quoted(&text));
+            facts.push(format!("if {is} then resource.{day} == {number} else true"));
+        }
+    }
+    facts
+}
+
 fn schema(kind: Kind, read: &[&Attribute]) -> String {
     let name = attribute::type_name(kind);
     let mut out = format!("entity Organisation;\nentity {name} = {{\n");
@@ -251,33 +275,12 @@ impl Claim<'_> {
                 _ => value(record?.attr(&attribute.name)?.ok()?),
             })
             .collect();
-        self.judged(given)
-    }
-
-    /// The engine's word. A solver knows little of what a field holds (a country is any text to it): where a value is none,
-    /// others are tried in its place, and the engine judges each.
-    fn judged(&self, mut given: Vec<Option<Given>>) -> Confirmed {
-        let reads = self.place.slice.engine.reads();
         let texts: Vec<&str> = self.texts.iter().map(String::as_str).collect();
-        // Each round mends one attribute, so this ends.
-        for _ in 0..=reads.len() {
-            let Some(leaving) = self.place.leaves(&given) else { return Confirmed::Stays };
-            let Some(field) = leaving.unlikely.clone() else { return Confirmed::Leaves(leaving) };
-            let at = reads.iter().position(|attribute| attribute.name == field);
-            let values =
-                at.and_then(|at| reads.get(at)).map(|a| analysis::candidates(self.place.property.kind, a, &texts));
-            let with = |value: Option<Given>| {
-                let mut other = given.clone();
-                *other.get_mut(at?)? = value;
-                let better = self.place.leaves(&other)?.unlikely.is_none_or(|still| still != field);
-                better.then_some(other)
-            };
-            match values.into_iter().flatten().find_map(with) {
-                Some(other) => given = other,
-                None => return Confirmed::Unlikely(field),
-            }
+        match self.place.judged(given, &texts) {
+            Some(Leaving { unlikely: Some(field), .. }) => Confirmed::Unlikely(field),
+            Some(leaving) => Confirmed::Leaves(leaving),
+            None => Confirmed::Stays,
         }
-        Confirmed::Stays
     }
 
     /// To whom the record would go.
@@ -293,7 +296,7 @@ fn value(result: EvalResult) -> Option<Given> {
         EvalResult::Bool(value) => Some(Given::Bool(value)),
         EvalResult::Long(number) => Some(Given::Long(number)),
         EvalResult::String(text) => Some(Given::Text(text)),
-        EvalResult::Set(set) if set.iter().all(|item| matches!(item, EvalResult::Long(_))) && set.len() > 0 => {
+        EvalResult::Set(set) if set.iter().all(|item| matches!(item, EvalResult::Long(_))) && !set.is_empty() => {
             set.iter().map(long).collect::<Option<_>>().map(Given::Longs)
         }
         EvalResult::Set(set) => set.iter().map(text).collect::<Option<_>>().map(Given::Texts),

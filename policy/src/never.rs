@@ -80,9 +80,12 @@ pub fn meeting(set: &PolicySet, kind: Kind, when: &str) -> Result<PolicySet, Con
         .map_err(|CompileError::TwoVersions { .. }| ConditionFault::Engine)
 }
 
+/// How many records that leave, and that cannot be, are looked at for one like them that can.
+const MENDED_MAX: usize = 100;
+
 /// Asks the clauses, then tries records.
 pub fn never(set: &PolicySet, property: Property) -> Never {
-    let (mut tried, mut all, mut named, mut unlikely) = (0, true, false, None);
+    let (mut tried, mut all, mut named, mut unlikely, mut mended) = (0, true, false, None, 0);
     for place in places(set, property) {
         named = true;
         let texts = place.texts(set);
@@ -100,7 +103,13 @@ pub fn never(set: &PolicySet, property: Property) -> Never {
             let given = analysis::fill(place.slice, set.own(), given);
             match place.leaves(&given) {
                 Some(leaving) if leaving.unlikely.is_none() => return Never::Leaves(leaving),
-                Some(leaving) if unlikely.is_none() => unlikely = Some(leaving),
+                Some(_) if mended < MENDED_MAX => {
+                    mended += 1;
+                    match place.judged(given, &texts) {
+                        Some(leaving) if leaving.unlikely.is_none() => return Never::Leaves(leaving),
+                        other => unlikely = unlikely.or(other),
+                    }
+                }
                 _ => {}
             }
         }
@@ -186,6 +195,58 @@ impl Place<'_> {
     }
 }
 
+impl Place<'_> {
+    /// What the engine says of a record, as [`Place::leaves`]. Who made it up knows little of what fields hold (a country is
+    /// any text to a solver): where a value is none, others are tried in its place, and the engine judges each.
+    pub(crate) fn judged(&self, mut given: Vec<Option<Given>>, texts: &[&str]) -> Option<Leaving> {
+        let mut leaving = self.leaves(&given)?;
+        // Each round mends one attribute, so this ends.
+        for _ in self.slice.engine.reads() {
+            let Some(field) = leaving.unlikely.clone() else { break };
+            let better = |other: &Vec<Option<Given>>| {
+                self.leaves(other)?.unlikely.is_none_or(|still| still != field).then_some(())
+            };
+            let Some(other) = self.others(&field, &given, texts).into_iter().find(|other| better(other).is_some())
+            else {
+                break;
+            };
+            leaving = self.leaves(&other)?;
+            given = other;
+        }
+        Some(leaving)
+    }
+
+    /// The record with other values of one attribute; of a date with all that is read of it.
+    fn others(&self, field: &str, given: &[Option<Given>], texts: &[&str]) -> Vec<Vec<Option<Given>>> {
+        let (kind, reads) = (self.property.kind, self.slice.engine.reads());
+        let Some((at, attribute)) = reads.iter().enumerate().find(|(_, a)| a.name == field) else { return Vec::new() };
+        let put = |values: &[(usize, Option<Given>)]| {
+            let mut other = given.to_vec();
+            for (at, value) in values {
+                other.get_mut(*at).into_iter().for_each(|place| place.clone_from(value));
+            }
+            other
+        };
+        let mut others: Vec<_> =
+            analysis::candidates(kind, attribute, texts).into_iter().map(|value| put(&[(at, value)])).collect();
+        let Some(shape @ (Shape::Edtf | Shape::Month | Shape::Year)) = attribute.shape(kind) else { return others };
+        for text in analysis::dates(texts).into_iter().filter(|text| shape.fits(&Value::text(text))) {
+            let Some((first, last)) = Edtf::parse(&text).map(|date| date.span()) else { continue };
+            let of = |reading: Reading| match reading {
+                Reading::FirstDay => Given::Long(first.into()),
+                Reading::LastDay => Given::Long(last.into()),
+                _ => Given::Text(text.clone()),
+            };
+            let parts = reads.iter().enumerate().filter_map(|(at, part)| match part.origin {
+                Origin::Slot(slot, reading) if Some(slot) == attribute.slot() => Some((at, Some(of(reading)))),
+                _ => None,
+            });
+            others.push(put(&parts.collect::<Vec<_>>()));
+        }
+        others
+    }
+}
+
 fn is_red(label: Option<&Given>) -> bool {
     matches!(label, Some(Given::Text(text)) if text == Tlp::Red.name())
 }
@@ -218,7 +279,7 @@ fn holds(kind: Kind, attribute: &Attribute, value: &Given) -> bool {
         },
         (_, Given::Text(text)) => fits(Value::text(text)),
         (_, Given::Long(number)) => fits(Value::Int(*number)),
-        (_, Given::Texts(texts)) => fits(Value::Array(texts.iter().map(|text| Value::text(text)).collect())),
+        (_, Given::Texts(texts)) => fits(Value::Array(texts.iter().map(Value::text).collect())),
         (_, Given::Longs(numbers)) => fits(Value::Array(numbers.iter().copied().map(Value::Int).collect())),
         (_, Given::Bool(_) | Given::Organisation(_)) => true,
     }

@@ -5,9 +5,8 @@
 //! finds one. Whatever keeps it from an answer is said, and the answer is then that nothing is proved.
 
 mod solver;
-#[cfg(feature = "prove")]
 mod symbolic;
-#[cfg(all(test, feature = "prove"))]
+#[cfg(test)]
 mod tests;
 
 use super::AgreementError;
@@ -173,12 +172,7 @@ enum Asked {
 impl Asked {
     fn solver(&mut self) -> Result<&Solver, String> {
         if let Self::Not { path, patience } = self {
-            let found = if cfg!(feature = "prove") {
-                Solver::at(path.as_deref(), *patience)
-            } else {
-                Err(SolverFault::NotBuilt)
-            };
-            *self = Self::Found(found);
+            *self = Self::Found(Solver::at(path.as_deref(), *patience));
         }
         match self {
             Self::Found(Ok(solver)) => Ok(solver),
@@ -202,7 +196,7 @@ fn answer(in_force: &PolicySet, questions: &[Question], solver: &mut Asked) -> A
             Answered::BySolver => by_solver = true,
             Answered::Leaves(leaving) => return Answered::Leaves(leaving),
             Answered::NotFound { tried, all, why } => {
-                let (before, all_before, first) = open.unwrap_or_else(|| (0, true, why));
+                let (before, all_before, first) = open.unwrap_or((0, true, why));
                 open = Some((before + tried, all_before && all, first));
             }
         }
@@ -224,38 +218,54 @@ fn one(set: &PolicySet, property: Property, solver: &mut Asked) -> Answered {
         return Answered::Leaves(leaving);
     }
     let solved = match claims {
-        Ok(claims) => claims.iter().map(|claim| asked(claim, solver)).find(|solved| !matches!(solved, Ok(None))),
-        Err(fault) => Some(Err(fault.to_string())),
+        Ok(claims) => all_asked(&claims, solver),
+        Err(fault) => Solved::Open(fault.to_string()),
     };
     match (solved, tried) {
-        (None, _) => Answered::BySolver,
-        (Some(Ok(Some(leaving))), _) => Answered::Leaves(leaving),
+        (Solved::Proved, _) => Answered::BySolver,
         // Without a better answer: of values that no record holds, but the conditions let them go.
-        (_, Never::Leaves(leaving)) => Answered::Leaves(leaving),
-        (Some(Ok(None)), _) => Answered::NotFound { tried: 0, all: false, why: String::new() },
-        (Some(Err(why)), Never::NotFound { tried, all }) => Answered::NotFound { tried, all, why },
-        (Some(Err(why)), Never::Proved) => Answered::NotFound { tried: 0, all: false, why },
+        (Solved::Refuted(leaving), _) | (Solved::Open(_), Never::Leaves(leaving)) => Answered::Leaves(leaving),
+        (Solved::Open(why), Never::NotFound { tried, all }) => Answered::NotFound { tried, all, why },
+        (Solved::Open(why), Never::Proved) => Answered::NotFound { tried: 0, all: false, why },
     }
 }
 
-/// One claim: nothing where it is proved, a record where it is refuted, else why neither.
-#[cfg(feature = "prove")]
-fn asked(claim: &Claim<'_>, solver: &mut Asked) -> Result<Option<Leaving>, String> {
-    let solver = solver.solver()?;
-    match symbolic::solve(claim, &mut |script| solver.ask(script)).map_err(|why| why.to_string())? {
-        None => Ok(None),
-        Some(Confirmed::Leaves(leaving)) => Ok(Some(leaving)),
-        Some(Confirmed::Unlikely(field)) => Err(format!(
-            "the solver found only a record whose `{field}` no record holds; what is left out by that was not proved"
+/// What a solver makes of claims.
+enum Solved {
+    Proved,
+    Refuted(Leaving),
+    /// Neither, and why.
+    Open(String),
+}
+
+/// All claims of one question. A refutation of one outweighs that another is open.
+fn all_asked(claims: &[Claim<'_>], solver: &mut Asked) -> Solved {
+    let mut all = Solved::Proved;
+    for claim in claims {
+        match (asked(claim, solver), &all) {
+            (refuted @ Solved::Refuted(_), _) => return refuted,
+            (open @ Solved::Open(_), Solved::Proved) => all = open,
+            _ => {}
+        }
+    }
+    all
+}
+
+fn asked(claim: &Claim<'_>, solver: &mut Asked) -> Solved {
+    let solver = match solver.solver() {
+        Ok(solver) => solver,
+        Err(why) => return Solved::Open(why),
+    };
+    match symbolic::solve(claim, &mut |script| solver.ask(script)) {
+        Ok(None) => Solved::Proved,
+        Ok(Some(Confirmed::Leaves(leaving))) => Solved::Refuted(leaving),
+        Ok(Some(Confirmed::Unlikely(field))) => Solved::Open(format!(
+            "the solver found only a record whose `{field}` is what none holds, and did not say whether there is another"
         )),
-        Some(Confirmed::Stays) => Err(
+        Ok(Some(Confirmed::Stays)) => Solved::Open(
             "the solver found a record that the decider withholds: the two do not agree, tell who writes this program"
                 .to_owned(),
         ),
+        Err(why) => Solved::Open(why.to_string()),
     }
-}
-
-#[cfg(not(feature = "prove"))]
-fn asked(_: &Claim<'_>, solver: &mut Asked) -> Result<Option<Leaving>, String> {
-    solver.solver().map(|_| None)
 }

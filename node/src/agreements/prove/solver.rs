@@ -2,14 +2,16 @@
 //!
 //! `prove` finds the program in the settings, hands over the text of a question, and gets an answer or why there is none.
 //! The child sees policies only: no environment, no evidence, no open file of ours. Question and answer lie in memory
-//! files and not in pipes, so that no child, and no child of one, can keep anybody waiting: time, memory and the size of
-//! the answer are bounded, and at the end its whole process group is killed.
+//! files and not in pipes, so that no child, and no child of one, can keep anybody waiting. The file for the answer is as
+//! long as it may get and sealed before anybody has it: limits that are set on a process which runs already come too late
+//! for what it has started, and one `yes` fills a machine's memory in seconds. Time is bounded here and in the child, its
+//! memory from its start on, and at the end its whole process group is killed.
 //!
 //! An answer counts only where it is the whole of what was said and the program ended well: one that says `unsat` and then
 //! complains has proved nothing.
 
 use rustix::{
-    fs::{MemfdFlags, memfd_create},
+    fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create},
     process::{Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, kill_process_group, prlimit, waitid},
 };
 use std::{
@@ -42,9 +44,6 @@ pub enum SolverFault {
          entente.toml"
     )]
     Absent,
-    /// This build cannot ask one.
-    #[error("this program was built without the feature `prove`, and asks no solver")]
-    NotBuilt,
     /// Not started.
     #[error("the solver `{}` cannot be started: {cause}", .path.display())]
     Start {
@@ -167,8 +166,9 @@ impl Said {
 fn run(path: &Path, arguments: &[&str], input: &[u8], patience: Duration) -> Result<Said, SolverFault> {
     let fault = |cause: io::Error| SolverFault::Start { path: path.to_owned(), cause };
     let deadline = Instant::now() + patience;
-    let (mut question, mut answer) = (memory().map_err(fault)?, memory().map_err(fault)?);
+    let mut question = memory(MemfdFlags::CLOEXEC).map_err(fault)?;
     question.write_all(input).and_then(|()| question.rewind()).map_err(fault)?;
+    let mut answer = sealed().map_err(fault)?;
     let child = Command::new(path)
         .args(arguments)
         .env_clear()
@@ -183,12 +183,22 @@ fn run(path: &Path, arguments: &[&str], input: &[u8], patience: Duration) -> Res
     child.limit(patience);
     let status = child.ended(deadline).map_err(fault)?.ok_or(SolverFault::Slow(patience))?;
     let mut text = Vec::new();
-    answer.rewind().and_then(|()| (&mut answer).take(ANSWER_BYTES_MAX).read_to_end(&mut text)).map_err(fault)?;
+    // The child wrote through the same open file, so its place is the end of what was said.
+    let said = answer.stream_position().map_err(fault)?;
+    answer.rewind().and_then(|()| (&mut answer).take(said).read_to_end(&mut text)).map_err(fault)?;
     Ok(Said { text: String::from_utf8_lossy(&text).into_owned(), status })
 }
 
-fn memory() -> io::Result<File> {
-    Ok(File::from(memfd_create("solver", MemfdFlags::CLOEXEC)?))
+fn memory(flags: MemfdFlags) -> io::Result<File> {
+    Ok(File::from(memfd_create("solver", flags)?))
+}
+
+/// A memory file that takes an answer and does not grow.
+fn sealed() -> io::Result<File> {
+    let file = memory(MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+    file.set_len(ANSWER_BYTES_MAX)?;
+    fcntl_add_seals(&file, SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
+    Ok(file)
 }
 
 /// A child. Dropping it ends it, and whatever it has started.
@@ -202,16 +212,13 @@ impl Running {
         Pid::from_raw(i32::try_from(self.child.id()).ok()?)
     }
 
-    /// Bounds what it may take. Where the system does not let us, time and the size of what is read are bounded still.
+    /// Bounds what it may take. Where the system does not let us, time and the answer are bounded still.
     fn limit(&self, patience: Duration) {
         let Some(pid) = self.pid() else { return };
         let most = |n: u64| Rlimit { current: Some(n), maximum: Some(n) };
-        for (resource, bound) in [
-            (Resource::Fsize, ANSWER_BYTES_MAX),
-            (Resource::As, MEMORY_BYTES_MAX),
-            (Resource::Cpu, patience.as_secs() + 2),
-            (Resource::Core, 0),
-        ] {
+        for (resource, bound) in
+            [(Resource::As, MEMORY_BYTES_MAX), (Resource::Cpu, patience.as_secs() + 2), (Resource::Core, 0)]
+        {
             if let Err(error) = prlimit(Some(pid), resource, most(bound)) {
                 tracing::debug!(%error, "the solver's limits are not all set");
             }
