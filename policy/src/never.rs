@@ -1,7 +1,7 @@
 //! Whether records, or a field of them, can leave under what is in force; asked of clauses and tried over conditions.
 //!
 //! A policy administrator asks. That no clause names a field proves that it stays, for every record there may be. Where
-//! one does, records are tried ([`never`]); what is found so is so, and what is not found is no proof. [`crate::claim`]
+//! one does, records are tried ([`never()`]); what is found so is so, and what is not found is no proof. [`crate::claim`]
 //! states the same question for a solver, which can prove it.
 
 use crate::{

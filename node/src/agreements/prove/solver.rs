@@ -140,7 +140,8 @@ impl Solver {
 
     fn say(&self, text: &str) -> Result<Said, SolverFault> {
         let left = self.deadline.saturating_duration_since(Instant::now());
-        let limit = format!("--tlimit={}", left.as_millis().max(1));
+        // A little later than here, so that it is we who say that its time is over.
+        let limit = format!("--tlimit={}", left.as_millis() + 1_000);
         match run(&self.path, &["--lang", "smt", &limit], text.as_bytes(), left) {
             Err(SolverFault::Slow(_)) => Err(SolverFault::Slow(self.patience)),
             Ok(said) if said.text.contains("interrupted by timeout") => Err(SolverFault::Slow(self.patience)),
