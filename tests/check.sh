@@ -77,6 +77,21 @@ fetch() {
 
 has_cbor2() { python3 -c 'import cbor2' 2>/dev/null || /usr/bin/python3 -c 'import cbor2' 2>/dev/null; }
 
+# The solver of `agreement prove`, as Python bindings in a folder of their own: Debian's program is too old.
+has_cvc5() { "$1" -c 'import cvc5' 2>/dev/null; }
+fetch_cvc5() {
+    local folder=${CARGO_TARGET_DIR:-$root/target}/check/cvc5
+    export ENTENTE_TEST_CVC5_PYTHON=${ENTENTE_TEST_CVC5_PYTHON:-$folder/bin/python}
+    if has_cvc5 "$ENTENTE_TEST_CVC5_PYTHON"; then return; fi
+    # Where it cannot be had, the tests that ask a solver say `skipped:`.
+    if command -v apt-get >/dev/null && ! python3 -c 'import venv, ensurepip' 2>/dev/null; then
+        fetch python3 python3-venv || say "no python3-venv"
+    fi
+    if ! { rm -rf "$folder" && python3 -m venv "$folder" && "$folder/bin/pip" install -q cvc5==1.4.2; }; then
+        say "cvc5 cannot be had from PyPI: proofs by a solver are not tested"
+    fi
+}
+
 prepare() {
     need cc build-essential
     if ! command -v cargo >/dev/null && [ -x "$HOME/.cargo/bin/cargo" ]; then export PATH="$HOME/.cargo/bin:$PATH"; fi
@@ -85,6 +100,7 @@ prepare() {
     need strace strace
     # A second reader of CBOR; where there is no Debian to fetch it from, the test that asks it is skipped.
     if ! has_cbor2 && command -v apt-get >/dev/null; then fetch python3 python3-cbor2; fi
+    fetch_cvc5
     # Makes the terminals at which people are asked.
     need script bsdutils
     # Sends signals, and makes networks of their own.

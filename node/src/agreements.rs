@@ -10,7 +10,7 @@ mod standing;
 mod template;
 mod view;
 
-pub use prove::prove;
+pub use prove::{PATIENCE_S, PATIENCE_S_MAX, prove};
 pub use sign::{Received, Version, accept, add_file, approve, check_file, drop_proposal, receive, sign_file, version};
 pub use standing::{receive_standing, state};
 pub use template::{draft, templates};

@@ -132,8 +132,13 @@ pub enum Call {
         /// How it is shown.
         shown: preview::Shown,
     },
-    /// Whether a field can leave under what is in force.
-    AgreementProve(String),
+    /// Whether records, or a field of them, can leave under what is in force.
+    AgreementProve {
+        /// What is to be proved.
+        property: String,
+        /// How long a solver may take, in seconds.
+        timeout_s: u64,
+    },
     /// Signs a proposal that came over the wire.
     AgreementAccept {
         /// Id or its beginning.
@@ -334,7 +339,7 @@ impl Call {
             Self::AgreementNew { .. } => "agreement-new",
             Self::AgreementSimulate { .. } => "agreement-simulate",
             Self::AgreementDiff { .. } => "agreement-diff",
-            Self::AgreementProve(_) => "agreement-prove",
+            Self::AgreementProve { .. } => "agreement-prove",
             Self::AgreementAccept { .. } => "agreement-accept",
             Self::AgreementApprove { .. } => "agreement-approve",
             Self::AgreementDrop { .. } => "agreement-drop",
@@ -388,7 +393,7 @@ impl Call {
             | Self::AgreementNew { .. }
             | Self::AgreementSimulate { .. }
             | Self::AgreementDiff { .. }
-            | Self::AgreementProve(_)
+            | Self::AgreementProve { .. }
             | Self::RecallStatus(_)
             | Self::RecallList
             | Self::RecallsReceived
@@ -575,7 +580,7 @@ fn carry_out(node: &Node, call: &Call, progress: OnProgress<'_>) -> Result<Json,
         }
         Call::AgreementSimulate { version, shown } => preview::simulate(node, version, *shown, progress),
         Call::AgreementDiff { old, new, shown } => preview::diff(node, [old, new], *shown, progress),
-        Call::AgreementProve(property) => Ok(agreements::prove(node, property)?),
+        Call::AgreementProve { property, timeout_s } => Ok(agreements::prove(node, property, *timeout_s)?),
         Call::AgreementAccept { agreement, digest } => Ok(agreements::accept(node, agreement, digest)?),
         Call::AgreementApprove { agreement, digest, by } => Ok(agreements::approve(node, agreement, digest, by)?),
         Call::AgreementDrop { agreement, digest } => Ok(agreements::drop_proposal(node, agreement, digest)?),

@@ -1,10 +1,9 @@
-//! What an agreement's text cannot mean: clauses that never decide, and why; and whether a field can leave at all.
+//! What an agreement's text cannot mean: clauses that never decide, and why.
 //!
-//! A drafter calls it before anybody signs ([`findings`]), and a policy administrator over what is in force ([`never()`]).
-//! That no clause names a field proves that it stays, for every record there may be. Conditions are tried: each attribute
-//! that a condition or a red line reads takes the values that their texts name, their neighbours, another one, and none;
-//! every combination where there are few, so many drawn from a fixed seed where there are not. What was found is so; what
-//! was not found in a part of the combinations is no proof, and is not called one.
+//! A drafter calls it before anybody signs ([`findings`]); [`crate::never`] tries conditions in the same way. Each
+//! attribute that a condition or a red line reads takes the values that their texts name, their neighbours, another one,
+//! and none; every combination where there are few, so many drawn from a fixed seed where there are not. What was found
+//! is so; what was not found in a part of the combinations is no proof, and is not called one.
 
 use crate::{
     attribute::{Attribute, Given, Origin, Reading},
@@ -14,8 +13,8 @@ use crate::{
 };
 use entente_protocol::{
     agreement::{Agreement, Clause, Duty, InForce, Obligation, Standing},
-    id::{AgreementDigest, AgreementId, OrgId},
-    record::{Tlp, kind::Kind},
+    id::{AgreementDigest, OrgId},
+    record::{Shape, Tlp, kind::Kind},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,6 +22,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub const TRIED_MAX: usize = 20_000;
 /// Values of one attribute.
 const VALUES_MAX: usize = 24;
+/// Dates that are tried in the place of one that cannot be.
+const DATES_MAX: usize = 200;
 
 /// Something to look at before an agreement is signed. None of it refuses the agreement.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,36 +36,8 @@ pub struct Finding {
     pub says: String,
 }
 
-/// What attributes a record has, in the words of conditions, for people.
-pub type Example = BTreeMap<String, String>;
-
-/// Whether a field can leave.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Never {
-    /// No clause names it: it stays, of every record there may be.
-    Proved,
-    /// It leaves, of a record like this, under this clause of this agreement.
-    Leaves {
-        /// The agreement.
-        agreement: AgreementId,
-        /// The clause.
-        clause: String,
-        /// To whom.
-        to: OrgId,
-        /// A record of which it leaves.
-        example: Example,
-    },
-    /// A clause names it, and of no combination that was tried it leaves.
-    NotFound {
-        /// How many were tried.
-        tried: usize,
-        /// Whether these were all that the conditions can tell apart.
-        all: bool,
-    },
-}
-
 /// Values that literals in conditions give to an attribute, and none.
-fn candidates(attribute: &Attribute, texts: &[&str]) -> Vec<Option<Given>> {
+pub(crate) fn candidates(kind: Kind, attribute: &Attribute, texts: &[&str]) -> Vec<Option<Given>> {
     let (strings, numbers) = literals(texts);
     let mut all: Vec<Option<Given>> = vec![None];
     let words = || strings.iter().cloned().chain(["another".to_owned()]).take(VALUES_MAX);
@@ -78,7 +51,7 @@ fn candidates(attribute: &Attribute, texts: &[&str]) -> Vec<Option<Given>> {
             all.extend(labels.map(|tlp| Some(Given::Text(tlp.name().to_owned()))));
         }
         Origin::Class | Origin::Slot(_, Reading::Text | Reading::Finding) => {
-            all.extend(words().map(|text| Some(Given::Text(text))));
+            all.extend(words().chain(usual(kind, attribute)).map(|text| Some(Given::Text(text))));
         }
         Origin::Slot(_, Reading::Long | Reading::FirstDay | Reading::LastDay) => {
             let unique: BTreeSet<i64> = around().collect();
@@ -97,8 +70,20 @@ fn candidates(attribute: &Attribute, texts: &[&str]) -> Vec<Option<Given>> {
     all
 }
 
+/// Texts that the kind allows, where it does not allow any: "another" is no country.
+fn usual(kind: Kind, attribute: &Attribute) -> Vec<String> {
+    let few = |codes: &[&str]| codes.iter().take(3).map(|code| (*code).to_owned()).collect();
+    match attribute.shape(kind) {
+        Some(Shape::Code(codes) | Shape::Finding(codes)) => few(codes),
+        Some(Shape::Country) => few(&["XX"]),
+        Some(Shape::Edtf | Shape::Month) => few(&["2020-02"]),
+        Some(Shape::Year) => few(&["2020"]),
+        _ => Vec::new(),
+    }
+}
+
 /// Texts in quotes, patterns among them with something for each `*`, and whole numbers.
-fn literals(texts: &[&str]) -> (Vec<String>, Vec<i64>) {
+pub(crate) fn literals(texts: &[&str]) -> (Vec<String>, Vec<i64>) {
     let (mut strings, mut numbers): (BTreeSet<String>, BTreeSet<i64>) = Default::default();
     for text in texts {
         for (n, part) in text.split('"').enumerate() {
@@ -114,8 +99,22 @@ fn literals(texts: &[&str]) -> (Vec<String>, Vec<i64>) {
     (strings.into_iter().collect(), numbers.into_iter().collect())
 }
 
+/// Dates that are named, as text or as a number of a day, and those around them.
+pub(crate) fn dates(texts: &[&str]) -> Vec<String> {
+    let (strings, numbers) = literals(texts);
+    let mut dates: BTreeSet<String> = strings.into_iter().collect();
+    for day in numbers.into_iter().filter(|day| (10_000..=99_991_231).contains(day)) {
+        for year in [day / 10_000 - 1, day / 10_000, day / 10_000 + 1] {
+            dates.extend([format!("{year:04}"), format!("{year:04}-{:02}", day / 100 % 100)]);
+            dates.extend([-1, 0, 1].map(|by| format!("{year:04}-{:02}-{:02}", day / 100 % 100, day % 100 + by)));
+        }
+    }
+    dates.extend(["2020", "2020-02", "2020-02-03"].map(str::to_owned));
+    dates.into_iter().take(DATES_MAX).collect()
+}
+
 /// Combinations of values, each once where there are few; whether these are all.
-fn combinations(lists: &[Vec<Option<Given>>]) -> (Vec<Vec<Option<Given>>>, bool) {
+pub(crate) fn combinations(lists: &[Vec<Option<Given>>]) -> (Vec<Vec<Option<Given>>>, bool) {
     let total = lists.iter().try_fold(1usize, |total, list| total.checked_mul(list.len().max(1)));
     let pick = |mut number: u64| -> Vec<Option<Given>> {
         let mut picked = Vec::with_capacity(lists.len());
@@ -150,7 +149,7 @@ fn pick_one(list: &[Option<Given>], number: u64) -> Option<Given> {
 }
 
 /// Whose record is asked about stands first where a condition reads it.
-fn fill(slice: &Slice, own: OrgId, mut given: Vec<Option<Given>>) -> Vec<Option<Given>> {
+pub(crate) fn fill(slice: &Slice, own: OrgId, mut given: Vec<Option<Given>>) -> Vec<Option<Given>> {
     for (attribute, value) in slice.engine.reads().iter().zip(&mut given) {
         if attribute.origin == Origin::Originator {
             *value = Some(Given::Organisation(own));
@@ -159,7 +158,7 @@ fn fill(slice: &Slice, own: OrgId, mut given: Vec<Option<Given>>) -> Vec<Option<
     given
 }
 
-fn set_of(agreement: &Agreement, own: OrgId, red_lines: &[RedLine]) -> Option<PolicySet> {
+pub(crate) fn set_of(agreement: &Agreement, own: OrgId, red_lines: &[RedLine]) -> Option<PolicySet> {
     let in_force = InForce { agreement: agreement.clone(), digest: AgreementDigest::from_bytes([0; 32]) };
     let partners =
         agreement.parties.iter().map(|p| (p.id, PartnerState::Active)).filter(|(id, _)| *id != own).collect();
@@ -181,9 +180,9 @@ struct Seen {
     all: bool,
 }
 
-fn look(own: OrgId, free: &Slice, barred: &Slice, texts: &[&str], seen: &mut Seen) {
+fn look(own: OrgId, kind: Kind, [free, barred]: [&Slice; 2], texts: &[&str], seen: &mut Seen) {
     let lists: Vec<Vec<Option<Given>>> =
-        barred.engine.reads().iter().map(|attribute| candidates(attribute, texts)).collect();
+        barred.engine.reads().iter().map(|attribute| candidates(kind, attribute, texts)).collect();
     let (tried, all) = combinations(&lists);
     seen.all &= all;
     for given in tried {
@@ -235,7 +234,7 @@ pub fn findings(
                 slice.clauses.iter().filter_map(|c| agreement.clauses.get(usize::from(c.place))?.when.as_deref());
             let texts: Vec<&str> = clauses.chain(concerning.filter_map(RedLine::when)).collect();
             let mut of_slice = Seen { all: true, ..Seen::default() };
-            look(giver, slice, with_lines, &texts, &mut of_slice);
+            look(giver, *kind, [slice, with_lines], &texts, &mut of_slice);
             // A clause that decides for one kind or receiver has its use.
             for covered in &slice.clauses {
                 let all = seen.entry(covered.place).or_insert_with(|| Seen { all: true, ..Seen::default() });
@@ -339,73 +338,20 @@ fn terms(agreement: &Agreement) -> Vec<Finding> {
     found
 }
 
-/// Whether a field of a kind never goes to a partner, or to anybody, under what is in force.
-///
-/// # Errors
-/// None where nothing is in force: then no clause names it.
-pub fn never(set: &PolicySet, kind: Kind, slot: u8, to: Option<OrgId>) -> Never {
-    let (mut tried, mut all, mut named) = (0, true, false);
-    for ((action, partner, agreement, of), slice) in &set.slices {
-        if *action != Action::Release || *of != kind || to.is_some_and(|to| to != *partner) {
-            continue;
-        }
-        let names: BTreeSet<u16> = slice.clauses.iter().filter(|c| c.slots.contains(slot)).map(|c| c.place).collect();
-        if names.is_empty() {
-            continue;
-        }
-        named = true;
-        let Some(body) = set.agreement(*agreement).map(|governed| &governed.in_force.agreement) else { continue };
-        let when = |place: u16| body.clauses.get(usize::from(place))?.when.as_deref();
-        let lines = set.red_lines().iter().filter(|line| line.concerns(Action::Release, kind, *partner));
-        let texts: Vec<&str> =
-            slice.clauses.iter().filter_map(|c| when(c.place)).chain(lines.filter_map(RedLine::when)).collect();
-        let lists: Vec<Vec<Option<Given>>> =
-            slice.engine.reads().iter().map(|attribute| candidates(attribute, &texts)).collect();
-        let (combinations, whole) = combinations(&lists);
-        all &= whole;
-        for given in combinations {
-            tried += 1;
-            let given = fill(slice, set.own(), given);
-            let Verdict::Clauses(places) = slice.engine.judge(&given) else { continue };
-            for red in [false, true] {
-                let decides = slice.clauses.iter().find(|c| places.contains(&c.place) && (c.red || !red));
-                let Some(covered) = decides.filter(|c| names.contains(&c.place)) else { continue };
-                let clause = body.clauses.get(usize::from(covered.place)).map(|c| c.name.clone()).unwrap_or_default();
-                let example = slice.engine.reads().iter().zip(&given);
-                let example =
-                    example.map(|(attribute, value)| (attribute.name.clone(), shown(value.as_ref()))).collect();
-                return Never::Leaves { agreement: *agreement, clause, to: *partner, example };
-            }
-        }
-    }
-    if named { Never::NotFound { tried, all } } else { Never::Proved }
-}
-
-fn shown(given: Option<&Given>) -> String {
-    match given {
-        None => "(none)".to_owned(),
-        Some(Given::Organisation(_)) => "our own".to_owned(),
-        Some(Given::Bool(value)) => value.to_string(),
-        Some(Given::Long(value)) => value.to_string(),
-        Some(Given::Text(text)) => text.clone(),
-        Some(Given::Texts(texts)) => texts.join(", "),
-        Some(Given::Longs(numbers)) => numbers.iter().map(i64::to_string).collect::<Vec<_>>().join(", "),
-    }
-}
-
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::{
         check::Checked,
         source::{self, Drafting},
     };
+    use entente_protocol::id::AgreementId;
 
-    fn org(n: u8) -> OrgId {
+    pub(crate) fn org(n: u8) -> OrgId {
         OrgId::from_bytes([n; 32])
     }
 
-    fn agreement(head: &str, clauses: &str) -> Agreement {
+    pub(crate) fn agreement(head: &str, clauses: &str) -> Agreement {
         let text = format!(
             "language = 1\ntitle = \"t\"\nbasis = {{ text = \"b\" }}\npurposes = [\"p\"]\nfrom = \"2026-01-01\"\n\
              until = \"2026-12-31\"\nnotice-days = 0\n{head}\n[[party]]\nhandle = \"a\"\nname = \"A\"\n[[party]]\n\
@@ -421,7 +367,7 @@ mod tests {
         agreement
     }
 
-    fn clause(name: &str, when: &str, more: &str) -> String {
+    pub(crate) fn clause(name: &str, when: &str, more: &str) -> String {
         let when = if when.is_empty() { String::new() } else { format!("when = '{when}'\n") };
         format!(
             "[[clause]]\nname = \"{name}\"\nfrom = \"a\"\nto = [\"b\"]\nonward = \"never\"\nretention-days = 30\n{when}{more}\n\
@@ -435,7 +381,7 @@ mod tests {
         found.into_iter().map(|f| (f.clause.unwrap_or_default(), f.code)).collect()
     }
 
-    fn line(name: &str, when: Option<&str>) -> RedLine {
+    pub(crate) fn line(name: &str, when: Option<&str>) -> RedLine {
         RedLine::new(name, Action::Release, &[Kind::Item], &[], when).unwrap()
     }
 
@@ -479,23 +425,5 @@ mod tests {
         let long = agreement("", &clause("one", "", ""));
         let long = Agreement { notice_days: 400, ..long };
         assert_eq!(codes(&long, &[]), vec![(String::new(), "notice-too-long")]);
-    }
-
-    #[test]
-    fn a_field_that_no_clause_names_is_proved_to_stay_and_one_that_is_named_leaves_by_example() {
-        let belgian = r#"resource.make_country == "BE" && resource.type != "pistol""#;
-        let set = |lines: &[RedLine]| set_of(&agreement("", &clause("one", belgian, "")), org(1), lines).unwrap();
-        let slot = |name: &str| Kind::Item.slot(name).unwrap().number;
-        assert_eq!(never(&set(&[]), Kind::Item, slot("serial"), None), Never::Proved);
-        assert_eq!(never(&set(&[]), Kind::Item, slot("type"), Some(org(9))), Never::Proved);
-        let Never::Leaves { clause, to, example, .. } = never(&set(&[]), Kind::Item, slot("type"), None) else {
-            panic!("it leaves");
-        };
-        assert_eq!((clause.as_str(), to, example["make_country"].as_str()), ("one", org(2), "BE"));
-        assert_ne!(example["type"], "pistol");
-        // A red line keeps it back, and that was tried out whole.
-        let barred =
-            never(&set(&[line("l", Some(r#"resource.make_country like "B*""#))]), Kind::Item, slot("type"), None);
-        assert!(matches!(barred, Never::NotFound { tried: 1.., all: true }), "{barred:?}");
     }
 }

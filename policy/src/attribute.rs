@@ -69,7 +69,12 @@ impl Attribute {
         if let Origin::Slot(slot, _) = self.origin { Some(slot) } else { None }
     }
 
-    fn cedar_type(&self) -> &'static str {
+    /// What shape the slot has that it is read from, if it is not from the header.
+    pub(crate) fn shape(&self, kind: Kind) -> Option<Shape> {
+        kind.slot_number(self.slot()?).map(|slot| slot.shape)
+    }
+
+    pub(crate) fn cedar_type(&self) -> &'static str {
         match self.origin {
             Origin::Originator => "Organisation",
             Origin::Orcon | Origin::Slot(_, Reading::Bool) => "Bool",

@@ -10,6 +10,7 @@
 pub mod analysis;
 mod attribute;
 pub mod check;
+pub mod claim;
 mod compile;
 mod condition;
 mod decide;
@@ -20,6 +21,7 @@ mod disclose;
 mod generate;
 mod handling;
 mod memo;
+pub mod never;
 mod onward;
 mod preview;
 mod question;

@@ -27,6 +27,7 @@ mod newcomer;
 mod onward;
 mod photographs;
 mod preview;
+mod prove;
 mod real_input;
 mod recalls;
 mod received_files;

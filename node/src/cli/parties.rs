@@ -1,5 +1,6 @@
 //! Commands about who shares with whom: the own card, partners, agreements.
 
+use crate::agreements;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -152,16 +153,25 @@ pub enum Agreement {
         #[command(flatten)]
         shown: Shown,
     },
-    /// Whether a field can leave under what is in force, for any record there may be
+    /// Whether records, or a field of them, can leave under what is in force, for any record there may be
     #[command(
-        after_help = "Proved is what no clause names. Where one does, records are tried that the conditions can tell apart, and \
-        one of which the field leaves is shown; where none is found, that is said to be no proof. Exit code 6 unless it is \
-        proved.\n\nExample:\n  entente agreement prove \"never event.documented-by\"\n  \
-        entente agreement prove \"never item.serial to panel\""
+        after_help = "Proved is what no clause names, or what a solver proves of the conditions and red lines. Else a record of \
+        which it leaves is shown. Where no record is found and nothing proves that there is none, that is said to be no proof. \
+        Exit code 6 unless it is proved.\n\nThe solver is cvc5, 1.3 or later (Debian's is too old): put the program from \
+        https://github.com/cvc5/cvc5/releases on the PATH, or name it as `solver` in entente.toml. It is given policies and no \
+        record. AGREEMENTS.md, section 5, says what is proved.\n\nExample:\n  \
+        entente agreement prove \"never event.documented-by\"\n  \
+        entente agreement prove \"never item.serial to panel\"\n  \
+        entente agreement prove 'never item when resource.serial_state == \"OBL\"'\n  \
+        entente agreement prove \"red-line no natural persons\""
     )]
     Prove {
-        /// never KIND.FIELD, or never KIND.FIELD to PARTNER
+        /// never KIND.FIELD or never KIND, with `to PARTNER` and `when CONDITION` if you like; or red-line NAME
         property: String,
+        /// How long a solver may take, in seconds
+        #[arg(long, value_name = "SECONDS", default_value_t = agreements::PATIENCE_S,
+            value_parser = clap::value_parser!(u64).range(1..=agreements::PATIENCE_S_MAX))]
+        timeout: u64,
     },
     /// Sign an agreement: its exact text is shown first
     #[command(

@@ -37,8 +37,8 @@ pub fn agreement(reach: &Reach, command: cli::Agreement) -> Result<Done, Failure
         cli::Agreement::New { template, with, country, output } => new(reach, template, with, country, &output)?,
         cli::Agreement::Simulate { version, shown } => return preview::simulate(reach, &version, &shown),
         cli::Agreement::Diff { old, new, shown } => return preview::diff(reach, [&old, &new], &shown),
-        cli::Agreement::Prove { property } => {
-            let answer = reach.call(&Call::AgreementProve(property))?;
+        cli::Agreement::Prove { property, timeout } => {
+            let answer = reach.call(&Call::AgreementProve { property, timeout_s: timeout })?;
             reach.output.answer(&answer, || object(&answer, reach.output.look))?;
             return Ok(if text(&answer, "answer") == "proved" { Done::Well } else { Done::No(NOT_VERIFIED) });
         }

@@ -8,7 +8,7 @@ use crate::{
     store::open::{Backend, ENGINES},
 };
 use entente_protocol::identity::Address;
-use std::{io, net::SocketAddr, path::PathBuf};
+use std::{env, io, net::SocketAddr, path::PathBuf};
 
 /// Least review state for release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,6 +36,8 @@ pub struct Config {
     pub gate: Gate,
     /// File or folder of red lines, from the home.
     pub red_lines: Option<PathBuf>,
+    /// The program of the solver, if one is known.
+    pub solver: Option<PathBuf>,
     /// Identity file that unlocks the home.
     pub identity_file: Option<PathBuf>,
     /// Most that one partner may fill here, in bytes.
@@ -106,7 +108,8 @@ impl Config {
             _ => ConfigError::Io { path: path.clone(), cause },
         })?;
         let raw = toml::from_str(&text).map_err(|e| ConfigError::Toml { path, message: unquoted(&text, &e) })?;
-        Self::check(raw)
+        let config = Self::check(raw)?;
+        Ok(Self { solver: config.solver.or_else(solver_on_path), ..config })
     }
 
     /// Checks what was typed.
@@ -146,6 +149,10 @@ impl Config {
             Some(mib @ 1..=WINDOW_MIB_MAX) => mib << 20,
             Some(_) => return refuse("window-mib", &format!("give 1 to {WINDOW_MIB_MAX}")),
         };
+        let solver = raw.solver.map(PathBuf::from);
+        if solver.as_ref().is_some_and(|path| !path.is_absolute()) {
+            return refuse("solver", "give the whole path of the program, such as /opt/cvc5/bin/cvc5");
+        }
         Ok(Self {
             name: raw.name,
             handle: raw.handle,
@@ -154,12 +161,21 @@ impl Config {
             engine,
             gate,
             red_lines: raw.red_lines.map(PathBuf::from),
+            solver,
             identity_file: raw.identity_file.map(PathBuf::from),
             partner_bytes_max: raw.partner_gib_max.unwrap_or(PARTNER_GIB_MAX).saturating_mul(1 << 30),
             free_bytes_min: raw.free_mib_min.unwrap_or(FREE_MIB_MIN).saturating_mul(1 << 20),
             window_bytes,
         })
     }
+}
+
+/// The program that `CVC5` names, else the first `cvc5` on the PATH. Only whole paths: the child starts elsewhere.
+fn solver_on_path() -> Option<PathBuf> {
+    let named = env::var_os("CVC5").map(PathBuf::from);
+    let path = env::var_os("PATH").unwrap_or_default();
+    let found = || env::split_paths(&path).map(|folder| folder.join("cvc5")).find(|program| program.is_file());
+    named.or_else(found).filter(|program| program.is_absolute())
 }
 
 #[cfg(test)]
@@ -182,6 +198,7 @@ mod tests {
         check(&format!("{good}release-gate = \"none\""), "`release-gate`");
         check(&format!("{good}advertise = [\"here\"]"), "`advertise`");
         check(&format!("{good}engine = \"other\""), "`engine`");
+        check(&format!("{good}solver = \"cvc5\""), "`solver`");
         let window =
             |text: &str| toml::from_str(text).ok().and_then(|raw| Config::check(raw).ok()).map(|c| c.window_bytes);
         assert_eq!(window(good), Some(WINDOW_BYTES));

@@ -24,6 +24,9 @@ pub struct RawConfig {
     /// File or folder of the organisation's own red lines, from the home.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub red_lines: Option<String>,
+    /// The program of the solver for `agreement prove`, where it is not `cvc5` on the PATH.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub solver: Option<String>,
     /// Identity file that unlocks the home, if it is not unlocked by a passphrase.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity_file: Option<String>,
@@ -49,6 +52,7 @@ impl RawConfig {
             engine: fjall(),
             release_gate: reviewed(),
             red_lines: None,
+            solver: None,
             identity_file: None,
             partner_gib_max: None,
             free_mib_min: None,

@@ -208,6 +208,7 @@ impl Disk {
             free_bytes_min: 0,
             window_bytes: 2 << 20,
             red_lines: None,
+            solver: None,
         };
         let home = Home::at(cast.path(&organisation.handle));
         let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
