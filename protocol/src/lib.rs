@@ -5,11 +5,13 @@
 //! `SPEC.md` beside this crate is the normative text; section numbers in the code refer to it.
 //!
 //! Reading order: [`limits`], [`id`], [`label`] (every tag and signature context), [`codec`],
-//! [`record`] (the life of a record), [`batch`], [`agreement`], [`feed`], [`session`], [`recall`].
+//! [`record`] (the life of a record), [`batch`], [`agreement`], [`feed`], [`session`], [`recall`],
+//! [`bundle`].
 
 pub mod agreement;
 pub mod attachment;
 pub mod batch;
+pub mod bundle;
 pub mod clearance;
 pub mod codec;
 pub mod cose;
