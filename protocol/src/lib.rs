@@ -38,6 +38,8 @@ pub mod value;
 #[cfg(test)]
 mod vectors;
 #[cfg(test)]
+mod vectors_bundle;
+#[cfg(test)]
 mod vectors_values;
 #[cfg(test)]
 mod vectors_wire;
