@@ -299,21 +299,25 @@ fn a_bundle_that_is_cut_off_leaves_no_half_file() -> Outcome {
     let (world, [a, b]) = agreed(135);
     a.import("rows.csv", &Row::table(&world.rows("K", 600)));
     a.pass_all();
-    let (home, key) = (a.path("a"), a.path("a.key"));
     let (mut whole, mut cut) = (0, 0);
-    for round in 0..14u64 {
-        let name = format!("cut-{round}");
-        let path = a.path(&name);
+    let killed = |home: &Home, args: &[&str], after: u64| -> Outcome {
+        let (folder, key) = (home.path(home.handle), home.path(&format!("{}.key", home.handle)));
         let mut child = Command::new(entente())
-            .args(["--home", &home, "--identity-file", &key])
-            .args(["bundle", "export", "--to", "b", "--again", "-o", &path])
+            .args(["--home", &folder, "--identity-file", &key, "bundle"])
+            .args(args)
             .env_clear()
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
-        std::thread::sleep(Duration::from_millis(40 + 35 * round));
+        std::thread::sleep(Duration::from_millis(after));
         child.kill()?;
         ended(&mut child)?;
+        Ok(())
+    };
+    for round in 0..14u64 {
+        let name = format!("cut-{round}");
+        let path = a.path(&name);
+        killed(&a, &["export", "--to", "b", "--again", "-o", &path], 40 + 35 * round)?;
         if fs::metadata(&path).is_ok() {
             whole += 1;
             import(&b, &name);
@@ -323,9 +327,15 @@ fn a_bundle_that_is_cut_off_leaves_no_half_file() -> Outcome {
     }
     println!("{whole} whole, {cut} cut off");
     assert!(cut > 0, "none was cut off");
+    // So is what takes it: each run is taken whole or not at all, and the rest when it is imported again.
+    a.import("more.csv", &Row::table(&world.rows("L", 600)));
+    a.pass_all();
     export(&a, "b", "last", &["--again"]);
+    for round in 0..6 {
+        killed(&b, &["import", &b.path("last")], 60 + 60 * round)?;
+    }
     import(&b, "last");
-    assert_eq!(b.received().len(), 600);
+    assert_eq!(b.received().len(), 1_200);
     let check = a.run(&["--json", "check"]);
     assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
     Ok(())

@@ -26,6 +26,7 @@ use crate::{
 use entente_protocol::{
     attachment::ChunkList,
     bundle::{FileHead, Header, Opened, Opening, Part},
+    error::PeerFault,
     feed::{FeedKey, Run, RunMessage},
     id::{AgreementDigest, AgreementId, FeedId, KeyId, OrgId},
     identity::{Card, Purpose, UnconfirmedCard},
@@ -242,6 +243,10 @@ impl Done {
         let run = Run::danger_unverified(&message.run).map_err(|e| Fault::partner("bundle", e))?;
         if self.left.contains_key(&run.feed) {
             return Ok(());
+        }
+        if self.left.len() >= limits::FEEDS_PER_PARTNER_MAX {
+            let max = limits::FEEDS_PER_PARTNER_MAX;
+            return Err(of_exchange(PeerFault::TooMany { what: "feeds", max }.into()));
         }
         let Some(feed) = feeds.get(&run.feed) else {
             let why = "no agreement in force here has it: when people of ours have signed, import the bundle again";

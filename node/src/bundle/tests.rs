@@ -19,9 +19,11 @@ use crate::{
 };
 use entente_protocol::{
     bundle::{Header, Opening, Part},
-    id::Nonce,
+    feed::{Cursor, Run, RunEntry, RunMessage},
+    id::{AgreementDigest, EntryHash, FeedId, Nonce},
     identity::{CardKey, Purpose},
-    primitive::SigningKey,
+    limits,
+    primitive::{SigningKey, sha256},
     session::{Lane, Message},
     time::UnixMillis,
 };
@@ -206,6 +208,22 @@ fn what_breaks_the_rules_ends_the_import() -> Outcome {
     let header = Header { store: world.b.holdings.store_id(), ..world.header() };
     let left = world.forge("store", &header, key, &parts).and_then(|()| Ok(world.import("store")?))?;
     assert_eq!((&left["left"][0]["code"], &left["records"]), (&"no-agreement".into(), &0.into()), "{left}");
+    // Runs of feeds that are none: so many are named as left, and no more.
+    let strays = (0..=limits::FEEDS_PER_PARTNER_MAX as u64).map(|n| {
+        let (feed, hash) = (FeedId::from_bytes(sha256(&[&n.to_be_bytes()])), EntryHash::from_bytes([1; 32]));
+        let version = AgreementDigest::from_bytes([2; 32]);
+        let run = Run::over(feed, Cursor::start(feed), &[hash], version, NOW, None)?.sign(key)?;
+        let entries = vec![RunEntry::Hash(hash)];
+        let message = Message::Run(Box::new(RunMessage { run, carried: vec![], entries, attestations: vec![] }));
+        Ok(Part::Message(Lane::Records, message.to_bytes()?))
+    });
+    let mut strays = strays.collect::<Result<Vec<Part>, Box<dyn Error>>>()?;
+    world.forge("strays", &world.header(), key, &strays)?;
+    let fault = refused(world.import("strays"), "bundle")?;
+    assert!(fault.message.contains("256 feeds"), "{fault}");
+    strays.pop();
+    world.forge("strays", &world.header(), key, &strays)?;
+    assert_eq!(world.import("strays")?["left"].as_array().map(Vec::len), Some(limits::FEEDS_PER_PARTNER_MAX));
     // The same twice is one.
     let twice = [parts, vec![run]].concat();
     world.forge("twice", &world.header(), key, &twice)?;
