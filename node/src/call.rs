@@ -8,6 +8,7 @@ mod select;
 
 use crate::{
     agreements::{self, AgreementError},
+    bundle,
     clock::say,
     error::Fault,
     ingest::import::{self, ImportError, ImportOptions},
@@ -301,6 +302,12 @@ pub enum Call {
         /// The partner.
         partner: String,
     },
+    /// Writes a bundle for a partner.
+    BundleExport(bundle::ExportOptions),
+    /// Takes a bundle of a partner.
+    BundleImport(PathBuf),
+    /// How far bundles with a partner are.
+    BundleShow(String),
     /// Partners, feeds, lag, errors, sizes.
     Status,
     /// Whether everything that is stored is still what was written.
@@ -372,6 +379,9 @@ impl Call {
             Self::Explain { .. } => "explain",
             Self::ExplainReceived { .. } => "explain-received",
             Self::ExplainAll { .. } => "explain-all",
+            Self::BundleExport(_) => "bundle-export",
+            Self::BundleImport(_) => "bundle-import",
+            Self::BundleShow(_) => "bundle-show",
             Self::Status => "status",
             Self::Check { .. } => "check",
             Self::Sync { .. } => "sync",
@@ -410,6 +420,7 @@ impl Call {
             | Self::Explain { .. }
             | Self::ExplainReceived { .. }
             | Self::ExplainAll { .. }
+            | Self::BundleShow(_)
             | Self::Status
             | Self::Check { .. } => true,
             Self::IdentityRenew
@@ -434,6 +445,8 @@ impl Call {
             | Self::Import(_)
             | Self::Review { .. }
             | Self::Release(_)
+            | Self::BundleExport(_)
+            | Self::BundleImport(_)
             | Self::Sync { .. }
             | Self::Stop => false,
         }
@@ -638,6 +651,9 @@ fn carry_out(node: &Node, call: &Call, progress: OnProgress<'_>) -> Result<Json,
         Call::Explain { record, partner } => explain::explain(node, record, partner),
         Call::ExplainReceived { record, partner } => explain::received(node, record, partner),
         Call::ExplainAll { partner } => explain::summary(node, partner),
+        Call::BundleExport(options) => bundle::export(node, options, progress),
+        Call::BundleImport(path) => bundle::import(node, path, progress),
+        Call::BundleShow(given) => bundle::show(node, given),
         Call::Status => crate::status::status(node),
         Call::Check { sweep } => crate::check::check(node, *sweep, progress),
         Call::Sync { .. } | Call::Stop => {

@@ -17,6 +17,7 @@ The life of a record:
                 explain       which fields of a record go to a partner, or came from it, and why
   exchange      run           serve partners until stopped
                 sync          one round now
+                bundle        the same without a network: a sealed file for a stick, or one way
                 status        partners, feeds, what waits
                 clock         what is known about the time, where nothing is decided for it
                 recover       another passphrase, when it or the keyring is lost
@@ -170,6 +171,13 @@ pub enum Command {
     /// Exchange with one partner or all, once, now
     #[command(after_help = "Example:\n  entente sync panel")]
     Sync(Sync),
+    /// Exchange without a network: a sealed file for one partner, on a stick or through a one-way line
+    #[command(
+        subcommand,
+        after_help = "Example:\n  entente bundle export --to panel -o /media/stick/panel-1.bundle\n  \
+        entente bundle import /media/stick/field-1.bundle"
+    )]
+    Bundle(Bundle),
     /// Where the node stands: partners, feeds, what waits, sizes
     #[command(after_help = "Example:\n  entente status")]
     Status,
@@ -282,11 +290,13 @@ pub fn temporary_folder() -> PathBuf {
     std::env::temp_dir()
 }
 
+mod bundle;
 mod evidence;
 mod keeping;
 mod onward;
 mod parties;
 mod upkeep;
+pub use bundle::{Bundle, Export};
 pub use evidence::{Explain, Filter, Import, Record, Release, Review, ReviewState, Search};
 pub use keeping::{Hold, Propose, Recall, RecallAct};
 pub use onward::{Ask, Onward};

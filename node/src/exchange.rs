@@ -3,13 +3,14 @@
 //! The driver knows nothing of records, the session nothing of stores; here they meet. Per partner it
 //! remembers only what was said in the session under way; everything that matters is in the ledger.
 
+pub mod bundles;
 mod heads;
 mod leases;
 mod onward;
 mod recalls;
 
 use crate::{
-    agreements::{self, Received},
+    agreements::{self, Held, Received},
     node::{Node, health::Differs},
     partners::{self, PartnerState},
     receive::{self, Countersigned, ReceiveError, Taken},
@@ -361,7 +362,7 @@ impl Conversation {
     /// Names the agreements that the partner shares with us, where that differs from what it was told last: that
     /// something changed with others is not its business.
     fn name_agreements(&mut self, node: &Node, session: &mut Session) -> Result<(), ExchangeFault> {
-        let lines = self.lines(node);
+        let lines = lines(node, self.peer);
         if self.named.as_ref() != Some(&lines) {
             session.offer_agreements(lines.clone())?;
             self.named = Some(lines);
@@ -394,20 +395,6 @@ impl Conversation {
         self.named.iter().flatten().any(|line| line.id == agreement)
     }
 
-    fn lines(&self, node: &Node) -> Vec<AgreementLine> {
-        let rules = node.rules();
-        rules
-            .agreements
-            .with(self.peer)
-            // One that a partner is only proposed to join, or has left, is named to others.
-            .filter(|held| held.binds(self.peer))
-            .filter_map(|held| {
-                let version = held.in_force.as_ref()?.digest;
-                Some(AgreementLine { id: held.id, version, standings: held.notices.clone() })
-            })
-            .collect()
-    }
-
     /// Tells the partner what changed here since it was last told. Where the queue is full the rest is told when there is
     /// room again.
     fn tell(&mut self, node: &Node, session: &mut Session) -> Result<(), ExchangeFault> {
@@ -435,21 +422,14 @@ impl Conversation {
         }
         let rules = node.rules();
         for held in rules.agreements.with(self.peer) {
-            for notice in held.notices.iter().filter(|_| held.binds(self.peer)) {
-                let ours = stated(notice).is_some_and(|n| n.party == node.keys.org);
-                if ours && !self.standings.contains(notice) {
+            for notice in own_notices(node, held, self.peer) {
+                if !self.standings.contains(notice) {
                     session.send_standing(notice.clone())?;
                     self.standings.insert(notice.clone());
                 }
             }
-            // The complete versions, then the one on its way, which follows them: a partner that has them takes no notice.
-            // What others drafted is theirs to send, until people of ours stand behind it.
-            for signed in held.signed.iter().chain(&held.next).chain(held.backed(node.keys.org)) {
-                let broken = |e: AgreementFault| fatal(&e.to_string());
-                // Each goes to its own parties, whoever is party to another version.
-                if signed.agreement().map_err(broken)?.party(self.peer).is_none() {
-                    continue;
-                }
+            let broken = |e: AgreementFault| fatal(&e.to_string());
+            for signed in versions(node, held, self.peer).map_err(broken)? {
                 let bytes = signed.to_bytes().map_err(broken)?;
                 let form = sha256(&[&bytes]);
                 if self.proposals.get(&signed.digest()) != Some(&form) {
@@ -496,6 +476,40 @@ impl Conversation {
     }
 }
 
+/// The agreements that a partner shares with us.
+fn lines(node: &Node, peer: OrgId) -> Vec<AgreementLine> {
+    let rules = node.rules();
+    rules
+        .agreements
+        .with(peer)
+        // One that a partner is only proposed to join, or has left, is named to others.
+        .filter(|held| held.binds(peer))
+        .filter_map(|held| {
+            let version = held.in_force.as_ref()?.digest;
+            Some(AgreementLine { id: held.id, version, standings: held.notices.clone() })
+        })
+        .collect()
+}
+
+/// What we say of one agreement's standing.
+fn own_notices<'a>(node: &Node, held: &'a Held, peer: OrgId) -> impl Iterator<Item = &'a SignatureBytes> {
+    let (own, binds) = (node.keys.org, held.binds(peer));
+    held.notices.iter().filter(move |notice| binds && stated(notice).is_some_and(|n| n.party == own))
+}
+
+/// The complete versions, then the one on its way, which follows them: a partner that has them takes no notice.
+/// What others drafted is theirs to send, until people of ours stand behind it. Each goes to its own parties, whoever
+/// is party to another version.
+fn versions<'a>(node: &Node, held: &'a Held, peer: OrgId) -> Result<Vec<&'a SignedAgreement>, AgreementFault> {
+    let mut all = Vec::new();
+    for signed in held.signed.iter().chain(&held.next).chain(held.backed(node.keys.org)) {
+        if signed.agreement()?.party(peer).is_some() {
+            all.push(signed);
+        }
+    }
+    Ok(all)
+}
+
 /// Whether something may pass under an agreement now.
 fn shares(node: &Node, peer: OrgId, agreement: AgreementId) -> bool {
     node.rules().policy.passes(peer, agreement, node.interval()).is_ok()
@@ -506,26 +520,31 @@ fn fill(node: &Node, session: &mut Session, feed: &FeedKey) -> Result<bool, Exch
     let id = feed.id();
     while session.window(id) > 0 {
         let Some(next) = session.next(id) else { return Ok(false) };
-        // Before anything is read: a run that is served again is made without a transaction.
-        let basis = node.basis();
-        let row = feeds::out_row(node, feed, AgreementDigest::from_bytes([0; 32]))?;
-        let step = if next.length < row.length {
-            let run = outbox::again(node, feed, next.length)?;
-            outbox::Step { more: run.is_some(), run }
-        } else {
-            outbox::step(node, feed)?
-        };
-        // A suspension, a refutation, or another version, overtakes what was decided before it: that is served and
-        // decided again. Whoever changes something wakes this session when it is in force.
-        if !basis.stands(node).map_err(ShareError::from)? {
-            return Ok(false);
-        }
+        // Whoever changes something wakes this session when it is in force.
+        let Some(step) = next_run(node, feed, next.length)? else { return Ok(false) };
         match step.run {
             Some(run) => session.send_run(run.message)?,
             None => return Ok(step.more),
         }
     }
     Ok(false)
+}
+
+/// The run of a feed that begins at an entry, signed before or now. None where what it was decided by has changed
+/// meanwhile.
+pub(crate) fn next_run(node: &Node, feed: &FeedKey, from: u64) -> Result<Option<outbox::Step>, ShareError> {
+    // Before anything is read: a run that is served again is made without a transaction.
+    let basis = node.basis();
+    let row = feeds::out_row(node, feed, AgreementDigest::from_bytes([0; 32]))?;
+    let step = if from < row.length {
+        let run = outbox::again(node, feed, from)?;
+        outbox::Step { more: run.is_some(), run }
+    } else {
+        outbox::step(node, feed)?
+    };
+    // A suspension, a refutation, or another version, overtakes what was decided before it: that is served and
+    // decided again.
+    Ok(basis.stands(node)?.then_some(step))
 }
 
 /// Without a known time there is no session: whatever came would be refused, and whatever is due would not go.

@@ -13,6 +13,7 @@ use crate::{
         self, RandomError, Secret,
         durable::{self, Existing},
         keyfile::{KeyFile, KeyFileError},
+        recovery,
     },
 };
 use entente_protocol::{
@@ -62,6 +63,9 @@ pub enum IdentityError {
     /// Nothing to renew with.
     #[error("`{0}`, which issues certificates, is not here: bring it, and try again")]
     NoIssuingKey(PathBuf),
+    /// The recovery identity, to which every key file is sealed too.
+    #[error("{0}")]
+    Recovery(String),
     /// No randomness.
     #[error(transparent)]
     Random(#[from] RandomError),
@@ -85,6 +89,9 @@ pub struct Keys {
     chain: RwLock<Vec<Vec<u8>>>,
     /// PKCS #8 of the issuing key, unless it is kept elsewhere.
     issuing: Option<Secret<Vec<u8>>>,
+    /// What bundles for us are sealed to, and nothing else: the node's own identity opens every key file, and is not kept.
+    /// None where the keys were made elsewhere.
+    pub bundles: Option<Identity>,
     /// The own card.
     pub card: Card,
     /// Why the card is not as the settings say, if it is not.
@@ -97,6 +104,9 @@ const PURPOSES: [(&str, Purpose); 4] = [
     ("runs", Purpose::Runs),
     ("user", Purpose::Users),
 ];
+
+/// The key file of the identity to which bundles for us are sealed.
+pub const BUNDLES_FILE: &str = "bundles.age";
 
 fn file(home: &Home, name: &str) -> PathBuf {
     home.keys().join(name)
@@ -146,9 +156,10 @@ pub fn create(
         KeyFile::write(&file(home, &format!("{name}.age")), &recipients, seed.expose(), Existing::Refuse)?;
         keys.push(CardKey::new(purpose, key.public().clone(), now));
     }
+    let bundles = make_bundles(home, &recipients)?;
     let payload = CardPayload {
         v: CARD_FORMAT,
-        age: recipient.to_string(),
+        age: bundles.recipient().to_string(),
         org,
         keys,
         name: config.name.clone(),
@@ -163,6 +174,28 @@ pub fn create(
     };
     write_card(home, &payload, &SigningKey::from_pkcs8(root_key.expose())?, Existing::Refuse)?;
     Ok(org)
+}
+
+/// Draws the identity to which bundles for us are sealed.
+fn make_bundles(home: &Home, recipients: &[&Recipient]) -> Result<Identity, IdentityError> {
+    let identity = Identity::generate()?;
+    KeyFile::write(&file(home, BUNDLES_FILE), recipients, identity.seed().expose(), Existing::Refuse)?;
+    Ok(identity)
+}
+
+/// Reads it; a home of an earlier version, or one that was put under another secret, gets a new one.
+fn bundles(home: &Home, node: &Identity) -> Result<Identity, IdentityError> {
+    match KeyFile::read(&file(home, BUNDLES_FILE), node) {
+        Ok(seed) => {
+            let seed: [u8; 32] = seed.expose().as_slice().try_into().map_err(|_| SigningKeyError)?;
+            Ok(Identity::from_seed(Secret::new(seed)))
+        }
+        Err(KeyFileError::Missing(_)) => {
+            let recovery = recovery::recipient(&home.keys()).map_err(|e| IdentityError::Recovery(e.to_string()))?;
+            make_bundles(home, &[&node.recipient(), &recovery])
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn pkcs8(key: &Secret<Vec<u8>>) -> PrivatePkcs8KeyDer<'_> {
@@ -209,6 +242,7 @@ impl Keys {
             tls: Secret::new(Vec::new()),
             chain: RwLock::new(Vec::new()),
             issuing: None,
+            bundles: None,
             card,
             card_trouble: None,
         }
@@ -226,7 +260,8 @@ impl Keys {
             Err(KeyFileError::Missing(_)) => None,
             Err(error) => return Err(error.into()),
         };
-        let (card, card_trouble) = renew::card(home, config, node, now)?;
+        let bundles = bundles(home, node)?;
+        let (card, card_trouble) = renew::card(home, config, (node, &bundles), now)?;
         let keys = Self {
             org: card.org(),
             records: key("records")?,
@@ -236,6 +271,7 @@ impl Keys {
             tls: KeyFile::read(&file(home, "tls.age"), node)?,
             chain: RwLock::new(vec![read(file(home, "tls.der"))?, read(file(home, "issuing.der"))?]),
             issuing,
+            bundles: Some(bundles),
             card,
             card_trouble,
         };

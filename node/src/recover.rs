@@ -12,7 +12,7 @@ use crate::{
     clock::Clock,
     config::{Config, Home},
     error::Fault,
-    identity::Keys,
+    identity::{BUNDLES_FILE, Keys},
     node::Event,
     records::stored::encode,
     seal::{
@@ -93,7 +93,7 @@ pub fn recover(home: &Home, how: &Recover<'_>, clock: &dyn Clock) -> Result<Json
     sweep(&staging)?;
     let node = done?;
     settings(home, &config, how.unlock)?;
-    // Proves that they fit each other, and makes the card that names the new identity as recipient of bundles.
+    // Proves that they fit each other, and makes the card that names the new recipient of bundles.
     let keys = Keys::open(home, &config, &node, clock.now()).map_err(|e| Fault::setup("identity", e))?;
     if let Some(members) = answer.as_object_mut() {
         members.insert("recovered".to_owned(), json!(true));
@@ -125,10 +125,12 @@ fn names(keys: &Path) -> Result<Vec<String>, Fault> {
     Ok(names)
 }
 
-/// Opens every key file with the recovery identity. One that does not open stops all: it would be lost.
+/// Opens every key file with the recovery identity. One that does not open stops all: it would be lost. What bundles are
+/// sealed to is not kept: whoever has the old secret could read on, so a new one is drawn, and the card names it.
 fn open_all(keys: &Path, recovery: &Identity) -> Result<Vec<Opened>, Fault> {
     let sealed = |name: &String| {
-        name.ends_with(".age") && ![KEYRING_FILE, KEYRING_RECOVERY_FILE, NODE_KEY_FILE].contains(&name.as_str())
+        name.ends_with(".age")
+            && ![KEYRING_FILE, KEYRING_RECOVERY_FILE, NODE_KEY_FILE, BUNDLES_FILE].contains(&name.as_str())
     };
     let open = |name: String| {
         let content = KeyFile::read(&keys.join(&name), recovery).map_err(|e| setup(&e))?;

@@ -101,6 +101,10 @@ table!(LABELS: Label {
     GRANT_ID = "entente/1 grant id";
     /// How a signed notice is named by who heard it, over its signature.
     NOTICE_ID = "entente/1 notice id";
+    /// Bundle id over the header's payload.
+    BUNDLE_ID = "entente/1 bundle id";
+    /// Digest of what one part of a bundle carries.
+    BUNDLE_PART = "entente/1 bundle part";
 });
 
 table!(CONTEXTS: Context {
@@ -132,6 +136,10 @@ table!(CONTEXTS: Context {
     SIGN_ERASURE = "entente/1 sign erasure";
     /// Signature of a lease by its giver's runs key.
     SIGN_LEASE = "entente/1 sign lease";
+    /// Signature of a bundle's header by the sender's runs key.
+    SIGN_BUNDLE = "entente/1 sign bundle";
+    /// Signature of one part of a bundle by the same key.
+    SIGN_BUNDLE_PART = "entente/1 sign bundle part";
     /// Signature of a review by a user's key.
     SIGN_REVIEW = "entente/1 sign review";
     /// Signature of a release event by a user's key.

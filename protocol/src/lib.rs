@@ -5,11 +5,13 @@
 //! `SPEC.md` beside this crate is the normative text; section numbers in the code refer to it.
 //!
 //! Reading order: [`limits`], [`id`], [`label`] (every tag and signature context), [`codec`],
-//! [`record`] (the life of a record), [`batch`], [`agreement`], [`feed`], [`session`], [`recall`], [`grant`].
+//! [`record`] (the life of a record), [`batch`], [`agreement`], [`feed`], [`session`], [`recall`], [`grant`],
+//! [`bundle`].
 
 pub mod agreement;
 pub mod attachment;
 pub mod batch;
+pub mod bundle;
 pub mod clearance;
 pub mod codec;
 pub mod cose;
@@ -36,6 +38,8 @@ pub mod tree;
 pub mod value;
 #[cfg(test)]
 mod vectors;
+#[cfg(test)]
+mod vectors_bundle;
 #[cfg(test)]
 mod vectors_onward;
 #[cfg(test)]

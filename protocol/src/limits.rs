@@ -122,6 +122,13 @@ pub const GRANTS_PER_PARTNER_MAX: usize = 4_096;
 /// Copies of a keyring that the receipt of an erasure names.
 pub const KEYRING_COPIES_MAX: usize = 16;
 
+/// First frame of a bundle: card and header.
+pub const BUNDLE_OPENING_BYTES_MAX: usize = 64 << 10;
+/// Any further frame of a bundle, header of the frame excluded: a message, what seals it, and the padding.
+pub const BUNDLE_FRAME_BYTES_MAX: usize = FRAME_BYTES_MAX + (128 << 10);
+/// Answers to the recalls of one bundle that go with the next one back; what is beyond is asked again.
+pub const BUNDLE_ANSWERS_MAX: usize = 4_096;
+
 /// Size of an attachment.
 pub const ATTACHMENT_BYTES_MAX: u64 = 4 << 30;
 /// Chunk of an attachment: the unit of verification and resumption.

@@ -113,6 +113,10 @@ fn each_element_of_each_listing_has_an_id_of_its_own() -> Outcome {
     walk(&a, 1, &["release", "L-00001", "L-00002", "L-00001"]);
     walk(&a, 0, &["review", "--all-drafts", "--state", "reviewed"]);
     walk(&a, 0, &["release", "L-00001"]);
+    let bundle = a.path("b.bundle");
+    walk(&a, 0, &["bundle", "export", "--to", "b", "-o", &bundle, "--one-way"]);
+    walk(&b, 0, &["bundle", "import", &bundle]);
+    walk(&a, 0, &["bundle", "show", "b"]);
     walk(&a, 1, &["agreement", "templates"]);
     walk(&a, 0, &["agreement", "new", "panel", "--with", "b", "-o", &a.path("panel.toml")]);
     walk(&a, 1, &["agreement", "check", &draft]);

@@ -2,6 +2,7 @@
 
 mod agreements;
 mod bench;
+mod bundles;
 mod canaries;
 mod cbor;
 mod check;

@@ -239,6 +239,42 @@ done
     Ok(())
 }
 
+/// Story: a stick has 64 KB, and a bundle does not fit. The export says so and leaves nothing on the stick; a larger stick
+/// takes all of it, and what was signed for the small one is not lost.
+#[test]
+fn a_full_stick_leaves_no_half_bundle() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let (a, b) = (Home::init(folder.path(), "a"), Home::init(folder.path(), "b"));
+    a.pair(&b);
+    let _agreed = a.agree(&b, &entente_tests::items_clause(&["number", "eval", "type", "make", "serial", "marks"]));
+    a.ok(&["import", &a.file("rows.csv", &rows(400))]);
+    a.pass_all();
+    let script = r#"
+mkdir "$F/stick"
+mount -t tmpfs -o size=64k tmpfs "$F/stick"
+entente() { "$ENTENTE" --json --home "$F/a" --identity-file "$F/a.key" "$@"; }
+code=0
+entente bundle export --to b -o "$F/stick/one" >/dev/null 2>"$F/said" || code=$?
+echo "full=$code $(tr '\n' ' ' <"$F/said")"
+echo "left=$(ls -A "$F/stick" | wc -l)"
+mount -o remount,size=64m "$F/stick"
+entente bundle export --to b -o "$F/stick/one" >/dev/null
+cp "$F/stick/one" "$F/one"
+umount "$F/stick"
+"#;
+    let Some(output) = in_namespace(script, &[("F", &folder.path().display().to_string())]) else {
+        println!("skipped: a full stick: needs root and `unshare`");
+        return Ok(());
+    };
+    let found = printed(&output);
+    assert!(output.status.success(), "{found:#?}: {output:?}");
+    let full = found.get("full").ok_or("full")?;
+    assert!(full.starts_with("2 ") && full.contains("No space left on device") && full.contains("stick/one"), "{full}");
+    assert_eq!(found.get("left").map(String::as_str), Some("0"));
+    assert_eq!(b.json(&["bundle", "import", &b.path("one")])["records"], 400);
+    Ok(())
+}
+
 /// Story: the disk has 16 MB, and a table does not fit. The import says so; what was kept is whole; with room it goes on
 /// where it stopped, and ends with the same records as anywhere else.
 #[test]

@@ -2,6 +2,7 @@
 
 use super::{Report, each_item};
 use crate::{
+    bundle,
     clock::mark,
     node::Node,
     room,
@@ -49,6 +50,23 @@ pub fn every(node: &Node, audit: &Audit, report: &mut Report<'_>) -> Result<(), 
     }
     for (partner, _) in node.book().iter() {
         audit.speak(NODE, Table::Meta, &room::key(*partner))?;
+    }
+    bundles(node, audit, report)
+}
+
+/// How far bundles are: rows that are there from the first one on.
+fn bundles(node: &Node, audit: &Audit, report: &mut Report<'_>) -> Result<(), StoreError> {
+    let mut made = false;
+    for (partner, _) in node.book().iter() {
+        let [out, taken] = bundle::keys(*partner);
+        let read = audit.get(NODE, Table::Meta, &out);
+        made |= report.readable(format!("bundles for {partner}"), read)?.flatten().is_some();
+        let read = audit.get(NODE, Table::Meta, &taken);
+        report.readable(format!("bundles of {partner}"), read)?;
+    }
+    let read = audit.get(NODE, Table::Meta, bundle::COUNT);
+    if report.readable("the count of bundles", read)? == Some(None) && made {
+        report.missing("the count of bundles", "its row is gone");
     }
     Ok(())
 }

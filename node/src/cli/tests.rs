@@ -95,6 +95,9 @@ fn forms_of_the_manual_parse() {
     check("explain r --from p");
     check("sync");
     check("sync p");
+    check("bundle export --to p -o f --one-way --max-size 500MB --again --without-files --force --held a:1:2");
+    check("bundle import f");
+    check("bundle show p");
     check("demo --once --json --home d --evidence f.csv");
     check("completions fish");
     check("man -o d");

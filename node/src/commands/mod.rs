@@ -5,6 +5,7 @@
 //! policy itself; `init`, `run`, `sync` and `demo` call the function of that name.
 
 mod agreement;
+mod bundle;
 mod check;
 mod clock;
 mod explain;
@@ -114,6 +115,7 @@ fn dispatch(cli: Cli) -> Result<Done, Failure> {
         Command::Record(command) => record::record(&reach, command),
         Command::Explain(args) => explain::explain(&reach, args),
         Command::Run => serve::run(&reach),
+        Command::Bundle(command) => bundle::bundle(&reach, command),
         Command::Sync(args) => serve::sync(&reach, args),
         Command::Status => status::status(&reach),
         Command::Check(args) => check::check(&reach, &args),

@@ -2,10 +2,11 @@
 
 use super::*;
 use crate::{
+    bundle::ExportOptions,
     check,
     onward::{
         asking::{self, Narrowed, Wish},
-        passed,
+        passed, said,
     },
     recall::{asked, asking as recalls, holders, retention},
     records::{search::Query, show},
@@ -502,4 +503,48 @@ fn a_lease_is_not_got_round_by_passing_on() -> Outcome {
     world.meet()?;
     assert_eq!(world.at_c(one)?.0, "received");
     Ok(())
+}
+
+/// Story: the same without a network: requests, grants, what was passed on, a recall and its answers go by bundles, and what
+/// was heard is not said again.
+#[test]
+fn what_goes_on_goes_by_bundles_too() -> Outcome {
+    let world = Three::plain("\"with-grant\"")?;
+    let mut sticks = 0;
+    let mut round = || -> Outcome {
+        for (from, to) in [(&world.a, &world.b), (&world.b, &world.c), (&world.c, &world.b), (&world.b, &world.a)] {
+            sticks += 1;
+            let output = world.folder.path().join(format!("{sticks}.bundle"));
+            let options = ExportOptions {
+                to: to.config.handle.clone(),
+                output: output.clone(),
+                again: true,
+                ..ExportOptions::default()
+            };
+            ask(from, &Call::BundleExport(options))?;
+            ask(to, &Call::BundleImport(output))?;
+        }
+        Ok(())
+    };
+    let one = world.release("A-1")?;
+    round()?;
+    world.ask(&[one])?;
+    round()?;
+    world.grant(0, Narrowed::default())?;
+    round()?;
+    round()?;
+    assert_eq!((world.at_c(one)?.0.as_str(), world.holders()?.len()), ("received", 1));
+    assert_eq!(asking::list(&world.b)?[0]["state"], "granted");
+    recalls::propose(&world.a, &[one], Act::Erase, ("in danger", "A. Diallo"), &mut |_| {})?;
+    recalls::confirm(&world.a, 0, "M. Osei", &mut |_| {})?;
+    for _ in 0..3 {
+        round()?;
+    }
+    assert_eq!(world.at_c(one)?.0, "erased");
+    let status = holders::status(&world.a, 0)?;
+    assert_eq!((status["answers"].to_string().as_str(), status["open"].as_u64()), (r#"{"complied":2}"#, Some(0)));
+    for (node, partner) in [(&world.a, &world.b), (&world.b, &world.a)] {
+        assert!(said::to_say(node, partner.keys.org, 0)?.is_empty(), "what was heard is not said again");
+    }
+    world.is_whole()
 }

@@ -36,14 +36,14 @@ pub type Trouble = String;
 pub fn card(
     home: &Home,
     config: &Config,
-    node: &Identity,
+    (node, bundles): (&Identity, &Identity),
     now: UnixMillis,
 ) -> Result<(Card, Option<Trouble>), IdentityError> {
     let card = own_card(home)?;
     let before = card.payload();
     let mut wanted = before.clone();
     wanted.addresses = addresses(config)?;
-    wanted.age = node.recipient().to_string();
+    wanted.age = bundles.recipient().to_string();
     wanted.name.clone_from(&config.name);
     wanted.handle.clone_from(&config.handle);
     if wanted == *before {

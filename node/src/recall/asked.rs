@@ -165,6 +165,25 @@ fn asked_at(txn: &Txn<'_>, partition: Partition, place: u64) -> Result<Option<As
     Ok(row.map(|row| decode("recall", &row)).transpose()?)
 }
 
+/// Answers that were given, signed again as they stand now.
+pub fn answers(node: &Node, given: &[Answer]) -> Result<SignatureBytes, RecallError> {
+    let mut answers = given.to_vec();
+    for answer in &mut answers {
+        let mut now = None;
+        for agreement in node.partitions() {
+            let partition = Partition::Agreement(agreement);
+            let at = node.holdings.get(partition, Table::Recall, &asked_key(answer.recall))?;
+            let Some(at) = at.map(|at| decode("recall", &at)).transpose()? else { continue };
+            let row = node.holdings.item(partition, Table::Recall, ASKED, at)?;
+            if let Some(row) = row.map(|row| decode::<AskedRow>("recall", &row)).transpose()? {
+                now = now.max(Some(row.state));
+            }
+        }
+        answer.state = now.unwrap_or(answer.state);
+    }
+    Ok(Answers::new(node.keys.org, node.clock.now(), answers).sign(&node.keys.runs)?)
+}
+
 /// The newest recall of a record, with its place, within the transaction that may change it.
 pub(super) fn about(
     txn: &Txn<'_>,
@@ -204,6 +223,18 @@ pub fn act_on(node: &Node, agreement: AgreementId, record: RecordId) -> Result<O
     let Some(at) = node.holdings.get(partition, Table::Recall, &about_key(record))? else { return Ok(None) };
     let row = node.holdings.item(partition, Table::Recall, ASKED, decode("recall", &at)?)?;
     Ok(row.map(|row| decode::<AskedRow>("recall", &row)).transpose()?.map(|row| row.act))
+}
+
+/// How much a partner asked of us.
+pub fn count(node: &Node, partner: OrgId) -> Result<usize, RecallError> {
+    let mut count = 0;
+    for agreement in node.partitions() {
+        each(&node.holdings, (Partition::Agreement(agreement), ASKED), 0, &mut |_, row: AskedRow| {
+            count += usize::from(row.from == partner);
+            Ok(true)
+        })?;
+    }
+    Ok(count)
 }
 
 /// Everything that partners asked of us, by agreement, oldest first.

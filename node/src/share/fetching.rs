@@ -26,7 +26,7 @@ use crate::{
 };
 use entente_protocol::{
     attachment::{ChunkList, Content, chunk_count},
-    id::{AgreementId, Hash, Nonce, OrgId},
+    id::{AgreementId, Hash, Nonce, OrgId, RecordId},
     primitive::Sha256Stream,
     session::fetch::Request,
     time::UnixMillis,
@@ -35,6 +35,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
+    ops::Deref,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -216,6 +217,25 @@ pub fn wanted(node: &Node, sender: OrgId, resting: &Resting) -> Result<Vec<Wante
     Ok(all)
 }
 
+/// The file of one record, where it is still wished for and there is room: what a bundle brings without being asked.
+pub fn wanted_of(
+    node: &Node,
+    sender: OrgId,
+    agreement: AgreementId,
+    record: RecordId,
+) -> Result<Option<Wanted>, ShareError> {
+    let Some((place, file)) = wishes::of(node, agreement, sender, record)? else { return Ok(None) };
+    let Some(content) = wish(node, agreement, &file)? else { return Ok(None) };
+    if let Some(why) = room::lacking(node, sender, For::Evidence)? {
+        node.note_error(sender, why);
+        return Ok(None);
+    }
+    let begun = PartRow { id: Nonce::from_bytes(secret::random()?), segments: 0 };
+    // What is here of it already is passed over as it comes.
+    let part = part(node, agreement, &file)?.unwrap_or(begun);
+    Ok(Some(Wanted { place, agreement, file, content, part }))
+}
+
 /// A wish that nothing is behind any more, and what came of its file.
 struct Dropped {
     agreement: AgreementId,
@@ -266,8 +286,8 @@ fn drop_wishes(node: &Node, mut dropped: Vec<Dropped>) -> Result<(), ShareError>
 }
 
 /// Takes the chunks of one file as they come. A fetch has a clone of [`Shared`], so what came stays when it ends.
-pub struct Incoming {
-    node: Arc<Node>,
+pub struct Incoming<N = Arc<Node>> {
+    node: N,
     wanted: Wanted,
     writer: SegmentWriter,
     /// Digest of what came so far. None for a file that goes on: what is here of it is read back at its end.
@@ -279,9 +299,9 @@ pub struct Incoming {
 /// A file of which more may come.
 pub type Shared = Arc<Mutex<Incoming>>;
 
-impl Incoming {
+impl<N: Deref<Target = Node>> Incoming<N> {
     /// Goes on where the file stands.
-    pub fn new(node: Arc<Node>, wanted: Wanted) -> Self {
+    pub fn new(node: N, wanted: Wanted) -> Self {
         let partition = Partition::Agreement(wanted.agreement);
         let writer = SegmentWriter::new(&node, partition, wanted.part.id, wanted.part.segments);
         let next = u32::try_from(wanted.part.segments * SEGMENT_CHUNKS).ok();

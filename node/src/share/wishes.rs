@@ -118,6 +118,21 @@ pub fn is_refused(node: &Node, agreement: AgreementId, record: RecordId) -> Resu
     Ok(matches!(row, Some(WishRow::Refused(_))))
 }
 
+/// The wish for the file of a record of a sender, if it stands, and its place.
+pub fn of(
+    node: &Node,
+    agreement: AgreementId,
+    sender: OrgId,
+    record: RecordId,
+) -> Result<Option<(u64, WantedFile)>, WishError> {
+    let partition = Partition::Agreement(agreement);
+    let row = node.holdings.get(partition, Table::Wanted, record.as_bytes())?;
+    let row: Option<WishRow> = row.map(|row| decode("wish", &row)).transpose()?;
+    let Some(WishRow::At(place)) = row else { return Ok(None) };
+    let item = node.holdings.item(partition, Table::Wanted, &scope(sender), place)?;
+    Ok(item.map(|item| decode("wanted file", &item)).transpose()?.map(|file| (place, file)))
+}
+
 /// Whether a wish is still what it was when it was read: a release that came since has put its own in its place.
 pub fn stands(txn: &Txn<'_>, partition: Partition, file: &WantedFile, place: u64) -> Result<bool, WishError> {
     let found = txn.item(partition, Table::Wanted, &scope(file.feed.sender), place)?;

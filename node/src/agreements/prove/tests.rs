@@ -178,6 +178,7 @@ fn decider_releases(set: &PolicySet, example: &BTreeMap<String, String>, field: 
         present: values.keys().copied().collect(),
         gate: Gate { review: ReviewState::Verified, required: ReviewState::Reviewed, released: true },
         referable: SlotSet::EMPTY,
+        onward: None,
         partner: org(2),
         agreement: AgreementId::from_bytes([1; 16]),
         now: Interval { early, late: early.plus(1), confirmed: true },

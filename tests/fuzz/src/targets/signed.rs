@@ -9,6 +9,7 @@ use entente_policy::{check, render, source};
 use entente_protocol::{
     agreement::{Agreement, SignedAgreement, StandingNotice},
     batch::Attestation,
+    bundle::{FileHead, Header, Opening},
     codec::{self, Bounds},
     cose::SignatureBytes,
     feed::{Cursor, EntryProof, FeedKey, Held, Receipt, ReceivedRun, Run, RunMessage},
@@ -298,6 +299,36 @@ pub fn recalls() -> Subject {
     };
     let known = ["correct", "withdraw", "expire", "erase", "complied", "legal-hold", "not-held", "refused", "waiting"];
     Subject { seeds, words: words(&known), judge: Box::new(judge) }
+}
+
+pub fn bundles() -> Subject {
+    const FILE: Bounds = Bounds::bytes(4 << 10);
+    let vectors = vectors(include_str!("../../../vectors/bundle.json"));
+    let frames: Vec<Vec<Vec<u8>>> =
+        vectors.iter().map(|bundle| bundle.as_array().into_iter().flatten().map(unhex).collect()).collect();
+    let (from, to) = (OrgId::from_bytes([1; 32]), OrgId::from_bytes([2; 32]));
+    let open = move |bytes: &[u8]| Opening::from_bytes(bytes)?.verify((from, to), |id| key_of(from, 0, id));
+    let headers: Vec<Header> = frames.iter().filter_map(|all| Some(open(all.first()?).ok()?.0)).collect();
+    let genuine: HashSet<Vec<u8>> = frames.iter().filter_map(|all| all.get(1).cloned()).collect();
+    let first = frames.first().and_then(|all| all.first().cloned()).unwrap_or_default();
+    let judge = move |input: &[u8], notes: &mut Notes| -> Verdict {
+        let opened = open(input).map(|(header, _)| header);
+        notes.result("opening", &opened);
+        if let Ok(header) = opened {
+            holds("a header that nobody signed", headers.contains(&header))?;
+        }
+        // As the first part of the first bundle.
+        if let Ok((_, mut bundle)) = open(&first) {
+            let part = bundle.part(input);
+            notes.result("part", &part);
+            holds("a part that nobody signed", part.is_err() || genuine.contains(input))?;
+        }
+        let file: Result<FileHead, _> = codec::from_slice(input, FILE);
+        notes.result("file", &file);
+        file.map_or(Ok(()), |file| same("file", input, codec::to_vec(&file, FILE)))
+    };
+    let seeds = frames.into_iter().flatten().collect();
+    Subject { seeds, words: words(&["one-way", "bundle", "digest", "header"]), judge: Box::new(judge) }
 }
 
 const NOW: UnixMillis = UnixMillis(1_780_000_000_000);
