@@ -131,7 +131,7 @@ impl World {
         let may = match ground.rule {
             Onward::WithGrant => true,
             Onward::Never => false,
-            Onward::To(orgs) => orgs.iter().any(|org| *org == q.partner),
+            Onward::To(orgs) => orgs.contains(&q.partner),
         };
         if !may {
             return Err(Reason::OnwardForbidden);
