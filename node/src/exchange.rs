@@ -289,8 +289,8 @@ impl Conversation {
             Event::Notice(notice) if notice.kind == NOTICE_LEASE => self.leased(node, session, &notice)?,
             Event::Notice(notice) if (NOTICE_REQUEST..=NOTICE_RELAYED).contains(&notice.kind) => {
                 // A notice of it costs as much as a proposal: so many are looked at.
+                // What is not heard now is said again in a later session.
                 if notice.kind != NOTICE_HEARD && !node.may_change(self.peer) {
-                    session.close(CloseCode::BUSY);
                     return Ok(());
                 }
                 self.hear_onward(node, session, &notice)?;

@@ -165,7 +165,7 @@ pub fn run(node: &Node, feed: &FeedKey, message: &RunMessage) -> Result<Taken, R
         let stated = Run::danger_unverified(&message.run)?.time;
         let sender = |kid| rules.book.past_key(feed.sender, Purpose::Runs, kid, now, stated);
         let cards = message.onward.as_ref().map_or(&[][..], |beside| &beside.cards);
-        let shown = Shown::read(&rules.book, node.keys.org, feed.sender, cards);
+        let shown = Shown::read(&rules.book, node.keys.org, cards);
         let originator = |org: OrgId, kid| match org == node.keys.org {
             true => node.keys.card.key(Purpose::Records, kid, now),
             false => shown.key(&rules.book, org, Purpose::Records, kid, now),
@@ -224,7 +224,7 @@ enum Decided<'a> {
 }
 
 fn decide<'a>(
-    rules: &Rules,
+    (node, rules, shown): (&Node, &Rules, &Shown),
     arrival: &Arrival<'_>,
     now: Interval,
     number: u64,
@@ -234,6 +234,13 @@ fn decide<'a>(
     match entry {
         VerifiedEntry::Release(release) => {
             let grant = release.grant.as_ref().map(|(_, grant)| &**grant);
+            let originator = release.record.header().originator;
+            if originator != feed.sender && !shown.takes(&rules.book, feed.sender, originator) {
+                return Decided::Refuse("introduces-too-many");
+            }
+            if grant.is_some() && is_recalled(node, release.record.id()) {
+                return Decided::Refuse("recalled");
+            }
             match rules.policy.accept(feed.sender, feed.agreement, &release.record, grant, now) {
                 Ok(acceptance) => Decided::Keep(release, acceptance, Box::new(received_row(arrival, release, number))),
                 Err(withheld) => Decided::Refuse(withheld.reason.code()),
@@ -243,6 +250,14 @@ fn decide<'a>(
         VerifiedEntry::Refusal { .. } => Decided::Refused,
         VerifiedEntry::Closed => Decided::Nothing,
     }
+}
+
+/// Whether a record was recalled under whatever agreement it came. One that cannot be read is as good as recalled.
+fn is_recalled(node: &Node, record: RecordId) -> bool {
+    node.partitions().into_iter().any(|agreement| match withdrawn(node, agreement, record) {
+        Ok(row) => row.is_some_and(|row| matches!(row.by, Some(TakenBack::Recalled(_)))),
+        Err(_) => true,
+    })
 }
 
 /// Decides, then writes. `None` where feed or rules are others by the time of writing.
@@ -259,8 +274,9 @@ fn take(
     let run = verified.run();
     let arrival = Arrival { feed, at: now, run: state.runs };
     let numbered = (run.before.length..).zip(verified.entries());
-    let decided: Vec<(u64, Decided<'_>)> =
-        numbered.map(|(number, (_, entry))| (number, decide(rules, &arrival, interval, number, entry))).collect();
+    let decided: Vec<(u64, Decided<'_>)> = numbered
+        .map(|(number, (_, entry))| (number, decide((node, rules, shown), &arrival, interval, number, entry)))
+        .collect();
     let mut row = RunInRow { run: message.run.clone(), proofs: proofs(message, verified), withdrew: Vec::new() };
     let receipt = Receipt::of(run, now).sign(&node.keys.runs).map_err(ShareError::from)?;
 
@@ -436,6 +452,7 @@ fn received_row(arrival: &Arrival<'_>, release: &VerifiedRelease, number: u64) -
                 by: arrival.feed.sender,
                 days: grant.scope.retention_days,
                 grant: *id,
+                since: arrival.at,
                 until: grant.scope.until,
             },
         ),
@@ -472,16 +489,26 @@ fn keep_one(
     };
     // What its originator gives itself is not put in the shade by what another passes on.
     if row.onward.is_some() && before.as_ref().is_some_and(|(_, known)| known.onward.is_none()) {
-        let withdrawn = txn.get(partition, Table::Withdrawn, id.as_bytes())?;
-        if withdrawn.is_none() {
-            return Ok(true);
-        }
+        // Nor is what its originator took back given again by another's hand.
+        return Ok(txn.get(partition, Table::Withdrawn, id.as_bytes())?.is_none());
     }
     // Only what is held was ever withdrawn.
     let withdrawn = if before.is_some() { txn.get(partition, Table::Withdrawn, id.as_bytes())? } else { None };
     let back = withdrawn.is_some();
-    if let Some(row) = withdrawn {
-        if matches!(decode::<WithdrawnRow>("withdrawal", &row)?.by, Some(TakenBack::Recalled(_))) {
+    let mut kept = row.clone();
+    let known = before.as_ref().and_then(|(_, before)| before.onward);
+    if let (Some(onward), Some(known)) = (&mut kept.onward, known)
+        && onward.grant == known.grant
+    {
+        // Given again by the same grant, it is kept no longer for it.
+        onward.since = known.since;
+    }
+    let row = &kept;
+    if let Some(withdrawal) = withdrawn {
+        let by = decode::<WithdrawnRow>("withdrawal", &withdrawal)?.by;
+        let over =
+            by == Some(TakenBack::Expired) && row.onward.is_some_and(|o| known.is_some_and(|k| k.grant == o.grant));
+        if over || matches!(by, Some(TakenBack::Recalled(_))) {
             return Ok(false);
         }
         txn.delete(partition, Table::Withdrawn, id.as_bytes())?;

@@ -8,6 +8,7 @@
 use crate::{
     compile::{Action, permit},
     condition::validate,
+    frame,
 };
 use cedar_policy::Policy;
 use entente_protocol::{
@@ -75,9 +76,9 @@ pub struct Checked {
 }
 
 /// A fault without its place.
-type Fault = (String, String, String);
+pub(crate) type Fault = (String, String, String);
 
-fn fault(key: impl Into<String>, what: impl Into<String>, fix: impl Into<String>) -> Fault {
+pub(crate) fn fault(key: impl Into<String>, what: impl Into<String>, fix: impl Into<String>) -> Fault {
     (key.into(), what.into(), fix.into())
 }
 
@@ -99,10 +100,10 @@ pub(crate) fn every(agreement: &Agreement) -> (Vec<CheckFault>, Vec<Reveal>) {
         faults.extend(rule.err().map(|(key, what, fix)| CheckFault { clause, key, what, fix }));
         holds
     };
-    let mut sound = note(None, whole(agreement));
+    let mut sound = note(None, frame::whole(agreement)) & note(None, whole(agreement));
     for (place, clause) in agreement.clauses.iter().enumerate() {
         let at = Some(place);
-        sound &= note(at, terms(agreement, clause));
+        sound &= note(at, frame::clause(agreement, place, clause)) & note(at, terms(agreement, clause));
         let fields = note(at, disclosures(clause));
         let carried = fields && note(at, personal(clause)) & note(at, carried_facts(clause)) & note(at, files(clause));
         sound &= carried & note(at, condition(place, clause, &mut reads));

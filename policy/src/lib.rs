@@ -17,6 +17,7 @@ mod decide;
 #[cfg(test)]
 mod differential;
 mod disclose;
+mod frame;
 #[cfg(test)]
 mod generate;
 mod handling;

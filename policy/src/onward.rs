@@ -23,7 +23,7 @@ pub(crate) fn granted(question: &Question<'_>, agreement: &Agreement, own: OrgId
         Onward::To(_) | Onward::WithGrant => {}
     }
     let slots = holds(ground.grant, question.header, (own, question.partner), agreement, question.now)?;
-    // What locks here without contact must lock there no later.
+    // What locks here without contact locks there too.
     let locks = |hours: u32| agreement.lease_hours.is_some_and(|ours| ours <= hours);
     if ground.lease_hours.is_some_and(|hours| !locks(hours)) {
         return Err(Reason::OnwardLease);

@@ -67,7 +67,7 @@ reasons! {
     GrantOver = "grant-over", "The time is over for which its originator's grant lets the record go on.";
     GrantPurpose = "grant-purpose", "The agreement has a purpose for which its originator's grant does not let the record go on.";
     OnwardLease = "onward-lease", "The agreement under which the record came has a lease, and this one has none, or a longer one.";
-    OnwardAttestation = "onward-attestation", "The key with which its originator attested the record does not count any more; its originator must attest it anew.";
+    OnwardAttestation = "onward-attestation", "The key with which its originator attested the record, or granted it, does not count any more; its originator must do so anew.";
     SlotNotGranted = "slot-not-granted", "The originator's grant does not name this field.";
     Recalled = "recalled", "The record was recalled: it goes to nobody any more.";
 }

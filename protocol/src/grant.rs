@@ -23,7 +23,7 @@ pub const NOTICE_REQUEST: u16 = 5;
 pub const NOTICE_GRANT: u16 = 6;
 /// Kind of the notice that tells an originator who was passed what.
 pub const NOTICE_PASSED: u16 = 7;
-/// Kind of the notice that says which notices of the kinds 6, 7 and 9 were heard.
+/// Kind of the notice that says which notices of the kinds 5, 6, 7 and 9 were heard.
 pub const NOTICE_HEARD: u16 = 8;
 /// Kind of the notice that brings an onward holder's answers to recalls.
 pub const NOTICE_RELAYED: u16 = 9;
@@ -283,6 +283,10 @@ impl Passed {
         verified(signed, label::SIGN_PASSED, |kid| key(kid, claimed.time))?;
         claimed.check()?;
         if claimed.holder == holder { Ok(claimed) } else { Err(SignatureFault::Key.into()) }
+    }
+    /// A word of ours, or one that was verified when it came, as it is kept.
+    pub fn kept(signed: &SignatureBytes) -> Result<Self, GrantFault> {
+        Ok(codec::from_slice(signed.parse()?.danger_unverified_payload(), PASSED)?)
     }
     fn check(&self) -> Result<(), CodecError> {
         let many = self.passed.is_empty() || self.passed.len() > limits::PASSED_PER_NOTICE_MAX;

@@ -301,7 +301,7 @@ impl Out<'_, '_> {
 
     /// One file, if it is given. False where it waits for the next bundle.
     fn file(&mut self, feed: &FeedKey, number: u64) -> Result<bool, Fault> {
-        let Given::File(record, row) = files::given(self.node, feed, number, files::content_slot())? else {
+        let Given::File(record, row, partition) = files::given(self.node, feed, number, files::content_slot())? else {
             return Ok(true);
         };
         let head = FileHead { feed: feed.id(), size: row.size, chunks: row.chunks.clone(), record };
@@ -316,7 +316,7 @@ impl Out<'_, '_> {
         if !self.fits(needs) {
             return Ok(false);
         }
-        if self.give(feed, record, &row, head)? {
+        if self.give(feed, record, (&row, partition), head)? {
             self.files += 1;
             self.told();
         }
@@ -324,7 +324,13 @@ impl Out<'_, '_> {
     }
 
     /// Writes a file's chunks. What cannot be read is noted, and left out as far as nothing of it was written.
-    fn give(&mut self, feed: &FeedKey, record: RecordId, row: &FileRow, head: FileHead) -> Result<bool, Fault> {
+    fn give(
+        &mut self,
+        feed: &FeedKey,
+        record: RecordId,
+        (row, partition): (&FileRow, Partition),
+        head: FileHead,
+    ) -> Result<bool, Fault> {
         if self.node.is_damaged(row.sha256) {
             return Ok(false);
         }
@@ -334,7 +340,7 @@ impl Out<'_, '_> {
                 format!("the file of record {record} cannot be read: {error}; see `entente check`, or --without-files");
             Fault::store(message)
         };
-        let mut content = files::open_at(self.node, Partition::Own, row, 0).map_err(|e| damaged(&e))?;
+        let mut content = files::open_at(self.node, partition, row, 0).map_err(|e| damaged(&e))?;
         let mut chunk = Vec::new();
         let count = head.chunks.len();
         self.bundle.part(&Part::File(head))?;

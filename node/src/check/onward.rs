@@ -5,8 +5,8 @@ use crate::{
     node::Node,
     onward::{
         ASKED, ASKS, GIVEN, GOT, HELD, PASSED, RELAYED,
-        asking::{AskedRow, AsksRow, GivenRow},
-        grants::GotRow,
+        asking::{self, AskedRow, AsksRow, GivenRow},
+        grants::{self, GotRow},
         holding, passed, said, to_scope,
     },
     recall::{HolderRow, granted, holders_scope, relay},
@@ -28,13 +28,16 @@ const OWN: Partition = Partition::Own;
 pub fn every(node: &Node, audit: &Audit, report: &mut Report<'_>) -> Result<(), StoreError> {
     introduced(audit, report)?;
     let mut signed = Vec::new();
-    grants(node, audit, report, &mut signed)?;
+    let receivers = grants(node, audit, report, &mut signed)?;
     requests(node, audit, report, &mut signed)?;
     held(node, audit, report, &mut signed)?;
     relayed(audit, report, &mut signed)?;
     let book = node.book();
     for partner in book.iter().map(|(partner, _)| *partner) {
-        audit.speak(OWN, Table::Grant, &[b"count".as_slice(), partner.as_bytes()].concat())?;
+        audit.speak(OWN, Table::Grant, &asking::count_key(partner))?;
+        for to in &receivers {
+            audit.speak(OWN, Table::Grant, &asking::last_key(partner, *to))?;
+        }
         for signed in &signed {
             audit.speak(OWN, Table::Grant, &said::heard_key(partner, notice_id(signed)))?;
         }
@@ -70,33 +73,37 @@ fn introduced(audit: &Audit, report: &mut Report<'_>) -> Result<(), StoreError> 
     })
 }
 
+/// To whom anything was ever granted.
 fn grants(
     node: &Node,
     audit: &Audit,
     report: &mut Report<'_>,
     signed: &mut Vec<SignatureBytes>,
-) -> Result<(), StoreError> {
+) -> Result<BTreeSet<OrgId>, StoreError> {
     each_item(audit, report, (OWN, Table::Grant, GOT), "grant", &mut |report, n, bytes| {
         let key = |org, kid, _| listed(node, org, Purpose::Records, kid);
         let grant = decode::<GotRow>("grant", &bytes).ok().and_then(|row| Grant::verify(&row.signed, key).ok());
         match grant {
-            Some((id, _)) => audit.speak(OWN, Table::Grant, &[b"grant".as_slice(), id.as_bytes()].concat())?,
+            Some((id, _)) => audit.speak(OWN, Table::Grant, &grants::got_key(id))?,
             None => report.damaged(format!("grant {n}"), "it is not signed by its originator"),
         }
         Ok(())
     })?;
+    let mut receivers = BTreeSet::new();
     each_item(audit, report, (OWN, Table::Grant, GIVEN), "grant of ours", &mut |report, n, bytes| {
         let key = |_, kid, _| node.keys.card.listed(Purpose::Records, kid).map(|listed| listed.key.clone());
         let row = decode::<GivenRow>("grant", &bytes).ok();
-        match row.and_then(|row| Some((Grant::verify(&row.signed, key).ok()?.0, row.signed))) {
-            Some((id, row)) => {
+        match row.and_then(|row| Some((Grant::verify(&row.signed, key).ok()?, row.signed))) {
+            Some(((id, grant), row)) => {
+                receivers.insert(grant.to);
                 audit.speak(OWN, Table::Grant, &passed::given_key(id))?;
                 signed.push(row);
             }
             None => report.damaged(format!("grant of ours {n}"), "it is not signed by us"),
         }
         Ok(())
-    })
+    })?;
+    Ok(receivers)
 }
 
 fn requests(
@@ -120,8 +127,7 @@ fn requests(
         });
         match holds {
             Some(row) => {
-                let key = [b"ask".as_slice(), notice_id(&row.signed).as_bytes()].concat();
-                audit.speak(OWN, Table::Grant, &key)?;
+                audit.speak(OWN, Table::Grant, &asking::asks_key(notice_id(&row.signed)))?;
             }
             None => report.damaged(format!("request {n}"), "it is not signed by who asked"),
         }
@@ -142,12 +148,24 @@ fn held(
         }
         Ok(())
     })?;
-    let mut records = BTreeSet::new();
+    let (mut records, mut words) = (BTreeSet::new(), Vec::new());
+    each_item(audit, report, (OWN, Table::Grant, passed::WORDS), "a holder's word", &mut |report, n, bytes| {
+        let row = decode::<passed::WordRow>("word", &bytes).ok();
+        let passed = row.and_then(|row| {
+            let key = |kid, _| listed(node, row.by, Purpose::Runs, kid);
+            Passed::verify(&row.signed, row.by, key).ok()
+        });
+        if passed.is_none() {
+            report.damaged(format!("a holder's word {n}"), "it is not signed by who said it");
+        }
+        words.push(passed);
+        Ok(())
+    })?;
     each_item(audit, report, (OWN, Table::Grant, HELD), "onward holder", &mut |report, n, bytes| {
         let row = decode::<passed::HeldRow>("onward holder", &bytes).ok();
         let holds = row.filter(|row| {
-            let key = |kid, _| listed(node, row.by, Purpose::Runs, kid);
-            Passed::verify(&row.signed, row.by, key).is_ok_and(|passed| passed.passed.contains(&row.on))
+            let word = words.get(usize::try_from(row.word).unwrap_or(usize::MAX));
+            word.is_some_and(|word| word.as_ref().is_some_and(|passed| passed.passed.contains(&row.on)))
         });
         match holds {
             Some(row) => {

@@ -18,7 +18,7 @@ use entente_protocol::{
         Scope, Told,
     },
     id::GrantId,
-    recall::Act,
+    recall::{Act, AnswerState, Answers, Recall, recalls_to_bytes},
 };
 use serde_json::Value as Json;
 
@@ -256,7 +256,7 @@ fn an_agreement_that_names_the_receiver_has_answered() -> Outcome {
     world.meet()?;
     assert_eq!(asking::list(&world.a)?[0]["state"], "granted");
     assert_eq!(world.at_c(one)?.0, "received");
-    let held = crate::onward::holding::held(&world.b, &world.b.rules(), one)?.ok_or("held")?;
+    let held = crate::onward::holding::held(&world.b, &world.b.rules(), one, world.c.keys.org)?.ok_or("held")?;
     let rules = world.b.rules();
     let got = rules.grants.covering(world.c.keys.org, held.verified.header()).ok_or("a grant")?;
     assert_eq!((got.grant.scope.retention_days, got.grant.scope.until.to_string().get(..10)), (30, Some("2027-03-02")));
@@ -411,8 +411,7 @@ fn what_is_not_understood_is_not_heard() -> Outcome {
     Ok(())
 }
 
-/// Story: a corrected record follows its line, a withdrawn one is withdrawn further, and what is over is deleted there
-/// though the clause would keep it longer.
+/// Story: a withdrawn record is withdrawn further, and what is over is deleted there though the clause would keep it longer.
 #[test]
 fn what_becomes_of_it_here_becomes_of_it_there() -> Outcome {
     let world = Three::plain("\"with-grant\"")?;
@@ -459,13 +458,15 @@ fn a_photograph_goes_on_with_its_file() -> Outcome {
     let given =
         |node: &Node| crate::share::files::given(node, &file.feed, file.number, crate::share::files::content_slot());
     assert!(matches!(given(&world.b)?, crate::share::files::Given::NotNow));
-    let held = crate::onward::holding::held(&world.b, &world.b.rules(), photograph)?.ok_or("held")?;
+    let held = crate::onward::holding::held(&world.b, &world.b.rules(), photograph, world.c.keys.org)?.ok_or("held")?;
     let here = crate::share::files::put(&world.b, held.partition(), &mut &b"a photograph"[..])?;
     assert_eq!(here.content(), row.content());
     let mut txn = world.b.holdings.begin();
     crate::share::files::keep(&mut txn, held.partition(), &here)?;
     txn.commit()?;
-    assert!(matches!(given(&world.b)?, crate::share::files::Given::File(record, _) if record == photograph));
+    assert!(
+        matches!(given(&world.b)?, crate::share::files::Given::File(record, _, partition) if record == photograph && partition == held.partition())
+    );
     // What was taken back is given no more.
     asking::answer(&world.a, 1, None, "M. Osei")?;
     asking::answer(&world.a, 0, None, "M. Osei")?;
@@ -547,4 +548,70 @@ fn what_goes_on_goes_by_bundles_too() -> Outcome {
         assert!(said::to_say(node, partner.keys.org, 0)?.is_empty(), "what was heard is not said again");
     }
     world.is_whole()
+}
+
+/// Story: the agreement under which something came is ended, or says never from now on. What went on under it is taken
+/// back, and the originator hears it.
+#[test]
+fn what_its_agreement_lets_go_on_no_more_is_taken_back() -> Outcome {
+    for end in [true, false] {
+        let world = Three::plain("\"with-grant\"")?;
+        let one = world.release("A-1")?;
+        world.meet()?;
+        world.ask(&[one])?;
+        world.meet()?;
+        world.grant(0, Narrowed::default())?;
+        world.meet()?;
+        assert_eq!(world.at_c(one)?.0, "received");
+        let rules = world.a.rules();
+        let held = rules.agreements.iter().next().ok_or("an agreement")?;
+        let digest = held.in_force.as_ref().ok_or("in force")?.digest;
+        if end {
+            agreements::state(&world.a, &held.id.to_string(), Standing::Ended)?;
+        } else {
+            let head = format!("version = 2\nid = \"{}\"\npredecessor = \"{digest}\"", held.id);
+            let text = testkit::agreement("2036-12-31").replace("version = 1", &head);
+            testkit::agree(world.folder.path(), &world.a, &world.b, &text)?;
+        }
+        world.meet()?;
+        assert_eq!(world.at_c(one)?.0, "withdrawn", "ended: {end}");
+        assert_eq!(world.holders()?, [("c (introduced by b)".to_owned(), "taken-back".to_owned())]);
+    }
+    Ok(())
+}
+
+/// Story: an originator grants what nobody asked for, and a stranger to a record says recalls of it without end. Nothing is
+/// written for either, and nobody learns who holds what.
+#[test]
+fn nobody_makes_others_pass_on_or_hear_what_is_none_of_theirs() -> Outcome {
+    let world = Three::plain("\"with-grant\"")?;
+    let one = world.release("A-1")?;
+    world.meet()?;
+    world.ask(&[one])?;
+    world.meet()?;
+    world.grant(0, Narrowed::default())?;
+    world.meet()?;
+    assert_eq!(world.at_c(one)?.0, "received");
+    let [a, b, c] = [&world.a, &world.b, &world.c].map(|node| node.keys.org);
+    let before = [world.b.holdings.head()?, world.c.holdings.head()?];
+    let scope = Scope {
+        kind: Kind::Item,
+        lines: Vec::new(),
+        slots: [0].into_iter().collect(),
+        purposes: Vec::new(),
+        retention_days: 3,
+        until: UnixMillis(NOW.0 + DAY),
+    };
+    let unasked =
+        Grant { scope, from: b, to: c, time: UnixMillis(NOW.0 + 9), originator: a }.sign(&world.a.keys.records)?.1;
+    assert!(crate::onward::grants::take(&world.b, a, &unasked).is_err(), "nobody here asked for all of a kind");
+    // `c` holds the record and is none of its giver's givers: it recalls it as its own.
+    let recall = Recall::new(Act::Erase, c, one, NOW).sign(&world.c.keys.records)?.1;
+    let answer = asked::take(&world.b, c, &recalls_to_bytes(&[recall])?)?;
+    let answers = Answers::verify(&answer, b, |_| Some(world.b.keys.runs.public().clone()))?;
+    assert_eq!(answers.answers[0].state, AnswerState::NotHeld);
+    assert_eq!([world.b.holdings.head()?, world.c.holdings.head()?], before);
+    world.meet()?;
+    assert_eq!(world.at_c(one)?.0, "received");
+    Ok(())
 }

@@ -239,13 +239,15 @@ fn recalls_pass_where_nothing_else_does() -> Outcome {
 fn a_recall_counts_for_what_is_its_originators_own() -> Outcome {
     let world = World::new("2026-01-01", "2036-12-31")?;
     world.release("A-1")?;
+    world.release("A-2")?;
     world.exchange()?;
-    let record = world.id("A-1")?;
+    let (record, other) = (world.id("A-1")?, world.id("A-2")?);
     let now = world.a.clock.now();
-    let say = |org: OrgId, key: &SigningKey| -> Any<Vec<u8>> {
+    let say_of = |record: RecordId, org: OrgId, key: &SigningKey| -> Any<Vec<u8>> {
         let signed = Recall::new(Act::Erase, org, record, now).sign(key)?.1;
         Ok(recalls_to_bytes(&vec![signed; 300])?)
     };
+    let say = |org: OrgId, key: &SigningKey| say_of(record, org, key);
     let (a, b) = (&world.a.keys, &world.b.keys);
     // To its own node: the record is ours, and nobody else's to erase.
     let answer = asked::take(&world.a, b.org, &say(b.org, &b.records)?)?;
@@ -254,10 +256,14 @@ fn a_recall_counts_for_what_is_its_originators_own() -> Outcome {
         1
     );
     assert!(keep::own(&world.a, record).is_ok() && gate::state(&world.a, record)?.recalled.is_none());
-    // As if it were the originator; and the originator's own word, from another's mouth.
+    // As if it were the originator.
     assert!(asked::take(&world.b, a.org, &say(a.org, &b.records)?).is_err());
-    asked::take(&world.b, b.org, &say(a.org, &a.records)?)?;
-    assert_eq!(world.state(record)?, "received");
+    assert_eq!((world.state(record)?, world.state(other)?), ("received".to_owned(), "received".to_owned()));
+    // The originator's own word is done, from whatever mouth; what is held is told to whom it concerns.
+    let told = asked::take(&world.b, b.org, &say_of(other, a.org, &a.records)?)?;
+    let told = entente_protocol::recall::Answers::verify(&told, b.org, |_| Some(b.runs.public().clone()))?;
+    assert_eq!(told.answers[0].state, entente_protocol::recall::AnswerState::NotHeld);
+    assert_eq!((world.state(record)?, world.state(other)?), ("received".to_owned(), "erased".to_owned()));
     assert!(asked::take(&world.b, a.org, b"\x80").is_err());
     assert!(asked::take(&world.b, a.org, b"no CBOR").is_err());
     // Its own word, from itself: taken once, answered each time.

@@ -136,6 +136,12 @@ impl Taking {
             };
             self.talk.event(node, &mut self.session, event)?;
         }
+        if self.session.is_closed() {
+            // On a connection the rest would come in a later session; here it must not pass for taken.
+            return Err(
+                PeerFault::TooMany { what: "notices in an hour", max: limits::CHANGES_PER_HOUR_MAX as usize }.into()
+            );
+        }
         while let Some((_, said)) = self.session.poll_frame() {
             self.note(node, &said);
         }

@@ -1,7 +1,7 @@
 //! Leases in one session: what we gave a partner is renewed in answer to its hello, and its word renews what it gave us.
 
 use super::{Conversation, ExchangeFault, fatal};
-use crate::{node::Node, partners::PartnerState, receive::lease};
+use crate::{node::Node, onward::holding, partners::PartnerState, receive::lease};
 use entente_protocol::{
     agreement::Standing,
     id::AgreementId,
@@ -31,6 +31,10 @@ impl Conversation {
             let Some(hours) = agreement.lease_hours.filter(|_| gives && held.binds(self.peer)) else { continue };
             let is_due = |at: &UnixMillis| now.0.abs_diff(at.0) >= u64::from(hours) * HOUR_MS / PARTS;
             if !self.renewed.get(&held.id).is_none_or(is_due) {
+                continue;
+            }
+            // What came under a lease that is over here locks there too, once this one is over.
+            if holding::is_locked(node, self.peer).map_err(ExchangeFault::from)? {
                 continue;
             }
             let lease = Lease { v: 1, time: now, giver: node.keys.org, nonce, holder: self.peer, agreement: held.id };

@@ -42,9 +42,11 @@ impl Conversation {
         }
         let (id, changed) = match said::take(node, self.peer, notice) {
             Ok(taken) => taken,
-            Err(error) => return told(self, node, Err(error)),
+            Err(error) => {
+                node.note_change(self.peer);
+                return told(self, node, Err(error));
+            }
         };
-        node.note_change(self.peer);
         if changed {
             node.reload().map_err(|e| fatal(&e.message))?;
             crate::onward::grants::go_on(node).map_err(failed)?;

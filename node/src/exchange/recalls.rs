@@ -18,6 +18,8 @@ use std::collections::BTreeSet;
 
 /// Notices that are said and not answered. More would fill the partner's time for one of us.
 const UNANSWERED_MAX: u32 = 4;
+/// How long an answer keeps further notices back.
+const PATIENCE_MS: u64 = 60_000;
 /// What was not answered for good is asked again after so long.
 const AGAIN_MS: u64 = 3_600_000;
 
@@ -30,6 +32,8 @@ pub(super) struct Recalls {
     began: UnixMillis,
     /// Notices that are not answered.
     unanswered: u32,
+    /// When the last was said.
+    said: UnixMillis,
     /// How often there was news of recalls when the list was last said to its end.
     told: Option<u64>,
     /// Agreements of which the partner was told that we erased what came under them.
@@ -57,6 +61,10 @@ impl Conversation {
             let erased = std::mem::take(&mut self.recalls.erased);
             self.recalls = Recalls { began: now, erased, ..Recalls::default() };
         }
+        // What is not answered by now may never be, and keeps nothing behind it back.
+        if now.0.saturating_sub(self.recalls.said.0) >= PATIENCE_MS {
+            self.recalls.unanswered = 0;
+        }
         while self.recalls.told != Some(news) && self.recalls.unanswered < UNANSWERED_MAX {
             let (say, next) = holders::to_say(node, self.peer, self.recalls.next).map_err(failed)?;
             if say.is_empty() {
@@ -68,7 +76,7 @@ impl Conversation {
                 Err(SendError::QueueFull) => return Ok(()),
                 sent => sent?,
             }
-            self.recalls.next = next;
+            (self.recalls.next, self.recalls.said) = (next, now);
             self.recalls.unanswered += 1;
         }
         Ok(())

@@ -5,7 +5,7 @@ use super::Node;
 use crate::{
     agreements::{self, AgreementError, Agreements},
     error::Fault,
-    onward::grants::Grants,
+    onward::{grants::Grants, holding},
     partners::{Book, PartnerState},
     redlines,
     seal::keyring::Partition,
@@ -14,10 +14,14 @@ use crate::{
 use entente_policy::{Governed, PartnerState as InPolicy, PolicySet, Preview, RedLine};
 use entente_protocol::{
     agreement::{InForce, Standing},
-    id::OrgId,
+    id::{AgreementId, OrgId},
+    primitive::sha256,
     time::UnixMillis,
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// Key of the count of changes in [`Table::Meta`].
 pub const CHANGES: &[u8] = b"changes of the rules";
@@ -30,6 +34,11 @@ pub struct Rules {
     pub agreements: Arc<Agreements>,
     /// Grants that came for us.
     pub grants: Arc<Grants>,
+    /// What of the agreements under which something came bears on whether it goes on: where it is another, what went on is
+    /// decided again. Zero where nothing ever went.
+    pub upstream: [u8; 32],
+    /// Every agreement with all who are, or ever were, party to it; none where nothing of others ever went.
+    pub ever: BTreeSet<(AgreementId, OrgId)>,
     /// The compiled set.
     pub policy: Arc<PolicySet>,
     /// When the first of them changes by itself: an agreement begins, ends, or gives way to its next version.
@@ -113,14 +122,39 @@ pub(super) fn load(
     let agreements = agreements::load(holdings, now)?;
     let grants = Grants::load(holdings)?;
     let until = agreements.changes(now)?;
+    let (mut upstream, mut ever) = ([0; 32], BTreeSet::new());
+    if !grants.is_empty() {
+        upstream = upstream_of(&agreements, &book, now);
+        for id in agreements.iter().map(|held| held.id) {
+            let versions = agreements::versions(holdings, id)?;
+            let parties = versions.values().flat_map(|version| version.parties.iter().map(|party| party.id));
+            ever.extend(parties.filter(|party| *party != own).map(|party| (id, party)));
+        }
+    }
     let lines: Vec<RedLine> = red_lines.iter().map(|held| held.line.clone()).collect();
     let policy = agreements.compile(own, partners(&book), &lines)?;
     Ok(Rules {
         book: Arc::new(book),
         agreements: Arc::new(agreements),
         grants: Arc::new(grants),
+        upstream,
+        ever,
         policy: Arc::new(policy),
         until,
         changes,
     })
+}
+
+/// Versions in force, which are over or erased, and who is no partner any more.
+fn upstream_of(agreements: &Agreements, book: &Book, now: UnixMillis) -> [u8; 32] {
+    let mut parts: Vec<Vec<u8>> = Vec::new();
+    for held in agreements.iter() {
+        let version = held.in_force.as_ref().map_or([0; 32], |in_force| *in_force.digest.as_bytes());
+        let over = [u8::from(holding::is_over(held, now)), u8::from(held.erased)];
+        parts.push([held.id.as_bytes().as_slice(), &version, &over].concat());
+    }
+    let removed = book.iter().filter(|(_, partner)| partner.state == PartnerState::Removed);
+    parts.extend(removed.map(|(org, _)| org.as_bytes().to_vec()));
+    let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+    sha256(&parts)
 }

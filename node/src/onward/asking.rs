@@ -21,7 +21,7 @@ use entente_protocol::{
     agreement::Onward,
     cose::SignatureBytes,
     grant::{Grant, Request, Scope, notice_id},
-    id::{GrantId, LineId, OrgId, RecordId},
+    id::{GrantId, LineId, NoticeId, OrgId, RecordId},
     identity::Purpose,
     limits,
     record::{SlotSet, kind::Kind},
@@ -29,7 +29,7 @@ use entente_protocol::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 /// What we asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -151,12 +151,16 @@ fn fields(kind: Kind, names: &[String]) -> Result<SlotSet, OnwardError> {
     Ok(set)
 }
 
-fn date(text: &str) -> Result<UnixMillis, OnwardError> {
-    UnixMillis::from_date(text).ok_or_else(|| OnwardError::Asked(format!("`{text}` is no date: write YYYY-MM-DD")))
+/// The moment after a day: people name the last one.
+fn until(text: &str) -> Result<UnixMillis, OnwardError> {
+    let day = UnixMillis::from_date(text);
+    Ok(day.ok_or_else(|| OnwardError::Asked(format!("`--until {text}` is no date: write YYYY-MM-DD")))?.plus(DAY_MS))
 }
 
+const DAY_MS: u64 = 86_400_000;
+
 /// A year, in milliseconds.
-const YEAR_MS: u64 = 365 * 86_400_000;
+const YEAR_MS: u64 = 365 * DAY_MS;
 
 /// Asks the originators of received records whether they may be passed on. Says what was asked; nothing goes before an answer.
 pub fn ask(node: &Node, records: &[RecordId], wish: &Wish) -> Result<Json, OnwardError> {
@@ -180,7 +184,7 @@ pub fn ask(node: &Node, records: &[RecordId], wish: &Wish) -> Result<Json, Onwar
                 record.short()
             )));
         }
-        let Some(held) = holding::held(node, &rules, *record)? else {
+        let Some(held) = holding::held(node, &rules, *record, to)? else {
             return Err(OnwardError::Asked(format!(
                 "record {} is not held here, or was taken back, is locked, or came under an agreement that is over",
                 record.short()
@@ -212,8 +216,11 @@ pub fn ask(node: &Node, records: &[RecordId], wish: &Wish) -> Result<Json, Onwar
     if by_origin.is_empty() {
         return Err(OnwardError::Asked("no record is named: nothing is asked".to_owned()));
     }
+    if wish.days == 0 {
+        return Err(OnwardError::Asked("`--days 0` keeps nothing: write 1 or more".to_owned()));
+    }
     let now = node.clock.now();
-    let until = wish.until.as_deref().map(date).transpose()?.unwrap_or_else(|| now.plus(YEAR_MS));
+    let until = wish.until.as_deref().map(until).transpose()?.unwrap_or_else(|| now.plus(YEAR_MS));
     if until <= now {
         return Err(OnwardError::Asked("`--until` is over already".to_owned()));
     }
@@ -221,6 +228,15 @@ pub fn ask(node: &Node, records: &[RecordId], wish: &Wish) -> Result<Json, Onwar
     if purposes.is_empty() {
         let shared = rules.agreements.with(to).filter_map(|held| held.in_force.as_ref());
         purposes = shared.flat_map(|in_force| in_force.agreement.purposes.iter().cloned()).collect();
+    }
+    let is_good = |purpose: &String| entente_protocol::text::is_line(purpose);
+    if purposes.is_empty() || purposes.len() > limits::GRANT_PURPOSES_MAX || !purposes.iter().all(is_good) {
+        return Err(OnwardError::Asked(format!(
+            "name the purpose for which it would be used, `--purpose TEXT`, 1 to {} of one line each: no agreement in force \
+             with `{}` names it, or too many do",
+            limits::GRANT_PURPOSES_MAX,
+            wish.to
+        )));
     }
     let mut txn = node.holdings.begin();
     let mut asked = Vec::new();
@@ -254,7 +270,7 @@ pub fn ask(node: &Node, records: &[RecordId], wish: &Wish) -> Result<Json, Onwar
 
 /// So many statements of one partner are kept, and no more.
 pub(super) fn counted(txn: &mut Txn<'_>, from: OrgId) -> Result<(), OnwardError> {
-    let key = [b"count".as_slice(), from.as_bytes()].concat();
+    let key = count_key(from);
     let before = txn.get(Partition::Own, Table::Grant, &key)?.and_then(|row| <[u8; 8]>::try_from(row).ok());
     let count = before.map_or(0, u64::from_be_bytes);
     if count >= limits::GRANTS_PER_PARTNER_MAX as u64 {
@@ -274,31 +290,57 @@ pub fn take(node: &Node, from: OrgId, signed: &SignatureBytes) -> Result<(), Onw
     if let Some(why) = room::lacking(node, from, room::For::Word)? {
         return Err(OnwardError::Partner(why));
     }
+    let known = asks_key(notice_id(signed));
+    if node.holdings.get(Partition::Own, Table::Grant, &known)?.is_some() {
+        return Ok(());
+    }
     let agreed = by_agreement(node, from, &request)?;
     let mut txn = node.holdings.begin();
-    let known = [b"ask".as_slice(), notice_id(signed).as_bytes()].concat();
     if txn.get(Partition::Own, Table::Grant, &known)?.is_some() {
         return Ok(());
     }
     counted(&mut txn, from)?;
-    let row = encode("request", &AsksRow { at: now, from, answer: None, signed: signed.clone() })?;
-    let place = txn.push(Partition::Own, Table::Grant, ASKS, &row)?;
+    let mut row = AsksRow { at: now, from, answer: None, signed: signed.clone() };
+    let is_agreed = agreed.is_some();
+    if let Some(scope) = agreed {
+        // In the append that keeps the request: a node that is stopped has both, or is asked again.
+        say(node, &mut txn, (&mut row, &request), scope, "the agreement under which it was given")?;
+    }
+    let bytes = encode("request", &row)?;
+    let place = txn.push(Partition::Own, Table::Grant, ASKS, &bytes)?;
     txn.put(Partition::Own, Table::Grant, &known, &place.to_be_bytes())?;
-    room::fill(&mut txn, from, row.len() as u64 + room::BESIDES_BYTES)?;
+    room::fill(&mut txn, from, bytes.len() as u64 + room::BESIDES_BYTES)?;
     node.journal(&mut txn, "grant-request", &[("partner", from.to_string()), ("to", request.to.to_string())])?;
     txn.commit()?;
-    if let Some(scope) = agreed {
-        say(node, place, scope, "the agreement under which it was given")?;
+    if is_agreed {
+        node.wake();
     }
     Ok(())
+}
+
+/// The key under which a partner's request is found.
+pub fn asks_key(id: NoticeId) -> Vec<u8> {
+    [b"ask".as_slice(), id.as_bytes()].concat()
+}
+
+/// The key of how many statements of a partner are kept.
+pub fn count_key(partner: OrgId) -> Vec<u8> {
+    [b"count".as_slice(), partner.as_bytes()].concat()
+}
+
+/// The key of the time of the last answer about a holder and a receiver.
+pub fn last_key(from: OrgId, to: OrgId) -> Vec<u8> {
+    [b"last".as_slice(), from.as_bytes(), to.as_bytes()].concat()
 }
 
 /// What the agreements say of themselves, where each record asked for was given under a clause that names the receiver.
 fn by_agreement(node: &Node, holder: OrgId, request: &Request) -> Result<Option<Scope>, OnwardError> {
     let mut scope = request.scope.clone();
-    if scope.lines.is_empty() {
+    if scope.lines.is_empty() || was_refused(node, holder, request)? {
         return Ok(None);
     }
+    let rules = node.rules();
+    let mut known = BTreeMap::new();
     for line in request.scope.lines.clone() {
         let mut named = false;
         for record in keep::line(node, line)? {
@@ -306,14 +348,32 @@ fn by_agreement(node: &Node, holder: OrgId, request: &Request) -> Result<Option<
                 let feed = feeds::outgoing(node, holder, agreement).id();
                 let row = node.holdings.get(Partition::Own, Table::Release, &record_in_feed(record, feed))?;
                 let Some(row) = row.map(|row| decode::<ReleasedRow>("release", &row)).transpose()? else { continue };
-                let versions = agreements::versions(&node.holdings, agreement)?;
+                if let Entry::Vacant(new) = known.entry(agreement) {
+                    new.insert(agreements::versions(&node.holdings, agreement)?);
+                }
+                let Some(versions) = known.get(&agreement) else { continue };
                 let Some(version) = versions.get(&row.version).filter(|_| row.shows()) else { continue };
                 let Some(clause) = version.clauses.get(usize::from(row.clause)) else { continue };
-                if matches!(&clause.onward, Onward::To(orgs) if orgs.contains(&request.to)) {
-                    named = true;
+                // A person answers where any of it was given under another clause, or nothing may pass now.
+                let passes = rules.policy.passes(holder, agreement, node.interval()).is_ok();
+                if !passes || !matches!(&clause.onward, Onward::To(orgs) if orgs.contains(&request.to)) {
+                    return Ok(None);
+                }
+                named = true;
+                {
                     scope.slots = scope.slots.and(row.set());
                     scope.retention_days = scope.retention_days.min(clause.retention_days);
                     scope.until = scope.until.min(version.until);
+                    // None asked for are any: the agreement's own.
+                    if scope.purposes.is_empty() {
+                        scope.purposes.extend(version.purposes.iter().cloned());
+                        scope.purposes.sort();
+                        scope.purposes.dedup();
+                    }
+                    scope.purposes.retain(|purpose| version.purposes.contains(purpose));
+                    if scope.purposes.is_empty() {
+                        return Ok(None);
+                    }
                 }
             }
         }
@@ -322,6 +382,37 @@ fn by_agreement(node: &Node, holder: OrgId, request: &Request) -> Result<Option<
         }
     }
     Ok(Some(scope).filter(|scope| !scope.slots.is_empty()))
+}
+
+/// Whether people of ours have said no to any of it before.
+fn was_refused(node: &Node, holder: OrgId, request: &Request) -> Result<bool, OnwardError> {
+    for (place, bytes) in node.holdings.list(Partition::Own, Table::Grant, ASKS, None, usize::MAX)? {
+        let row: AsksRow = decode("request", &bytes)?;
+        if row.from != holder || !matches!(row.answer, Some(Answer::Refused(_))) {
+            continue;
+        }
+        let before = Request::kept(&row.signed).map_err(|_| StoreError::Broken { at: place })?;
+        let same = (before.to, before.scope.kind) == (request.to, request.scope.kind);
+        if same && before.scope.lines.iter().any(|line| request.scope.lines.contains(line)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether people of ours asked an originator for what a grant answers.
+pub(super) fn is_asked(node: &Node, originator: OrgId, grant: &Grant) -> Result<bool, OnwardError> {
+    for (place, bytes) in node.holdings.list(Partition::Own, Table::Grant, ASKED, None, usize::MAX)? {
+        let row: AskedRow = decode("request", &bytes)?;
+        if row.originator != originator {
+            continue;
+        }
+        let Request { scope, to, .. } = Request::kept(&row.signed).map_err(|_| StoreError::Broken { at: place })?;
+        if (to, scope.kind) == (grant.to, grant.scope.kind) && scope.lines == grant.scope.lines {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// A person of ours answers a request: with a grant of what was asked, or less, or with a no. The newest answer counts.
@@ -339,7 +430,7 @@ pub fn answer(node: &Node, number: u64, narrowed: Option<&Narrowed>, by: &str) -
                 }
             }
             scope.retention_days = narrowed.days.unwrap_or(scope.retention_days).min(scope.retention_days);
-            let until = narrowed.until.as_deref().map(date).transpose()?;
+            let until = narrowed.until.as_deref().map(until).transpose()?;
             scope.until = until.unwrap_or(scope.until).min(scope.until);
             if scope.until <= node.clock.now() {
                 return Err(OnwardError::Asked(
@@ -348,7 +439,14 @@ pub fn answer(node: &Node, number: u64, narrowed: Option<&Narrowed>, by: &str) -
             }
         }
     }
-    say(node, number, scope, &by)
+    let mut txn = node.holdings.begin();
+    // Read anew: nothing else changes it meanwhile.
+    let (mut row, request) = asks(node, number)?;
+    say(node, &mut txn, (&mut row, &request), scope, &by)?;
+    txn.replace_item(Partition::Own, Table::Grant, ASKS, number, &encode("request", &row)?)?;
+    txn.commit()?;
+    node.wake();
+    Ok(theirs(node, number, &row, &request))
 }
 
 fn asks(node: &Node, number: u64) -> Result<(AsksRow, Request), OnwardError> {
@@ -359,26 +457,27 @@ fn asks(node: &Node, number: u64) -> Result<(AsksRow, Request), OnwardError> {
     Ok((row, request))
 }
 
-/// Signs an answer and has it said.
-fn say(node: &Node, number: u64, scope: Scope, by: &str) -> Result<Json, OnwardError> {
+/// Signs an answer and has it said, within the append that keeps it with its request.
+fn say(
+    node: &Node,
+    txn: &mut Txn<'_>,
+    (row, request): (&mut AsksRow, &Request),
+    scope: Scope,
+    by: &str,
+) -> Result<(), OnwardError> {
     let now = node.clock.now();
-    let mut txn = node.holdings.begin();
-    let (mut row, request) = asks(node, number)?;
-    // Of two answers in one millisecond the later is the newer too.
-    let time = match row.answer {
-        Some(Answer::Granted(id) | Answer::Refused(id)) => {
-            given(node, id)?.map_or(now, |grant| now.max(grant.time.plus(1)))
-        }
-        None => now,
-    };
+    // The newest answer counts, whatever the clock says: each is later than those before it on this way.
+    let last = last_key(row.from, request.to);
+    let before = txn.get(Partition::Own, Table::Grant, &last)?.and_then(|at| <[u8; 8]>::try_from(at).ok());
+    let time = before.map_or(now, |before| now.max(UnixMillis(u64::from_be_bytes(before)).plus(1)));
+    txn.put(Partition::Own, Table::Grant, &last, &time.0.to_be_bytes())?;
     let grant = Grant { scope, from: row.from, to: request.to, time, originator: node.keys.org };
     let (id, signed) = grant.sign(&node.keys.records).map_err(|fault| OnwardError::of_ours(&fault))?;
     row.answer = Some(if grant.is_refusal() { Answer::Refused(id) } else { Answer::Granted(id) });
-    txn.replace_item(Partition::Own, Table::Grant, ASKS, number, &encode("request", &row)?)?;
     let given = GivenRow { at: now, by: by.to_owned(), heard: None, signed: signed.clone() };
     let place = txn.push(Partition::Own, Table::Grant, GIVEN, &encode("grant", &given)?)?;
     txn.put(Partition::Own, Table::Grant, &passed::given_key(id), &place.to_be_bytes())?;
-    said::push(&mut txn, row.from, said::Say::Grant(place), &signed)?;
+    said::push(txn, row.from, said::Say::Grant(place), &signed)?;
     let what = if grant.is_refusal() { "grant-denied" } else { "grant-given" };
     let about = [
         ("partner", row.from.to_string()),
@@ -386,14 +485,12 @@ fn say(node: &Node, number: u64, scope: Scope, by: &str) -> Result<Json, OnwardE
         ("to", grant.to.to_string()),
         ("by", by.to_owned()),
     ];
-    node.journal(&mut txn, what, &about)?;
-    txn.commit()?;
-    node.wake();
-    Ok(theirs(node, number, &row, &request))
+    node.journal(txn, what, &about)?;
+    Ok(())
 }
 
 /// A grant that we gave.
-fn given(node: &Node, id: GrantId) -> Result<Option<Grant>, OnwardError> {
+pub(super) fn given(node: &Node, id: GrantId) -> Result<Option<Grant>, OnwardError> {
     let at = node.holdings.get(Partition::Own, Table::Grant, &passed::given_key(id))?;
     let Some(at) = at.and_then(|at| <[u8; 8]>::try_from(at).ok()).map(u64::from_be_bytes) else { return Ok(None) };
     let row = node.holdings.item(Partition::Own, Table::Grant, GIVEN, at)?.ok_or(StoreError::Broken { at })?;
@@ -418,7 +515,8 @@ pub(super) fn answered(
             let request = Request::kept(&row.signed).map_err(|_| StoreError::Broken { at: place })?;
             let about = (request.to, request.scope.kind) == (grant.to, grant.scope.kind)
                 && (grant.scope.lines.is_empty() || request.scope.lines == grant.scope.lines);
-            if row.originator == from && about && request.time <= grant.time {
+            // By the order in which it is said: the two clocks may differ.
+            if row.originator == from && about {
                 row.answer = Some(if grant.is_refusal() { Answer::Refused(id) } else { Answer::Granted(id) });
                 txn.replace_item(Partition::Own, Table::Grant, ASKED, place, &encode("request", &row)?)?;
             }

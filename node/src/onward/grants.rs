@@ -12,7 +12,7 @@ use crate::{
 use entente_protocol::{
     cose::SignatureBytes,
     grant::Grant,
-    id::{AgreementId, GrantId, OrgId, RecordId},
+    id::{AgreementId, GrantId, KeyId, OrgId, RecordId},
     identity::Purpose,
     record::{Body, Header},
     time::UnixMillis,
@@ -41,6 +41,8 @@ pub struct GotRow {
 pub struct Got {
     /// How releases name it.
     pub id: GrantId,
+    /// The key that signed it.
+    pub kid: KeyId,
     /// What it says.
     pub grant: Grant,
     /// As it came.
@@ -64,7 +66,8 @@ impl Grants {
                 let row: GotRow = decode("grant", row).map_err(|_| broken())?;
                 let (id, grant) = Grant::kept(&row.signed).map_err(|_| broken())?;
                 let of = all.0.entry((grant.originator, grant.to)).or_default();
-                of.push(Got { id, grant, signed: row.signed });
+                let kid = row.signed.parse().map_err(|_| broken())?.kid();
+                of.push(Got { id, kid, grant, signed: row.signed });
             }
         }
         for of in all.0.values_mut() {
@@ -85,10 +88,19 @@ impl Grants {
         let from = OrgId::from_bytes([0; 32]);
         self.0.range((originator, from)..).take_while(move |((of, _), _)| *of == originator).map(|((_, to), _)| *to)
     }
+    /// Whose records may be passed on to a receiver, or might once.
+    pub fn originators(&self, to: OrgId) -> Vec<OrgId> {
+        self.0.keys().filter(|(_, receiver)| *receiver == to).map(|(originator, _)| *originator).collect()
+    }
     /// Whether there are none, so that nothing of others ever went.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+}
+
+/// The key under which a grant that came is found.
+pub fn got_key(id: GrantId) -> Vec<u8> {
+    [b"grant".as_slice(), id.as_bytes()].concat()
 }
 
 /// Takes a grant that an originator says. Whether it is new; the rules are read again by whoever calls.
@@ -99,15 +111,22 @@ pub fn take(node: &Node, from: OrgId, signed: &SignatureBytes) -> Result<bool, O
     if grant.originator != from || grant.from != node.keys.org {
         return Err(OnwardError::Partner("a grant of another, or for another".to_owned()));
     }
+    // So that nobody makes us look for what nobody here would pass on.
+    if !asking::is_asked(node, from, &grant)? {
+        return Err(OnwardError::Partner("it grants what nobody here has asked for".to_owned()));
+    }
     if let Some(why) = room::lacking(node, from, room::For::Word)? {
         return Err(OnwardError::Partner(why));
     }
     let mut txn = node.holdings.begin();
-    let key = [b"grant".as_slice(), id.as_bytes()].concat();
+    let key = got_key(id);
     if txn.get(Partition::Own, Table::Grant, &key)?.is_some() {
         return Ok(false);
     }
-    asking::counted(&mut txn, from)?;
+    // A no is heard however often it was asked.
+    if !grant.is_refusal() {
+        asking::counted(&mut txn, from)?;
+    }
     let first = node.partitions().first().map(|agreement| (*agreement, 0));
     let row = encode("grant", &GotRow { at: now, next: first, signed: signed.clone() })?;
     let place = txn.push(Partition::Own, Table::Grant, GOT, &row)?;

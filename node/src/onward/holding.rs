@@ -4,8 +4,9 @@
 
 use super::grants::Got;
 use crate::{
-    agreements,
+    agreements::{self, Held},
     node::{Node, Rules},
+    partners::PartnerState,
     receive::{self, RunInRow, lease},
     records::{
         index,
@@ -26,6 +27,7 @@ use entente_protocol::{
     id::{AgreementId, FeedId, OrgId, RecordId},
     identity::Purpose,
     record::{Reference, Shape, SlotSet, Verified},
+    time::UnixMillis,
 };
 
 /// Scope of the log of what grants let go to a receiver: record ids. Each feed to it reads it from its beginning.
@@ -49,8 +51,9 @@ pub struct Holding {
 }
 
 /// What is held of a record that may be spoken of to others: received, not taken back, not locked, under an agreement that
-/// nobody has ended.
-pub fn held(node: &Node, rules: &Rules, record: RecordId) -> Result<Option<Holding>, ShareError> {
+/// nobody has ended. Of several such agreements the first that lets it go on to `to` speaks for it, else the first.
+pub fn held(node: &Node, rules: &Rules, record: RecordId, to: OrgId) -> Result<Option<Holding>, ShareError> {
+    let mut first = None;
     for agreement in node.partitions() {
         let Some(row) = view::received(node, agreement, record)? else { continue };
         if row.openings.is_empty() || receive::withdrawn(node, agreement, record)?.is_some() {
@@ -58,8 +61,9 @@ pub fn held(node: &Node, rules: &Rules, record: RecordId) -> Result<Option<Holdi
         }
         let broken = || StoreError::Broken { at: row.number };
         let giver = row.giver().ok_or_else(broken)?;
-        let over = rules.agreements.get(agreement).is_none_or(|held| held.standing == Standing::Ended);
-        if over || lease::locked(node, agreement, giver)?.is_some() {
+        let over = rules.agreements.get(agreement).is_none_or(|held| is_over(held, node.clock.now()));
+        let gone = rules.book.get(giver).is_none_or(|partner| partner.state == PartnerState::Removed);
+        if over || gone || lease::locked(node, agreement, giver)?.is_some() {
             continue;
         }
         let run = node.holdings.item(Partition::Agreement(agreement), Table::RunIn, row.feed.as_bytes(), row.run)?;
@@ -82,9 +86,18 @@ pub fn held(node: &Node, rules: &Rules, record: RecordId) -> Result<Option<Holdi
         let originator = verified.header().originator;
         let key = proof.attestation.key().ok();
         let key = key.and_then(|kid| rules.book.others_key(originator, Purpose::Records, kid, node.clock.now()));
-        return Ok(Some(Holding { agreement, row, verified, proof, rule, lease_hours, attested: key.is_some() }));
+        let holding = Holding { agreement, row, verified, proof, rule, lease_hours, attested: key.is_some() };
+        if holding.may_go_to(to) {
+            return Ok(Some(holding));
+        }
+        first.get_or_insert(holding);
     }
-    Ok(None)
+    Ok(first)
+}
+
+/// Whether what came under an agreement is passed on no more: a party has ended it, or its last day is over.
+pub fn is_over(held: &Held, now: UnixMillis) -> bool {
+    held.standing == Standing::Ended || held.in_force.as_ref().is_none_or(|f| f.agreement.until <= now)
 }
 
 impl Holding {
@@ -123,12 +136,14 @@ impl Holding {
         answer: impl FnOnce(&Question<'_>) -> R,
     ) -> R {
         let passed = Gate { review: ReviewState::Verified, required: ReviewState::Reviewed, released: true };
+        let originator = self.verified.header().originator;
+        let counts = |kid| rules.book.others_key(originator, Purpose::Records, kid, now.late).is_some();
         let onward = self.grant(rules, feed).map(|got| Ground {
             id: got.id,
             grant: &got.grant,
             rule: &self.rule,
             lease_hours: self.lease_hours,
-            attested: self.attested,
+            attested: self.attested && counts(got.kid),
         });
         answer(&Question {
             record: self.verified.id(),
@@ -197,6 +212,20 @@ pub fn of_line(node: &Node, agreement: AgreementId, line: &Reference) -> Result<
     Ok(ids)
 }
 
+/// Whether something that may have gone on to a partner is locked here: whoever gave it was not met for as long as its
+/// agreement allows.
+pub fn is_locked(node: &Node, partner: OrgId) -> Result<bool, ShareError> {
+    let rules = node.rules();
+    for originator in rules.grants.originators(partner) {
+        for held in rules.agreements.with(originator) {
+            if lease::locked(node, held.id, originator)?.is_some() {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
 /// Every feed in which a record of another was released by us, with what was.
 pub fn passed_in(node: &Node, txn: &Txn<'_>, record: RecordId) -> Result<Vec<(FeedKey, ReleasedRow)>, ShareError> {
     let rules = node.rules();
@@ -204,15 +233,13 @@ pub fn passed_in(node: &Node, txn: &Txn<'_>, record: RecordId) -> Result<Vec<(Fe
         return Ok(Vec::new());
     }
     let mut all = Vec::new();
-    for held in rules.agreements.iter().filter(|held| held.in_force.is_some()) {
-        let parties = held.in_force.iter().flat_map(|in_force| &in_force.agreement.parties);
-        for party in parties.filter(|party| party.id != node.keys.org) {
-            let feed = feeds::outgoing(node, party.id, held.id);
-            let row = txn.get(Partition::Own, Table::Release, &record_in_feed(record, feed.id()))?;
-            let Some(row) = row.map(|row| decode::<ReleasedRow>("release", &row)).transpose()? else { continue };
-            if row.grant.is_some() {
-                all.push((feed, row));
-            }
+    // Whoever left an agreement may still hold what went on under it.
+    for (agreement, party) in &rules.ever {
+        let feed = feeds::outgoing(node, *party, *agreement);
+        let row = txn.get(Partition::Own, Table::Release, &record_in_feed(record, feed.id()))?;
+        let Some(row) = row.map(|row| decode::<ReleasedRow>("release", &row)).transpose()? else { continue };
+        if row.grant.is_some() {
+            all.push((feed, row));
         }
     }
     Ok(all)

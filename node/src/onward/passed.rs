@@ -3,7 +3,7 @@
 //! What goes on, or is taken back, is said in the append that signs the run. An originator keeps each word as it came, and
 //! lists from them who holds which of its records, by whose hand, under which agreement and grant.
 
-use super::{HELD, OnwardError, PASSED, said};
+use super::{HELD, OnwardError, PASSED, asking, said};
 use crate::{
     node::Node,
     partners::introduced::Shown,
@@ -26,8 +26,9 @@ use entente_protocol::{
     time::UnixMillis,
 };
 use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
 use serde_json::{Value as Json, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A word of ours about what we passed on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,11 +55,28 @@ pub struct HeldRow {
     pub by: OrgId,
     /// What was said last.
     pub on: PassedOn,
-    /// The word in which it was said.
-    pub signed: SignatureBytes,
+    /// When that was said.
+    pub time: UnixMillis,
+    /// The word in which it was said, by its place in their list.
+    pub word: u64,
     /// Whether the grant that it names is one that we gave.
     pub granted: bool,
 }
+
+/// A holder's word, kept once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WordRow {
+    /// Whose.
+    pub by: OrgId,
+    /// As it came.
+    pub signed: SignatureBytes,
+}
+
+/// Scope of the list of holders' words.
+pub const WORDS: &[u8] = b"words";
+/// Onward holders of one record.
+const HOLDERS_MAX: u64 = 1_024;
 
 /// The key under which an onward holder is found.
 pub fn held_key(by: OrgId, on: &PassedOn) -> Vec<u8> {
@@ -97,17 +115,11 @@ pub fn note(node: &Node, txn: &mut Txn<'_>, passed: Vec<(OrgId, PassedOn)>) -> R
 /// What is said to an originator of what we passed on, with the cards of whom it names.
 pub(super) fn told(node: &Node, signed: &SignatureBytes) -> Result<Told, OnwardError> {
     let book = node.book();
-    let key = |kid, _| node.keys.card.key(Purpose::Runs, kid, node.clock.now());
-    let mut cards: BTreeMap<OrgId, serde_bytes::ByteBuf> = BTreeMap::new();
-    // A word under a key of ours that has ended names nobody's card: it is said all the same.
-    if let Ok(passed) = Passed::verify(signed, node.keys.org, key) {
-        for on in &passed.passed {
-            if let Some(card) = book.card(on.to).filter(|_| cards.len() < limits::CARDS_PER_MESSAGE_MAX) {
-                cards.insert(on.to, serde_bytes::ByteBuf::from(card.bytes().to_vec()));
-            }
-        }
-    }
-    Ok(Told { cards: cards.into_values().collect(), signed: signed.clone() })
+    let passed = Passed::kept(signed).map_err(|_| StoreError::Broken { at: 0 })?;
+    let named: BTreeSet<OrgId> = passed.passed.iter().map(|on| on.to).collect();
+    let cards = named.into_iter().filter_map(|org| book.card(org)).take(limits::CARDS_PER_MESSAGE_MAX);
+    let cards = cards.map(|card| ByteBuf::from(card.bytes().to_vec())).collect();
+    Ok(Told { cards, signed: signed.clone() })
 }
 
 /// Takes a holder's word. What it says of records that are none of ours changes nothing.
@@ -119,27 +131,33 @@ pub fn take(node: &Node, from: OrgId, content: &[u8]) -> Result<SignatureBytes, 
     if let Some(why) = room::lacking(node, from, room::For::Word)? {
         return Err(OnwardError::Partner(why));
     }
-    let shown = Shown::read(&book, node.keys.org, from, &told.cards);
+    let shown = Shown::read(&book, node.keys.org, &told.cards);
     let mut txn = node.holdings.begin();
     let (mut changed, mut without) = (0u64, 0u64);
+    let word = txn.count(Partition::Own, Table::Grant, WORDS)?;
     for on in passed.passed {
-        if keep::find_own(node, on.record)?.is_none() {
-            continue;
-        }
-        let granted = txn.get(Partition::Own, Table::Grant, &given_key(on.grant))?.is_some();
+        let Some(own) = keep::find_own(node, on.record)? else { continue };
+        let grant = asking::given(node, on.grant)?;
+        let header = own.header()?;
+        let granted = grant.is_some_and(|grant| {
+            (grant.from, grant.to) == (from, on.to) && grant.scope.covers(header.header()) && !grant.is_refusal()
+        });
         without += u64::from(!granted);
-        let row = HeldRow { at: now, by: from, on, signed: told.signed.clone(), granted };
+        let row = HeldRow { at: now, by: from, on, word, time: passed.time, granted };
         let (key, bytes) = (held_key(from, &on), encode("onward holder", &row)?);
         match txn.get(Partition::Own, Table::Grant, &key)?.and_then(|at| <[u8; 8]>::try_from(at).ok()) {
             Some(at) => {
                 let at = u64::from_be_bytes(at);
                 let before = txn.item(Partition::Own, Table::Grant, HELD, at)?.ok_or(StoreError::Broken { at })?;
                 let before: HeldRow = decode("onward holder", &before)?;
-                if before.on == on {
+                // Said again, or before what is known.
+                if before.on == on || before.time > row.time {
                     continue;
                 }
                 txn.replace_item(Partition::Own, Table::Grant, HELD, at, &bytes)?;
             }
+            // Nobody has as many partners.
+            None if txn.count(Partition::Own, Table::Grant, &of_record(on.record))? >= HOLDERS_MAX => continue,
             None => {
                 let at = txn.push(Partition::Own, Table::Grant, HELD, &bytes)?;
                 txn.put(Partition::Own, Table::Grant, &key, &at.to_be_bytes())?;
@@ -152,6 +170,9 @@ pub fn take(node: &Node, from: OrgId, content: &[u8]) -> Result<SignatureBytes, 
     if changed == 0 {
         return Ok(told.signed);
     }
+    let bytes = encode("word", &WordRow { by: from, signed: told.signed.clone() })?;
+    room::fill(&mut txn, from, bytes.len() as u64 + room::BESIDES_BYTES)?;
+    txn.push(Partition::Own, Table::Grant, WORDS, &bytes)?;
     let new = shown.keep(node, &mut txn, from, |_| true)?;
     let about =
         [("partner", from.to_string()), ("records", changed.to_string()), ("without-grant", without.to_string())];

@@ -49,30 +49,27 @@ pub(super) fn load(holdings: &Holdings) -> Result<BTreeMap<OrgId, Introduced>, P
     }
 }
 
-/// The cards that a message shows, of organisations that are no partners: each the newest that is known, here or there.
+/// The cards that a message shows, where they are newer than what is known. A partner's serves to verify this message and is
+/// not kept: its own card comes from itself.
 pub struct Shown {
     cards: BTreeMap<OrgId, Card>,
 }
 
 impl Shown {
     /// Reads cards. One that does not verify, or is none of its organisation's known root, counts for nothing.
-    pub fn read(book: &Book, own: OrgId, by: OrgId, cards: &[ByteBuf]) -> Self {
+    pub fn read(book: &Book, own: OrgId, cards: &[ByteBuf]) -> Self {
         let mut shown = BTreeMap::new();
-        // One partner introduces so many and no more; what others are needed for does not verify then.
-        let mut left = limits::INTRODUCED_PER_PARTNER_MAX.saturating_sub(count(book, by));
         for bytes in cards.iter().take(limits::CARDS_PER_MESSAGE_MAX) {
             let Ok(card) = UnconfirmedCard::from_bytes(bytes) else { continue };
             let digest = card.digest();
             let number = card.payload().number;
-            let card = match book.introduced(card.payload().org) {
-                Some(known) if number <= known.card.payload().number => continue,
-                Some(known) => Card::verify_update(&known.card, card),
+            let card = match book.card(card.payload().org) {
+                Some(known) if number <= known.payload().number => continue,
+                Some(known) => Card::verify_update(known, card),
                 None => card.confirm(digest),
             };
             let Ok(card) = card else { continue };
-            let is_new = book.introduced(card.org()).is_none();
-            if card.org() != own && book.get(card.org()).is_none() && (!is_new || left > 0) {
-                left -= usize::from(is_new);
+            if card.org() != own {
                 shown.insert(card.org(), card);
             }
         }
@@ -87,6 +84,11 @@ impl Shown {
         }
     }
 
+    /// Whether what an organisation recorded may be taken of a partner: it is known, or the partner may still introduce one.
+    pub fn takes(&self, book: &Book, by: OrgId, org: OrgId) -> bool {
+        book.card(org).is_some() || count(book, by) < limits::INTRODUCED_PER_PARTNER_MAX
+    }
+
     /// Keeps the cards of these organisations, within the transaction that keeps what they prove. Whether there is any: the
     /// rules are read again then.
     pub fn keep(
@@ -98,8 +100,13 @@ impl Shown {
     ) -> Result<bool, StoreError> {
         let mut any = false;
         let book = node.book();
-        for (org, card) in self.cards.iter().filter(|(org, _)| of(**org)) {
+        let mut left = limits::INTRODUCED_PER_PARTNER_MAX.saturating_sub(count(&book, by));
+        for (org, card) in self.cards.iter().filter(|(org, _)| of(**org) && book.get(**org).is_none()) {
             let known = book.introduced(*org);
+            if known.is_none() && left == 0 {
+                continue;
+            }
+            left -= usize::from(known.is_none());
             let row = IntroducedRow {
                 by: known.map_or(by, |known| known.by),
                 card: ByteBuf::from(card.bytes().to_vec()),

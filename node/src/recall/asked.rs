@@ -57,7 +57,7 @@ pub fn take(node: &Node, from: OrgId, content: &[u8]) -> Result<SignatureBytes, 
     // The stricter of two about one record comes last; an answer names each recall once.
     recalls.sort_by_key(|(id, recall, _)| (recall.record, recall.act, *id));
     recalls.dedup_by_key(|(id, ..)| *id);
-    relay::pass_on(node, &recalls)?;
+    relay::pass_on(node, from, &recalls)?;
     let mut answers: Vec<Answer> =
         recalls.iter().map(|(recall, ..)| Answer { state: AnswerState::NotHeld, recall: *recall }).collect();
     for agreement in node.partitions() {
@@ -69,8 +69,12 @@ pub fn take(node: &Node, from: OrgId, content: &[u8]) -> Result<SignatureBytes, 
             };
         }
     }
-    for answer in &mut answers {
-        answer.state = relay::overall(node, answer.recall, answer.state)?;
+    for (answer, (_, recall, _)) in answers.iter_mut().zip(&recalls) {
+        // It is done whoever brings it; what is held is said to whom it concerns.
+        answer.state = match relay::is_entitled(node, from, recall)? {
+            true => relay::overall(node, answer.recall, answer.state)?,
+            false => AnswerState::NotHeld,
+        };
     }
     Ok(Answers::new(node.keys.org, now, answers).sign(&node.keys.runs)?)
 }
@@ -92,14 +96,12 @@ fn in_partition(
             states.push(asked_at(&txn, partition, decode("recall", &at)?)?.map(|row| row.state));
             continue;
         }
-        // Its originator takes it back, by its own word: said by itself, or by who passed the record on to us.
+        // Its originator takes it back, by its own word, whoever brings that.
         let held = erase::held(node, agreement, recall.record)?;
         let is_theirs = |row: &ReceivedRow| {
             Body::from_bytes(&row.body).is_ok_and(|body| body.header().originator == recall.originator)
         };
-        let Some((place, row)) =
-            held.filter(|(_, row)| (recall.originator == from || row.giver() == Some(from)) && is_theirs(row))
-        else {
+        let Some((place, row)) = held.filter(|(_, row)| is_theirs(row)) else {
             states.push(None);
             continue;
         };
@@ -179,7 +181,7 @@ pub fn answers(node: &Node, given: &[Answer]) -> Result<SignatureBytes, RecallEr
                 now = now.max(Some(row.state));
             }
         }
-        answer.state = now.unwrap_or(answer.state);
+        answer.state = relay::overall(node, answer.recall, now.unwrap_or(answer.state))?;
     }
     Ok(Answers::new(node.keys.org, node.clock.now(), answers).sign(&node.keys.runs)?)
 }

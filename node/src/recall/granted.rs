@@ -26,14 +26,14 @@ pub fn scope(day: u64) -> Vec<u8> {
 }
 
 /// When the grant's time is over for a record that came at a time.
-fn over_at(at: UnixMillis, onward: &OnwardRow) -> UnixMillis {
-    at.plus(u64::from(onward.days).saturating_mul(DAY_MS)).min(onward.until)
+fn over_at(onward: &OnwardRow) -> UnixMillis {
+    onward.since.plus(u64::from(onward.days).saturating_mul(DAY_MS)).min(onward.until)
 }
 
 /// Notes a record that came by a grant, within the transaction that keeps it.
 pub fn note(txn: &mut Txn<'_>, partition: Partition, record: RecordId, row: &ReceivedRow) -> Result<(), StoreError> {
     let Some(onward) = &row.onward else { return Ok(()) };
-    let day = over_at(row.at, onward).days();
+    let day = over_at(onward).days();
     if txn.count(partition, Table::Recall, &scope(day))? == 0 {
         txn.push(partition, Table::Recall, DAYS, &day.to_be_bytes())?;
     }
@@ -76,11 +76,11 @@ fn step_of(node: &Node, agreement: AgreementId, (at, day): (u64, u64), now: Unix
             continue;
         };
         // Given again since, by its originator or by another grant: that one's day counts.
-        let Some(onward) = row.onward.filter(|onward| over_at(row.at, onward).days() == day) else {
+        let Some(onward) = row.onward.filter(|onward| over_at(onward).days() == day) else {
             over.push(*place);
             continue;
         };
-        if over_at(row.at, &onward) > now {
+        if over_at(&onward) > now {
             waits = true;
             continue;
         }
@@ -113,5 +113,5 @@ fn step_of(node: &Node, agreement: AgreementId, (at, day): (u64, u64), now: Unix
 
 /// Whether the grant's time is over for a received record.
 pub(super) fn is_over(node: &Node, row: &ReceivedRow) -> bool {
-    row.onward.is_some_and(|onward| over_at(row.at, &onward) <= node.interval().early)
+    row.onward.is_some_and(|onward| over_at(&onward) <= node.interval().early)
 }

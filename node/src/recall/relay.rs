@@ -29,6 +29,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Where rows of holders stand of recalls that are others' and were passed on: no recall of ours has this number.
 pub const RELAYS: u64 = u64::MAX;
 
+/// Receivers of one record: no organisation has as many partners.
+const RECEIVERS: usize = 10_000;
+
 /// An onward holder's answers, on their way to an originator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -56,17 +59,42 @@ pub fn receivers_scope(recall: RecallId) -> Vec<u8> {
     [b"passed".as_slice(), recall.as_bytes()].concat()
 }
 
-/// Passes recalls on to whoever was passed their records, each once.
-pub(super) fn pass_on(node: &Node, recalls: &[(RecallId, Recall, SignatureBytes)]) -> Result<(), RecallError> {
-    if node.rules().grants.is_empty() {
+/// Whether a partner may say a recall and hear what became of it: its originator, or who gave us the record.
+pub(super) fn is_entitled(node: &Node, from: OrgId, recall: &Recall) -> Result<bool, RecallError> {
+    if recall.originator == from {
+        return Ok(true);
+    }
+    for agreement in node.partitions() {
+        let held = super::erase::held(node, agreement, recall.record)?;
+        if held.is_some_and(|(_, row)| row.giver() == Some(from)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Passes recalls on to whoever was passed their records, each once. Only what its originator's grant let go on is its to
+/// take back.
+pub(super) fn pass_on(
+    node: &Node,
+    from: OrgId,
+    recalls: &[(RecallId, Recall, SignatureBytes)],
+) -> Result<(), RecallError> {
+    let rules = node.rules();
+    if rules.grants.is_empty() {
         return Ok(());
     }
     let mut txn = node.holdings.begin();
     let mut passed = 0u64;
     for (id, recall, signed) in recalls {
+        if !is_entitled(node, from, recall)? {
+            continue;
+        }
         let mut to: BTreeMap<OrgId, Vec<AgreementId>> = BTreeMap::new();
-        for (feed, _) in holding::passed_in(node, &txn, recall.record)? {
-            to.entry(feed.receiver).or_default().push(feed.agreement);
+        for (feed, row) in holding::passed_in(node, &txn, recall.record)? {
+            if row.grant.and_then(|grant| rules.grants.originator(grant)) == Some(recall.originator) {
+                to.entry(feed.receiver).or_default().push(feed.agreement);
+            }
         }
         // Not back to whose it is.
         to.remove(&recall.originator);
@@ -85,7 +113,9 @@ pub(super) fn pass_on(node: &Node, recalls: &[(RecallId, Recall, SignatureBytes)
                 answered: None,
                 agreements,
             };
-            let place = txn.push(Partition::Own, Table::Recall, &holders_scope(RELAYS), &encode("holder", &row)?)?;
+            let bytes = encode("holder", &row)?;
+            room::fill(&mut txn, from, bytes.len() as u64 + room::BESIDES_BYTES)?;
+            let place = txn.push(Partition::Own, Table::Recall, &holders_scope(RELAYS), &bytes)?;
             let at = encode("holder", &HolderAt(RELAYS, place))?;
             txn.push(Partition::Own, Table::Recall, &to_scope(partner), &at)?;
             txn.put(Partition::Own, Table::Recall, &holder_key(*id, partner), &at)?;
@@ -105,7 +135,7 @@ pub(super) fn pass_on(node: &Node, recalls: &[(RecallId, Recall, SignatureBytes)
 
 /// Our answer to a recall, with those of whoever we passed it on to.
 pub(super) fn overall(node: &Node, recall: RecallId, own: AnswerState) -> Result<AnswerState, RecallError> {
-    let receivers = node.holdings.list(Partition::Own, Table::Recall, &receivers_scope(recall), None, super::PAGE)?;
+    let receivers = node.holdings.list(Partition::Own, Table::Recall, &receivers_scope(recall), None, RECEIVERS)?;
     let mut all = vec![own];
     for (n, partner) in receivers {
         let partner = OrgId::from_slice(&partner).ok_or(StoreError::Broken { at: n })?;
@@ -147,7 +177,7 @@ pub fn take(node: &Node, from: OrgId, content: &[u8]) -> Result<SignatureBytes, 
     let unreadable = || OnwardError::Partner("it brings answers without a card of who gave them".to_owned());
     let card = told.cards.first().ok_or_else(unreadable)?;
     let holder = UnconfirmedCard::from_bytes(card).map_err(|_| unreadable())?.payload().org;
-    let shown = Shown::read(&book, node.keys.org, from, &told.cards);
+    let shown = Shown::read(&book, node.keys.org, &told.cards);
     let key = |kid| shown.key(&book, holder, Purpose::Runs, kid, now);
     let answers =
         Answers::verify(&told.signed, holder, key).map_err(|fault| OnwardError::Partner(fault.to_string()))?;
@@ -182,7 +212,13 @@ fn record(
         match known {
             // Asked by ourselves, it answers ourselves.
             Some((_, row)) if row.through.is_none() => continue,
-            Some((_, row)) if super::holders::rank(Some(answer.state)) <= super::holders::rank(row.state) => continue,
+            // That nothing was held may have been said before it came.
+            Some((_, row))
+                if row.state != Some(AnswerState::NotHeld)
+                    && super::holders::rank(Some(answer.state)) <= super::holders::rank(row.state) =>
+            {
+                continue;
+            }
             Some((at, mut row)) => {
                 (row.state, row.answered) = (Some(answer.state), Some(now));
                 let scope = holders_scope(at.0);

@@ -162,6 +162,8 @@ pub struct OnwardRow {
     pub days: u32,
     /// The grant that let it go on.
     pub grant: GrantId,
+    /// When it first came by that grant.
+    pub since: UnixMillis,
     /// Until when it may be held.
     pub until: UnixMillis,
 }

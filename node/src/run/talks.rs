@@ -10,7 +10,6 @@ use crate::{
         driver::{Ended, Exchange, ExchangeError},
         fetch::FetchReply,
     },
-    seal::keyring::Partition,
     share::{
         feeds,
         files::{self, FileReader, Given},
@@ -205,16 +204,17 @@ impl Core {
             .into_iter()
             .map(|(agreement, _, _)| feeds::outgoing(&node, peer, agreement));
         let feed = keys.find(|key| key.id() == request.feed).ok_or(RefusedCode::NotGiven)?;
-        let (record, row) = match files::given(&node, &feed, request.entry, request.slot).map_err(|e| refuse(&e))? {
-            Given::File(record, row) => (record, row),
-            Given::NotNow => return Err(RefusedCode::Busy),
-            Given::Nothing => return Err(RefusedCode::NotGiven),
-        };
+        let (record, row, partition) =
+            match files::given(&node, &feed, request.entry, request.slot).map_err(|e| refuse(&e))? {
+                Given::File(record, row, partition) => (record, row, partition),
+                Given::NotNow => return Err(RefusedCode::Busy),
+                Given::Nothing => return Err(RefusedCode::NotGiven),
+            };
         // Not now rather than not at all: people may restore it.
         if node.is_damaged(row.sha256) {
             return Err(RefusedCode::Busy);
         }
-        let opened = files::open_at(&node, Partition::Own, &row, u64::from(request.from_chunk));
+        let opened = files::open_at(&node, partition, &row, u64::from(request.from_chunk));
         if opened.is_err() && node.holdings.failed().is_none() {
             node.note_damaged(row.sha256);
         }

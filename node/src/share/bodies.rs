@@ -16,6 +16,7 @@ use entente_protocol::{
     feed::{Carried, Entry, Release, RunEntry, RunMessage},
     grant::Beside,
     id::{BatchId, GrantId, Hash, OrgId, RecordId},
+    limits,
     record::Redacted,
 };
 use serde_bytes::ByteBuf;
@@ -56,6 +57,11 @@ impl<'a> Bodies<'a> {
     /// Bytes of all bodies so far, and of what stands beside them.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Whether no further originator's card fits beside the run.
+    pub fn is_full(&self) -> bool {
+        self.cards.len() >= limits::CARDS_PER_MESSAGE_MAX
     }
 
     /// Redacts a record as cleared, for the entry at this place, and returns the release's hash.

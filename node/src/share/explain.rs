@@ -35,11 +35,11 @@ enum Spoken {
 }
 
 impl Spoken {
-    fn of(node: &Node, id: RecordId, found: &Found) -> Result<Self, Fault> {
+    fn of(node: &Node, id: RecordId, found: &Found, org: OrgId) -> Result<Self, Fault> {
         if matches!(found, Found::Own(_)) {
             return Ok(Self::Own(Box::new(Asked::load(node, id).map_err(Fault::store)?)));
         }
-        let held = holding::held(node, &node.rules(), id).map_err(Fault::store)?;
+        let held = holding::held(node, &node.rules(), id, org).map_err(Fault::store)?;
         let gone = "it is another's, and nothing of it goes on: it was taken back, is locked, or its agreement is over";
         Ok(Self::Other(Box::new(held.ok_or_else(|| Fault::input("not-held", gone))?)))
     }
@@ -76,7 +76,7 @@ pub fn explain(node: &Node, record: &str, partner: &str) -> Result<Json, Fault> 
         Found::Own(row) => row.kind()?,
         Found::Received(_, row) => Body::from_bytes(&row.body).map_err(Fault::store)?.header().kind,
     };
-    let asked = Spoken::of(node, id, &found)?;
+    let asked = Spoken::of(node, id, &found, org)?;
     let rules = node.rules();
     let mut answers = Vec::new();
     for (agreement, _, _) in feeds::every_agreement_with(node, org) {

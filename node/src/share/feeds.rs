@@ -44,6 +44,9 @@ pub struct OutRow {
     pub pending: u64,
     /// The agreement version under which the log was read.
     pub version: AgreementDigest,
+    /// What bore on others' records when the log of what goes on was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<ByteBuf>,
     /// What the partner countersigned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub countersigned: Option<Cursor>,
@@ -278,6 +281,7 @@ fn out_of(id: FeedId, version: AgreementDigest, row: Option<Vec<u8>>) -> Result<
                 length: 0,
                 onward: 0,
                 version,
+                upstream: None,
                 pending: 0,
                 countersigned: None,
             })

@@ -323,8 +323,8 @@ pub fn manifest(node: &Node, found: &Found) -> Result<(Partition, FileRow), Faul
 
 /// What a partner may fetch under one entry of a feed of ours, decided at one moment.
 pub enum Given {
-    /// This file, which this record carries.
-    File(RecordId, Box<FileRow>),
+    /// This file, which this record carries, and where it lies.
+    File(RecordId, Box<FileRow>, Partition),
     /// Not now: the release stands, and what keeps the file back may pass.
     NotNow,
     /// Nothing: there is no such release, or it was withdrawn.
@@ -368,7 +368,7 @@ fn decided(node: &Node, rules: &Rules, feed: &FeedKey, number: u64, slot: u8) ->
         let decided = asked.ask(node, feed, slots, |question| rules.policy.decide(question));
         (decided.is_ok_and(|c| gives(&c)), asked.value(slot), Partition::Own)
     } else {
-        let Some(held) = holding::held(node, rules, record)? else { return Ok(Given::NotNow) };
+        let Some(held) = holding::held(node, rules, record, feed.receiver)? else { return Ok(Given::NotNow) };
         let now = node.interval();
         let decided = held.ask(rules, feed, (slots, now), |question| rules.policy.decide(question));
         (decided.is_ok_and(|c| gives(&c)), held.verified.value(slot).cloned(), held.partition())
@@ -376,7 +376,7 @@ fn decided(node: &Node, rules: &Rules, feed: &FeedKey, number: u64, slot: u8) ->
     let content = value.filter(|_| cleared).and_then(|value| Content::from_value(&value));
     let Some(content) = content else { return Ok(Given::NotNow) };
     let row = find(node, partition, content)?;
-    Ok(row.map_or(Given::NotNow, |row| Given::File(record, Box::new(row))))
+    Ok(row.map_or(Given::NotNow, |row| Given::File(record, Box::new(row), partition)))
 }
 
 /// Notes in the journal that a partner is given a file.

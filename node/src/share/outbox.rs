@@ -46,6 +46,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// others from writing.
 /// Few in this crate's own tests, so that their stories meet it.
 const DECIDED_MAX: usize = if cfg!(test) { 16 } else { limits::RUN_ENTRIES_MAX };
+/// A grant with as many lines and purposes as it takes, at the most.
+const GRANT_BYTES: usize = 33 << 10;
 /// Referring records read at a time when a line is first released.
 const PAGE: usize = 1_000;
 
@@ -122,6 +124,10 @@ pub fn step(node: &Node, feed: &FeedKey) -> Result<Step, ShareError> {
         // A new version, another red line or gate: everything ever released is decided anew, from the beginning of the log.
         (row.version, row.rules) = (in_force.digest, Some(ByteBuf::from(own_rules)));
         (row.filled, row.onward) = (0, 0);
+    }
+    if rules.upstream != [0; 32] && row.upstream.as_ref().is_none_or(|known| known != rules.upstream.as_slice()) {
+        // An agreement under which others gave us something has ended, was erased, or says another thing.
+        (row.upstream, row.onward) = (Some(ByteBuf::from(rules.upstream)), 0);
     }
     let mut draft = Draft {
         node,
@@ -215,8 +221,12 @@ impl Draft<'_> {
     fn is_full(&self) -> bool {
         // Room for the largest release, and for two withdrawals that may go with it.
         let room = limits::RELEASE_BYTES_MAX + 3 * RUN_ENTRY_OVERHEAD_BYTES;
+        let beside = if self.rules.grants.is_empty() { 0 } else { limits::CARD_BYTES_MAX + GRANT_BYTES };
+        let room = room + beside;
         let used = self.bodies.bytes() + self.entries.len() * RUN_ENTRY_OVERHEAD_BYTES;
-        self.entries.len() + 3 > limits::RUN_ENTRIES_MAX || used + room > limits::RUN_BODY_BYTES_MAX
+        self.bodies.is_full()
+            || self.entries.len() + 3 > limits::RUN_ENTRIES_MAX
+            || used + room > limits::RUN_BODY_BYTES_MAX
     }
 
     /// Takes what waits and what the log holds until the run is full.

@@ -34,6 +34,30 @@ fn errors_name_line_and_key() {
     refused("{ match = 200 }", "\"answer\"", "clause[5].duty", "no duty");
 }
 
+/// What the body's own format would refuse as well is told here, at its line and with what to do.
+#[test]
+fn days_versions_and_clauses_are_told_at_their_line() {
+    refused("until = \"2036-12-31\"", "until = \"2025-12-31\"", "until", "it ends before it begins; write a day");
+    refused("version = 1", "version = 7", "version", "version 7 replaces one, and none is named");
+    let both = format!("version = 1\npredecessor = \"{}\"", "ab".repeat(32));
+    refused("version = 1", &both, "predecessor", "version 1 replaces no other; leave");
+    refused("name = \"photographs\"", "name = \"weapons\"", "clause[2].name", "is the name of clause 1 too; give");
+    refused("to = [\"panel\"]", "to = [\"car\"]", "clause[1].to", "who gives is among those who receive; name");
+    let clause = |n: usize| {
+        format!(
+            "\n[[clause]]\nname = \"c{n}\"\nfrom = \"car\"\nto = [\"panel\"]\nonward = \"never\"\nretention-days = 3\n\
+             disclose.item = [\"number\"]\n"
+        )
+    };
+    let many = examples("language")[0].to_owned() + &(0..1_000).map(clause).collect::<String>();
+    let error = parse(&many).expect_err("a thousand clauses");
+    assert!(
+        error.to_string().contains("clauses; write 1 to 256; what is more goes into a second agreement"),
+        "{error}"
+    );
+    assert!(many.lines().nth(error.line - 1).is_some_and(|line| line.starts_with("[[clause]]")), "{error}");
+}
+
 /// Story: a draft has faults in several clauses, unknown words and things that are missing. Whoever wrote it is told of
 /// all of them at once, in the order of the text, and of none that only follows from another.
 #[test]

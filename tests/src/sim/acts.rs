@@ -179,7 +179,8 @@ impl World<'_> {
         let current = self.in_force(n, &known)?;
         let number = current.and_then(|digest| known.version(digest)).map_or(1, |version| version.number + 1);
         let parties = known.parties.map(|party| (self.organisation(party).handle.as_str(), self.org(party)));
-        let text = terms::text(known.id, number, current, parties, both, self.plan.leaks());
+        let text =
+            terms::text(known.id, number, current, parties, both, (self.plan.leaks(), super::Plan::onward(self.seed)));
         let digest = terms::digest(&text, known.id)?;
         let path = self.cast.path(&format!("{}-{deal}-{}.toml", self.seed, known.versions.len()));
         std::fs::write(&path, text)?;

@@ -53,23 +53,23 @@ impl World<'_> {
         let Some(record) = self.model.records.get(&id).cloned() else {
             return self.broken(format!("I2: node {from} releases a record that nobody knows"));
         };
-        if record.owner != from {
-            return self.broken(format!("I2: node {from} releases a record of another"));
-        }
         if self.in_force(from, &deal)? != Some(version) {
             return self.broken(format!("I2: node {from} releases under a version that is not in force there"));
         }
         let Some(in_force) = deal.version(version) else { return self.broken("I2: a version that nobody drafted") };
+        let permitted = deal.permits(in_force, from, record.kind).0.and(record.present);
+        let beyond = slots.without(permitted);
+        if !beyond.is_empty() {
+            return self.broken(format!("I2: node {from} releases fields beyond its agreement: {beyond:?}"));
+        }
+        if record.owner != from {
+            return self.check_goes_on(direction, &record, slots);
+        }
         if self.model.fit.get(&id).is_none_or(|step| *step < polled) {
             return self.broken(format!("I2: node {from} releases a record that is not past the gate"));
         }
         if !self.model.covered(&deal, in_force, &record) {
             return self.broken(format!("I2: node {from} releases a record that no clause covers"));
-        }
-        let permitted = deal.permits(in_force, from, record.kind).0.and(record.present);
-        let beyond = slots.without(permitted);
-        if !beyond.is_empty() {
-            return self.broken(format!("I2: node {from} releases fields beyond its agreement: {beyond:?}"));
         }
         let seen = self.model.feeds.entry(direction).or_default();
         let event = record.kind.slot("event").map(|slot| slot.number).filter(|slot| slots.contains(*slot));
@@ -268,6 +268,6 @@ impl World<'_> {
                 ));
             }
         }
-        Ok(())
+        self.check_feed_onward(direction, version)
     }
 }

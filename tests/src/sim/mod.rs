@@ -15,6 +15,7 @@ pub mod check;
 pub mod files;
 pub mod ledger;
 pub mod model;
+pub mod onward;
 pub mod recalls;
 pub mod steps;
 pub mod stories;
@@ -68,17 +69,20 @@ pub enum Planted {
     GappedJournal,
     /// The node does not hear of what its people ask back.
     DeafToRecalls,
+    /// The node does not hear that its people say no to what goes on.
+    DeafToRefusals,
 }
 
 impl Planted {
     /// Each with its name.
-    pub const ALL: [(&'static str, Self); 6] = [
+    pub const ALL: [(&'static str, Self); 7] = [
         ("forgetful-store", Self::ForgetfulStore),
         ("extra-field", Self::ExtraField),
         ("deaf-to-standings", Self::DeafToStandings),
         ("halved-append", Self::HalvedAppend),
         ("gapped-journal", Self::GappedJournal),
         ("deaf-to-recalls", Self::DeafToRecalls),
+        ("deaf-to-refusals", Self::DeafToRefusals),
     ];
 }
 
@@ -99,6 +103,8 @@ pub struct Plan {
 const FILES_ONE_IN: u64 = 4;
 /// In the other worlds the same things happen as before there were recalls: what was found in them is found again.
 const RECALLS_ONE_IN: u64 = 3;
+/// And as before anything went on.
+const ONWARD_ONE_IN: u64 = 5;
 
 impl Default for Plan {
     fn default() -> Self {
@@ -114,6 +120,10 @@ impl Plan {
     /// Whether people of the world of a seed ask records back, and hold on to some.
     fn recalls(seed: u64) -> bool {
         seed % RECALLS_ONE_IN == RECALLS_ONE_IN - 1
+    }
+    /// Whether people of the world of a seed pass on what others recorded.
+    fn onward(seed: u64) -> bool {
+        seed % ONWARD_ONE_IN == ONWARD_ONE_IN - 1
     }
     /// What the command line needs to make the same worlds.
     fn options(&self) -> String {
@@ -136,6 +146,9 @@ impl Plan {
     fn deaf(&self) -> bool {
         self.planted == Some(Planted::DeafToStandings)
     }
+    fn deaf_to_refusals(&self) -> bool {
+        self.planted == Some(Planted::DeafToRefusals)
+    }
     fn deaf_to_recalls(&self) -> bool {
         self.planted == Some(Planted::DeafToRecalls)
     }
@@ -156,6 +169,10 @@ pub struct Stats {
     pub runs: u64,
     /// Releases in them.
     pub releases: u64,
+    /// Records of others in them.
+    pub passed_on: u64,
+    /// Answers to who asked to pass something on.
+    pub answers: u64,
     /// Records that were asked back.
     pub recalled: u64,
     /// Holders who were asked, a record each.
@@ -182,6 +199,8 @@ impl Stats {
         self.frames += other.frames;
         self.runs += other.runs;
         self.releases += other.releases;
+        self.passed_on += other.passed_on;
+        self.answers += other.answers;
         self.recalled += other.recalled;
         self.asked += other.asked;
         self.on_hold += other.on_hold;
@@ -197,7 +216,7 @@ impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} seeds, {} of them on files: {} acts, {} crashes, {} of them with a torn write, {} sessions, {} frames, {} runs with {} releases ({} refused), {} records asked back of {} holders ({} on hold); \
+            "{} seeds, {} of them on files: {} acts, {} crashes, {} of them with a torn write, {} sessions, {} frames, {} runs with {} releases ({} refused, {} passed on by {} answers), {} records asked back of {} holders ({} on hold); \
              at most {} frames to settle",
             self.seeds,
             self.on_files,
@@ -209,6 +228,8 @@ impl fmt::Display for Stats {
             self.runs,
             self.releases,
             self.refused,
+            self.passed_on,
+            self.answers,
             self.recalled,
             self.asked,
             self.on_hold,

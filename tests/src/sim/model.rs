@@ -149,6 +149,8 @@ pub struct Model {
     pub feeds: BTreeMap<Direction, Seen>,
     /// Step at which a record was last fit to leave, as far as the gate goes.
     pub fit: BTreeMap<RecordId, u64>,
+    /// What people let go on.
+    pub onward: super::onward::Answers,
     /// What a hold keeps: holder, deal, record.
     pub kept: BTreeSet<(usize, usize, RecordId)>,
 }

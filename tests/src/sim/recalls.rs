@@ -189,7 +189,8 @@ impl World<'_> {
 
     /// Whether what a receiver holds of a record is what it took, as far as the record was asked back since.
     pub(super) fn is_taken_back(&self, direction: Direction, record: RecordId, left: SlotSet, had: SlotSet) -> bool {
-        let act = self.model.facts[direction.1].recalled.get(&record);
+        let owner = self.model.records.get(&record).map_or(direction.1, |record| record.owner);
+        let act = self.model.facts[owner].recalled.get(&record);
         act.is_some_and(|act| left == had || (act.deletes() && left.is_empty()))
     }
 }

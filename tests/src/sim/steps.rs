@@ -19,6 +19,8 @@ const SETTLE_ROUNDS_MAX: usize = 30;
 const SKEW_MS: usize = 600_000;
 /// Where people ask records back, one step in so many is about that.
 const RECALL_ONE_IN: usize = 8;
+/// Where people pass on what others recorded, one step in so many is about that.
+const ONWARD_ONE_IN: usize = 6;
 /// After this time a node asks again what was not answered for good.
 const ASK_AGAIN_MS: u64 = 3_700_000;
 
@@ -94,6 +96,9 @@ impl World<'_> {
         let n = self.chance.below(self.machines.len());
         if super::Plan::recalls(self.seed) && self.chance.one_in(RECALL_ONE_IN) {
             return if self.chance.one_in(3) { self.hold(n) } else { self.recall(n) };
+        }
+        if super::Plan::onward(self.seed) && self.chance.one_in(ONWARD_ONE_IN) {
+            return self.onward(n);
         }
         match self.chance.below(100) {
             0..30 => {

@@ -59,6 +59,7 @@ pub fn digest(text: &str, id: AgreementId) -> Checked<AgreementDigest> {
 }
 
 /// The text of a version. `extra` lets one more field of an item go than the table says: a planted bug.
+/// `onward`: what is given may go on with a grant.
 #[must_use]
 pub fn text(
     id: AgreementId,
@@ -66,7 +67,7 @@ pub fn text(
     before: Option<AgreementDigest>,
     parties: [(&str, OrgId); 2],
     both: Both,
-    extra: bool,
+    (extra, onward): (bool, bool),
 ) -> String {
     let mut text = format!(
         "language = 1\nid = \"{id}\"\ntitle = \"Between {} and {}\"\nversion = {version}\nbasis = {{ text = \"letter\" }}\n\
@@ -81,12 +82,13 @@ pub fn text(
         let _ = write!(text, "[[party]]\nhandle = \"{handle}\"\nname = \"{name}\"\nid = \"{org}\"\n");
     }
     for (giver, taker, variant) in [(0, 1, both[0]), (1, 0, both[1])] {
-        clauses(&mut text, parties[giver].0, parties[taker].0, &VARIANTS[variant], extra);
+        clauses(&mut text, [parties[giver].0, parties[taker].0], &VARIANTS[variant], (extra, onward));
     }
     text
 }
 
-fn clauses(text: &mut String, from: &str, to: &str, terms: &Terms, extra: bool) {
+fn clauses(text: &mut String, [from, to]: [&str; 2], terms: &Terms, (extra, onward): (bool, bool)) {
+    let onward = if onward { "with-grant" } else { "never" };
     let list = |names: &[&str]| names.iter().map(|n| format!("\"{n}\"")).collect::<Vec<_>>().join(", ");
     for (kind, names, condition) in [("item", terms.item, terms.serviceable), ("event", terms.event, false)] {
         if names.is_empty() {
@@ -98,7 +100,7 @@ fn clauses(text: &mut String, from: &str, to: &str, terms: &Terms, extra: bool) 
         }
         let _ = write!(
             text,
-            "[[clause]]\nname = \"{kind}s-from-{from}\"\nfrom = \"{from}\"\nto = [\"{to}\"]\nonward = \"never\"\n\
+            "[[clause]]\nname = \"{kind}s-from-{from}\"\nfrom = \"{from}\"\nto = [\"{to}\"]\nonward = \"{onward}\"\n\
              retention-days = 30\ndisclose.{kind} = [{}]\n",
             list(&names)
         );

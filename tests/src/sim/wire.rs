@@ -362,7 +362,8 @@ impl World<'_> {
             if let Taken::Release(record, _, version) = entry
                 && !self.holds(node, direction, *record, *number)?
             {
-                let recalled = self.model.facts[direction.1].recalled.contains_key(record);
+                let owner = self.model.records.get(record).map_or(direction.1, |record| record.owner);
+                let recalled = self.model.facts[owner].recalled.contains_key(record);
                 if !recalled && self.may_share(n, deal) && self.in_force(n, deal)? == Some(*version) {
                     return self.broken(format!("node {n} refuses a release that its agreement in force permits"));
                 }

@@ -95,7 +95,7 @@ fn onward(
     (record, (slots, clause, version), end): (RecordId, (SlotSet, u16, AgreementDigest), u64),
     (at, bodies): (usize, &mut Bodies<'_>),
 ) -> Result<Option<Hash>, ShareError> {
-    let Some(held) = holding::held(node, rules, record)? else { return Ok(None) };
+    let Some(held) = holding::held(node, rules, record, feed.receiver)? else { return Ok(None) };
     let referable = held.referable_in(node, feed.id(), end)?;
     let decided = held.ask(rules, feed, (referable, node.interval()), |question| rules.policy.decide(question));
     let cleared = decided

@@ -8,7 +8,7 @@ impl Draft<'_> {
     /// Decides one record of another for this feed. What is not held any more, or was taken back from us, is taken back.
     pub(super) fn consider_onward(&mut self, record: RecordId) -> Result<(), ShareError> {
         let before = self.known(record)?;
-        let held = holding::held(self.node, self.rules, record)?;
+        let held = holding::held(self.node, self.rules, record, self.feed.receiver)?;
         let cleared = match &held {
             Some(held) => {
                 let referable = self.referable_onward(held)?;
