@@ -464,7 +464,7 @@ fn a_photograph_goes_on_with_its_file() -> Outcome {
     let mut txn = world.b.holdings.begin();
     crate::share::files::keep(&mut txn, held.partition(), &here)?;
     txn.commit()?;
-    assert!(matches!(given(&world.b)?, crate::share::files::Given::File(record, _) if record == photograph));
+    assert!(matches!(given(&world.b)?, crate::share::files::Given::File(record, ..) if record == photograph));
     // What was taken back is given no more.
     asking::answer(&world.a, 1, None, "M. Osei")?;
     asking::answer(&world.a, 0, None, "M. Osei")?;

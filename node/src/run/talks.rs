@@ -10,7 +10,6 @@ use crate::{
         driver::{Ended, Exchange, ExchangeError},
         fetch::FetchReply,
     },
-    seal::keyring::Partition,
     share::{
         feeds,
         files::{self, FileReader, Given},
@@ -201,20 +200,18 @@ impl Core {
             tracing::warn!(partner = %peer.short(), %error, "a file could not be given");
             RefusedCode::Busy
         };
-        let mut keys = feeds::agreements_with(&node, peer)
-            .into_iter()
-            .map(|(agreement, _, _)| feeds::outgoing(&node, peer, agreement));
-        let feed = keys.find(|key| key.id() == request.feed).ok_or(RefusedCode::NotGiven)?;
-        let (record, row) = match files::given(&node, &feed, request.entry, request.slot).map_err(|e| refuse(&e))? {
-            Given::File(record, row) => (record, row),
-            Given::NotNow => return Err(RefusedCode::Busy),
-            Given::Nothing => return Err(RefusedCode::NotGiven),
-        };
+        let feed = feeds::outgoing_of(&node, peer, request.feed).ok_or(RefusedCode::NotGiven)?;
+        let (record, partition, row) =
+            match files::given(&node, &feed, request.entry, request.slot).map_err(|e| refuse(&e))? {
+                Given::File(record, partition, row) => (record, partition, row),
+                Given::NotNow => return Err(RefusedCode::Busy),
+                Given::Nothing => return Err(RefusedCode::NotGiven),
+            };
         // Not now rather than not at all: people may restore it.
         if node.is_damaged(row.sha256) {
             return Err(RefusedCode::Busy);
         }
-        let opened = files::open_at(&node, Partition::Own, &row, u64::from(request.from_chunk));
+        let opened = files::open_at(&node, partition, &row, u64::from(request.from_chunk));
         if opened.is_err() && node.holdings.failed().is_none() {
             node.note_damaged(row.sha256);
         }
