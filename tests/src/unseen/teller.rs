@@ -129,7 +129,9 @@ impl Teller {
         thing.of = match kind {
             _ if nowhere => Some(self.line()),
             // What it refers to may be hidden, or not be there at all: then nothing says so.
-            Kind::Item => self.line_of(|t| t.owner == NODE && t.kind == Kind::Event).filter(|_| thing.line % 3 > 0),
+            Kind::Item => {
+                self.line_of(|t| t.owner == NODE && t.kind == Kind::Event).filter(|_| !thing.line.is_multiple_of(3))
+            }
             Kind::Attachment => self.line_of(|t| t.owner == NODE && t.kind == Kind::Item).or(Some(thing.line)),
             _ => None,
         };
