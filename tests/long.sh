@@ -45,6 +45,12 @@ part_simulation() {
     cargo run --workspace --locked --bin entente-sim -- --seeds "$from..$((from + 10000))"
 }
 
+# unseen: 3,000 pairs of worlds that differ in what is hidden, beyond those of the gate (40 minutes)
+part_unseen() {
+    ENTENTE_SEED=$((50 + (seed - 1) * 3000)) ENTENTE_PAIRS=3000 cargo test --workspace --locked --test system -- \
+        --exact unseen::two_worlds_that_differ_in_what_is_hidden_look_the_same --nocapture
+}
+
 # networks: records for minutes on a thin line, 100 interruptions of a bad one, 200 partitions of namespaces (60 minutes)
 part_networks() {
     system networks::a_thin_line_carries_suspensions_and_receipts_then_records_then_pictures ENTENTE_THIN_RECORDS=600

@@ -365,6 +365,11 @@ impl Agreements {
             held.signed.iter().chain(&held.next).chain(&held.proposal).any(party)
         })
     }
+    /// Whether a signed form is what is held, signature for signature.
+    pub fn holds(&self, signed: &SignedAgreement) -> bool {
+        let Some(held) = signed.agreement().ok().and_then(|agreement| self.get(agreement.id)) else { return false };
+        held.signed.iter().chain(&held.next).chain(&held.proposal).any(|known| known == signed)
+    }
     /// The first time after `now` at which what is in force changes by itself.
     pub fn changes(&self, now: UnixMillis) -> Result<Option<UnixMillis>, AgreementError> {
         let mut first = None;

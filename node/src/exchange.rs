@@ -255,9 +255,11 @@ impl Conversation {
                 if !matches!(taken, Ok(Received::Known | Received::Passed)) {
                     node.note_change(self.peer);
                 }
-                // What a partner sent it need not be told.
+                // What a partner sent it need not be told, where it is what is held now. With fewer signatures than that it
+                // has crossed what it was told: to be told again, whenever something changes here, would show that it does.
                 if let (Ok(Received::Kept | Received::Known), Ok(signed)) =
                     (&taken, SignedAgreement::from_bytes(&bytes))
+                    && node.rules().agreements.holds(&signed)
                 {
                     self.proposals.insert(signed.digest(), sha256(&[&bytes]));
                 }
@@ -456,7 +458,9 @@ impl Conversation {
         signed: &SignatureBytes,
     ) -> Result<bool, ExchangeFault> {
         let rules = node.rules();
-        if rules.agreements.get(notice.agreement).is_none_or(|held| held.notices.contains(signed)) {
+        // An agreement of others is as one that is not there: to count what is said of it would tell one from the other.
+        let held = rules.agreements.with(self.peer).find(|held| held.id == notice.agreement);
+        if held.is_none_or(|held| held.notices.contains(signed)) {
             return Ok(true);
         }
         if !node.may_change(self.peer) {

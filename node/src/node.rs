@@ -93,6 +93,8 @@ pub struct Node {
     health: Mutex<BTreeMap<OrgId, Health>>,
     /// Files that could not be read as they were written. In memory only: a start tries them again.
     damaged: Mutex<BTreeSet<Hash>>,
+    /// When it was last looked at what the time of day changes, in milliseconds.
+    looked: AtomicU64,
     waker: RwLock<Option<Waker>>,
 }
 
@@ -144,6 +146,7 @@ impl Node {
         let node = Self {
             home,
             config,
+            looked: AtomicU64::new(clock.now().0),
             clock,
             marks: Marks::load(&holdings)?,
             keys,
@@ -243,7 +246,14 @@ impl Node {
     /// Time went on: what begins or ends by itself does so. Called now and then while the node runs.
     pub fn tick(&self) -> Result<(), Fault> {
         let now = self.clock.now();
+        self.looked.store(now.0, Ordering::SeqCst);
         if self.rules().until.is_some_and(|until| until <= now) { self.reload() } else { Ok(()) }
+    }
+
+    /// When time was last looked at. What it makes due for a partner goes by this: else an act that is none of its business
+    /// would bring it forward, and tell that there was one.
+    pub fn looked_at(&self) -> UnixMillis {
+        UnixMillis(self.looked.load(Ordering::SeqCst))
     }
 
     /// Whether another change that a partner sends is looked at: so many are in an hour, and no more.

@@ -15,6 +15,7 @@ pub mod relay;
 pub mod search;
 pub mod sim;
 pub mod terminal;
+pub mod unseen;
 mod wire;
 mod world;
 

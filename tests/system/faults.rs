@@ -221,7 +221,7 @@ fn fetch(a: &Node, b: &Arc<Node>, noted: &mut Acknowledged) -> Outcome {
         let mut sink: Shared = Arc::new(Mutex::new(Incoming::new(Arc::clone(b), wanted.clone())));
         let request = sink.lock().map_err(|_| "a sink")?.request().ok_or("a request")?;
         let feed = wanted.file.feed;
-        let Given::File(record, row, _) = files::given(a, &feed, request.entry, request.slot)? else {
+        let Given::File(record, _, row) = files::given(a, &feed, request.entry, request.slot)? else {
             return Err("the file is not given".into());
         };
         let list = ChunkList::verify(wanted.content, row.chunks.clone())?;

@@ -37,4 +37,5 @@ mod simulation;
 mod tables;
 mod terminal;
 mod tidy;
+mod unseen;
 mod watch;

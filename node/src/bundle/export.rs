@@ -301,7 +301,7 @@ impl Out<'_, '_> {
 
     /// One file, if it is given. False where it waits for the next bundle.
     fn file(&mut self, feed: &FeedKey, number: u64) -> Result<bool, Fault> {
-        let Given::File(record, row, partition) = files::given(self.node, feed, number, files::content_slot())? else {
+        let Given::File(record, partition, row) = files::given(self.node, feed, number, files::content_slot())? else {
             return Ok(true);
         };
         let head = FileHead { feed: feed.id(), size: row.size, chunks: row.chunks.clone(), record };

@@ -465,7 +465,7 @@ fn a_photograph_goes_on_with_its_file() -> Outcome {
     crate::share::files::keep(&mut txn, held.partition(), &here)?;
     txn.commit()?;
     assert!(
-        matches!(given(&world.b)?, crate::share::files::Given::File(record, _, partition) if record == photograph && partition == held.partition())
+        matches!(given(&world.b)?, crate::share::files::Given::File(record, partition, _) if record == photograph && partition == held.partition())
     );
     // What was taken back is given no more.
     asking::answer(&world.a, 1, None, "M. Osei")?;

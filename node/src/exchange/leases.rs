@@ -24,12 +24,13 @@ impl Conversation {
         let Some(nonce) = self.peer_nonce else { return Ok(()) };
         let rules = node.rules();
         let active = rules.book.get(self.peer).is_some_and(|p| p.state == PartnerState::Active);
-        let now = node.clock.now();
+        let (now, looked) = (node.clock.now(), node.looked_at());
         for held in rules.agreements.with(self.peer).filter(|held| active && held.standing == Standing::Active) {
             let Some(agreement) = held.in_force.as_ref().map(|in_force| &in_force.agreement) else { continue };
             let gives = agreement.releasing(node.keys.org, self.peer).next().is_some();
             let Some(hours) = agreement.lease_hours.filter(|_| gives && held.binds(self.peer)) else { continue };
-            let is_due = |at: &UnixMillis| now.0.abs_diff(at.0) >= u64::from(hours) * HOUR_MS / PARTS;
+            // By the last look at the clock, not by this moment: what happens with others brings nothing forward.
+            let is_due = |at: &UnixMillis| looked.0.abs_diff(at.0) >= u64::from(hours) * HOUR_MS / PARTS;
             if !self.renewed.get(&held.id).is_none_or(is_due) {
                 continue;
             }

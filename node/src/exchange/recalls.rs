@@ -57,7 +57,8 @@ impl Conversation {
                 self.recalls.erased.insert(agreement);
             }
         }
-        if now.0.saturating_sub(self.recalls.began.0) >= AGAIN_MS {
+        // By the last look at the clock: what happens with others brings nothing forward.
+        if node.looked_at().0.saturating_sub(self.recalls.began.0) >= AGAIN_MS {
             let erased = std::mem::take(&mut self.recalls.erased);
             self.recalls = Recalls { began: now, erased, ..Recalls::default() };
         }

@@ -200,13 +200,10 @@ impl Core {
             tracing::warn!(partner = %peer.short(), %error, "a file could not be given");
             RefusedCode::Busy
         };
-        let mut keys = feeds::agreements_with(&node, peer)
-            .into_iter()
-            .map(|(agreement, _, _)| feeds::outgoing(&node, peer, agreement));
-        let feed = keys.find(|key| key.id() == request.feed).ok_or(RefusedCode::NotGiven)?;
-        let (record, row, partition) =
+        let feed = feeds::outgoing_of(&node, peer, request.feed).ok_or(RefusedCode::NotGiven)?;
+        let (record, partition, row) =
             match files::given(&node, &feed, request.entry, request.slot).map_err(|e| refuse(&e))? {
-                Given::File(record, row, partition) => (record, row, partition),
+                Given::File(record, partition, row) => (record, partition, row),
                 Given::NotNow => return Err(RefusedCode::Busy),
                 Given::Nothing => return Err(RefusedCode::NotGiven),
             };

@@ -203,6 +203,13 @@ pub fn outgoing(node: &Node, partner: OrgId, agreement: entente_protocol::id::Ag
     FeedKey { epoch: 0, store: node.holdings.store_id(), sender: node.keys.org, receiver: partner, agreement }
 }
 
+/// The feed to a partner that has this id, if there is one under an agreement with it.
+pub fn outgoing_of(node: &Node, partner: OrgId, feed: FeedId) -> Option<FeedKey> {
+    let mut feeds =
+        agreements_with(node, partner).into_iter().map(|(agreement, _, _)| outgoing(node, partner, agreement));
+    feeds.find(|key| key.id() == feed)
+}
+
 /// The feed from a partner's store to us under an agreement.
 pub fn incoming(node: &Node, partner: OrgId, store: StoreId, agreement: entente_protocol::id::AgreementId) -> FeedKey {
     FeedKey { epoch: 0, store, sender: partner, receiver: node.keys.org, agreement }

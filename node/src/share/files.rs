@@ -324,10 +324,10 @@ pub fn manifest(node: &Node, found: &Found) -> Result<(Partition, FileRow), Faul
 /// What a partner may fetch under one entry of a feed of ours, decided at one moment.
 pub enum Given {
     /// This file, which this record carries, and where it lies.
-    File(RecordId, Box<FileRow>, Partition),
+    File(RecordId, Partition, Box<FileRow>),
     /// Not now: the release stands, and what keeps the file back may pass.
     NotNow,
-    /// Nothing: there is no such release, or it was withdrawn.
+    /// Nothing: there is no such release that the partner has, or it was withdrawn.
     Nothing,
 }
 
@@ -341,11 +341,21 @@ pub fn given(node: &Node, feed: &FeedKey, number: u64, slot: u8) -> Result<Given
         let (basis, rules) = (node.basis(), node.rules());
         let given = decided(node, &rules, feed, number, slot)?;
         if basis.stands(node)? {
-            return Ok(given);
+            return Ok(match given {
+                // It may yet go as its hash alone.
+                Given::NotNow if !is_countersigned(node, feed, number)? => Given::Nothing,
+                given => given,
+            });
         }
         node.catch_up(&rules).map_err(|fault| ShareError::Rules(fault.message))?;
     }
     Ok(Given::NotNow)
+}
+
+/// Whether the partner has taken an entry.
+fn is_countersigned(node: &Node, feed: &FeedKey, number: u64) -> Result<bool, ShareError> {
+    let row = feeds::out_row(node, feed, AgreementDigest::from_bytes([0; 32]))?;
+    Ok(row.countersigned.is_some_and(|known| number < known.length))
 }
 
 fn decided(node: &Node, rules: &Rules, feed: &FeedKey, number: u64, slot: u8) -> Result<Given, ShareError> {
@@ -359,7 +369,10 @@ fn decided(node: &Node, rules: &Rules, feed: &FeedKey, number: u64, slot: u8) ->
     let Some(record) = entry.and_then(|e| e.record).filter(|_| slots.contains(slot)) else {
         return Ok(Given::Nothing);
     };
-    if decide::released(node, record, feed.id())?.is_none_or(|released| released.withdrawn) {
+    // Of an entry that went as its hash alone, or of a release that a later one took the place of, nothing is said: that it
+    // carries a file would tell what it was.
+    let released = decide::released(node, record, feed.id())?;
+    if !released.is_some_and(|released| released.shows() && released.number == number) {
         return Ok(Given::Nothing);
     }
     let gives = |clearance: &Clearance| clearance.terms().file && clearance.terms().slots.contains(slot);
@@ -376,7 +389,7 @@ fn decided(node: &Node, rules: &Rules, feed: &FeedKey, number: u64, slot: u8) ->
     let content = value.filter(|_| cleared).and_then(|value| Content::from_value(&value));
     let Some(content) = content else { return Ok(Given::NotNow) };
     let row = find(node, partition, content)?;
-    Ok(row.map_or(Given::NotNow, |row| Given::File(record, Box::new(row), partition)))
+    Ok(row.map_or(Given::NotNow, |row| Given::File(record, partition, Box::new(row))))
 }
 
 /// Notes in the journal that a partner is given a file.

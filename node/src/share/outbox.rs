@@ -296,7 +296,9 @@ impl Draft<'_> {
 
     /// Decides again what waited for a time that has come, day by day. Says why it took no more, if so.
     fn fill_due(&mut self, row: &mut OutRow, decided: &mut usize) -> Result<Option<Filled>, ShareError> {
-        let today = self.now.early.days();
+        // What time makes due goes when the node looks at the clock: a partner does not see by it when something else woke us.
+        let until = self.now.early.min(self.node.looked_at());
+        let today = until.days();
         while row.due <= today {
             let (scope, mut after) = (feeds::due_scope(self.feed.id(), row.due), None);
             loop {
@@ -306,7 +308,7 @@ impl Draft<'_> {
                         return Ok(Some(filled));
                     }
                     let DueRow { at, onward, record } = decode("due record", bytes)?;
-                    if at <= self.now.early {
+                    if at <= until {
                         *decided += 1;
                         self.take(if onward { Pending::Onward(record) } else { Pending::Record(record) })?;
                         self.taken.push((row.due, *n));

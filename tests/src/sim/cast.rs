@@ -143,6 +143,8 @@ pub struct Disk {
     store: StoreId,
     /// The machine's clock.
     pub clock: Arc<ManualClock>,
+    /// The file of its people's red lines, if they have any.
+    pub red_lines: Option<PathBuf>,
     planted: Option<Planted>,
 }
 
@@ -169,6 +171,7 @@ impl Disk {
             keyring: Arc::new(Keyring::in_memory()),
             store,
             clock: Arc::new(ManualClock::at(BEGIN)),
+            red_lines: None,
             planted,
         }
     }
@@ -207,7 +210,7 @@ impl Disk {
             partner_bytes_max: u64::MAX,
             free_bytes_min: 0,
             window_bytes: 2 << 20,
-            red_lines: None,
+            red_lines: self.red_lines.clone(),
             solver: None,
         };
         let home = Home::at(cast.path(&organisation.handle));
