@@ -75,7 +75,7 @@ fn the_test_and_the_specification_say_the_same() {
         SPEC.split("\n## 13. What shows").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap_or_default();
     let rows: Vec<Vec<&str>> = section
         .lines()
-        .filter(|line| line.starts_with("| ") && !line.starts_with("| ---") && !line.starts_with("| who"))
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| ---") && !line.starts_with("| who |"))
         .map(|line| line.split('|').map(str::trim).collect())
         .collect();
     for row in &rows {

@@ -53,13 +53,18 @@ fn requests(node: &Node) -> Checked<Vec<(u64, OrgId, Request)>> {
 }
 
 impl World<'_> {
-    /// Somebody asks whether what it holds may go on, or answers who asked.
+    /// Somebody asks whether what it holds may go on, or answers who asked; where there is nothing, something is given.
     pub(super) fn onward(&mut self, n: usize) -> Checked {
-        if self.chance.one_in(2) { self.ask_onward(n) } else { self.answer_onward(n) }
+        let done = if self.chance.one_in(2) { self.ask_onward(n)? } else { self.answer_onward(n)? };
+        if !done {
+            return self.give(n);
+        }
+        let frames = self.chance.below(60);
+        self.flow(frames)
     }
 
-    fn ask_onward(&mut self, n: usize) -> Checked {
-        let Some(node) = self.node(n) else { return Ok(()) };
+    fn ask_onward(&mut self, n: usize) -> Checked<bool> {
+        let Some(node) = self.node(n) else { return Ok(true) };
         let rules = node.rules();
         let estranged = &self.model.facts[n].partners;
         let mut ways = Vec::new();
@@ -73,26 +78,26 @@ impl World<'_> {
                 }
             }
         }
-        let Some((record, to)) = self.chance.pick(&ways).copied() else { return Ok(()) };
+        let Some((record, to)) = self.chance.pick(&ways).copied() else { return Ok(false) };
         let wish = Wish {
             to: self.org(to).to_string(),
             fields: Vec::new(),
-            purposes: Vec::new(),
+            purposes: vec!["tracing".to_owned()],
             days: 30,
             until: None,
             reason: "they ask for it".to_owned(),
             by: "one of us".to_owned(),
         };
         self.act(n, Doing::Other, |node| Ok(asking::ask(node, &[record], &wish)?))?;
-        Ok(())
+        Ok(true)
     }
 
-    fn answer_onward(&mut self, n: usize) -> Checked {
-        let Some(node) = self.node(n) else { return Ok(()) };
+    fn answer_onward(&mut self, n: usize) -> Checked<bool> {
+        let Some(node) = self.node(n) else { return Ok(true) };
         let asked = requests(node)?;
-        let Some((number, from, request)) = self.chance.pick(&asked).cloned() else { return Ok(()) };
-        let [Some(from), Some(to)] = [from, request.to].map(|org| self.number_of(org)) else { return Ok(()) };
-        let Some(line) = request.scope.lines.first().copied() else { return Ok(()) };
+        let Some((number, from, request)) = self.chance.pick(&asked).cloned() else { return Ok(false) };
+        let [Some(from), Some(to)] = [from, request.to].map(|org| self.number_of(org)) else { return Ok(false) };
+        let Some(line) = request.scope.lines.first().copied() else { return Ok(false) };
         let (yes, few) = (!self.chance.one_in(3), self.chance.one_in(3) && request.scope.slots.contains(0));
         let slots = match (yes, few) {
             (false, _) => SlotSet::EMPTY,
@@ -113,7 +118,7 @@ impl World<'_> {
         })?;
         self.model.onward.now.insert(way, done.map(|()| slots));
         self.stats.answers += 1;
-        Ok(())
+        Ok(true)
     }
 
     /// I2 for one entry of another's record that is put on the wire.

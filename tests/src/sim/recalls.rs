@@ -58,7 +58,7 @@ impl World<'_> {
         if fit.is_empty() { self.give(n) } else { self.recall_as(n, fit, act) }
     }
 
-    fn give(&mut self, n: usize) -> Checked {
+    pub(super) fn give(&mut self, n: usize) -> Checked {
         let record = self.commit(n, None)?;
         if self.model.records.contains_key(&record) {
             self.review(n, record, Review::Verified)?;

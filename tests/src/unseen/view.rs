@@ -56,6 +56,8 @@ pub const ROWS: &[(&str, &str, Treatment)] = &[
     ("witness of checkpoints", "when a node ran", Treatment::Elsewhere),
     ("partner", "the number of an organisation's stores", Treatment::Alike),
     ("partner that matches", "the size of the set", Treatment::Elsewhere),
+    ("whoever finds a bundle", "that it is an age file", Treatment::Elsewhere),
+    ("receiver of bundles", "how many were made for it", Treatment::Elsewhere),
     ("network observer", "that two addresses exchange traffic", Treatment::Elsewhere),
 ];
 
