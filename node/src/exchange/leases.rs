@@ -45,7 +45,8 @@ impl Conversation {
                 Err(SendError::QueueFull) => return Ok(()),
                 sent => sent?,
             }
-            self.renewed.insert(held.id, now);
+            // The same clock as above: a moment ahead of the last look would be due again at once, and for ever.
+            self.renewed.insert(held.id, looked);
         }
         Ok(())
     }

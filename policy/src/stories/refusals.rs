@@ -37,11 +37,16 @@ fn errors_name_line_and_key() {
 /// What the body's own format would refuse as well is told here, at its line and with what to do.
 #[test]
 fn days_versions_and_clauses_are_told_at_their_line() {
-    refused("until = \"2036-12-31\"", "until = \"2025-12-31\"", "until", "it ends before it begins; write a day");
+    refused("until = \"2028-12-31\"", "until = \"2025-12-31\"", "until", "it ends before it begins; write a day");
     refused("version = 1", "version = 7", "version", "version 7 replaces one, and none is named");
     let both = format!("version = 1\npredecessor = \"{}\"", "ab".repeat(32));
     refused("version = 1", &both, "predecessor", "version 1 replaces no other; leave");
-    refused("name = \"photographs\"", "name = \"weapons\"", "clause[2].name", "is the name of clause 1 too; give");
+    refused(
+        "name = \"photographs-to-panel\"",
+        "name = \"items-to-panel\"",
+        "clause[2].name",
+        "is the name of clause 1 too; give",
+    );
     refused("to = [\"panel\"]", "to = [\"car\"]", "clause[1].to", "who gives is among those who receive; name");
     let clause = |n: usize| {
         format!(
