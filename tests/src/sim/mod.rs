@@ -69,20 +69,17 @@ pub enum Planted {
     GappedJournal,
     /// The node does not hear of what its people ask back.
     DeafToRecalls,
-    /// The node does not hear that its people say no to what goes on.
-    DeafToRefusals,
 }
 
 impl Planted {
     /// Each with its name.
-    pub const ALL: [(&'static str, Self); 7] = [
+    pub const ALL: [(&'static str, Self); 6] = [
         ("forgetful-store", Self::ForgetfulStore),
         ("extra-field", Self::ExtraField),
         ("deaf-to-standings", Self::DeafToStandings),
         ("halved-append", Self::HalvedAppend),
         ("gapped-journal", Self::GappedJournal),
         ("deaf-to-recalls", Self::DeafToRecalls),
-        ("deaf-to-refusals", Self::DeafToRefusals),
     ];
 }
 
@@ -145,9 +142,6 @@ impl Plan {
     }
     fn deaf(&self) -> bool {
         self.planted == Some(Planted::DeafToStandings)
-    }
-    fn deaf_to_refusals(&self) -> bool {
-        self.planted == Some(Planted::DeafToRefusals)
     }
     fn deaf_to_recalls(&self) -> bool {
         self.planted == Some(Planted::DeafToRecalls)

@@ -68,7 +68,9 @@ impl World<'_> {
         let rules = node.rules();
         let estranged = &self.model.facts[n].partners;
         let mut ways = Vec::new();
-        for record in self.model.records.values().filter(|r| r.owner != n && !estranged.contains_key(&r.owner)) {
+        // What came by a third party is its recorder's, whom only a partner can ask.
+        let known = |r: &&Recorded| rules.book.get(self.org(r.owner)).is_some() && !estranged.contains_key(&r.owner);
+        for record in self.model.records.values().filter(|r| r.owner != n).filter(known) {
             for deal in self.model.deals.iter().filter(|deal| deal.parties.contains(&n)) {
                 let to = deal.other(n);
                 let org = self.org(to);
@@ -109,11 +111,8 @@ impl World<'_> {
         *ever = slots.iter().fold(*ever, SlotSet::with);
         let fields = if few { vec!["number".to_owned()] } else { Vec::new() };
         let narrowed = yes.then(|| Narrowed { fields, ..Narrowed::default() });
-        let deaf = !yes && self.plan.deaf_to_refusals();
         let done = self.act(n, Doing::Other, |node| {
-            if !deaf {
-                asking::answer(node, number, narrowed.as_ref(), "another")?;
-            }
+            asking::answer(node, number, narrowed.as_ref(), "another")?;
             Ok(())
         })?;
         self.model.onward.now.insert(way, done.map(|()| slots));
