@@ -3,9 +3,11 @@
 //! Code map, in reading order: [`config`] (a home and its settings), [`init`] (making one), [`node`]
 //! (an open node), [`call`] (what commands ask of it), [`ingest`] (files in), [`records`] (kept, gated,
 //! found, shown), [`partners`] and [`agreements`], [`redlines`], [`share`] (the only way out), [`receive`] and
-//! [`room`] (how much is taken), [`recall`] (what is asked back, and what is not kept longer), [`bundle`] (the same without a network), [`peer`] (TLS and QUIC), [`run`] (serving), [`recover`] (a lost secret), [`control`]
-//! (the socket), [`check`] (is it still what was written), [`commands`] (the command line), [`demo`]. Below all of
-//! them: [`store`] (ledger and vault), [`seal`], [`secret`]; [`regular`] opens what people name.
+//! [`room`] (how much is taken), [`recall`] (what is asked back, and what is not kept longer), [`onward`] (what goes on to
+//! others by its originator's grant), [`exchange`] (what one session says), [`bundle`] (the same without a network),
+//! [`peer`] (TLS and QUIC), [`run`] (serving), [`recover`] (a lost secret), [`control`] (the socket), [`check`] (is it still
+//! what was written), [`commands`] (the command line), [`demo`]. Below all of them: [`store`] (ledger and vault), [`seal`],
+//! [`secret`]; [`regular`] opens what people name.
 //!
 //! What is absent: tokio outside `peer`, `control` and `run`; plaintext below `seal`; a way out beside `share`.
 

@@ -23,10 +23,10 @@ use crate::{
     error::Fault,
     node::Node,
     onward::grants,
-    records::stored::{RowDamage, decode},
+    records::stored::{RowDamage, decode, encode},
     seal::keyring::Partition,
     share::ShareError,
-    store::{StoreError, holdings::Holdings, layout::Table},
+    store::{StoreError, holdings::Holdings, layout::Table, txn::Txn},
 };
 use entente_protocol::{
     cose::SignatureBytes,
@@ -187,6 +187,26 @@ pub struct HolderRow {
     pub answered: Option<UnixMillis>,
     /// Under which agreements it was shown the record.
     pub agreements: Vec<AgreementId>,
+}
+
+impl HolderRow {
+    /// A holder that has not answered, and that we ask ourselves.
+    fn unanswered(asked: (RecallId, RecordId, SignatureBytes), partner: OrgId, agreements: Vec<AgreementId>) -> Self {
+        let (recall, record, signed) = asked;
+        Self { state: None, origin: None, recall, record, signed, partner, through: None, answered: None, agreements }
+    }
+
+    /// Adds it to the list of a recall, and to what is to be said to it unless another asks it for us. Bytes of the row.
+    fn add(&self, txn: &mut Txn<'_>, number: u64) -> Result<usize, RecallError> {
+        let bytes = encode("holder", self)?;
+        let place = txn.push(Partition::Own, Table::Recall, &holders_scope(number), &bytes)?;
+        let at = encode("holder", &HolderAt(number, place))?;
+        if self.through.is_none() {
+            txn.push(Partition::Own, Table::Recall, &to_scope(self.partner), &at)?;
+        }
+        txn.put(Partition::Own, Table::Recall, &holder_key(self.recall, self.partner), &at)?;
+        Ok(bytes.len())
+    }
 }
 
 /// Where a row of a holder stands: the recall's number, and the place in its list.

@@ -6,7 +6,7 @@
 
 use super::{
     HolderAt, HolderRow, Named, OURS, RECALLED_TOGETHER_MAX, RecallError, RecallRow, each, holder_key, holders_scope,
-    named, records_scope, relay, to_scope,
+    named, records_scope,
 };
 use crate::{
     agreements,
@@ -327,37 +327,14 @@ fn finish(node: &Node, number: u64, progress: OnProgress<'_>) -> Result<(), Reca
             let onward = onward_of(node, *record, &shown.holders)?;
             let (recall, signed) = Recall::new(row.act, node.keys.org, *record, now).sign(&node.keys.records)?;
             for (partner, agreements) in shown.holders {
-                let holder = HolderRow {
-                    state: None,
-                    origin: None,
-                    recall,
-                    record: *record,
-                    signed: signed.clone(),
-                    partner,
-                    through: None,
-                    answered: None,
-                    agreements,
-                };
-                let scope = holders_scope(number);
-                let place = txn.push(Partition::Own, Table::Recall, &scope, &encode("holder", &holder)?)?;
-                let at = encode("holder", &HolderAt(number, place))?;
-                txn.push(Partition::Own, Table::Recall, &to_scope(partner), &at)?;
-                txn.put(Partition::Own, Table::Recall, &holder_key(recall, partner), &at)?;
+                let asks = (recall, *record, signed.clone());
+                HolderRow::unanswered(asks, partner, agreements).add(&mut txn, number)?;
                 asked += 1;
             }
             for (partner, (by, agreements)) in onward {
-                let holder = HolderRow {
-                    state: None,
-                    origin: None,
-                    recall,
-                    record: *record,
-                    signed: signed.clone(),
-                    partner,
-                    through: Some(by),
-                    answered: None,
-                    agreements,
-                };
-                relay::add(&mut txn, number, &holder)?;
+                let asks = (recall, *record, signed.clone());
+                let holder = HolderRow::unanswered(asks, partner, agreements);
+                HolderRow { through: Some(by), ..holder }.add(&mut txn, number)?;
             }
         }
         row.done += 1;

@@ -4,7 +4,7 @@
 //! answers `waiting` until each of them has answered. Their signed answers go to the originator as they came, which so lists
 //! every holder by its own word.
 
-use super::{HolderAt, HolderRow, RecallError, holder_key, holders_scope, to_scope};
+use super::{HolderAt, HolderRow, RecallError, holder_key, holders_scope};
 use crate::{
     node::Node,
     onward::{OnwardError, RELAYED, holding, said},
@@ -102,23 +102,10 @@ pub(super) fn pass_on(
             if txn.get(Partition::Own, Table::Recall, &holder_key(*id, partner))?.is_some() {
                 continue;
             }
-            let row = HolderRow {
-                state: None,
-                origin: Some(recall.originator),
-                recall: *id,
-                record: recall.record,
-                signed: signed.clone(),
-                partner,
-                through: None,
-                answered: None,
-                agreements,
-            };
-            let bytes = encode("holder", &row)?;
-            room::fill(&mut txn, from, bytes.len() as u64 + room::BESIDES_BYTES)?;
-            let place = txn.push(Partition::Own, Table::Recall, &holders_scope(RELAYS), &bytes)?;
-            let at = encode("holder", &HolderAt(RELAYS, place))?;
-            txn.push(Partition::Own, Table::Recall, &to_scope(partner), &at)?;
-            txn.put(Partition::Own, Table::Recall, &holder_key(*id, partner), &at)?;
+            let row = HolderRow::unanswered((*id, recall.record, signed.clone()), partner, agreements);
+            let row = HolderRow { origin: Some(recall.originator), ..row };
+            let bytes = row.add(&mut txn, RELAYS)?;
+            room::fill(&mut txn, from, bytes as u64 + room::BESIDES_BYTES)?;
             txn.push(Partition::Own, Table::Recall, &receivers_scope(*id), partner.as_bytes())?;
             passed += 1;
         }
@@ -233,7 +220,7 @@ fn record(
                     agreements: Vec::new(),
                     ..asked
                 };
-                add(&mut txn, number, &row)?;
+                row.add(&mut txn, number)?;
             }
         }
         taken += 1;
@@ -250,12 +237,4 @@ fn record(
     node.journal(&mut txn, "recall-answered", &about)?;
     txn.commit()?;
     Ok(new)
-}
-
-/// Adds a holder that another asks for us.
-pub(super) fn add(txn: &mut Txn<'_>, number: u64, row: &HolderRow) -> Result<(), RecallError> {
-    let place = txn.push(Partition::Own, Table::Recall, &holders_scope(number), &encode("holder", row)?)?;
-    let at = encode("holder", &HolderAt(number, place))?;
-    txn.put(Partition::Own, Table::Recall, &holder_key(row.recall, row.partner), &at)?;
-    Ok(())
 }
