@@ -46,30 +46,32 @@ pub(crate) fn open_with<R: Read>(
     input: R,
 ) -> Result<StreamReader<BufReader<R>>, StreamError> {
     let mut input = BufReader::with_capacity(READ_BUFFER_BYTES, input);
-    if !is_strict(input.fill_buf()?) {
+    let beginning = input.fill_buf()?;
+    // age reads a header to its end, wherever that is, and parses it anew at each line.
+    let is_full = beginning.len() == READ_BUFFER_BYTES;
+    if !is_strict(beginning).unwrap_or(!is_full) {
         return Err(StreamError::Damaged);
     }
     let decryptor = age::Decryptor::new_buffered(input).map_err(blame)?;
     decryptor.decrypt(identities.iter().copied()).map_err(blame)
 }
 
-/// One age chunk with its tag.
+/// One age chunk with its tag; no header is longer: one with a hybrid recipient has less than 2 KiB.
 const READ_BUFFER_BYTES: usize = (64 << 10) + 16;
 
-/// Whether every stanza of a header ends in a short line, as the format demands. The age crate also
-/// takes two older forms without one; nobody we exchange files with writes them, and one form is enough.
-fn is_strict(beginning: &[u8]) -> bool {
+/// Whether every stanza of a header ends in a short line, as the format demands; none where the header's end is not in sight.
+/// The age crate also takes two older forms without one; nobody we exchange files with writes them, and one form is enough.
+fn is_strict(beginning: &[u8]) -> Option<bool> {
     let mut in_body = false;
     for line in beginning.split(|byte| *byte == b'\n') {
         match line {
-            [b'-', b'-', b'-', ..] => return !in_body,
-            [b'-', b'>', ..] if in_body => return false,
+            [b'-', b'-', b'-', ..] => return Some(!in_body),
+            [b'-', b'>', ..] if in_body => return Some(false),
             [b'-', b'>', ..] => in_body = true,
             _ => in_body &= line.len() >= STANZA_LINE_BYTES,
         }
     }
-    // The end of the header is not in sight: age itself judges it.
-    true
+    None
 }
 
 /// Characters of a full line of a stanza's body.

@@ -182,3 +182,18 @@ fn a_stream_is_read_from_any_place_and_damage_is_seen() -> Outcome {
     assert!(content.starts_with(&out) && out.len() < content.len());
     Ok(())
 }
+
+/// Story: a file from a stick begins as a sealed one and its header has no end. It is refused once it is longer than any
+/// that we write, and not read on.
+#[test]
+fn a_header_without_end_is_not_read_to_its_end() -> Outcome {
+    let identity = Identity::from_seed(Secret::new([9; 32]));
+    let stanza = format!("-> a\n{}\n\n", "A".repeat(64));
+    for endless in [stanza, "A".repeat(64), "-> a\n".to_owned()] {
+        let body = endless.repeat((1 << 20) / endless.len());
+        let mut file = std::io::Cursor::new(format!("age-encryption.org/v1\n{body}"));
+        assert!(matches!(stream::open(&identity, &mut file), Err(StreamError::Damaged)));
+        assert!(file.position() <= 128 << 10, "{} bytes were read", file.position());
+    }
+    Ok(())
+}
