@@ -35,12 +35,17 @@ fn grants() {
     let passed = Passed { v: 1, time: UnixMillis(7), holder: org(2), passed: vec![on] };
     let hex = |signed: &SignatureBytes| json!(hex::encode(signed.to_bytes().unwrap()));
     let signed = grant.sign(&key(101)).unwrap().1;
-    let payload = signed.parse().unwrap().danger_unverified_payload().to_vec();
+    let payload_of = |signed: &SignatureBytes| signed.parse().unwrap().danger_unverified_payload().to_vec();
+    let payload = payload_of(&signed);
+    let (asks, passes) = (asked.sign(&key(2)).unwrap(), passed.sign(&key(2)).unwrap());
     let with = |context, seed: u8, payload: &[u8]| hex(&SignatureBytes(cose::sign(context, &key(seed), payload)));
-    let changed = |from: &[u8], to: &[u8]| {
+    let other = |payload: &[u8], from: &[u8], to: &[u8]| {
         let at = payload.windows(from.len()).position(|w| w == from).unwrap();
-        with(label::SIGN_GRANT, 101, &[&payload[..at], to, &payload[at + from.len()..]].concat())
+        [&payload[..at], to, &payload[at + from.len()..]].concat()
     };
+    let changed = |from: &[u8], to: &[u8]| with(label::SIGN_GRANT, 101, &other(&payload, from, to));
+    let asking = |from: &[u8], to: &[u8]| with(label::SIGN_GRANT_REQUEST, 2, &other(&payload_of(&asks), from, to));
+    let passing = |from: &[u8], to: &[u8]| with(label::SIGN_PASSED, 2, &other(&payload_of(&passes), from, to));
     let vectors = vec![
         ("grant_valid", hex(&signed), "accepted: grant"),
         ("grant_that_says_no", hex(&no.sign(&key(101)).unwrap().1), "accepted: grant"),
@@ -51,8 +56,16 @@ fn grants() {
         ("grant_of_slots_out_of_order", changed(&[0x83, 0, 8, 14], &[0x83, 8, 0, 14]), "malformed"),
         ("grant_of_a_slot_that_there_is_not", changed(&[0x83, 0, 8, 14], &[0x83, 0, 7, 14]), "malformed"),
         ("grant_to_its_holder", changed(&[3; 32], &[2; 32]), "malformed"),
-        ("request_valid", hex(&asked.sign(&key(2)).unwrap()), "accepted: request"),
-        ("passed_valid", hex(&passed.sign(&key(2)).unwrap()), "accepted: 1 passed on"),
+        ("request_valid", hex(&asks), "accepted: request"),
+        ("request_of_another_format", asking(b"av\x01", b"av\x02"), "malformed"),
+        ("request_of_no_slots", asking(&[0x83, 0, 8, 14], &[0x80]), "malformed"),
+        ("request_to_its_holder", asking(&[3; 32], &[2; 32]), "malformed"),
+        ("request_for_a_reason_of_two_lines", asking(b"asked", b"as\ned"), "malformed"),
+        ("request_of_another_holder", asking(&[2; 32], &[4; 32]), "another key"),
+        ("passed_valid", hex(&passes), "accepted: 1 passed on"),
+        ("passed_of_another_format", passing(b"av\x01", b"av\x02"), "malformed"),
+        ("passed_of_another_holder", passing(&[2; 32], &[4; 32]), "another key"),
+        ("passed_of_a_member_unknown", passing(b"dgone", b"dgona"), "malformed"),
     ];
     let judge = |input: &Json| {
         let Ok(signed) = SignatureBytes::from_bytes(&unhex(input), 4_096) else {

@@ -13,7 +13,8 @@ use entente_protocol::{
     codec::{self, Bounds},
     cose::SignatureBytes,
     feed::{Cursor, EntryProof, FeedKey, Held, Receipt, ReceivedRun, Run, RunMessage},
-    id::{AgreementId, KeyId, OrgId, RecordId},
+    grant::{self, Grant, Passed, Told},
+    id::{AgreementId, KeyId, NoticeId, OrgId, RecordId},
     identity::{CardPayload, UnconfirmedCard, chain},
     limits,
     primitive::{PublicKey, SigningKey, sha256},
@@ -299,6 +300,50 @@ pub fn recalls() -> Subject {
     };
     let known = ["correct", "withdraw", "expire", "erase", "complied", "legal-hold", "not-held", "refused", "waiting"];
     Subject { seeds, words: words(&known), judge: Box::new(judge) }
+}
+
+pub fn grants() -> Subject {
+    let seeds: Vec<Vec<u8>> = vectors(include_str!("../../../vectors/grant.json")).iter().map(unhex).collect();
+    let read = |bytes: &[u8]| SignatureBytes::from_bytes(bytes, 4 << 10);
+    let genuine: HashSet<SignatureBytes> = seeds.iter().filter_map(|seed| read(seed).ok()).collect();
+    let judge = move |input: &[u8], notes: &mut Notes| -> Verdict {
+        // The contents of notices: a word with the cards of whom it names, and what was heard.
+        let told = Told::from_bytes(input);
+        notes.result("told", &told);
+        if let Ok(told) = told {
+            same("told", input, told.to_bytes())?;
+        }
+        if let Ok(heard) = grant::heard_from_bytes(input) {
+            notes.size("heard", heard.len());
+            same("heard", input, grant::heard_to_bytes(&heard))?;
+        }
+        let signed = read(input);
+        notes.result("signature", &signed);
+        let Ok(signed) = signed else { return Ok(()) };
+        let holder = OrgId::from_bytes([2; 32]);
+        let runs = |id| key_of(holder, 0, id);
+        let (grant, request, passed) = (
+            Grant::verify(&signed, |org, id, _| key_of(org, 100, id)),
+            grant::Request::verify(&signed, holder, runs),
+            Passed::verify(&signed, holder, |id, _| runs(id)),
+        );
+        notes.result("grant", &grant);
+        notes.result("request", &request);
+        notes.result("passed", &passed);
+        let taken = usize::from(grant.is_ok()) + usize::from(request.is_ok()) + usize::from(passed.is_ok());
+        holds("one signature means two things", taken <= 1)?;
+        holds("a word that nobody signed", taken == 0 || genuine.contains(&signed))
+    };
+    let told = seeds.iter().filter_map(|seed| {
+        let told = Told { cards: vec![vec![7; 9].into()], signed: SignatureBytes::from_bytes(seed, 4 << 10).ok()? };
+        told.to_bytes().ok()
+    });
+    let told: Vec<Vec<u8>> = told.take(1).chain(grant::heard_to_bytes(&[NoticeId::from_bytes([5; 32]); 3])).collect();
+    Subject {
+        seeds: [seeds, told].concat(),
+        words: words(&["item", "tracing", "gone", "cards", "signed"]),
+        judge: Box::new(judge),
+    }
 }
 
 pub fn bundles() -> Subject {
