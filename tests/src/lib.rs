@@ -1,9 +1,10 @@
 //! The harness of the system tests: the program under test, and worlds of nodes made with it.
 //!
 //! [`World`] makes a folder and its homes; [`Home`] has the verbs of a story; [`Wire`] is a partner that does on the
-//! wire what a story wants; [`load`] is many partners and strangers at once; [`relay`] is a bad line between two homes; [`terminal`] is one that a person sits at; [`search`] looks for what
-//! must not be there, and [`listing`] for what every answer must have. Nothing here stands in for a part: tests drive
-//! the real program over real sockets and real files.
+//! wire what a story wants; [`load`] is many partners and strangers at once; [`relay`] is a bad line between
+//! two homes; [`terminal`] is one that a person sits at; [`search`] looks for what must not be there, and [`listing`] for
+//! what every answer must have. [`sim`] and [`unseen`] are worlds made from seeds, in one process. Beside these nothing
+//! here stands in for a part: tests drive the real program over real sockets and real files.
 
 pub mod durability;
 mod home;
@@ -13,6 +14,7 @@ mod processes;
 mod random;
 pub mod relay;
 pub mod search;
+mod seeds;
 pub mod sim;
 pub mod terminal;
 pub mod unseen;

@@ -23,16 +23,9 @@ pub mod terms;
 pub mod wire;
 pub mod world;
 
+use crate::seeds;
 use cast::Cast;
-use std::{
-    fmt,
-    ops::Range,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-    thread,
-};
+use std::{fmt, ops::Range};
 use world::World;
 
 /// A promise that was broken, in words.
@@ -281,30 +274,5 @@ pub fn run_all(plan: &Plan, seeds: Range<u64>, threads: usize) -> Result<Stats, 
         let what = format!("no cast: {error}");
         Box::new(Finding { seed: seeds.start, step: 0, what, log: Vec::new(), options: plan.options() })
     })?;
-    let (next, sum) = (AtomicU64::new(seeds.start), Mutex::new((Stats::default(), None::<Box<Finding>>)));
-    thread::scope(|scope| {
-        for _ in 0..threads.max(1) {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds.end {
-                        return;
-                    }
-                    let ran = run(&cast, plan, seed);
-                    let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
-                    match ran {
-                        Ok(stats) => sum.0.add(&stats),
-                        Err(finding) => {
-                            next.store(seeds.end, Ordering::Relaxed);
-                            if sum.1.as_ref().is_none_or(|known| known.seed > finding.seed) {
-                                sum.1 = Some(finding);
-                            }
-                        }
-                    }
-                }
-            });
-        }
-    });
-    let (stats, finding) = sum.into_inner().unwrap_or_else(PoisonError::into_inner);
-    finding.map_or(Ok(stats), Err)
+    seeds::over(&seeds, threads, |seed| run(&cast, plan, seed), Stats::add)
 }

@@ -14,17 +14,15 @@ pub mod teller;
 pub mod view;
 pub mod world;
 
-use crate::sim::{Broken, cast::Cast};
+use crate::{
+    seeds,
+    sim::{Broken, cast::Cast},
+};
 use std::{
     collections::BTreeMap,
     fmt,
     ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-    thread,
 };
 use tale::Tale;
 use teller::Teller;
@@ -204,30 +202,5 @@ pub fn run_all(plan: &Plan, seeds: Range<u64>, threads: usize) -> Result<Stats, 
     let cast = Cast::new().map_err(|error| {
         Box::new(Finding { seed: seeds.start, what: format!("no cast: {error}"), tale: String::new() })
     })?;
-    let (next, sum) = (AtomicU64::new(seeds.start), Mutex::new((Stats::default(), None::<Box<Finding>>)));
-    thread::scope(|scope| {
-        for _ in 0..threads.max(1) {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds.end {
-                        return;
-                    }
-                    let ran = run(&cast, plan, seed);
-                    let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
-                    match ran {
-                        Ok(stats) => sum.0.add(&stats),
-                        Err(finding) => {
-                            next.store(seeds.end, Ordering::Relaxed);
-                            if sum.1.as_ref().is_none_or(|known| known.seed > finding.seed) {
-                                sum.1 = Some(finding);
-                            }
-                        }
-                    }
-                }
-            });
-        }
-    });
-    let (stats, finding) = sum.into_inner().unwrap_or_else(PoisonError::into_inner);
-    finding.map_or(Ok(stats), Err)
+    seeds::over(&seeds, threads, |seed| run(&cast, plan, seed), Stats::add)
 }
