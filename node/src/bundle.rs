@@ -5,7 +5,7 @@
 //! a partner are is kept in the store; a mark outside it tells when an older copy of the store was put back.
 
 mod export;
-mod file;
+pub mod file;
 mod import;
 mod mark;
 

@@ -4,10 +4,12 @@
 mod binding;
 mod endings;
 mod files;
+mod hands;
 mod history;
 mod hostile;
 mod leases;
 mod onward;
+mod previews;
 mod quarantine;
 mod recalls;
 mod unseen;

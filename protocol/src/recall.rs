@@ -12,6 +12,7 @@ use crate::{
     time::UnixMillis,
 };
 use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
 
 /// Kind of the notice that brings recalls.
 pub const NOTICE_RECALLS: u16 = 1;
@@ -245,19 +246,37 @@ impl Erasure {
     }
 }
 
-/// The content of a notice of recalls, each signed: 1 to the bound.
-pub fn recalls_to_bytes(recalls: &[SignatureBytes]) -> Result<Vec<u8>, CodecError> {
-    if recalls.is_empty() || recalls.len() > limits::RECALLS_PER_NOTICE_MAX {
-        return Err(CodecError::Shape);
-    }
-    codec::to_vec(&recalls, NOTICE)
+/// The content of a notice of recalls. Of one originator: what verifies them may stand beside them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recalls {
+    /// Where the speaker passes them on, the newest card of their originator that it knows: whoever never met that one
+    /// verifies them with it. At most one.
+    pub cards: Vec<ByteBuf>,
+    /// Each as its originator signed it: 1 to the bound.
+    pub recalls: Vec<SignatureBytes>,
 }
 
-/// Reads the content of a notice of recalls.
-pub fn recalls_from_bytes(bytes: &[u8]) -> Result<Vec<SignatureBytes>, CodecError> {
-    let recalls: Vec<SignatureBytes> = codec::from_slice(bytes, NOTICE)?;
-    let fits = (1..=limits::RECALLS_PER_NOTICE_MAX).contains(&recalls.len());
-    if fits { Ok(recalls) } else { Err(CodecError::Shape) }
+impl Recalls {
+    /// The speaker's own.
+    pub const fn own(recalls: Vec<SignatureBytes>) -> Self {
+        Self { cards: Vec::new(), recalls }
+    }
+    /// The content of a notice.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, CodecError> {
+        self.check()?;
+        codec::to_vec(self, NOTICE)
+    }
+    /// Reads the content of a notice.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, CodecError> {
+        let recalls: Self = codec::from_slice(bytes, NOTICE)?;
+        recalls.check()?;
+        Ok(recalls)
+    }
+    fn check(&self) -> Result<(), CodecError> {
+        let fits = self.cards.len() <= 1 && (1..=limits::RECALLS_PER_NOTICE_MAX).contains(&self.recalls.len());
+        if fits { Ok(()) } else { Err(CodecError::Shape) }
+    }
 }
 
 #[cfg(test)]
@@ -316,15 +335,19 @@ mod tests {
     #[test]
     fn a_notice_takes_as_many_recalls_as_it_may() -> Result<(), Box<dyn std::error::Error>> {
         let signed = recall(Act::Withdraw).sign(&key(1))?.1;
-        let full = vec![signed; limits::RECALLS_PER_NOTICE_MAX];
-        let bytes = recalls_to_bytes(&full)?;
-        assert!(bytes.len() < limits::CONTROL_FRAME_BYTES_MAX / 2, "{} bytes", bytes.len());
-        assert_eq!(recalls_from_bytes(&bytes)?, full);
-        let over = [full.as_slice(), full.get(..1).unwrap_or_default()].concat();
-        assert_eq!((recalls_to_bytes(&over), recalls_to_bytes(&[])), (Err(CodecError::Shape), Err(CodecError::Shape)));
-        let over = codec::to_vec(&over, NOTICE)?;
-        assert_eq!(recalls_from_bytes(&over), Err(CodecError::Shape));
-        assert_eq!(recalls_from_bytes(&[0x80]), Err(CodecError::Shape));
+        let card = ByteBuf::from(vec![7; limits::CARD_BYTES_MAX]);
+        let full = Recalls { cards: vec![card], recalls: vec![signed; limits::RECALLS_PER_NOTICE_MAX] };
+        let bytes = full.to_bytes()?;
+        assert!(bytes.len() < limits::CONTROL_FRAME_BYTES_MAX, "{} bytes", bytes.len());
+        assert_eq!(Recalls::from_bytes(&bytes)?, full);
+        let [mut more, mut none, mut two] = [full.clone(), full.clone(), full];
+        more.recalls.extend(none.recalls.first().cloned());
+        none.recalls.clear();
+        two.cards.extend(two.cards.first().cloned());
+        for wrong in [more, none, two] {
+            assert_eq!(wrong.to_bytes(), Err(CodecError::Shape));
+            assert_eq!(Recalls::from_bytes(&codec::to_vec(&wrong, NOTICE)?), Err(CodecError::Shape));
+        }
         Ok(())
     }
 

@@ -19,6 +19,7 @@ fn a_thousand_worlds_keep_every_promise() {
             println!("{stats}");
             assert!(stats.seeds == SEEDS && stats.releases > SEEDS && stats.crashes > SEEDS, "{stats}");
             assert!(stats.on_files > 0 && stats.torn > stats.on_files / 2, "{stats}");
+            assert!(stats.passed_on > SEEDS / 10 && stats.brought > SEEDS / 10, "{stats}");
         }
         Err(finding) => panic!("{finding}"),
     }
@@ -26,7 +27,7 @@ fn a_thousand_worlds_keep_every_promise() {
 
 /// Each of these is a way to be wrong that the world must notice: a store that loses what was waited for, a field that
 /// leaves beyond the agreement, a node that goes on sharing under what its people suspended, a store that writes what is
-/// one act in two, a store whose journal has a gap.
+/// one act in two, a store whose journal has a gap, a node that never asks back, or that lets go on what its people refused.
 #[test]
 fn planted_bugs_are_found() {
     for (name, planted) in Planted::ALL {
@@ -42,6 +43,7 @@ fn planted_bugs_are_found() {
             Planted::GappedJournal => &["I4: the journal"],
             // It goes on giving, never asks, or has forgotten when it starts again.
             Planted::DeafToRecalls => &["I1", "I2", "I5"],
+            Planted::DeafToRefusals => &["I3"],
         };
         assert!(promises.iter().any(|promise| finding.what.starts_with(promise)), "{name}: {finding}");
         assert!(finding.to_string().contains("--seeds"), "{finding}");

@@ -64,7 +64,8 @@ fn simulated(answer: &Json, look: Look) -> String {
         out.push_str(&pairs(
             [
                 ("would leave", text(party, "leave")),
-                ("it sees now", format!("{} of our records, under any agreement", text(party, "held_now"))),
+                ("of them, others' by grant", text(party, "leave_others")),
+                ("it sees now", format!("{} records by our hand, under any agreement", text(party, "held_now"))),
                 ("it would see", text(party, "held_then")),
             ],
             look,
@@ -92,11 +93,11 @@ fn simulated(answer: &Json, look: Look) -> String {
             reveals.row(["clause", "kind", "field"].map(|key| text(reveal, key)));
         }
         section(&mut out, "Conditions tell something of what they withhold:", &reveals, look);
-        let mut listed = Table::new(&["record", "number", "kind", "clause", "fields"]);
+        let mut listed = Table::new(&["record", "number", "of", "kind", "clause", "fields"]);
         for record in list(party, "listed") {
-            let row =
-                [short(&text(record, "id")), text(record, "number"), text(record, "kind"), text(record, "clause")];
-            listed.row(row.into_iter().chain([joined(record, "fields")]));
+            let id = short(&text(record, "id"));
+            let row = ["number", "of", "kind", "clause"].map(|key| text(record, key));
+            listed.row([id].into_iter().chain(row).chain([joined(record, "fields")]));
         }
         section(&mut out, &first_of(party, "leave"), &listed, look);
     }
@@ -132,11 +133,11 @@ fn differs(answer: &Json, look: Look) -> String {
             fields.row(["kind", "field", "gained", "lost"].map(|key| text(field, key)));
         }
         section(&mut out, "Fields, by the records that hold them:", &fields, look);
-        let mut listed = Table::new(&["record", "number", "kind", "", "exposes", "withdraws"]);
+        let mut listed = Table::new(&["record", "number", "of", "kind", "", "exposes", "withdraws"]);
         for record in list(party, "listed") {
-            let row =
-                [short(&text(record, "id")), text(record, "number"), text(record, "kind"), text(record, "change")];
-            listed.row(row.into_iter().chain(["gains", "loses"].map(|key| joined(record, key))));
+            let id = short(&text(record, "id"));
+            let row = ["number", "of", "kind", "change"].map(|key| text(record, key));
+            listed.row([id].into_iter().chain(row).chain(["gains", "loses"].map(|key| joined(record, key))));
         }
         section(&mut out, "The first of them (--list N):", &listed, look);
     }

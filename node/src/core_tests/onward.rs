@@ -18,23 +18,23 @@ use entente_protocol::{
         Scope, Told,
     },
     id::GrantId,
-    recall::{Act, AnswerState, Answers, Recall, recalls_to_bytes},
+    recall::{Act, AnswerState, Answers, Recall, Recalls},
 };
 use serde_json::Value as Json;
 
-type Any<T> = Result<T, Box<dyn std::error::Error>>;
+pub(super) type Any<T> = Result<T, Box<dyn std::error::Error>>;
 
 /// An originator `a`, a holder `b`, and a third party `c` that `a` has not met.
-struct Three {
-    folder: tempfile::TempDir,
-    clock: Arc<ManualClock>,
-    a: Node,
-    b: Node,
-    c: Node,
+pub(super) struct Three {
+    pub(super) folder: tempfile::TempDir,
+    pub(super) clock: Arc<ManualClock>,
+    pub(super) a: Node,
+    pub(super) b: Node,
+    pub(super) c: Node,
 }
 
 /// The agreement of `b` with `c`, as that of `a` with `b`.
-fn further(text: &str) -> String {
+pub(super) fn further(text: &str) -> String {
     let renamed = text.replace("\"b\"", "\"x\"").replace("\"B\"", "\"X\"");
     let renamed = renamed.replace("\"a\"", "\"b\"").replace("\"A\"", "\"B\"");
     renamed.replace("\"x\"", "\"c\"").replace("\"X\"", "\"C\"")
@@ -42,7 +42,7 @@ fn further(text: &str) -> String {
 
 impl Three {
     /// `rule` is what the first agreement says of going on.
-    fn paired() -> Any<Self> {
+    pub(super) fn paired() -> Any<Self> {
         let folder = tempfile::tempdir()?;
         let clock = Arc::new(ManualClock::at(NOW));
         let node = |handle| testkit::node(folder.path(), handle, &clock);
@@ -58,23 +58,23 @@ impl Three {
         testkit::agree(world.folder.path(), &world.b, &world.c, &further(second))?;
         Ok(world)
     }
-    fn plain(rule: &str) -> Any<Self> {
+    pub(super) fn plain(rule: &str) -> Any<Self> {
         let text = testkit::agreement("2036-12-31");
         Self::new(rule, &text, &text)
     }
-    fn release(&self, number: &str) -> Any<RecordId> {
+    pub(super) fn release(&self, number: &str) -> Any<RecordId> {
         testkit::release(self.folder.path(), &self.a, number)?;
         Ok(show::resolve_own(&self.a, number)?)
     }
     /// Everybody meets everybody it is paired with, until nobody has anything new.
-    fn meet(&self) -> Outcome {
+    pub(super) fn meet(&self) -> Outcome {
         for _ in 0..3 {
             testkit::exchange(&self.a, &self.b)?;
             testkit::exchange(&self.b, &self.c)?;
         }
         Ok(())
     }
-    fn wish(&self) -> Wish {
+    pub(super) fn wish(&self) -> Wish {
         Wish {
             to: "c".to_owned(),
             fields: Vec::new(),
@@ -85,14 +85,14 @@ impl Three {
             by: "A. Diallo".to_owned(),
         }
     }
-    fn ask(&self, records: &[RecordId]) -> Result<Json, Fault> {
+    pub(super) fn ask(&self, records: &[RecordId]) -> Result<Json, Fault> {
         Ok(asking::ask(&self.b, records, &self.wish())?)
     }
-    fn grant(&self, request: u64, narrowed: Narrowed) -> Result<Json, Fault> {
+    pub(super) fn grant(&self, request: u64, narrowed: Narrowed) -> Result<Json, Fault> {
         Ok(asking::answer(&self.a, request, Some(&narrowed), "M. Osei")?)
     }
     /// What `c` shows of a record: its state and its fields.
-    fn at_c(&self, record: RecordId) -> Any<(String, Vec<String>)> {
+    pub(super) fn at_c(&self, record: RecordId) -> Any<(String, Vec<String>)> {
         let Ok(shown) = show::show(&self.c, &record.to_string()) else { return Ok((String::new(), Vec::new())) };
         let fields = shown["fields"].as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect();
         Ok((shown["state"].as_str().ok_or("state")?.to_owned(), fields))
@@ -283,7 +283,7 @@ fn who_is_introduced_is_no_partner() -> Outcome {
     // What it recorded cannot be asked for either: nobody here knows it.
     let wish = Wish { to: "b".to_owned(), ..world.wish() };
     let said = asking::ask(&world.c, &[one], &wish).map_err(|error| error.to_string());
-    assert!(said.is_err_and(|why| why.contains("not paired")));
+    assert!(said.is_err_and(|why| why.contains("goes no further")));
     testkit::pair(&world.a, &world.c)?;
     assert_eq!(show::show(&world.c, &one.to_string())?["originator"], "a");
     assert_eq!(show::verify(&world.c, &one.to_string())?["ok"], true);
@@ -607,7 +607,7 @@ fn nobody_makes_others_pass_on_or_hear_what_is_none_of_theirs() -> Outcome {
     assert!(crate::onward::grants::take(&world.b, a, &unasked).is_err(), "nobody here asked for all of a kind");
     // `c` holds the record and is none of its giver's givers: it recalls it as its own.
     let recall = Recall::new(Act::Erase, c, one, NOW).sign(&world.c.keys.records)?.1;
-    let answer = asked::take(&world.b, c, &recalls_to_bytes(&[recall])?)?;
+    let answer = asked::take(&world.b, c, &Recalls::own(vec![recall]).to_bytes()?)?;
     let answers = Answers::verify(&answer, b, |_| Some(world.b.keys.runs.public().clone()))?;
     assert_eq!(answers.answers[0].state, AnswerState::NotHeld);
     assert_eq!([world.b.holdings.head()?, world.c.holdings.head()?], before);

@@ -13,7 +13,7 @@ use crate::{
 };
 use entente_protocol::{
     attachment::ChunkList,
-    recall::{Act, Recall, recalls_to_bytes},
+    recall::{Act, Recall, Recalls},
 };
 use serde_json::Value as Json;
 use std::io::Read as _;
@@ -245,7 +245,7 @@ fn a_recall_counts_for_what_is_its_originators_own() -> Outcome {
     let now = world.a.clock.now();
     let say_of = |record: RecordId, org: OrgId, key: &SigningKey| -> Any<Vec<u8>> {
         let signed = Recall::new(Act::Erase, org, record, now).sign(key)?.1;
-        Ok(recalls_to_bytes(&vec![signed; 300])?)
+        Ok(Recalls::own(vec![signed; 300]).to_bytes()?)
     };
     let say = |org: OrgId, key: &SigningKey| say_of(record, org, key);
     let (a, b) = (&world.a.keys, &world.b.keys);

@@ -22,7 +22,7 @@ use entente_protocol::{
     grant::{NOTICE_HEARD, heard_from_bytes, heard_to_bytes},
     id::{AgreementDigest, NoticeId, OrgId},
     limits,
-    recall::{Answer, Answers, NOTICE_ANSWERS, NOTICE_ERASURE, NOTICE_RECALLS, recalls_to_bytes},
+    recall::{Answer, Answers, NOTICE_ANSWERS, NOTICE_ERASURE, NOTICE_RECALLS},
     session::{Event, Heads, Hello, Lane, Message, Notice, ReceivedHead, Role, Session, VERSIONS},
     time::UnixMillis,
 };
@@ -59,10 +59,8 @@ pub fn say_all(
     loop {
         // Each turn goes on behind the place before it.
         let (recalls, after) = holders::to_say(node, peer, next)?;
-        if recalls.is_empty() {
-            break;
-        }
-        let content = recalls_to_bytes(&recalls).map_err(coded)?;
+        let Some(recalls) = recalls else { break };
+        let content = recalls.to_bytes().map_err(coded)?;
         say(&Message::Notice(Notice { kind: NOTICE_RECALLS, content }))?;
         next = after;
     }

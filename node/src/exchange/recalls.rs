@@ -10,7 +10,7 @@ use crate::{
 };
 use entente_protocol::{
     id::AgreementId,
-    recall::{NOTICE_ANSWERS, NOTICE_ERASURE, NOTICE_RECALLS, recalls_to_bytes},
+    recall::{NOTICE_ANSWERS, NOTICE_ERASURE, NOTICE_RECALLS},
     session::{Notice, SendError, Session},
     time::UnixMillis,
 };
@@ -68,11 +68,11 @@ impl Conversation {
         }
         while self.recalls.told != Some(news) && self.recalls.unanswered < UNANSWERED_MAX {
             let (say, next) = holders::to_say(node, self.peer, self.recalls.next).map_err(failed)?;
-            if say.is_empty() {
+            let Some(say) = say else {
                 (self.recalls.next, self.recalls.told) = (next, Some(news));
                 return Ok(());
-            }
-            let content = recalls_to_bytes(&say).map_err(|e| fatal(&e.to_string()))?;
+            };
+            let content = say.to_bytes().map_err(|e| fatal(&e.to_string()))?;
             match session.send_notice(Notice { kind: NOTICE_RECALLS, content }) {
                 Err(SendError::QueueFull) => return Ok(()),
                 sent => sent?,

@@ -186,7 +186,8 @@ pub fn ask(node: &Node, records: &[RecordId], wish: &Wish) -> Result<Json, Onwar
         }
         let Some(held) = holding::held(node, &rules, *record, to)? else {
             return Err(OnwardError::Asked(format!(
-                "record {} is not held here, or was taken back, is locked, or came under an agreement that is over",
+                "record {} is not held here of its originator itself, or was taken back, is locked, or came under an \
+                 agreement that is over; what came by another's hand goes no further",
                 record.short()
             )));
         };
@@ -194,12 +195,6 @@ pub fn ask(node: &Node, records: &[RecordId], wish: &Wish) -> Result<Json, Onwar
         let who = node.handle_of(header.originator);
         if header.originator == to {
             return Err(OnwardError::Asked(format!("record {} is `{who}`'s own", record.short())));
-        }
-        if rules.book.get(header.originator).is_none_or(|partner| partner.state == PartnerState::Removed) {
-            return Err(OnwardError::Asked(format!(
-                "record {} is {who}'s, whom this node has not paired with: only a partner can be asked, `entente partner add`",
-                record.short()
-            )));
         }
         if !held.may_go_to(to) {
             return Err(OnwardError::Asked(format!(

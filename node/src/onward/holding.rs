@@ -50,8 +50,12 @@ pub struct Holding {
     attested: bool,
 }
 
-/// What is held of a record that may be spoken of to others: received, not taken back, not locked, under an agreement that
-/// nobody has ended. Of several such agreements the first that lets it go on to `to` speaks for it, else the first.
+/// What is held of a record that may be spoken of to others: received of its originator itself, not taken back, not locked,
+/// under an agreement that nobody has ended. Of several such agreements the first that lets it go on to `to` speaks for it,
+/// else the first.
+///
+/// What came by another's hand goes no further: two holders that passed it on to each other would each be the other's reason
+/// to hold it, also when its originator has taken it back from both.
 pub fn held(node: &Node, rules: &Rules, record: RecordId, to: OrgId) -> Result<Option<Holding>, ShareError> {
     let mut first = None;
     for agreement in node.partitions() {
@@ -84,6 +88,9 @@ pub fn held(node: &Node, rules: &Rules, record: RecordId, to: OrgId) -> Result<O
         let Some((rule, lease_hours)) = terms else { continue };
         let verified = row.verified().map_err(|_| broken())?;
         let originator = verified.header().originator;
+        if giver != originator {
+            continue;
+        }
         let key = proof.attestation.key().ok();
         let key = key.and_then(|kid| rules.book.others_key(originator, Purpose::Records, kid, node.clock.now()));
         let holding = Holding { agreement, row, verified, proof, rule, lease_hours, attested: key.is_some() };

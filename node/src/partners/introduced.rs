@@ -84,6 +84,18 @@ impl Shown {
         }
     }
 
+    /// The same, also of a key that counted at the time which a signature states.
+    pub fn past_key(
+        &self,
+        book: &Book,
+        org: OrgId,
+        (purpose, id): (Purpose, KeyId),
+        now: UnixMillis,
+        stated: UnixMillis,
+    ) -> Option<PublicKey> {
+        Book::of_card(self.cards.get(&org).or_else(|| book.card(org))?, purpose, id, now, stated)
+    }
+
     /// Whether what an organisation recorded may be taken of a partner: it is known, or the partner may still introduce one.
     pub fn takes(&self, book: &Book, by: OrgId, org: OrgId) -> bool {
         book.card(org).is_some() || count(book, by) < limits::INTRODUCED_PER_PARTNER_MAX

@@ -8,6 +8,7 @@ use super::{ASKED, AskedRow, RecallError, asked_key, each, erase, hold, relay};
 use crate::{
     node::Node,
     onward::holding,
+    partners::introduced::Shown,
     receive::{TakenBack, WithdrawnRow},
     records::{
         keep::KeepError,
@@ -21,10 +22,11 @@ use entente_protocol::{
     cose::SignatureBytes,
     id::{AgreementId, OrgId, RecallId, RecordId},
     identity::Purpose,
-    recall::{self, Act, Answer, AnswerState, Answers, Recall},
+    recall::{Act, Answer, AnswerState, Answers, Recall, Recalls},
     record::{Body, SlotSet},
 };
 use serde_json::{Value as Json, json};
+use std::collections::BTreeSet;
 
 /// The key under which the newest recall of a record is found, in the partition of an agreement.
 pub fn about_key(record: RecordId) -> Vec<u8> {
@@ -33,7 +35,8 @@ pub fn about_key(record: RecordId) -> Vec<u8> {
 
 /// Takes a notice of recalls from a partner, does what they ask, and gives our signed answers.
 pub fn take(node: &Node, from: OrgId, content: &[u8]) -> Result<SignatureBytes, RecallError> {
-    let mut signed = recall::recalls_from_bytes(content).map_err(|fault| RecallError::Partner(fault.to_string()))?;
+    let Recalls { cards, recalls: mut signed } =
+        Recalls::from_bytes(content).map_err(|fault| RecallError::Partner(fault.to_string()))?;
     // What stands in it twice is verified once.
     signed.sort();
     signed.dedup();
@@ -42,7 +45,8 @@ pub fn take(node: &Node, from: OrgId, content: &[u8]) -> Result<SignatureBytes, 
         return Err(RecallError::Partner(why));
     }
     let book = node.book();
-    let key = |org, kid, stated| book.others_past_key(org, Purpose::Records, kid, now, stated);
+    let shown = Shown::read(&book, node.keys.org, &cards);
+    let key = |org, kid, stated| shown.past_key(&book, org, (Purpose::Records, kid), now, stated);
     let (mut recalls, mut refused) = (Vec::with_capacity(signed.len()), None);
     for signed in signed {
         match Recall::verify(&signed, key) {
@@ -75,6 +79,15 @@ pub fn take(node: &Node, from: OrgId, content: &[u8]) -> Result<SignatureBytes, 
             true => relay::overall(node, answer.recall, answer.state)?,
             false => AnswerState::NotHeld,
         };
+    }
+    // Of what was never held nothing is kept, nor the card that verified it: it comes again with the recall.
+    let held: BTreeSet<RecallId> =
+        answers.iter().filter(|answer| answer.state != AnswerState::NotHeld).map(|answer| answer.recall).collect();
+    let whose = |org| recalls.iter().any(|(id, recall, _)| recall.originator == org && held.contains(id));
+    let mut txn = node.holdings.begin();
+    if shown.keep(node, &mut txn, from, whose)? {
+        txn.commit()?;
+        node.reload()?;
     }
     Ok(Answers::new(node.keys.org, now, answers).sign(&node.keys.runs)?)
 }

@@ -20,9 +20,10 @@ use entente_protocol::{
     id::{AgreementDigest, OrgId},
     identity::Purpose,
     limits,
-    recall::{AnswerState, Answers},
+    recall::{AnswerState, Answers, Recalls},
     time::UnixMillis,
 };
+use serde_bytes::ByteBuf;
 use serde_json::{Value as Json, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -88,9 +89,9 @@ fn holder_at(node: &Node, at: HolderAt) -> Result<HolderRow, RecallError> {
     Ok(decode("holder", &row.ok_or(StoreError::Broken { at: at.1 })?)?)
 }
 
-/// What is next to be said to a partner, from a place of its list on, and the place after it. Where there is none left the
-/// list is empty.
-pub fn to_say(node: &Node, partner: OrgId, from: u64) -> Result<(Vec<SignatureBytes>, u64), RecallError> {
+/// What is next to be said to a partner, from a place of its list on, and the place after it; nothing where none is left.
+/// Where it is passed on, its originator's card goes with it: the partner may never have met that one.
+pub fn to_say(node: &Node, partner: OrgId, from: u64) -> Result<(Option<Recalls>, u64), RecallError> {
     let again = again(node, partner)?;
     let (mut say, mut next, mut looked) = (Vec::new(), from.max(first(node, partner)?), 0);
     // What is said together is answered under one signature, which goes to whose recalls they are, and to nobody else.
@@ -106,7 +107,13 @@ pub fn to_say(node: &Node, partner: OrgId, from: u64) -> Result<(Vec<SignatureBy
         }
         Ok(say.len() < limits::RECALLS_PER_NOTICE_MAX && (looked < LOOKED_AT || say.is_empty()))
     })?;
-    Ok((say, next))
+    if say.is_empty() {
+        return Ok((None, next));
+    }
+    let book = node.book();
+    let card = origin.flatten().and_then(|origin| book.card(origin));
+    let cards = card.map(|card| ByteBuf::from(card.bytes().to_vec())).into_iter().collect();
+    Ok((Some(Recalls { cards, recalls: say }), next))
 }
 
 /// Records that a partner was asked about: those without any answer, and those without one for good.

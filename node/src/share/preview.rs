@@ -1,9 +1,11 @@
-//! What would leave under an agreement that is not in force: asked of every record of ours, before anybody signs.
+//! What would leave under an agreement that is not in force: asked of every record of ours, and of what grants let go on
+//! ([`others`]), before anybody signs.
 //!
 //! The questions are the outbox's own, put to a policy set of the agreement that is looked at. Nothing is cleared here, for
 //! an explanation is no proof. One record may name another only where the partner sees that one too: what depends on
 //! others is therefore asked again until nothing changes.
 
+mod others;
 mod view;
 
 pub use view::{Shown, diff, simulate};
@@ -37,6 +39,8 @@ pub const SUPERSEDED: &str = "superseded";
 pub const SUPERSEDED_WHY: &str = "It was corrected, and the correction was released: this version is withdrawn.";
 /// Records between two words on how far it is.
 const TOLD_EVERY: u64 = 256;
+/// Where the places of others' records begin: no store has as many of its own.
+const OTHERS: u64 = 1 << 62;
 
 /// A version as it would be in force here, with nobody suspended, and the time at which it is looked at.
 pub struct Supposed {
@@ -50,7 +54,7 @@ pub struct Supposed {
 /// A record that would leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Leaving {
-    /// Its place among ours: rising from one to the next.
+    /// Its place among ours, or behind them: rising from one to the next.
     pub place: u64,
     /// The record.
     pub record: RecordId,
@@ -62,6 +66,8 @@ pub struct Leaving {
     pub slots: SlotSet,
     /// Whether its file may be fetched.
     pub file: bool,
+    /// Whose it is, where it is not ours.
+    pub of: Option<OrgId>,
 }
 
 /// Why a record stays: a code, a sentence, and the red line that forbids it.
@@ -81,9 +87,9 @@ pub struct Outcome {
     pub stays: BTreeMap<Stays, u64>,
     /// Fields that stay of records that leave.
     pub fields_stay: BTreeMap<(Kind, &'static str, Reason), u64>,
-    /// Records of ours that the partner sees now, under any agreement.
+    /// Records that the partner sees now by our hand, under any agreement.
     pub held_now: u64,
-    /// Records of ours that it would see then.
+    /// Records that it would see then.
     pub held_then: u64,
 }
 
@@ -111,14 +117,14 @@ impl Supposed {
         rules.policy.passes(partner, self.agreement.id, node.interval()).err()
     }
 
-    /// Asks about every record of ours, for one party.
+    /// Asks about every record of ours, and about those of others that may go on, for one party.
     pub fn ask(&self, node: &Node, partner: OrgId, progress: OnProgress<'_>) -> Result<Outcome, ShareError> {
         let total = keep::count(node)?;
         let mut asking = Asking {
             node,
             supposed: self,
             feed: feeds::outgoing(node, partner, self.agreement.id),
-            others: others(node, partner, self.agreement.id),
+            elsewhere: elsewhere(node, partner, self.agreement.id),
             seen: HashSet::new(),
             outcome: Outcome::default(),
         };
@@ -137,7 +143,7 @@ impl Supposed {
                 asking.seen.extend(leaves.then_some(line));
                 match asking.refers_unseen(&asked)? {
                     true => waits.push((place, id)),
-                    false => asking.count(place, &asked, answer)?,
+                    false => asking.count(Counted::own(place, &asked), answer)?,
                 }
                 done += 1;
                 if done % TOLD_EVERY == 0 {
@@ -161,8 +167,9 @@ impl Supposed {
         for (place, id) in waits {
             let asked = Asked::load_as(node, id, self.assumed)?;
             let answer = asking.answer(&asked)?;
-            asking.count(place, &asked, answer)?;
+            asking.count(Counted::own(place, &asked), answer)?;
         }
+        asking.others(done, progress)?;
         let mut outcome = asking.outcome;
         outcome.leaves.sort_unstable_by_key(|leaving| leaving.place);
         progress(Progress { done, total: Some(total) });
@@ -176,13 +183,28 @@ enum Answer {
     Stays(Stays),
 }
 
+/// A record of which is counted what becomes of it.
+struct Counted {
+    place: u64,
+    record: RecordId,
+    kind: Kind,
+    /// Whose it is, where it is not ours.
+    of: Option<OrgId>,
+}
+
+impl Counted {
+    fn own(place: u64, asked: &Asked) -> Self {
+        Self { place, record: asked.record, kind: asked.body.header().kind, of: None }
+    }
+}
+
 /// The questions for one party.
 struct Asking<'a> {
     node: &'a Node,
     supposed: &'a Supposed,
     feed: FeedKey,
     /// Its feeds under other agreements in force.
-    others: Vec<FeedKey>,
+    elsewhere: Vec<FeedKey>,
     /// Lines of which a record would leave.
     seen: HashSet<LineId>,
     outcome: Outcome,
@@ -231,45 +253,49 @@ impl Asking<'_> {
         }
     }
 
-    fn count(&mut self, place: u64, asked: &Asked, answer: Answer) -> Result<(), ShareError> {
-        let shown = |feed: &FeedKey| {
-            Ok::<_, ShareError>(decide::released(self.node, asked.record, feed.id())?.is_some_and(|row| row.shows()))
-        };
-        let mut elsewhere = false;
-        for other in &self.others {
-            elsewhere = elsewhere || shown(other)?;
-        }
-        let here = shown(&self.feed)?;
-        let leaves = matches!(answer, Answer::Leaves(_));
-        let outcome = &mut self.outcome;
-        outcome.held_now += u64::from(here || elsewhere);
-        outcome.held_then += u64::from(leaves || elsewhere);
+    fn count(&mut self, what: Counted, answer: Answer) -> Result<(), ShareError> {
+        self.tally(what.record, matches!(answer, Answer::Leaves(_)))?;
         match answer {
-            Answer::Stays(why) => *outcome.stays.entry(why).or_default() += 1,
+            Answer::Stays(why) => *self.outcome.stays.entry(why).or_default() += 1,
             Answer::Leaves(explanation) => {
-                let kind = asked.body.header().kind;
                 for field in &explanation.fields_withheld {
-                    *outcome.fields_stay.entry((kind, field.field, field.reason)).or_default() += 1;
+                    *self.outcome.fields_stay.entry((what.kind, field.field, field.reason)).or_default() += 1;
                 }
                 let named = explanation.clause.as_deref().unwrap_or_default();
-                let clauses = &self.supposed.agreement.clauses;
-                let clause = clauses.iter().position(|clause| clause.name == named);
-                outcome.leaves.push(Leaving {
+                let clause = self.supposed.agreement.clauses.iter().position(|clause| clause.name == named);
+                let Counted { place, record, kind, of } = what;
+                self.outcome.leaves.push(Leaving {
                     place,
-                    record: asked.record,
+                    record,
                     kind,
                     clause: clause.and_then(|place| u16::try_from(place).ok()).unwrap_or_default(),
                     slots: explanation.slots,
                     file: explanation.file,
+                    of,
                 });
             }
         }
         Ok(())
     }
+
+    /// Counts what the partner sees now, and would see.
+    fn tally(&mut self, record: RecordId, leaves: bool) -> Result<(), ShareError> {
+        let shown = |feed: &FeedKey| {
+            Ok::<_, ShareError>(decide::released(self.node, record, feed.id())?.is_some_and(|row| row.shows()))
+        };
+        let mut elsewhere = false;
+        for other in &self.elsewhere {
+            elsewhere = elsewhere || shown(other)?;
+        }
+        let here = shown(&self.feed)?;
+        self.outcome.held_now += u64::from(here || elsewhere);
+        self.outcome.held_then += u64::from(leaves || elsewhere);
+        Ok(())
+    }
 }
 
 /// The partner's feeds under other agreements.
-fn others(node: &Node, partner: OrgId, agreement: AgreementId) -> Vec<FeedKey> {
+fn elsewhere(node: &Node, partner: OrgId, agreement: AgreementId) -> Vec<FeedKey> {
     let all = feeds::every_agreement_with(node, partner).into_iter();
     all.filter(|(id, ..)| *id != agreement).map(|(id, ..)| feeds::outgoing(node, partner, id)).collect()
 }
@@ -287,6 +313,8 @@ pub struct Change {
     pub new: Option<SlotSet>,
     /// Whether its file may be fetched under the old version, and under the new one.
     pub file: [bool; 2],
+    /// Whose it is, where it is not ours.
+    pub of: Option<OrgId>,
 }
 
 impl Change {
@@ -320,6 +348,7 @@ pub fn changes(old: &Outcome, new: &Outcome) -> Vec<Change> {
             old: before.map(|leaving| leaving.slots),
             new: after.map(|leaving| leaving.slots),
             file: [before, after].map(|leaving| leaving.is_some_and(|leaving| leaving.file)),
+            of: either.of,
         };
         if change.old != change.new || change.file[0] != change.file[1] {
             changes.push(change);

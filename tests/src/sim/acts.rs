@@ -6,7 +6,7 @@
 use super::{
     Broken, Checked,
     model::{Deal, Estranged, Recorded, SUPERSEDES, Version},
-    terms::{self, Both, VARIANTS},
+    terms::{self, Both},
     world::{Doing, World},
 };
 use entente_node::{
@@ -163,7 +163,8 @@ impl World<'_> {
 
     /// Drafts the next version of an agreement, or the first one of a new agreement, at one of its parties.
     pub(super) fn propose(&mut self, n: usize, deal: usize) -> Checked {
-        let both = [self.chance.below(VARIANTS.len()), self.chance.below(VARIANTS.len())];
+        let among = terms::among(super::Plan::onward(self.seed));
+        let both = [(); 2].map(|()| *self.chance.pick(among).unwrap_or(&0));
         self.propose_as(n, deal, both)
     }
 
@@ -191,7 +192,7 @@ impl World<'_> {
         }
         // From now on it may be kept, whatever the disk does; two that draft the same agree.
         version_of(&mut self.model.deals[deal], digest).into_iter().for_each(|v| v.approved[place] = true);
-        self.say(|| format!("{n}: drafts version {number} of deal {deal} {:?}: {digest}", known.parties));
+        self.say(|| format!("{n}: drafts version {number} of deal {deal} {:?} {both:?}: {digest}", known.parties));
         let signed = self.act(n, Doing::Other, |node| Ok(agreements::sign_file(node, &path, &output)?));
         drop((std::fs::remove_file(&path), std::fs::remove_file(&output)));
         signed.map(drop)

@@ -14,7 +14,8 @@ use entente_node::{
     identity::Keys,
     node::Node,
     peer::issue,
-    seal::keyring::Keyring,
+    seal::{hybrid::Identity, keyring::Keyring},
+    secret::Secret,
     store::{Ledger, Vault, memory::MemoryVault, open},
 };
 use entente_protocol::{
@@ -30,6 +31,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicU64},
 };
+use tempfile::TempDir;
 
 /// Organisations at most.
 pub const ORGANISATIONS: usize = 7;
@@ -55,7 +57,7 @@ pub struct Organisation {
 pub struct Cast {
     /// By number.
     pub organisations: Vec<Organisation>,
-    folder: tempfile::TempDir,
+    folder: TempDir,
 }
 
 /// RFC 8410: an Ed25519 private key as PKCS #8.
@@ -74,6 +76,10 @@ fn key(number: u8, purpose: Purpose) -> Fallible<SigningKey> {
     Ok(SigningKey::from_seed(&seed(number, purpose))?)
 }
 
+fn opens(number: u8) -> Identity {
+    Identity::from_seed(Secret::new([number; 32]))
+}
+
 impl Organisation {
     fn new(number: u8) -> Fallible<Self> {
         let (root_seed, handle) = (pkcs8(&seed(number, Purpose::Root)), format!("org-{number}"));
@@ -85,7 +91,7 @@ impl Organisation {
         let purposes = [Purpose::Root, Purpose::Records, Purpose::Agreements, Purpose::Runs, Purpose::Users];
         let payload = CardPayload {
             v: CARD_FORMAT,
-            age: format!("age1pq1{}", "q".repeat(1_952)),
+            age: opens(number).recipient().to_string(),
             org,
             keys: purposes.into_iter().map(listed).collect::<Result<_, _>>()?,
             name: handle.to_uppercase(),
@@ -110,7 +116,14 @@ impl Organisation {
             key(self.number, Purpose::Runs)?,
             key(self.number, Purpose::Users)?,
         ];
-        Ok(Keys::offline(self.card.clone(), keys))
+        let mut keys = Keys::offline(self.card.clone(), keys);
+        keys.bundles = Some(self.opens());
+        Ok(keys)
+    }
+
+    /// What opens bundles for it.
+    pub(super) fn opens(&self) -> Identity {
+        opens(self.number)
     }
 }
 
@@ -141,6 +154,8 @@ pub struct Disk {
     vault: Arc<MemoryVault>,
     keyring: Arc<Keyring>,
     store: StoreId,
+    /// The node's folder, and that of its people.
+    home: TempDir,
     /// The machine's clock.
     pub clock: Arc<ManualClock>,
     /// The file of its people's red lines, if they have any.
@@ -150,10 +165,12 @@ pub struct Disk {
 
 impl Disk {
     /// An empty one in memory.
-    #[must_use]
-    pub fn new(store: StoreId, planted: Option<Planted>) -> Self {
+    ///
+    /// # Errors
+    /// If there is no folder for it.
+    pub fn new(cast: &Cast, store: StoreId, planted: Option<Planted>) -> Fallible<Self> {
         let forgets = planted == Some(Planted::ForgetfulStore);
-        Self::over(Arc::new(FaultyLedger::new(forgets)), store, planted)
+        Self::over(cast, Arc::new(FaultyLedger::new(forgets)), store, planted)
     }
 
     /// An empty one whose rows are in files, and which tears as the seed says.
@@ -161,19 +178,26 @@ impl Disk {
     /// # Errors
     /// If the files cannot be made.
     pub fn on_files(cast: &Cast, store: StoreId, planted: Option<Planted>, seed: u64) -> Fallible<Self> {
-        Ok(Self::over(Arc::new(FileLedger::create(cast.folder.path(), seed)?), store, planted))
+        Self::over(cast, Arc::new(FileLedger::create(cast.folder.path(), seed)?), store, planted)
     }
 
-    fn over(ledger: Arc<dyn Failing>, store: StoreId, planted: Option<Planted>) -> Self {
-        Self {
+    fn over(cast: &Cast, ledger: Arc<dyn Failing>, store: StoreId, planted: Option<Planted>) -> Fallible<Self> {
+        Ok(Self {
             ledger,
+            home: tempfile::tempdir_in(cast.folder.path())?,
             vault: Arc::default(),
             keyring: Arc::new(Keyring::in_memory()),
             store,
             clock: Arc::new(ManualClock::at(BEGIN)),
             red_lines: None,
             planted,
-        }
+        })
+    }
+
+    /// Its folder.
+    #[must_use]
+    pub fn home(&self) -> &Path {
+        self.home.path()
     }
 
     /// Its store's id.
@@ -186,7 +210,7 @@ impl Disk {
     ///
     /// # Errors
     /// If the store does not open: that is a finding.
-    pub fn start(&self, cast: &Cast, organisation: &Organisation) -> Fallible<Node> {
+    pub fn start(&self, organisation: &Organisation) -> Fallible<Node> {
         self.ledger.power_on()?;
         let ledger: Arc<dyn Ledger> = match self.planted {
             Some(Planted::HalvedAppend) => Arc::new(Buggy::Halved(Arc::clone(&self.ledger))),
@@ -213,7 +237,7 @@ impl Disk {
             red_lines: self.red_lines.clone(),
             solver: None,
         };
-        let home = Home::at(cast.path(&organisation.handle));
+        let home = Home::at(self.home.path().to_owned());
         let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
         Ok(Node::over(home, config, clock, organisation.keys()?, Arc::new(holdings))?)
     }

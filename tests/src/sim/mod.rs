@@ -9,6 +9,7 @@
 //! Reading order: this file, [`model`], [`steps`], [`check`]. What was run, and when: `README.md` beside it.
 
 pub mod acts;
+pub mod bundles;
 pub mod cast;
 pub mod chance;
 pub mod check;
@@ -62,17 +63,20 @@ pub enum Planted {
     GappedJournal,
     /// The node does not hear of what its people ask back.
     DeafToRecalls,
+    /// The node does not hear that its people let something go on no more.
+    DeafToRefusals,
 }
 
 impl Planted {
     /// Each with its name.
-    pub const ALL: [(&'static str, Self); 6] = [
+    pub const ALL: [(&'static str, Self); 7] = [
         ("forgetful-store", Self::ForgetfulStore),
         ("extra-field", Self::ExtraField),
         ("deaf-to-standings", Self::DeafToStandings),
         ("halved-append", Self::HalvedAppend),
         ("gapped-journal", Self::GappedJournal),
         ("deaf-to-recalls", Self::DeafToRecalls),
+        ("deaf-to-refusals", Self::DeafToRefusals),
     ];
 }
 
@@ -95,6 +99,8 @@ const FILES_ONE_IN: u64 = 4;
 const RECALLS_ONE_IN: u64 = 3;
 /// And as before anything went on.
 const ONWARD_ONE_IN: u64 = 5;
+/// And as before there were bundles.
+const BUNDLES_ONE_IN: u64 = 7;
 
 impl Default for Plan {
     fn default() -> Self {
@@ -114,6 +120,10 @@ impl Plan {
     /// Whether people of the world of a seed pass on what others recorded.
     fn onward(seed: u64) -> bool {
         seed % ONWARD_ONE_IN == ONWARD_ONE_IN - 1
+    }
+    /// Whether people of the world of a seed carry bundles about.
+    fn bundles(seed: u64) -> bool {
+        seed % BUNDLES_ONE_IN == BUNDLES_ONE_IN - 1
     }
     /// What the command line needs to make the same worlds.
     fn options(&self) -> String {
@@ -139,6 +149,9 @@ impl Plan {
     fn deaf_to_recalls(&self) -> bool {
         self.planted == Some(Planted::DeafToRecalls)
     }
+    fn deaf_to_refusals(&self) -> bool {
+        self.planted == Some(Planted::DeafToRefusals)
+    }
 }
 
 /// What happened in runs.
@@ -160,6 +173,10 @@ pub struct Stats {
     pub passed_on: u64,
     /// Answers to who asked to pass something on.
     pub answers: u64,
+    /// Bundles that were made.
+    pub bundles: u64,
+    /// Times that one was taken where it belongs.
+    pub brought: u64,
     /// Records that were asked back.
     pub recalled: u64,
     /// Holders who were asked, a record each.
@@ -188,6 +205,8 @@ impl Stats {
         self.releases += other.releases;
         self.passed_on += other.passed_on;
         self.answers += other.answers;
+        self.bundles += other.bundles;
+        self.brought += other.brought;
         self.recalled += other.recalled;
         self.asked += other.asked;
         self.on_hold += other.on_hold;
@@ -203,7 +222,7 @@ impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} seeds, {} of them on files: {} acts, {} crashes, {} of them with a torn write, {} sessions, {} frames, {} runs with {} releases ({} refused, {} passed on by {} answers), {} records asked back of {} holders ({} on hold); \
+            "{} seeds, {} of them on files: {} acts, {} crashes, {} of them with a torn write, {} sessions, {} frames, {} runs with {} releases ({} refused, {} passed on by {} answers), {} bundles taken {} times, {} records asked back of {} holders ({} on hold); \
              at most {} frames to settle",
             self.seeds,
             self.on_files,
@@ -217,6 +236,8 @@ impl fmt::Display for Stats {
             self.refused,
             self.passed_on,
             self.answers,
+            self.bundles,
+            self.brought,
             self.recalled,
             self.asked,
             self.on_hold,

@@ -30,6 +30,8 @@ use std::collections::BTreeMap;
 
 /// Requests of one node: no run makes as many.
 const ROWS: usize = 10_000;
+/// Frames that a part of the way is given.
+const FRAMES: usize = 80;
 
 /// Who recorded it, who holds it, who would receive it, and the line.
 pub type Way = (usize, usize, usize, LineId);
@@ -55,12 +57,35 @@ fn requests(node: &Node) -> Checked<Vec<(u64, OrgId, Request)>> {
 impl World<'_> {
     /// Somebody asks whether what it holds may go on, or answers who asked; where there is nothing, something is given.
     pub(super) fn onward(&mut self, n: usize) -> Checked {
-        let done = if self.chance.one_in(2) { self.ask_onward(n)? } else { self.answer_onward(n)? };
+        let done = match self.chance.below(5) {
+            0..2 => self.ask_onward(n)?,
+            2..4 => self.answer_onward(n)?,
+            _ => return self.all_the_way(n),
+        };
         if !done {
             return self.give(n);
         }
         let frames = self.chance.below(60);
         self.flow(frames)
+    }
+
+    /// Something is given, who holds it asks, who recorded it answers, and it goes on: as far as the world lets it.
+    fn all_the_way(&mut self, n: usize) -> Checked {
+        let partners = self.model.deals.iter().filter(|deal| deal.parties.contains(&n)).map(|deal| deal.other(n));
+        let mut partners: Vec<usize> = partners.collect();
+        partners.dedup();
+        let Some(from) = self.chance.pick(&partners).copied() else { return Ok(()) };
+        self.connect(from, n)?;
+        self.give(from)?;
+        self.flow(FRAMES)?;
+        self.ask_onward(n)?;
+        self.flow(FRAMES)?;
+        self.answer_onward(from)?;
+        self.flow(FRAMES)?;
+        partners.retain(|to| *to != from);
+        let Some(to) = self.chance.pick(&partners).copied() else { return Ok(()) };
+        self.connect(n, to)?;
+        self.flow(FRAMES)
     }
 
     fn ask_onward(&mut self, n: usize) -> Checked<bool> {
@@ -90,6 +115,7 @@ impl World<'_> {
             reason: "they ask for it".to_owned(),
             by: "one of us".to_owned(),
         };
+        self.say(|| format!("{n}: asks whether {record:?} may go on to {to}"));
         self.act(n, Doing::Other, |node| Ok(asking::ask(node, &[record], &wish)?))?;
         Ok(true)
     }
@@ -109,10 +135,14 @@ impl World<'_> {
         let way = (n, from, to, line);
         let ever = self.model.onward.ever.entry(way).or_default();
         *ever = slots.iter().fold(*ever, SlotSet::with);
+        self.say(|| format!("{n}: grants {slots:?} of {line:?} from {from} to {to}"));
         let fields = if few { vec!["number".to_owned()] } else { Vec::new() };
         let narrowed = yes.then(|| Narrowed { fields, ..Narrowed::default() });
+        let deaf = narrowed.is_none() && self.plan.deaf_to_refusals();
         let done = self.act(n, Doing::Other, |node| {
-            asking::answer(node, number, narrowed.as_ref(), "another")?;
+            if !deaf {
+                asking::answer(node, number, narrowed.as_ref(), "another")?;
+            }
             Ok(())
         })?;
         self.model.onward.now.insert(way, done.map(|()| slots));

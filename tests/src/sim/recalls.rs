@@ -162,7 +162,7 @@ impl World<'_> {
         self.stats.on_hold += asked.iter().filter(|(_, row)| row.state == Some(AnswerState::LegalHold)).count() as u64;
         for (act, row) in &asked {
             let Some(holder) = self.number_of(row.partner) else { return self.broken("a holder nobody knows") };
-            let held = self.model.facts[holder].held.contains(&row.record);
+            let held = self.model.facts[holder].held.contains(&row.record) || self.holds_onward(holder, row.record);
             match row.state {
                 Some(AnswerState::LegalHold) if held => {}
                 Some(state) if state.is_final() => self.check_done(holder, row.record, *act)?,
@@ -185,6 +185,15 @@ impl World<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether somebody to whom a holder passed a record on holds it by law: the holder's answer says that too.
+    fn holds_onward(&self, holder: usize, record: RecordId) -> bool {
+        let passed =
+            self.model.feeds.iter().filter(|((_, from), seen)| *from == holder && seen.shown.contains(&record));
+        passed
+            .map(|((deal, _), _)| self.model.deals[*deal].other(holder))
+            .any(|to| self.model.facts[to].held.contains(&record))
     }
 
     /// Whether what a receiver holds of a record is what it took, as far as the record was asked back since.

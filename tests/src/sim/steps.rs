@@ -21,6 +21,8 @@ const SKEW_MS: usize = 600_000;
 const RECALL_ONE_IN: usize = 8;
 /// Where people pass on what others recorded, one step in so many is about that.
 const ONWARD_ONE_IN: usize = 6;
+/// Where people carry bundles, one step in so many is about that.
+const BUNDLE_ONE_IN: usize = 6;
 /// After this time a node asks again what was not answered for good.
 const ASK_AGAIN_MS: u64 = 3_700_000;
 
@@ -49,6 +51,7 @@ impl World<'_> {
         self.note_fit();
         self.heal()?;
         self.settle_all()?;
+        self.bring_late()?;
         self.ask_once_more()?;
         self.check_end()?;
         (self.stats.seeds, self.stats.on_files) = (1, u64::from(self.plan.on_files(self.seed)));
@@ -99,6 +102,9 @@ impl World<'_> {
         }
         if super::Plan::onward(self.seed) && self.chance.one_in(ONWARD_ONE_IN) {
             return self.onward(n);
+        }
+        if super::Plan::bundles(self.seed) && self.chance.one_in(BUNDLE_ONE_IN) {
+            return self.bundle(n);
         }
         match self.chance.below(100) {
             0..30 => {

@@ -34,6 +34,12 @@ pub const VARIANTS: &[Terms] = &[
     Terms { item: &[], event: &["number", "etype"], serviceable: false },
 ];
 
+/// From which variants people choose. Where things are to go on, mostly what lets an item go whatever it says.
+#[must_use]
+pub const fn among(onward: bool) -> &'static [usize] {
+    if onward { &[0, 0, 0, 1, 1, 1, 2, 3, 4] } else { &[0, 1, 2, 3, 4] }
+}
+
 /// The condition of variants that have one.
 const SERVICEABLE: &str = "resource has condition && resource.condition == \"serviceable\"";
 

@@ -62,7 +62,7 @@ pub enum Fate {
 }
 
 /// A run on its way in: whose it is, its entries, and the length of the feed after it.
-type Taking = (Direction, Vec<(u64, Taken)>, u64);
+pub(super) type Taking = (Direction, Vec<(u64, Taken)>, u64);
 
 impl Link {
     /// Whether both sides are there and nothing took its place.
@@ -313,13 +313,13 @@ impl World<'_> {
         Ok(())
     }
 
-    fn taking(&self, message: &RunMessage) -> Checked<Option<Taking>> {
+    pub(super) fn taking(&self, message: &RunMessage) -> Checked<Option<Taking>> {
         let (run, entries) = entries(message)?;
         Ok(self.feeds.get(&run.feed).map(|direction| (*direction, entries, run.end().length)))
     }
 
     /// I2, at the moment at which a run is put on the wire.
-    fn check_sent(&mut self, n: usize, content: &[u8], polled: u64) -> Checked {
+    pub(super) fn check_sent(&mut self, n: usize, content: &[u8], polled: u64) -> Checked {
         let Ok(Message::Run(message)) = Message::from_bytes(Lane::Records, content) else {
             return self.broken("something else than a run is on the records lane");
         };

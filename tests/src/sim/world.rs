@@ -5,10 +5,11 @@
 
 use super::{
     Broken, Checked, Plan, Stats,
+    bundles::Carried,
     cast::{Cast, Disk, Organisation},
     chance::Chance,
     model::{Deal, Direction, Estranged, Facts, Model, Recorded, Taken},
-    wire::Link,
+    wire::{Link, Taking},
 };
 use entente_node::{
     agreements::Held,
@@ -45,6 +46,8 @@ pub enum Doing {
     Partner(usize, Option<Estranged>),
     /// Taking a run: entries, by number, and the length of the feed behind it.
     Taking(Direction, Vec<(u64, Taken)>, u64),
+    /// Taking the runs of a bundle.
+    Bundle(Vec<Taking>),
     /// Anything that changes no fact of its people.
     Other,
 }
@@ -78,6 +81,8 @@ pub struct World<'c> {
     pub(super) chance: Chance,
     pub(super) machines: Vec<Machine>,
     pub(super) links: BTreeMap<u64, Link>,
+    /// Bundles that were made, wherever they lie.
+    pub(super) carried: Vec<Carried>,
     pub(super) model: Model,
     /// Pairs that are partners, smaller number first.
     pub(super) pairs: Vec<(usize, usize)>,
@@ -102,9 +107,9 @@ impl<'c> World<'c> {
                 // Each of the world's disks tears in its own way.
                 true => Disk::on_files(cast, store, plan.planted, seed ^ (machines.len() as u64) << 56)
                     .map_err(|e| Broken(format!("no files: {e}")))?,
-                false => Disk::new(store, plan.planted),
+                false => Disk::new(cast, store, plan.planted).map_err(|e| Broken(format!("no folder: {e}")))?,
             };
-            let node = Some(disk.start(cast, organisation).map_err(|e| Broken(format!("no node: {e}")))?);
+            let node = Some(disk.start(organisation).map_err(|e| Broken(format!("no node: {e}")))?);
             machines.push(Machine { disk, node, doing: None, grown: Grown::default() });
         }
         // A ring, so that everybody has somebody; of three nodes sometimes a line.
@@ -121,6 +126,7 @@ impl<'c> World<'c> {
             chance,
             machines,
             links: BTreeMap::new(),
+            carried: Vec::new(),
             model,
             pairs,
             apart: BTreeSet::new(),
@@ -181,7 +187,7 @@ impl<'c> World<'c> {
 
     /// Starts the process, which takes up what it had not finished.
     fn power_on(&self, n: usize) -> Result<Node, Box<dyn std::error::Error>> {
-        let node = self.machines[n].disk.start(self.cast, self.organisation(n))?;
+        let node = self.machines[n].disk.start(self.organisation(n))?;
         recall::keep_up(&node)?;
         Ok(node)
     }
@@ -214,8 +220,10 @@ impl<'c> World<'c> {
                 self.record(n, doing)?;
             }
         }
-        if let Some(Doing::Taking(direction, entries, end)) = doing {
-            self.note_taken(n, direction, &entries, end)?;
+        match doing {
+            Some(Doing::Taking(direction, entries, end)) => self.note_taken(n, direction, &entries, end)?,
+            Some(Doing::Bundle(runs)) => self.note_runs(n, &runs)?,
+            _ => {}
         }
         self.check_receiver(n)
     }
@@ -316,7 +324,7 @@ fn apply(facts: &mut Facts, doing: &Doing) {
         Doing::Hold(record, false) => drop(facts.held.remove(record)),
         Doing::Partner(partner, Some(estranged)) => drop(facts.partners.insert(*partner, *estranged)),
         Doing::Partner(partner, None) => drop(facts.partners.remove(partner)),
-        Doing::Taking(..) | Doing::Other => {}
+        Doing::Taking(..) | Doing::Bundle(_) | Doing::Other => {}
     }
 }
 

@@ -24,7 +24,7 @@ use entente_protocol::{
     grant::{NOTICE_PASSED, NOTICE_REQUEST, Passed, PassedOn, Request, Scope, Told},
     id::{GrantId, LineId, Nonce, RecordId},
     identity::UnconfirmedCard,
-    recall::{Act as Asks, NOTICE_RECALLS, Recall, recalls_to_bytes},
+    recall::{Act as Asks, NOTICE_RECALLS, Recall, Recalls},
     record::{Draft, HandlingFloor, Record, Reference, SlotSet, kind::Kind},
     session::Notice,
     time::UnixMillis,
@@ -391,7 +391,7 @@ impl World<'_> {
             Probe::Recall(n) => {
                 let recall = Recall::new(Asks::Erase, org, self.record(n)?.id(), now);
                 let (_, signed) = recall.sign(&self.node(OBSERVER)?.keys.records)?;
-                Notice { kind: NOTICE_RECALLS, content: recalls_to_bytes(&[signed])? }
+                Notice { kind: NOTICE_RECALLS, content: Recalls::own(vec![signed]).to_bytes()? }
             }
             Probe::Grant(line) => {
                 let lines = vec![self.line(line)];

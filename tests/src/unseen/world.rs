@@ -129,7 +129,8 @@ impl<'c> World<'c> {
             frames: 0,
         };
         for n in 0..=LATE {
-            let mut disk = Disk::new(StoreId::from_bytes(world.keyed("store", n)), None);
+            let store = StoreId::from_bytes(world.keyed("store", n));
+            let mut disk = Disk::new(cast, store, None).map_err(|e| Broken(format!("no folder: {e}")))?;
             if n == NODE {
                 let path = cast.path(&format!("{seed}-{with}-red-lines.toml"));
                 std::fs::write(&path, RED_LINE)?;
@@ -149,7 +150,7 @@ impl<'c> World<'c> {
 
     pub(super) fn start(&mut self, n: usize) -> Checked {
         let failed = |e: &dyn std::fmt::Display| Broken(format!("node {n} does not start: {e}"));
-        let node = self.machines[n].disk.start(self.cast, &self.cast.organisations[n]).map_err(|e| failed(&e))?;
+        let node = self.machines[n].disk.start(&self.cast.organisations[n]).map_err(|e| failed(&e))?;
         let woken = Arc::clone(&self.machines[n].woken);
         node.on_commit(Box::new(move || woken.store(true, Ordering::SeqCst)));
         recall::keep_up(&node).map_err(|e| failed(&e))?;

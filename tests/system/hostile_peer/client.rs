@@ -218,7 +218,7 @@ impl Hostile {
             let record = RecordId::from_bytes(primitive::sha256(&[&n.to_be_bytes()]));
             signed.push(Recall::new(Act::Erase, originator, record, now()).sign(&self.node.keys.records)?.1);
         }
-        let content = recall::recalls_to_bytes(&signed)?;
+        let content = recall::Recalls::own(signed).to_bytes()?;
         Ok(Message::Notice(Notice { kind: recall::NOTICE_RECALLS, content }))
     }
 

@@ -6,6 +6,7 @@ use crate::{
     call::{OnProgress, Progress},
     error::Fault,
     node::Node,
+    onward::holding,
     records::keep,
     share::decide::{Asked, Assumed},
 };
@@ -99,9 +100,15 @@ fn names(kind: Kind, slots: SlotSet) -> Vec<&'static str> {
     slots.iter().filter_map(|slot| Some(kind.slot_number(slot)?.name)).collect()
 }
 
-fn number(node: &Node, record: RecordId) -> Result<Option<String>, Fault> {
-    let asked = Asked::load(node, record).map_err(Fault::store)?;
-    Ok(asked.value(0).and_then(|value| value.as_text().map(str::to_owned)))
+/// The number that people gave it.
+fn number(node: &Node, partner: OrgId, record: RecordId, of: Option<OrgId>) -> Result<Option<String>, Fault> {
+    let value = match of {
+        None => Asked::load(node, record)?.value(0),
+        Some(_) => {
+            holding::held(node, &node.rules(), record, partner)?.and_then(|held| held.verified.value(0).cloned())
+        }
+    };
+    Ok(value.and_then(|value| value.as_text().map(str::to_owned)))
 }
 
 fn party(node: &Node, supposed: &Supposed, partner: OrgId, outcome: &Outcome, shown: Shown) -> Result<Json, Fault> {
@@ -137,14 +144,15 @@ fn party(node: &Node, supposed: &Supposed, partner: OrgId, outcome: &Outcome, sh
         })
     });
     let mut listed = Vec::new();
-    for Leaving { record, kind, clause: place, slots, file, .. } in outcome.leaves.iter().take(shown.list) {
+    for Leaving { record, kind, clause: place, slots, file, of, .. } in outcome.leaves.iter().take(shown.list) {
         listed.push(json!({
-            "id": record.to_string(), "number": number(node, *record)?, "kind": kind.name(),
-            "clause": clause(*place), "fields": names(*kind, *slots), "file": file,
+            "id": record.to_string(), "number": number(node, partner, *record, *of)?, "kind": kind.name(),
+            "of": of.map(|org| node.handle_of(org)), "clause": clause(*place), "fields": names(*kind, *slots), "file": file,
         }));
     }
     Ok(json!({
         "id": node.handle_of(partner), "partner": node.handle_of(partner), "leave": outcome.leaves.len(),
+        "leave_others": outcome.leaves.iter().filter(|leaving| leaving.of.is_some()).count(),
         "waits": supposed.waits(node, partner).map(|reason| json!({ "code": reason.code(), "why": reason.sentence() })),
         "held_now": outcome.held_now, "held_then": outcome.held_then,
         "clauses": clauses.collect::<Vec<_>>(), "withheld": stays.collect::<Vec<_>>(),
@@ -195,7 +203,8 @@ fn difference(node: &Node, partner: OrgId, old: &Outcome, new: &Outcome, shown: 
             _ => "changed",
         };
         listed.push(json!({
-            "id": change.record.to_string(), "number": number(node, change.record)?, "kind": change.kind.name(),
+            "id": change.record.to_string(), "number": number(node, partner, change.record, change.of)?,
+            "of": change.of.map(|org| node.handle_of(org)), "kind": change.kind.name(),
             "change": what, "gains": names(change.kind, change.gained()), "loses": names(change.kind, change.lost()),
             "file": { "old": change.file[0], "new": change.file[1] },
         }));

@@ -276,9 +276,9 @@ pub fn recalls() -> Subject {
     let genuine: HashSet<SignatureBytes> = seeds.iter().filter_map(|seed| read(seed).ok()).collect();
     let judge = move |input: &[u8], notes: &mut Notes| -> Verdict {
         // The content of a notice: recalls one after another.
-        if let Ok(recalls) = recall::recalls_from_bytes(input) {
-            notes.note(format_args!("{} recalls", recalls.len().min(4)));
-            same("notice", input, recall::recalls_to_bytes(&recalls))?;
+        if let Ok(notice) = recall::Recalls::from_bytes(input) {
+            notes.note(format_args!("{} recalls, {} cards", notice.recalls.len().min(4), notice.cards.len()));
+            same("notice", input, notice.to_bytes())?;
         }
         let signed = read(input);
         notes.result("signature", &signed);

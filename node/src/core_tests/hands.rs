@@ -1,0 +1,129 @@
+//! By whose hand a record came: what that lets nobody do, and what it must not keep anybody from.
+
+use super::{
+    onward::{Any, Three, further},
+    *,
+};
+use crate::{
+    bundle::ExportOptions,
+    onward::{
+        asking::{self, Narrowed, Wish},
+        passed,
+    },
+    recall::{asking as recalls, holders},
+    records::show,
+};
+use entente_protocol::{id::OrgId, recall::Act};
+
+impl Three {
+    /// Also `a` and `c` share, and `c` gives to `b`; `a` lets everything go on both ways.
+    fn ring() -> Any<Self> {
+        let world = Self::paired()?;
+        testkit::pair(&world.a, &world.c)?;
+        let text = testkit::agreement("2036-12-31").replace("onward = \"never\"", "onward = \"with-grant\"");
+        let back = text.split_once("[[clause]]").map(|(_, clause)| format!("[[clause]]{clause}")).ok_or("a clause")?;
+        let back =
+            back.replace("\"items\"", "\"back\"").replace("from = \"a\"\nto = [\"b\"]", "from = \"b\"\nto = [\"a\"]");
+        let to_c = text.replace("\"b\"", "\"c\"").replace("\"B\"", "\"C\"");
+        testkit::agree(world.folder.path(), &world.a, &world.b, &text)?;
+        testkit::agree(world.folder.path(), &world.a, &world.c, &to_c)?;
+        testkit::agree(world.folder.path(), &world.b, &world.c, &further(&(text + &back)))?;
+        Ok(world)
+    }
+    fn meet_all(&self) -> Outcome {
+        for _ in 0..3 {
+            self.meet()?;
+            testkit::exchange(&self.a, &self.c)?;
+        }
+        Ok(())
+    }
+    /// The givers of what a node holds of a record and was not taken back.
+    fn live(&self, node: &Node, record: RecordId) -> Any<Vec<OrgId>> {
+        let mut givers = Vec::new();
+        for agreement in node.partitions() {
+            let row = crate::records::view::received(node, agreement, record)?;
+            let back = receive::withdrawn(node, agreement, record)?.is_some();
+            givers.extend(row.filter(|row| !back && !row.openings.is_empty()).and_then(|row| row.giver()));
+        }
+        givers.sort_unstable();
+        Ok(givers)
+    }
+}
+
+/// Story: two partners hold a record of one originator, and each may pass it on to the other. Both do. When its originator
+/// takes it back from both, none of the two is the other's reason to hold it on.
+#[test]
+fn two_that_passed_it_on_to_each_other_both_let_go_of_it() -> Outcome {
+    let world = Three::ring()?;
+    let record = world.release("A-1")?;
+    world.meet_all()?;
+    for (holder, to) in [(&world.b, "c"), (&world.c, "b")] {
+        asking::ask(holder, &[record], &Wish { to: to.to_owned(), ..world.wish() })?;
+    }
+    world.meet_all()?;
+    for request in 0..2 {
+        world.grant(request, Narrowed::default())?;
+    }
+    world.meet_all()?;
+    let [a, b, c] = [&world.a, &world.b, &world.c].map(|node| node.keys.org);
+    let both = |one: OrgId, two: OrgId| if one < two { vec![one, two] } else { vec![two, one] };
+    assert_eq!((world.live(&world.b, record)?, world.live(&world.c, record)?), (both(a, c), both(a, b)));
+
+    ask(&world.a, &Call::Review { records: Selection::Ids(vec!["A-1".to_owned()]), state: Review::Refuted })?;
+    // The two meet before, between and after each of them hears it.
+    world.meet_all()?;
+    assert_eq!((world.live(&world.b, record)?, world.live(&world.c, record)?), (vec![], vec![]));
+    Ok(())
+}
+
+/// Story: what came by another's hand is asked to go on further. It is said that it does not, whatever anybody granted.
+#[test]
+fn what_came_by_anothers_hand_goes_no_further() -> Outcome {
+    let world = Three::plain("\"with-grant\"")?;
+    let record = world.release("A-1")?;
+    world.meet()?;
+    world.ask(&[record])?;
+    world.meet()?;
+    world.grant(0, Narrowed::default())?;
+    world.meet()?;
+    assert_eq!(world.at_c(record)?.0, "received");
+    let clock = Arc::clone(&world.clock);
+    let d = testkit::node(world.folder.path(), "d", &clock)?;
+    testkit::pair(&world.c, &d)?;
+    let fault: Fault = asking::ask(&world.c, &[record], &Wish { to: "d".to_owned(), ..world.wish() })
+        .err()
+        .ok_or("it was asked")?
+        .into();
+    assert!(fault.message.contains("goes no further"), "{fault}");
+    Ok(())
+}
+
+/// Story: a holder passes a record on in a bundle that is lost, to a third that has never met its originator. The recall is
+/// passed on with the originator's card, so that the third can say that it holds nothing; the list of who has not confirmed
+/// ends.
+#[test]
+fn a_recall_that_came_before_its_record_is_answered() -> Outcome {
+    let world = Three::plain("\"with-grant\"")?;
+    let record = world.release("A-1")?;
+    testkit::exchange(&world.a, &world.b)?;
+    world.ask(&[record])?;
+    testkit::exchange(&world.a, &world.b)?;
+    world.grant(0, Narrowed::default())?;
+    testkit::exchange(&world.a, &world.b)?;
+    let output = world.folder.path().join("lost.bundle");
+    ask(&world.b, &Call::BundleExport(ExportOptions { to: "c".to_owned(), output, ..ExportOptions::default() }))?;
+    testkit::exchange(&world.a, &world.b)?;
+    assert_eq!(passed::list(&world.a, None)?[0]["state"], "holds", "as far as anybody knows");
+    let proposed = recalls::propose(&world.a, &[record], Act::Erase, ("it was wrong", "one of us"), &mut |_| {})?;
+    let number = proposed["id"].as_str().ok_or("a number")?.parse()?;
+    recalls::confirm(&world.a, number, "another", &mut |_| {})?;
+    world.meet()?;
+    // Asked again, once the run that would have brought it has come.
+    world.clock.advance(3_700_000);
+    world.meet()?;
+    let status = holders::status(&world.a, number)?;
+    assert_eq!((&status["open"], status["holders"].as_array().map(Vec::len)), (&0.into(), Some(2)), "{status:#}");
+    assert!(show::show(&world.c, &record.to_string()).is_err());
+    assert!(world.c.book().card(world.a.keys.org).is_none(), "of what it never held nothing is kept");
+    Ok(())
+}
