@@ -192,3 +192,55 @@ fn requirements_are_numbered_once() {
         assert!(!ids[..at].contains(id), "{id} stands twice");
     }
 }
+
+/// Names of a grammar without its comments and texts, each with what stands before and after it.
+fn names(grammar: &str) -> Vec<(String, char, char)> {
+    let mut plain = String::new();
+    for line in grammar.lines() {
+        let line = line.split(';').next().unwrap_or_default();
+        plain.extend(line.split('"').step_by(2).flat_map(|part| [part, " \"\" "]));
+        plain.push('\n');
+    }
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let (mut names, mut rest, mut before) = (Vec::new(), plain.as_str(), '\n');
+    while let Some(first) = rest.chars().next() {
+        let len = rest.find(|c| !is_name(c)).unwrap_or(rest.len());
+        if first.is_ascii_lowercase() {
+            let after = rest[len..].trim_start().chars().next().unwrap_or('\n');
+            names.push((rest[..len].to_owned(), before, after));
+        }
+        let len = len.max(first.len_utf8());
+        before = rest[..len].chars().last().unwrap_or(before);
+        rest = &rest[len..];
+    }
+    names
+}
+
+/// RFC 8610: what the grammar uses it defines, once, or the prelude of the standard does.
+#[test]
+fn every_rule_of_the_grammar_is_defined_once() {
+    let blocks: Vec<&str> =
+        SPEC.split("```cddl\n").skip(1).filter_map(|rest| Some(rest.split_once("\n```")?.0)).collect();
+    let grammar = blocks.join("\n");
+    let rule = |line: &str| {
+        let (name, rest) = line.split_once(' ')?;
+        (rest.trim_start().starts_with('=') && line.starts_with(|c: char| c.is_ascii_lowercase()))
+            .then(|| name.to_owned())
+    };
+    let rules: Vec<String> = grammar.lines().filter_map(rule).collect();
+    let mut defined: BTreeSet<String> = ["bstr", "tstr", "uint", "int", "bool"].map(str::to_owned).into();
+    for rule in &rules {
+        assert!(defined.insert(rule.clone()), "{rule} is defined twice");
+    }
+    let mut undefined = BTreeSet::new();
+    for (name, before, after) in names(&grammar) {
+        let is_member = after == ':';
+        let is_operator = before == '.';
+        let is_definition = before == '\n' && after == '=';
+        if !is_member && !is_operator && !is_definition && !defined.contains(&name) {
+            undefined.insert(name);
+        }
+    }
+    assert!(rules.len() > 70, "{}", rules.len());
+    assert!(undefined.is_empty(), "used and not defined: {undefined:?}");
+}
