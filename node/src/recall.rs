@@ -282,13 +282,15 @@ pub fn asked_key(recall: RecallId) -> Vec<u8> {
     [b"asked".as_slice(), recall.as_bytes()].concat()
 }
 
-/// What goes on by itself: recalls that were confirmed and not finished, and what is not kept any longer.
+/// What goes on by itself: recalls that were confirmed and not finished, and what is not kept any longer. What one part
+/// stumbles over keeps none of the others back; the first is told.
 pub fn keep_up(node: &Node) -> Result<(), RecallError> {
-    asking::go_on(node)?;
-    grants::go_on(node).map_err(|error| RecallError::Named(error.into()))?;
-    ending::go_on(node)?;
-    while retention::step(node)? {}
-    Ok(())
+    let granted = grants::go_on(node).map_err(|error| RecallError::Named(error.into()));
+    let kept = || -> Result<(), RecallError> {
+        while retention::step(node)? {}
+        Ok(())
+    };
+    asking::go_on(node).and(granted).and(ending::go_on(node)).and(kept())
 }
 
 /// Goes through a list of rows, a page at a time, until `take` says that it is enough.

@@ -184,14 +184,16 @@ impl Answers {
         self.check()?;
         Ok(SignatureBytes(cose::sign(label::SIGN_RECALL_ANSWER, key, &codec::to_vec(self, ANSWERS)?)))
     }
-    /// Reads a holder's answers, as the reward for verifying. `key` finds a runs key of `holder`.
+    /// Reads a holder's answers, as the reward for verifying. `key` finds a runs key of `holder`, for the time that they
+    /// state: whoever passed the record on says them again until they are heard.
     pub fn verify(
         signed: &SignatureBytes,
         holder: OrgId,
-        key: impl Fn(KeyId) -> Option<PublicKey>,
+        key: impl Fn(KeyId, UnixMillis) -> Option<PublicKey>,
     ) -> Result<Self, SignatureFault> {
         let parsed = signed.parse()?;
-        let public = key(parsed.kid()).ok_or(SignatureFault::Key)?;
+        let claimed: Self = read(parsed.danger_unverified_payload(), ANSWERS, |a: &Self| a.v)?;
+        let public = key(parsed.kid(), claimed.time).ok_or(SignatureFault::Key)?;
         let answers: Self = read(parsed.verify(label::SIGN_RECALL_ANSWER, &public)?, ANSWERS, |a: &Self| a.v)?;
         answers.check().map_err(SignatureFault::Form)?;
         if answers.holder == holder { Ok(answers) } else { Err(SignatureFault::Key) }
@@ -319,7 +321,7 @@ mod tests {
             Answer { state: AnswerState::Complied, recall: RecallId::from_bytes(id) }
         };
         let many = |n: usize| Answers::new(holder, UnixMillis(7), (0..n).rev().map(answer).collect());
-        let runs = |kid| (key(4).public().id() == kid).then(|| key(4).public().clone());
+        let runs = |kid, at| (key(4).public().id() == kid && at == UnixMillis(7)).then(|| key(4).public().clone());
         let full = many(limits::RECALLS_PER_NOTICE_MAX);
         let signed = full.sign(&key(4))?;
         assert_eq!(Answers::verify(&signed, holder, runs), Ok(full));

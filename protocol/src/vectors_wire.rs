@@ -149,7 +149,7 @@ fn recalls() {
         };
         let by = |context| signed.parse().is_ok_and(|s| s.verify(context, &key(2).public().clone()).is_ok());
         if by(label::SIGN_RECALL_ANSWER) {
-            return answer_of(Answers::verify(&signed, org(2), runs_key(org(2))), |a| {
+            return answer_of(Answers::verify(&signed, org(2), |kid, _| runs_key(org(2))(kid)), |a| {
                 format!("{} answers", a.answers.len())
             });
         }

@@ -44,7 +44,7 @@ pub fn every(node: &Node, audit: &Audit, report: &mut Report<'_>) -> Result<(), 
         report.expect(1);
         report.step(1);
         let holds = decode::<AnswerRow>("answers", &bytes).is_ok_and(|row| {
-            let key = |kid| listed(node, row.holder, Purpose::Runs, kid);
+            let key = |kid, _| listed(node, row.holder, Purpose::Runs, kid);
             Answers::verify(&row.signed, row.holder, key).is_ok()
         });
         if !holds {

@@ -172,13 +172,13 @@ fn status(answer: &Json, look: Look) -> String {
         ],
         look,
     );
-    let mut holders = Table::new(&["holder", "answers", ""]);
+    let mut holders = Table::new(&["holder", "by the hand of", "answers", ""]);
     for holder in list(answer, "holders") {
         let states = holder.get("answers").and_then(Json::as_object);
         let states: Vec<String> = states.into_iter().flatten().map(|(state, n)| format!("{n} {state}")).collect();
         let removed = holder.get("removed").and_then(Json::as_bool).unwrap_or_default();
         let note = if removed { "removed as a partner: tell it by other means" } else { "" };
-        holders.row([text(holder, "handle"), states.join(", "), note.to_owned()]);
+        holders.row([text(holder, "handle"), text(holder, "through"), states.join(", "), note.to_owned()]);
     }
     if !holders.is_empty() {
         out.push('\n');

@@ -10,7 +10,7 @@ use crate::{
         asking::{self, Narrowed, Wish},
         passed,
     },
-    recall::{asking as recalls, holders},
+    recall::{asking as recalls, ending, holders},
     records::show,
 };
 use entente_protocol::{id::OrgId, recall::Act};
@@ -125,5 +125,46 @@ fn a_recall_that_came_before_its_record_is_answered() -> Outcome {
     assert_eq!((&status["open"], status["holders"].as_array().map(Vec::len)), (&0.into(), Some(2)), "{status:#}");
     assert!(show::show(&world.c, &record.to_string()).is_err());
     assert!(world.c.book().card(world.a.keys.org).is_none(), "of what it never held nothing is kept");
+    Ok(())
+}
+
+/// Story: what came under a lease was passed on under a lease, beside records of the holder's own. While its originator is
+/// not met the holder's word for both ends, and what went on locks; once that agreement has ended, or what came under it is
+/// erased, it keeps nobody from the holder's own records.
+#[test]
+fn a_lease_that_is_over_for_good_locks_nothing_of_others() -> Outcome {
+    let leased = testkit::agreement("2036-12-31")
+        .replace("notice-days = 0", "notice-days = 0\nlease-hours = 48\nobligations = [\"erase-at-end\"]");
+    for erased in [false, true] {
+        let world = Three::new("\"with-grant\"", &leased, &leased.replace("48", "24"))?;
+        let one = world.release("A-1")?;
+        testkit::release(world.folder.path(), &world.b, "B-1")?;
+        let own = show::resolve_own(&world.b, "B-1")?;
+        world.meet()?;
+        world.ask(&[one])?;
+        world.meet()?;
+        world.grant(0, Narrowed::default())?;
+        world.meet()?;
+        let read = |record: RecordId| show::show(&world.c, &record.to_string()).map_err(|fault| fault.code);
+        assert!(read(one).is_ok() && read(own).is_ok());
+        // Three days in which the holder meets its receiver alone.
+        for _ in 0..3 {
+            world.clock.advance(25 * 3_600_000);
+            testkit::exchange(&world.b, &world.c)?;
+        }
+        assert_eq!(read(one).err(), Some("locked".to_owned()), "its originator was not met");
+        let agreement = world.b.rules().agreements.with(world.a.keys.org).next().map(|held| held.id).ok_or("it")?;
+        agreements::state(&world.a, &agreement.to_string(), Standing::Ended)?;
+        testkit::exchange(&world.a, &world.b)?;
+        if erased {
+            ending::erase(&world.b, &agreement.to_string(), ("M. Osei", &[]), &mut |_| {})?;
+        }
+        for _ in 0..3 {
+            world.clock.advance(25 * 3_600_000);
+            testkit::exchange(&world.b, &world.c)?;
+        }
+        assert!(read(own).is_ok(), "{:?}", read(own));
+        assert_eq!(show::show(&world.c, &one.to_string())?["state"], "withdrawn");
+    }
     Ok(())
 }

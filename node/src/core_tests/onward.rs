@@ -51,7 +51,7 @@ impl Three {
         testkit::pair(&b, &c)?;
         Ok(Self { folder, clock, a, b, c })
     }
-    fn new(rule: &str, first: &str, second: &str) -> Any<Self> {
+    pub(super) fn new(rule: &str, first: &str, second: &str) -> Any<Self> {
         let world = Self::paired()?;
         let first = first.replace("onward = \"never\"", &format!("onward = {rule}"));
         testkit::agree(world.folder.path(), &world.a, &world.b, &first)?;
@@ -608,7 +608,7 @@ fn nobody_makes_others_pass_on_or_hear_what_is_none_of_theirs() -> Outcome {
     // `c` holds the record and is none of its giver's givers: it recalls it as its own.
     let recall = Recall::new(Act::Erase, c, one, NOW).sign(&world.c.keys.records)?.1;
     let answer = asked::take(&world.b, c, &Recalls::own(vec![recall]).to_bytes()?)?;
-    let answers = Answers::verify(&answer, b, |_| Some(world.b.keys.runs.public().clone()))?;
+    let answers = Answers::verify(&answer, b, |_, _| Some(world.b.keys.runs.public().clone()))?;
     assert_eq!(answers.answers[0].state, AnswerState::NotHeld);
     assert_eq!([world.b.holdings.head()?, world.c.holdings.head()?], before);
     world.meet()?;

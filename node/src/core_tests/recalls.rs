@@ -252,7 +252,7 @@ fn a_recall_counts_for_what_is_its_originators_own() -> Outcome {
     // To its own node: the record is ours, and nobody else's to erase.
     let answer = asked::take(&world.a, b.org, &say(b.org, &b.records)?)?;
     assert_eq!(
-        entente_protocol::recall::Answers::verify(&answer, a.org, |_| Some(a.runs.public().clone()))?.answers.len(),
+        entente_protocol::recall::Answers::verify(&answer, a.org, |_, _| Some(a.runs.public().clone()))?.answers.len(),
         1
     );
     assert!(keep::own(&world.a, record).is_ok() && gate::state(&world.a, record)?.recalled.is_none());
@@ -261,7 +261,7 @@ fn a_recall_counts_for_what_is_its_originators_own() -> Outcome {
     assert_eq!((world.state(record)?, world.state(other)?), ("received".to_owned(), "received".to_owned()));
     // The originator's own word is done, from whatever mouth; what is held is told to whom it concerns.
     let told = asked::take(&world.b, b.org, &say_of(other, a.org, &a.records)?)?;
-    let told = entente_protocol::recall::Answers::verify(&told, b.org, |_| Some(b.runs.public().clone()))?;
+    let told = entente_protocol::recall::Answers::verify(&told, b.org, |_, _| Some(b.runs.public().clone()))?;
     assert_eq!(told.answers[0].state, entente_protocol::recall::AnswerState::NotHeld);
     assert_eq!((world.state(record)?, world.state(other)?), ("received".to_owned(), "erased".to_owned()));
     assert!(asked::take(&world.b, a.org, b"\x80").is_err());

@@ -158,7 +158,7 @@ impl Taking {
             }
             _ => return,
         };
-        let own = |_| Some(node.keys.runs.public().clone());
+        let own = |_, _| Some(node.keys.runs.public().clone());
         let signed = SignatureBytes::from_bytes(&content, limits::CONTROL_FRAME_BYTES_MAX);
         if let Some(Ok(said)) = signed.ok().map(|signed| Answers::verify(&signed, node.keys.org, own)) {
             self.answers.extend(said.answers);

@@ -1,7 +1,7 @@
 //! Leases in one session: what we gave a partner is renewed in answer to its hello, and its word renews what it gave us.
 
 use super::{Conversation, ExchangeFault, fatal};
-use crate::{node::Node, onward::holding, partners::PartnerState, receive::lease};
+use crate::{node::Node, onward::holding, partners::PartnerState, receive::lease, share::feeds};
 use entente_protocol::{
     agreement::Standing,
     id::AgreementId,
@@ -35,7 +35,7 @@ impl Conversation {
                 continue;
             }
             // What came under a lease that is over here locks there too, once this one is over.
-            if holding::is_locked(node, self.peer).map_err(ExchangeFault::from)? {
+            if holding::is_locked(node, &feeds::outgoing(node, self.peer, held.id))? {
                 continue;
             }
             let lease = Lease { v: 1, time: now, giver: node.keys.org, nonce, holder: self.peer, agreement: held.id };

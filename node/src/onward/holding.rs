@@ -219,14 +219,32 @@ pub fn of_line(node: &Node, agreement: AgreementId, line: &Reference) -> Result<
     Ok(ids)
 }
 
-/// Whether something that may have gone on to a partner is locked here: whoever gave it was not met for as long as its
-/// agreement allows.
-pub fn is_locked(node: &Node, partner: OrgId) -> Result<bool, ShareError> {
-    let rules = node.rules();
-    for originator in rules.grants.originators(partner) {
-        for held in rules.agreements.with(originator) {
-            if lease::locked(node, held.id, originator)?.is_some() {
-                return Ok(true);
+/// Whether something that went on in a feed came under an agreement whose giver was not met here for as long as its lease
+/// allows. What came under one that is over is taken back from the receiver, and what was erased is not here: neither locks.
+pub fn is_locked(node: &Node, feed: &FeedKey) -> Result<bool, ShareError> {
+    let (rules, held_here) = (node.rules(), node.partitions());
+    let mut locked = Vec::new();
+    for originator in rules.grants.originators(feed.receiver) {
+        for held in rules.agreements.with(originator).filter(|held| held_here.contains(&held.id)) {
+            if !is_over(held, node.clock.now()) && lease::locked(node, held.id, originator)?.is_some() {
+                locked.push(held.id);
+            }
+        }
+    }
+    let mut after = None;
+    while !locked.is_empty() {
+        let page = node.holdings.list(Partition::Own, Table::RecordList, &log(feed.receiver), after, 512)?;
+        let Some((last, _)) = page.last() else { break };
+        after = Some(*last);
+        for (n, id) in page {
+            let record = RecordId::from_slice(&id).ok_or(StoreError::Broken { at: n })?;
+            if !decide::released(node, record, feed.id())?.is_some_and(|row| row.shows()) {
+                continue;
+            }
+            for agreement in &locked {
+                if view::received(node, *agreement, record)?.is_some() {
+                    return Ok(true);
+                }
             }
         }
     }

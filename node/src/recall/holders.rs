@@ -157,7 +157,8 @@ pub fn heard(node: &Node, partner: OrgId, content: &[u8], began: UnixMillis) -> 
 /// good counts, and none takes back one for good. `began`: when the session began to ask.
 pub fn answered(node: &Node, partner: OrgId, signed: &SignatureBytes, began: UnixMillis) -> Result<u64, RecallError> {
     let now = node.clock.now();
-    let key = |kid| node.book().key(partner, Purpose::Runs, kid, now);
+    let book = node.book();
+    let key = |kid, stated| book.past_key(partner, Purpose::Runs, kid, now, stated);
     let answers = Answers::verify(signed, partner, key).map_err(|fault| RecallError::Partner(fault.to_string()))?;
     let mut txn = node.holdings.begin();
     let (mut taken, again) = (0, again(node, partner)?);

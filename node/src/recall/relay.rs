@@ -165,7 +165,7 @@ pub fn take(node: &Node, from: OrgId, content: &[u8]) -> Result<SignatureBytes, 
     let card = told.cards.first().ok_or_else(unreadable)?;
     let holder = UnconfirmedCard::from_bytes(card).map_err(|_| unreadable())?.payload().org;
     let shown = Shown::read(&book, node.keys.org, &told.cards);
-    let key = |kid| shown.key(&book, holder, Purpose::Runs, kid, now);
+    let key = |kid, stated| shown.past_key(&book, holder, (Purpose::Runs, kid), now, stated);
     let answers =
         Answers::verify(&told.signed, holder, key).map_err(|fault| OnwardError::Partner(fault.to_string()))?;
     if let Some(why) = room::lacking(node, from, room::For::Word)? {

@@ -21,9 +21,9 @@ use std::collections::BTreeSet;
 pub enum Common {
     /// An event, and everything that refers to it, its files among that.
     Event(String),
-    /// The name or region of the place.
+    /// The name or region of the place; of an event there, everything that refers to it.
     Place(String),
-    /// Who documented, made or took it.
+    /// Who documented, made or took it; of an event that they documented, everything that refers to it.
     Collector(String),
     /// They were attested together with this record, as those of one import mostly are.
     Batch(String),
@@ -48,9 +48,26 @@ pub fn with(node: &Node, common: &Common) -> Result<Vec<RecordId>, RecallError> 
             let row = keep::own(node, own(given)?)?;
             Ok(keep::in_batch(node, row.batch)?)
         }
-        Common::Place(text) => saying(node, &["place-name", "place-region"], text),
-        Common::Collector(text) => saying(node, &["documented-by", "made-by", "author"], text),
+        Common::Place(text) => with_events(node, saying(node, &["place-name", "place-region"], text)?),
+        Common::Collector(text) => with_events(node, saying(node, &["documented-by", "made-by", "author"], text)?),
     }
+}
+
+/// Records, and of each event among them what refers to it: what was found there seldom names the place itself.
+fn with_events(node: &Node, found: Vec<RecordId>) -> Result<Vec<RecordId>, RecallError> {
+    let mut all = Vec::with_capacity(found.len());
+    let mut seen = BTreeSet::new();
+    for record in found {
+        let records = match keep::own(node, record)?.kind()? {
+            Kind::Event => referring(node, record)?,
+            _ => vec![record],
+        };
+        all.extend(records.into_iter().filter(|record| seen.insert(*record)));
+        if all.len() > RECALLED_TOGETHER_MAX {
+            return Err(too_many());
+        }
+    }
+    Ok(all)
 }
 
 /// A record, the rest of its line, and whatever refers to them: over as many steps as there are references.

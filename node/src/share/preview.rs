@@ -119,7 +119,6 @@ impl Supposed {
 
     /// Asks about every record of ours, and about those of others that may go on, for one party.
     pub fn ask(&self, node: &Node, partner: OrgId, progress: OnProgress<'_>) -> Result<Outcome, ShareError> {
-        let total = keep::count(node)?;
         let mut asking = Asking {
             node,
             supposed: self,
@@ -128,6 +127,8 @@ impl Supposed {
             seen: HashSet::new(),
             outcome: Outcome::default(),
         };
+        let others = asking.granted()?;
+        let total = keep::count(node)? + others.len() as u64;
         // Records whose references are not seen yet.
         let mut waits: Vec<(u64, RecordId)> = Vec::new();
         let (mut after, mut done) = (None, 0);
@@ -169,10 +170,10 @@ impl Supposed {
             let answer = asking.answer(&asked)?;
             asking.count(Counted::own(place, &asked), answer)?;
         }
-        asking.others(done, progress)?;
+        asking.others(others, done, progress)?;
         let mut outcome = asking.outcome;
         outcome.leaves.sort_unstable_by_key(|leaving| leaving.place);
-        progress(Progress { done, total: Some(total) });
+        progress(Progress { done: total, total: Some(total) });
         Ok(outcome)
     }
 }

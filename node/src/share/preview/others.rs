@@ -21,7 +21,7 @@ const PAGE: usize = 512;
 
 impl Asking<'_> {
     /// Each record once, in the order in which grants and records came, with its place in their list.
-    fn granted(&self) -> Result<Vec<(u64, RecordId)>, ShareError> {
+    pub(super) fn granted(&self) -> Result<Vec<(u64, RecordId)>, ShareError> {
         let (mut all, mut known, mut after) = (Vec::new(), HashSet::new(), None);
         let log = holding::log(self.feed.receiver);
         loop {
@@ -38,9 +38,14 @@ impl Asking<'_> {
     }
 
     /// Asks about every record of others that is held and was granted.
-    pub(super) fn others(&mut self, before: u64, progress: OnProgress<'_>) -> Result<(), ShareError> {
+    pub(super) fn others(
+        &mut self,
+        all: Vec<(u64, RecordId)>,
+        before: u64,
+        progress: OnProgress<'_>,
+    ) -> Result<(), ShareError> {
         let rules = self.node.rules();
-        let (all, mut shown) = (self.granted()?, HashSet::new());
+        let mut shown = HashSet::new();
         let total = Some(before + all.len() as u64);
         // One that goes may let another name it; each turn sees more, or is the last.
         loop {

@@ -288,7 +288,7 @@ pub fn recalls() -> Subject {
         let runs = |id| key_of(org, 0, id);
         let (recall, answers, erasure) = (
             Recall::verify(&signed, |org, id, _| key_of(org, 100, id)),
-            Answers::verify(&signed, org, runs),
+            Answers::verify(&signed, org, |id, _| runs(id)),
             Erasure::verify(&signed, org, |id, _| runs(id)),
         );
         notes.result("recall", &recall);
