@@ -63,11 +63,14 @@ struct OutRow {
 }
 
 /// How far a feed is in bundles.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FeedOut {
     /// Which.
     feed: FeedId,
+    /// Entries before those whose files were too large for a bundle: they go with the next one that has room.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    left: Vec<u64>,
     /// Entries whose files have gone.
     files: u64,
     /// Entries that have gone.
@@ -122,8 +125,8 @@ fn in_row(node: &Node, partner: OrgId) -> Result<Option<InRow>, Fault> {
 }
 
 impl OutRow {
-    fn feed(&self, feed: FeedId) -> Option<FeedOut> {
-        self.feeds.iter().find(|known| known.feed == feed).copied()
+    fn feed(&self, feed: FeedId) -> Option<&FeedOut> {
+        self.feeds.iter().find(|known| known.feed == feed)
     }
     fn put(&mut self, feed: FeedOut) {
         self.feeds.retain(|known| known.feed != feed.feed);

@@ -638,7 +638,11 @@ fn carry_out(node: &Node, call: &Call, progress: OnProgress<'_>) -> Result<Json,
         Call::Review { records, state } => {
             let (ids, stay) = to_review(node, select(node, records)?, records, *state)?;
             let outcome = gate::review_showing(node, &ids, *state, progress)?;
-            Ok(json!(gate::GateOutcome { stay, ..outcome }))
+            let recall = match state {
+                gate::Review::Refuted => recall::asking::propose_refuted(node, &ids, progress)?,
+                _ => None,
+            };
+            Ok(json!(gate::GateOutcome { stay, recall, ..outcome }))
         }
         Call::Release(records) => {
             let ids = select(node, records)?;

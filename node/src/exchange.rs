@@ -322,6 +322,7 @@ impl Conversation {
             return Ok(false);
         }
         self.tell(node, session)?;
+        self.say_answers(node, session)?;
         self.say_recalls(node, session)?;
         self.say_onward(node, session)?;
         self.renew_leases(node, session)?;

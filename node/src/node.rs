@@ -28,6 +28,7 @@ use entente_policy::Interval;
 use entente_protocol::{
     id::{AgreementId, Hash, OrgId},
     limits,
+    recall::Answer,
     time::UnixMillis,
 };
 use serde::{Deserialize, Serialize};
@@ -81,6 +82,9 @@ pub struct Node {
     held_from: Mutex<BTreeMap<OrgId, u64>>,
     /// Rises when there are recalls to be said that were not there before.
     recalls: AtomicU64,
+    /// Answers that are others since a hold was lifted, for who asked: said at once where there is a session. In memory
+    /// only, because the next one asks again.
+    answers: Mutex<BTreeMap<OrgId, Vec<Answer>>>,
     /// Held over an erasure, from its first file to its receipt.
     pub erasing: Mutex<()>,
     /// Up to when the clock is believed where something is deleted for good, in milliseconds.
@@ -160,6 +164,7 @@ impl Node {
             held_back: AtomicU64::new(0),
             held_from: Mutex::default(),
             recalls: AtomicU64::new(0),
+            answers: Mutex::default(),
             erasing: Mutex::new(()),
             believed: AtomicU64::new(0),
             changes: Mutex::default(),
@@ -322,6 +327,16 @@ impl Node {
     /// Rises when there are recalls to be said that were not there before.
     pub fn recalls(&self) -> u64 {
         self.recalls.load(Ordering::SeqCst)
+    }
+
+    /// An answer to a partner's recall is another than it was told.
+    pub fn note_answer(&self, partner: OrgId, answer: Answer) {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).entry(partner).or_default().push(answer);
+    }
+
+    /// Takes the answers that are to be told to a partner.
+    pub fn take_answers(&self, partner: OrgId) -> Vec<Answer> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).remove(&partner).unwrap_or_default()
     }
 
     /// Rises when a record that people had released is to be held back.

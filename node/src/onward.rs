@@ -12,11 +12,17 @@ pub mod said;
 
 use crate::{
     error::Fault,
-    records::{keep::KeepError, stored::RowDamage},
+    node::Node,
+    records::{
+        keep::KeepError,
+        stored::{self, RowDamage},
+    },
+    seal::keyring::Partition,
     share::ShareError,
-    store::StoreError,
+    store::{StoreError, layout::Table},
 };
 use entente_protocol::{grant::GrantFault, id::OrgId};
+use serde::de::DeserializeOwned;
 
 /// Something about onward release could not be done.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +85,15 @@ impl From<OnwardError> for Fault {
             OnwardError::Share(_) => Self::store(error),
         }
     }
+}
+
+/// Goes through a list of rows until `take` says that it is enough.
+fn each<T: DeserializeOwned>(
+    node: &Node,
+    scope: &[u8],
+    take: &mut dyn FnMut(u64, T) -> Result<bool, OnwardError>,
+) -> Result<(), OnwardError> {
+    stored::each(&node.holdings, (Partition::Own, Table::Grant, scope), 0, take)
 }
 
 /// Scope of the list of grants that came for us.

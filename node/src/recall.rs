@@ -23,7 +23,7 @@ use crate::{
     error::Fault,
     node::Node,
     onward::grants,
-    records::stored::{RowDamage, decode, encode},
+    records::stored::{self, RowDamage, encode},
     seal::keyring::Partition,
     share::ShareError,
     store::{StoreError, holdings::Holdings, layout::Table, txn::Txn},
@@ -300,19 +300,7 @@ fn each<T: DeserializeOwned>(
     from: u64,
     take: &mut dyn FnMut(u64, T) -> Result<bool, RecallError>,
 ) -> Result<(), RecallError> {
-    let mut after = from.checked_sub(1);
-    loop {
-        let page = holdings.list(partition, Table::Recall, scope, after, PAGE)?;
-        for (n, row) in &page {
-            after = Some(*n);
-            if !take(*n, decode("recall", row)?)? {
-                return Ok(());
-            }
-        }
-        if page.len() < PAGE {
-            return Ok(());
-        }
-    }
+    stored::each(holdings, (partition, Table::Recall, scope), from, take)
 }
 
 /// A person's name as given, or why it is none.

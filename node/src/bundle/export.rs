@@ -19,6 +19,7 @@ use crate::{
     seal::{hybrid::Recipient, keyring::Partition},
     secret,
     share::{
+        decide::Asked,
         feeds::{self, OutRow as FeedRow},
         files::{self, FileRow, Given},
     },
@@ -62,8 +63,21 @@ struct Going {
     from: u64,
     to: u64,
     files: u64,
+    /// Entries before that whose files were too large so far.
+    left: Vec<u64>,
     /// Whether more is to go.
     more: bool,
+}
+
+/// What became of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Went {
+    /// It is in the bundle, or there is none to give.
+    Done,
+    /// It goes with the next one.
+    Waits,
+    /// No bundle of this size takes it.
+    TooLarge,
 }
 
 /// Makes a bundle.
@@ -118,7 +132,7 @@ pub fn export(node: &Node, options: &ExportOptions, progress: OnProgress<'_>) ->
     let bytes = bundle.publish(options.force)?;
     let mut row = OutRow { at: header.time, number: header.number, ..before };
     for feed in &going {
-        row.put(FeedOut { feed: feed.feed.id(), files: feed.files, entries: feed.to });
+        row.put(FeedOut { feed: feed.feed.id(), left: feed.left.clone(), files: feed.files, entries: feed.to });
     }
     let about = [
         ("partner", org.to_string()),
@@ -208,7 +222,9 @@ fn plan(
             None => acknowledged,
         };
         let from = from.min(row.length);
-        going.push(Going { feed, from, to: from, files: files.min(row.length), more: false });
+        // From the beginning on they come by themselves.
+        let left = gone.filter(|_| files > 0).map(|gone| gone.left.clone()).unwrap_or_default();
+        going.push(Going { feed, from, to: from, files: files.min(row.length), left, more: false });
     }
     if going.is_empty() && leased > 0 && leased == left.len() {
         let message = "every agreement with this partner names a lease, which only a partner that answers can renew: nothing \
@@ -284,14 +300,30 @@ impl Out<'_, '_> {
     /// Whole files of what has gone, in the order of their entries.
     fn files(&mut self, going: &mut Going) -> Result<(), Fault> {
         let row: FeedRow = feeds::out_row(self.node, &going.feed, ZERO)?;
+        for number in std::mem::take(&mut going.left) {
+            let went = self.file(&going.feed, number)?;
+            if went != Went::Done {
+                going.left.push(number);
+            }
+            if went == Went::Waits {
+                (going.more, self.full) = (true, true);
+            }
+        }
         while going.files < going.to {
             let Some((_, run)) = feeds::run_at(self.node, &going.feed, &row, going.files)? else { break };
             let gone = going.files;
             for (number, entry) in (run.first..).zip(&run.entries).skip_while(|(number, _)| *number < gone) {
                 let carries = SlotSet::from_bits(entry.slots).contains(files::content_slot());
-                if carries && entry.record.is_some() && !self.file(&going.feed, number)? {
+                let went = match carries && entry.record.is_some() {
+                    true => self.file(&going.feed, number)?,
+                    false => Went::Done,
+                };
+                if went == Went::Waits {
                     (going.more, self.full) = (true, true);
                     return Ok(());
+                }
+                if went == Went::TooLarge {
+                    going.left.push(number);
                 }
                 going.files = number + 1;
             }
@@ -299,10 +331,10 @@ impl Out<'_, '_> {
         Ok(())
     }
 
-    /// One file, if it is given. False where it waits for the next bundle.
-    fn file(&mut self, feed: &FeedKey, number: u64) -> Result<bool, Fault> {
+    /// One file, if it is given.
+    fn file(&mut self, feed: &FeedKey, number: u64) -> Result<Went, Fault> {
         let Given::File(record, partition, row) = files::given(self.node, feed, number, files::content_slot())? else {
-            return Ok(true);
+            return Ok(Went::Done);
         };
         let head = FileHead { feed: feed.id(), size: row.size, chunks: row.chunks.clone(), record };
         let (chunks, chunk) = (row.chunks.len() as u64, u64::from(limits::CHUNK_BYTES));
@@ -310,17 +342,20 @@ impl Out<'_, '_> {
         let needs = part_len(chunks * 40 + 200) + whole * part_len(chunk) + part_len(last);
         let alone = file::sealed_len(needs + part_len(limits::CARD_BYTES_MAX as u64));
         if self.options.max_bytes.is_some_and(|max| alone > max) {
-            self.too_large.push(json!({ "id": record.to_string(), "bytes": row.size, "needs": alone }));
-            return Ok(true);
+            let own = Asked::load(self.node, record).ok().and_then(|asked| asked.value(0));
+            let called = own.as_ref().and_then(|value| value.as_text());
+            self.too_large
+                .push(json!({ "id": record.to_string(), "number": called, "bytes": row.size, "needs": alone }));
+            return Ok(Went::TooLarge);
         }
         if !self.fits(needs) {
-            return Ok(false);
+            return Ok(Went::Waits);
         }
         if self.give(feed, record, (&row, partition), head)? {
             self.files += 1;
             self.told();
         }
-        Ok(true)
+        Ok(Went::Done)
     }
 
     /// Writes a file's chunks. What cannot be read is noted, and left out as far as nothing of it was written.

@@ -17,10 +17,10 @@ use crate::{
     partners::{Partner, PartnerState},
     recall::holders,
     receive::{self, ReceiveError},
-    regular,
+    records, regular, room,
     share::{
         feeds,
-        fetching::{self, Incoming},
+        fetching::{self, Incoming, Resting},
     },
 };
 use entente_protocol::{
@@ -71,6 +71,8 @@ struct Done {
     refused: u64,
     files: u64,
     files_refused: u64,
+    /// Files of records that are not here, where a bundle before this one was not taken.
+    files_early: u64,
     left: BTreeMap<FeedId, (Option<AgreementId>, Left)>,
 }
 
@@ -83,8 +85,11 @@ pub fn import(node: &Node, path: &Path, progress: OnProgress<'_>) -> Result<Json
     // Twice, because nothing is taken of a bundle that does not hold to its end; and verified twice, because a stick may
     // give something else the second time.
     let mut told = |done: u64| progress(Progress { done: done.min(size * 2), total: Some(size * 2) });
-    let (opening, header) = whole(node, &file, &mut told).map_err(named)?;
-    taken(node, &file, &opening, &header, &mut |done| told(size + done)).map_err(named)
+    let kept = |fault: Fault, what: &str| named(Fault { message: format!("{}; {what}", fault.message), ..fault });
+    let (opening, header) = whole(node, &file, &mut told).map_err(|fault| kept(fault, "nothing of it was kept"))?;
+    // What was taken before stays: each part was proved, and the same bundle is taken again later.
+    let taken = taken(node, &file, &opening, &header, &mut |done| told(size + done));
+    taken.map_err(|fault| kept(fault, "what of it was read before is kept: import it again"))
 }
 
 /// Reads a bundle to its end, and keeps nothing.
@@ -113,10 +118,8 @@ fn identity(node: &Node) -> Result<&crate::seal::hybrid::Identity, Fault> {
 fn unread(fault: ReadFault) -> Fault {
     match fault {
         ReadFault::WrongKey => Fault::input("not-for-us", format!("{fault}: ask for one made for this organisation")),
-        ReadFault::Damaged => {
-            Fault::input("damaged", format!("{fault}; nothing of it was kept: copy it again from where it came"))
-        }
-        ReadFault::Bundle(_) => Fault::partner("bundle", format!("{fault}; nothing of it was kept")),
+        ReadFault::Damaged => Fault::input("damaged", format!("{fault}: copy it again from where it came")),
+        ReadFault::Bundle(_) => Fault::partner("bundle", fault),
         ReadFault::Io(_) => Fault::input("file", fault),
     }
 }
@@ -186,11 +189,17 @@ fn taken(node: &Node, file: &File, first: &Opening, header: &Header, told: &mut 
         told(reader.taken());
     }
     let (answers, heard) = talk.end(node).map_err(of_exchange)?;
-    let complete = done.left.is_empty();
+    // What two records share came once: nothing waits for it any more.
+    fetching::wanted(node, peer, &Resting::default())?;
+    let last = known.as_ref().map_or(0, |row| row.number);
+    if last + 1 >= header.number {
+        done.files_early = 0;
+    }
+    let complete = done.left.is_empty() && done.files_early == 0;
     let row = InRow {
         at: node.clock.now(),
         store: header.store,
-        number: known.as_ref().map_or(0, |row| row.number).max(if complete { header.number } else { 0 }),
+        number: last.max(if complete { header.number } else { 0 }),
         heard: if header.one_way { Vec::new() } else { heard },
         answers: if header.one_way { Vec::new() } else { answers },
     };
@@ -212,7 +221,6 @@ fn taken(node: &Node, file: &File, first: &Opening, header: &Header, told: &mut 
         node.note_success(peer);
         node.wake();
     }
-    let last = known.map_or(0, |row| row.number);
     view(node, header, (&done, news, last), &before)
 }
 
@@ -295,17 +303,14 @@ impl Done {
         if taken.waits {
             let passes = rules.policy.passes(feed.sender, feed.agreement, node.interval());
             let stopped = feeds::stopped(node, feed)?.map(|row| row.why(feed, node.keys.org).to_owned());
-            let left = match (stopped, passes) {
-                (Some(why), _) => Left::Why("stopped", why),
-                (None, Err(reason)) => Left::Why(reason.code(), reason.sentence().to_owned()),
-                (None, Ok(())) => {
-                    let health = node.health(feed.sender);
-                    let trouble = health.last_error().map(|(_, what)| what);
-                    let other = "it was made under another version of the agreement than is in force here";
-                    Left::Why(
-                        "not-now",
-                        trouble.map_or_else(|| other.to_owned(), |what| format!("{other}, or: {what}")),
-                    )
+            let lacking = room::lacking(node, feed.sender, room::For::Evidence)?;
+            let left = match (stopped, passes, lacking) {
+                (Some(why), ..) => Left::Why("stopped", why),
+                (None, Err(reason), _) => Left::Why(reason.code(), reason.sentence().to_owned()),
+                (None, Ok(()), Some(why)) => Left::Why("room", format!("{why}; then import the bundle again")),
+                (None, Ok(()), None) => {
+                    let why = "it was made under another version of the agreement than is in force here";
+                    Left::Why("not-now", why.to_owned())
                 }
             };
             return Ok(Some(left));
@@ -325,6 +330,7 @@ impl Done {
     fn file<'n>(&mut self, node: &'n Node, header: &Header, head: FileHead) -> Result<Option<Bringing<'n>>, Fault> {
         let Some(feed) = incoming(node, header).remove(&head.feed) else { return Ok(None) };
         let wanted = fetching::wanted_of(node, header.from, feed.agreement, head.record)?;
+        self.files_early += u64::from(records::view::received(node, feed.agreement, head.record)?.is_none());
         let Some(wanted) = wanted.filter(|_| leased(node, header, feed.agreement).is_none()) else { return Ok(None) };
         match ChunkList::verify(wanted.content, head.chunks) {
             Ok(list) => Ok(Some(Bringing { file: Incoming::new(node, wanted), list, next: 0 })),
@@ -451,6 +457,7 @@ fn view(node: &Node, header: &Header, (done, news, last): (&Done, bool, u64), be
         "refused": done.refused,
         "files": done.files,
         "files_refused": done.files_refused,
+        "files_early": done.files_early,
         "agreements": changed,
         "acknowledged": now.acknowledged - before.acknowledged.min(now.acknowledged),
         "recalls_taken": now.asked - before.asked.min(now.asked),

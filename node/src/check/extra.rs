@@ -152,14 +152,8 @@ fn explained(
     if is(Table::Pending)
         && let Ok(due) = decode::<DueRow>("due record", content)
     {
-        let partitions = match due.onward {
-            true => node.partitions().into_iter().map(Partition::Agreement).collect(),
-            false => vec![Partition::Own],
-        };
-        let mut known = false;
-        for partition in partitions {
-            known |= audit.nth(partition, index::ID, due.record.as_bytes(), 0)?.is_some();
-        }
+        // One of another's record outlives it: what came under an agreement may be erased before the day.
+        let known = due.onward || audit.nth(Partition::Own, index::ID, due.record.as_bytes(), 0)?.is_some();
         let (day, today) = (due.at.days(), node.clock.now().days());
         // One that was due already when it was noted stands on the day to which its feed had come.
         for day in (day..=day.max(today)).filter(|_| known) {

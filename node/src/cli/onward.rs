@@ -10,7 +10,8 @@ pub enum Onward {
         after_help = "The originator's people answer (`entente onward grant` or `refuse` there), unless the clause under which \
         the records came names the partner: then it has answered. What goes on is told to the originator.\n\n\
         Example:\n  entente onward ask CAR-2026-0001 --to panel --field number,type,serial --days 90 \\\n    \
-        --reason \"the panel's request of 3 March\" --by \"A. Diallo\""
+        --reason \"the panel's request of 3 March\" --by \"A. Diallo\"\n  \
+        entente onward ask --every item --of car --to panel --field number,type --reason \"the panel's mandate\" --by \"A. Diallo\""
     )]
     Ask(Box<Ask>),
     /// What we asked, and what partners ask of us
@@ -61,8 +62,14 @@ pub enum Onward {
 #[derive(Debug, Args)]
 pub struct Ask {
     /// Ids, their first eight digits or more, or evidence numbers
-    #[arg(value_name = "ID", required = true)]
+    #[arg(value_name = "ID", required_unless_present = "every", conflicts_with = "every")]
     pub ids: Vec<String>,
+    /// Not these records, but every record of a kind that the originator has recorded, now and later
+    #[arg(long, value_name = "KIND", requires = "of", requires = "field")]
+    pub every: Option<String>,
+    /// Whose records, with --every: handle, id or its beginning
+    #[arg(long, value_name = "PARTNER", requires = "every")]
+    pub of: Option<String>,
     /// Who would receive them: handle, id or its beginning
     #[arg(long, value_name = "PARTNER")]
     pub to: String,

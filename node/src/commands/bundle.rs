@@ -27,7 +27,8 @@ pub fn bundle(reach: &Reach, command: cli::Bundle) -> Result<Done, Failure> {
         cli::Bundle::Import { file } => {
             let answer = reach.call_watched(&Call::BundleImport(absolute(&file)?))?;
             reach.output.answer(&answer, || imported(&answer, look))?;
-            let whole = list(&answer, "missing").is_empty() && list(&answer, "left").is_empty();
+            let early = text(&answer, "files_early") != "0";
+            let whole = list(&answer, "missing").is_empty() && list(&answer, "left").is_empty() && !early;
             Ok(if whole { Done::Well } else { Done::No(NOT_ALL) })
         }
         cli::Bundle::Show { partner } => {
@@ -59,17 +60,21 @@ fn exported(answer: &Json, look: Look) -> String {
     if !left.is_empty() {
         out.push_str(&format!("\n{}", left.render(look)));
     }
-    let mut large = Table::new(&["file of record", "bytes", "needs a bundle of"]);
+    let mut large = Table::new(&["file of record", "number", "bytes", "needs a bundle of"]);
     for row in list(answer, "too_large") {
-        large.row([short(&text(row, "id")), text(row, "bytes"), text(row, "needs")]);
+        large.row([short(&text(row, "id")), text(row, "number"), text(row, "bytes"), text(row, "needs")]);
     }
     if !large.is_empty() {
-        out.push_str(&format!("\nToo large for --max-size, and left out:\n{}", large.render(look)));
+        out.push_str(&format!(
+            "\nToo large for --max-size: they go with the next bundle that is large enough.\n{}",
+            large.render(look)
+        ));
     }
     if truth(answer, "without_files") {
         out.push_str("\nFiles were left out: they follow over the network, or in a bundle without --without-files.\n");
     }
-    out.push_str(match (truth(answer, "more"), truth(answer, "one_way")) {
+    let more = truth(answer, "more") || !list(answer, "too_large").is_empty();
+    out.push_str(match (more, truth(answer, "one_way")) {
         (true, _) => "\nThere is more: export again for the next one. They are imported in their order.\n",
         (false, true) => "\nThis is all. Nothing comes back: whether it arrived, only people can say.\n",
         (false, false) => "\nThis is all. The partner's next bundle acknowledges what arrived.\n",
@@ -104,6 +109,12 @@ fn imported(answer: &Json, look: Look) -> String {
         if !table.is_empty() {
             out.push_str(&format!("\n{}", table.render(look)));
         }
+    }
+    if !matches!(text(answer, "files_early").as_str(), "" | "0") {
+        let which = text(answer, "files_early");
+        out.push_str(&format!(
+            "\n{which} file(s) belong to records that are not here yet: import the bundles before it, then this one again.\n"
+        ));
     }
     if !truth(answer, "new") {
         out.push_str("\nNothing in it is new.\n");

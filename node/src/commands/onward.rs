@@ -10,7 +10,7 @@ use crate::{
     call::Call,
     cli,
     error::Fault,
-    onward::asking::{Narrowed, Wish},
+    onward::asking::{Every, Narrowed, Wish},
 };
 use serde_json::Value as Json;
 
@@ -18,8 +18,9 @@ use serde_json::Value as Json;
 pub fn onward(reach: &Reach, command: cli::Onward) -> Result<Done, Failure> {
     match command {
         cli::Onward::Ask(args) => {
-            let cli::Ask { ids, to, field, purpose, days, until, reason, by } = *args;
-            let wish = Wish { to, fields: field, purposes: purpose, days, until, reason, by };
+            let cli::Ask { ids, every, of, to, field, purpose, days, until, reason, by } = *args;
+            let every = every.zip(of).map(|(kind, of)| Every { kind, of });
+            let wish = Wish { to, every, fields: field, purposes: purpose, days, until, reason, by };
             let answer = reach.call(&Call::OnwardAsk { records: ids, wish })?;
             let none = "nothing was asked";
             reach.output.listing(&answer, &requests(&answer), none)?;
@@ -79,14 +80,30 @@ pub fn onward(reach: &Reach, command: cli::Onward) -> Result<Done, Failure> {
 }
 
 fn requests(answer: &Json) -> Table {
-    let mut table = Table::new(&["request", "partner", "to", "kind", "lines", "fields", "days", "until", "state"]);
+    let mut table =
+        Table::new(&["request", "partner", "to", "kind", "records", "fields", "days", "until", "state", "reason"]);
     for row in answer.as_array().into_iter().flatten() {
         let fields: Vec<&str> = list(row, "fields").iter().filter_map(Json::as_str).collect();
-        let [id, partner, to, kind, lines, days, until, state] =
-            ["id", "partner", "to", "kind", "lines", "days", "until", "state"].map(|key| text(row, key));
-        table.row([id, partner, to, kind, lines, fields.join(", "), days, until, state]);
+        let [id, partner, to, kind, days, until, state, reason] =
+            ["id", "partner", "to", "kind", "days", "until", "state", "reason"].map(|key| text(row, key));
+        table.row([id, partner, to, kind, records(row), fields.join(", "), days, until, state, reason]);
     }
     table
+}
+
+/// The numbers of the records that a request is about, and how many are not named.
+fn records(row: &Json) -> String {
+    let mut named: Vec<&str> = list(row, "records").iter().filter_map(Json::as_str).collect();
+    let all = row.get("lines").and_then(Json::as_u64).unwrap_or_default();
+    let more = format!("and {} more", all.saturating_sub(named.len() as u64));
+    match (all, named.len() as u64 == all) {
+        (0, _) => "every one".to_owned(),
+        (_, true) => named.join(", "),
+        (_, false) => {
+            named.push(&more);
+            named.join(", ")
+        }
+    }
 }
 
 fn request_view(row: &Json, look: Look) -> String {
@@ -98,7 +115,7 @@ fn request_view(row: &Json, look: Look) -> String {
             ("asked by", text(row, "partner")),
             ("would go to", text(row, "to")),
             ("kind", text(row, "kind")),
-            ("lines", text(row, "lines")),
+            ("records", records(row)),
             ("fields", fields.join(", ")),
             ("purposes", purposes.join(", ")),
             ("kept for days", text(row, "days")),

@@ -64,7 +64,7 @@ fn simulated(answer: &Json, look: Look) -> String {
         out.push_str(&pairs(
             [
                 ("would leave", text(party, "leave")),
-                ("of them, others' by grant", text(party, "leave_others")),
+                ("of others", format!("{} of them, by their grants", text(party, "leave_others"))),
                 ("it sees now", format!("{} records by our hand, under any agreement", text(party, "held_now"))),
                 ("it would see", text(party, "held_then")),
             ],
@@ -184,7 +184,7 @@ mod tests {
                 "withheld": [{ "records": 6, "why": "It is a draft.", "red_line": null }],
                 "fields_withheld": [{ "kind": "item", "field": "serial", "records": 3, "why": "No clause names it." }],
                 "reveals": [{ "clause": "items", "kind": "item", "field": "make-country" }],
-                "listed": [{ "id": "0123456789ab", "number": "X-1", "kind": "item", "clause": "items", "fields": ["make"] }] }] });
+                "listed": [{ "id": "0123456789ab", "number": "X-1", "of": "car", "kind": "item", "clause": "items", "fields": ["make"] }] }] });
         let shown = simulated(&answer, Look::default());
         for part in [
             "what would leave waits: It is suspended.",
@@ -194,7 +194,7 @@ mod tests {
             "item  serial  3",
             "make-country",
             "The first 1 of 3",
-            "01234567  X-1     item  items   make",
+            "01234567  X-1     car  item  items   make",
         ] {
             assert!(shown.contains(part), "{part}: {shown}");
         }

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     bundle::ExportOptions,
     onward::{
-        asking::{self, Narrowed, Wish},
+        asking::{self, Every, Narrowed, Wish},
         passed,
     },
     recall::{asking as recalls, ending, holders},
@@ -164,7 +164,47 @@ fn a_lease_that_is_over_for_good_locks_nothing_of_others() -> Outcome {
             testkit::exchange(&world.b, &world.c)?;
         }
         assert!(read(own).is_ok(), "{:?}", read(own));
+        world.is_whole()?;
         assert_eq!(show::show(&world.c, &one.to_string())?["state"], "withdrawn");
     }
+    Ok(())
+}
+
+/// Story: a panel has a mandate for every item of an originator. The holder asks for the kind as a whole; the originator's
+/// people let two fields go on. Items that were given before go, and those that come later; then a no takes all of them back,
+/// and single ones do not get round it by an agreement.
+#[test]
+fn every_record_of_a_kind_may_be_asked_for() -> Outcome {
+    let world = Three::plain("\"with-grant\"")?;
+    let first = world.release("A-1")?;
+    world.meet()?;
+    let wish = |kind: &str, of: &str| Wish {
+        every: Some(Every { kind: kind.to_owned(), of: of.to_owned() }),
+        fields: vec!["number".to_owned(), "serial".to_owned()],
+        ..world.wish()
+    };
+    for (wish, expected) in [
+        (wish("item", "c"), "own"),
+        (wish("rifle", "a"), "no kind"),
+        (wish("event", "a"), "no agreement in force"),
+        (Wish { fields: Vec::new(), ..wish("item", "a") }, "name the fields"),
+    ] {
+        let why = asking::ask(&world.b, &[], &wish).err().ok_or("it was asked")?.to_string();
+        assert!(why.contains(expected), "{expected}: {why}");
+    }
+    let asked = asking::ask(&world.b, &[], &wish("item", "a"))?;
+    assert_eq!((&asked[0]["kind"], &asked[0]["lines"]), (&"item".into(), &0.into()));
+    world.meet()?;
+    world.grant(0, Narrowed::default())?;
+    world.meet()?;
+    let second = world.release("A-2")?;
+    world.meet()?;
+    for record in [first, second] {
+        assert_eq!(world.at_c(record)?, ("received".to_owned(), vec!["number".to_owned(), "serial".to_owned()]));
+    }
+    assert_eq!(asking::list(&world.b)?[0]["state"], "granted");
+    asking::answer(&world.a, 0, None, "M. Osei")?;
+    world.meet()?;
+    assert_eq!((world.at_c(first)?.0, world.at_c(second)?.0), ("withdrawn".to_owned(), "withdrawn".to_owned()));
     Ok(())
 }

@@ -77,6 +77,7 @@ impl Three {
     pub(super) fn wish(&self) -> Wish {
         Wish {
             to: "c".to_owned(),
+            every: None,
             fields: Vec::new(),
             purposes: Vec::new(),
             days: 20,
@@ -102,7 +103,7 @@ impl Three {
         let text = |row: &Json, key: &str| row[key].as_str().unwrap_or_default().to_owned();
         Ok(all.as_array().into_iter().flatten().map(|row| (text(row, "holder"), text(row, "state"))).collect())
     }
-    fn is_whole(&self) -> Outcome {
+    pub(super) fn is_whole(&self) -> Outcome {
         for node in [&self.a, &self.b, &self.c] {
             let found = check::check(node, false, &mut |_| {})?;
             let wrong: Vec<&Json> = found.as_array().into_iter().flatten().filter(|row| row["ok"] == false).collect();

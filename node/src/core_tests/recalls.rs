@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::{
+    call::Recalled,
     check,
-    recall::{self, asked, asking, hold, holders},
+    recall::{self, asked, asking, hold, holders, select::Common},
     records::{search::Query, show},
     share::{
         fetching::{self, Resting},
@@ -528,4 +529,58 @@ fn what_is_released_again_begins_anew() -> Outcome {
     recall::keep_up(&world.b)?;
     assert_eq!(world.state(record)?, "received", "it is deleted by the days before");
     is_whole(&world.b)
+}
+
+/// Story: sharing is suspended, and what went before turns out to be wrong. No withdrawal goes; the review proposes a recall by
+/// itself, which another person confirms, and the partner takes it back while sharing is still suspended. Of what is withdrawn
+/// as usual nothing is proposed.
+#[test]
+fn what_is_refuted_while_nothing_passes_is_proposed_for_recall() -> Outcome {
+    let world = World::new("2026-01-01", "2036-12-31")?;
+    for number in ["A-1", "A-2"] {
+        world.release(number)?;
+    }
+    world.exchange()?;
+    let refute = |number: &str| {
+        let records = Selection::Ids(vec![number.to_owned()]);
+        ask(&world.a, &Call::Review { records, state: Review::Refuted })
+    };
+    assert_eq!(refute("A-2")?.get("recall"), None, "its withdrawal goes");
+    world.exchange()?;
+    let id = world.a.rules().agreements.iter().next().map(|held| held.id.to_string()).ok_or("an agreement")?;
+    agreements::state(&world.a, &id, Standing::Suspended)?;
+    let one = world.id("A-1")?;
+    assert_eq!(refute("A-1")?["recall"], 0);
+    world.exchange()?;
+    assert_eq!(world.state(one)?, "received", "nobody has confirmed it");
+    asking::confirm(&world.a, 0, "M. Osei", &mut |_| {})?;
+    world.exchange()?;
+    assert_eq!((world.state(one)?, world.answers(0)?.0), ("recalled".to_owned(), r#"{"complied":1}"#.to_owned()));
+    assert_eq!(refute("A-1")?.get("recall"), None, "it was recalled");
+    Ok(())
+}
+
+/// Story: what was found at a place is asked back by the name of the place, which the event alone has.
+#[test]
+fn a_place_and_a_collector_bring_what_belongs_to_the_event() -> Outcome {
+    let world = World::new("2026-01-01", "2036-12-31")?;
+    world.release("A-1")?;
+    let proposed = |common: Common| -> Result<Vec<String>, Fault> {
+        let call = Call::RecallPropose {
+            records: Recalled::With(common),
+            act: Act::Withdraw,
+            reason: "in danger".to_owned(),
+            by: "A. Diallo".to_owned(),
+        };
+        let answer = ask(&world.a, &call)?;
+        let kinds = answer["kinds"].as_object().into_iter().flatten().map(|(kind, _)| kind.clone());
+        Ok(kinds.collect())
+    };
+    for common in [Common::Place("here".to_owned()), Common::Place("LAC".to_owned()), Common::Collector("x".to_owned())]
+    {
+        let kinds = proposed(common.clone())?;
+        assert!(kinds.contains(&"event".to_owned()) && kinds.contains(&"item".to_owned()), "{common:?}: {kinds:?}");
+    }
+    assert!(proposed(Common::Place("elsewhere".to_owned())).is_err());
+    Ok(())
 }

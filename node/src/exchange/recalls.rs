@@ -10,6 +10,7 @@ use crate::{
 };
 use entente_protocol::{
     id::AgreementId,
+    limits,
     recall::{NOTICE_ANSWERS, NOTICE_ERASURE, NOTICE_RECALLS},
     session::{Notice, SendError, Session},
     time::UnixMillis,
@@ -79,6 +80,19 @@ impl Conversation {
             }
             (self.recalls.next, self.recalls.said) = (next, now);
             self.recalls.unanswered += 1;
+        }
+        Ok(())
+    }
+
+    /// Says what a partner was answered otherwise before: a hold was lifted since. Where the queue is full, it asks again.
+    pub(super) fn say_answers(&mut self, node: &Node, session: &mut Session) -> Result<(), ExchangeFault> {
+        let given = node.take_answers(self.peer);
+        for some in given.chunks(limits::RECALLS_PER_NOTICE_MAX) {
+            let content = asked::answers(node, some).map_err(failed)?.to_bytes().map_err(|e| fatal(&e.to_string()))?;
+            match session.send_notice(Notice { kind: NOTICE_ANSWERS, content }) {
+                Err(SendError::QueueFull) => return Ok(()),
+                sent => sent?,
+            }
         }
         Ok(())
     }

@@ -3,14 +3,15 @@
 //! A request names lines of one kind that are held here. Its originator answers with a grant, or with one that names no field,
 //! which says no and takes back what it said before: the newest word that covers a record counts.
 
-use super::{ASKED, ASKS, GIVEN, OnwardError, holding, passed, said};
+use super::{ASKED, ASKS, GIVEN, OnwardError, each, holding, passed, said};
 use crate::{
     agreements,
-    node::Node,
+    node::{Node, Rules},
     partners::PartnerState,
     records::{
         keep,
-        stored::{ReleasedRow, decode, encode, record_in_feed},
+        stored::{self, ReleasedRow, decode, encode, record_in_feed},
+        view,
     },
     room,
     seal::keyring::Partition,
@@ -18,14 +19,15 @@ use crate::{
     store::{StoreError, layout::Table, txn::Txn},
 };
 use entente_protocol::{
-    agreement::Onward,
+    agreement::{Clause, Onward},
     cose::SignatureBytes,
     grant::{Grant, Request, Scope, notice_id},
     id::{GrantId, LineId, NoticeId, OrgId, RecordId},
     identity::Purpose,
     limits,
-    record::{SlotSet, kind::Kind},
+    record::{Reference, SlotSet, kind::Kind},
     time::UnixMillis,
+    value::Value,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
@@ -100,12 +102,24 @@ pub struct GivenRow {
     pub signed: SignatureBytes,
 }
 
+/// Every record of a kind, now and later.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Every {
+    /// Of which kind.
+    pub kind: String,
+    /// Of which originator, by handle or id.
+    pub of: String,
+}
+
 /// What people ask for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Wish {
     /// To whom, by handle or id.
     pub to: String,
+    /// Not single records, but all of a kind.
+    #[serde(default)]
+    pub every: Option<Every>,
     /// Fields, by name; none for all that are held.
     pub fields: Vec<String>,
     /// For which purposes; none for those of the agreements with the receiver.
@@ -208,6 +222,9 @@ pub fn ask(node: &Node, records: &[RecordId], wish: &Wish) -> Result<Json, Onwar
         entry.0.insert(header.line);
         entry.1 = held.verified.shown().iter().fold(entry.1, SlotSet::with);
     }
+    if let Some(every) = &wish.every {
+        by_origin.insert(class(&rules, node.keys.org, (every, to), wish)?, Default::default());
+    }
     if by_origin.is_empty() {
         return Err(OnwardError::Asked("no record is named: nothing is asked".to_owned()));
     }
@@ -238,7 +255,8 @@ pub fn ask(node: &Node, records: &[RecordId], wish: &Wish) -> Result<Json, Onwar
     for ((originator, kind), (lines, shown)) in by_origin {
         let slots = if wish.fields.is_empty() { shown } else { fields(kind, &wish.fields)? };
         let lines: Vec<LineId> = lines.into_iter().collect();
-        for lines in lines.chunks(limits::GRANT_LINES_MAX) {
+        // Without lines it is about every record of the kind.
+        for lines in lines.chunks(limits::GRANT_LINES_MAX).chain(lines.is_empty().then_some(&[][..])) {
             let scope = Scope {
                 kind,
                 lines: lines.to_vec(),
@@ -260,7 +278,38 @@ pub fn ask(node: &Node, records: &[RecordId], wish: &Wish) -> Result<Json, Onwar
     }
     txn.commit()?;
     node.wake();
-    Ok(asked.iter().map(|(place, row, request)| ours(node, *place, row, request)).collect())
+    asked.iter().map(|(place, row, request)| ours(node, *place, row, request)).collect()
+}
+
+/// Whose records of which kind are asked for as a class: an agreement in force gives us some, and lets them go on.
+fn class(rules: &Rules, own: OrgId, (every, to): (&Every, OrgId), wish: &Wish) -> Result<(OrgId, Kind), OnwardError> {
+    let (of, originator) = rules.book.find(&every.of).map_err(|e| OnwardError::Asked(e.to_string()))?;
+    let Some(kind) = Kind::from_name(&every.kind) else {
+        return Err(OnwardError::Asked(format!("there is no kind `{}`: see `entente search --help`", every.kind)));
+    };
+    if of == to {
+        return Err(OnwardError::Asked(format!("these are `{}`'s own", wish.to)));
+    }
+    if wish.fields.is_empty() {
+        return Err(OnwardError::Asked("name the fields that may go on of every one: `--field`".to_owned()));
+    }
+    let lets = |clause: &Clause| {
+        let onward = match &clause.onward {
+            Onward::Never => false,
+            Onward::WithGrant => true,
+            Onward::To(orgs) => orgs.contains(&to),
+        };
+        onward && clause.disclose.iter().any(|disclosed| disclosed.kind == kind)
+    };
+    let mut in_force = rules.agreements.with(of).filter_map(|held| held.in_force.as_ref());
+    let given = in_force.any(|f| f.agreement.releasing(of, own).any(|(_, clause)| lets(clause)));
+    if originator.state == PartnerState::Removed || !given {
+        return Err(OnwardError::Asked(format!(
+            "no agreement in force gives us records of kind `{}` of `{}` and lets them go on to `{}`",
+            every.kind, every.of, wish.to
+        )));
+    }
+    Ok((of, kind))
 }
 
 /// So many statements of one partner are kept, and no more.
@@ -355,20 +404,18 @@ fn by_agreement(node: &Node, holder: OrgId, request: &Request) -> Result<Option<
                     return Ok(None);
                 }
                 named = true;
-                {
-                    scope.slots = scope.slots.and(row.set());
-                    scope.retention_days = scope.retention_days.min(clause.retention_days);
-                    scope.until = scope.until.min(version.until);
-                    // None asked for are any: the agreement's own.
-                    if scope.purposes.is_empty() {
-                        scope.purposes.extend(version.purposes.iter().cloned());
-                        scope.purposes.sort();
-                        scope.purposes.dedup();
-                    }
-                    scope.purposes.retain(|purpose| version.purposes.contains(purpose));
-                    if scope.purposes.is_empty() {
-                        return Ok(None);
-                    }
+                scope.slots = scope.slots.and(row.set());
+                scope.retention_days = scope.retention_days.min(clause.retention_days);
+                scope.until = scope.until.min(version.until);
+                // None asked for are any: the agreement's own.
+                if scope.purposes.is_empty() {
+                    scope.purposes.extend(version.purposes.iter().cloned());
+                    scope.purposes.sort();
+                    scope.purposes.dedup();
+                }
+                scope.purposes.retain(|purpose| version.purposes.contains(purpose));
+                if scope.purposes.is_empty() {
+                    return Ok(None);
                 }
             }
         }
@@ -381,33 +428,32 @@ fn by_agreement(node: &Node, holder: OrgId, request: &Request) -> Result<Option<
 
 /// Whether people of ours have said no to any of it before.
 fn was_refused(node: &Node, holder: OrgId, request: &Request) -> Result<bool, OnwardError> {
-    for (place, bytes) in node.holdings.list(Partition::Own, Table::Grant, ASKS, None, usize::MAX)? {
-        let row: AsksRow = decode("request", &bytes)?;
+    let mut refused = false;
+    each(node, ASKS, &mut |place, row: AsksRow| {
         if row.from != holder || !matches!(row.answer, Some(Answer::Refused(_))) {
-            continue;
-        }
-        let before = Request::kept(&row.signed).map_err(|_| StoreError::Broken { at: place })?;
-        let same = (before.to, before.scope.kind) == (request.to, request.scope.kind);
-        if same && before.scope.lines.iter().any(|line| request.scope.lines.contains(line)) {
             return Ok(true);
         }
-    }
-    Ok(false)
+        let before = Request::kept(&row.signed).map_err(|_| StoreError::Broken { at: place })?;
+        let lines = &before.scope.lines;
+        let same = (before.to, before.scope.kind) == (request.to, request.scope.kind);
+        // A no to all of a kind is a no to each.
+        refused = same && (lines.is_empty() || lines.iter().any(|line| request.scope.lines.contains(line)));
+        Ok(!refused)
+    })?;
+    Ok(refused)
 }
 
 /// Whether people of ours asked an originator for what a grant answers.
 pub(super) fn is_asked(node: &Node, originator: OrgId, grant: &Grant) -> Result<bool, OnwardError> {
-    for (place, bytes) in node.holdings.list(Partition::Own, Table::Grant, ASKED, None, usize::MAX)? {
-        let row: AskedRow = decode("request", &bytes)?;
-        if row.originator != originator {
-            continue;
+    let mut asked = false;
+    each(node, ASKED, &mut |place, row: AskedRow| {
+        if row.originator == originator {
+            let Request { scope, to, .. } = Request::kept(&row.signed).map_err(|_| StoreError::Broken { at: place })?;
+            asked = (to, scope.kind) == (grant.to, grant.scope.kind) && scope.lines == grant.scope.lines;
         }
-        let Request { scope, to, .. } = Request::kept(&row.signed).map_err(|_| StoreError::Broken { at: place })?;
-        if (to, scope.kind) == (grant.to, grant.scope.kind) && scope.lines == grant.scope.lines {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+        Ok(!asked)
+    })?;
+    Ok(asked)
 }
 
 /// A person of ours answers a request: with a grant of what was asked, or less, or with a no. The newest answer counts.
@@ -441,7 +487,7 @@ pub fn answer(node: &Node, number: u64, narrowed: Option<&Narrowed>, by: &str) -
     txn.replace_item(Partition::Own, Table::Grant, ASKS, number, &encode("request", &row)?)?;
     txn.commit()?;
     node.wake();
-    Ok(theirs(node, number, &row, &request))
+    theirs(node, number, &row, &request)
 }
 
 fn asks(node: &Node, number: u64) -> Result<(AsksRow, Request), OnwardError> {
@@ -500,26 +546,53 @@ pub(super) fn answered(
     from: OrgId,
     (id, grant): (GrantId, &Grant),
 ) -> Result<(), OnwardError> {
-    let mut after = None;
-    loop {
-        let page = node.holdings.list(Partition::Own, Table::Grant, ASKED, after, 256)?;
-        let Some((last, _)) = page.last() else { return Ok(()) };
-        after = Some(*last);
-        for (place, bytes) in page {
-            let mut row: AskedRow = decode("request", &bytes)?;
-            let request = Request::kept(&row.signed).map_err(|_| StoreError::Broken { at: place })?;
-            let about = (request.to, request.scope.kind) == (grant.to, grant.scope.kind)
-                && (grant.scope.lines.is_empty() || request.scope.lines == grant.scope.lines);
-            // By the order in which it is said: the two clocks may differ.
-            if row.originator == from && about {
-                row.answer = Some(if grant.is_refusal() { Answer::Refused(id) } else { Answer::Granted(id) });
-                txn.replace_item(Partition::Own, Table::Grant, ASKED, place, &encode("request", &row)?)?;
-            }
+    each(node, ASKED, &mut |place, mut row: AskedRow| {
+        let request = Request::kept(&row.signed).map_err(|_| StoreError::Broken { at: place })?;
+        let about = (request.to, request.scope.kind) == (grant.to, grant.scope.kind)
+            && request.scope.lines == grant.scope.lines;
+        // By the order in which it is said: the two clocks may differ.
+        if row.originator == from && about {
+            row.answer = Some(if grant.is_refusal() { Answer::Refused(id) } else { Answer::Granted(id) });
+            txn.replace_item(Partition::Own, Table::Grant, ASKED, place, &encode("request", &row)?)?;
         }
-    }
+        Ok(true)
+    })
 }
 
-fn view(node: &Node, request: &Request) -> serde_json::Map<String, Json> {
+/// Records that a request names to people.
+const NAMED_MAX: usize = 50;
+
+/// What people call the records of the lines that a request is about, as far as they are here and it names so few.
+fn numbers(node: &Node, request: &Request, originator: OrgId) -> Result<Vec<String>, OnwardError> {
+    let mut numbers = Vec::new();
+    for line in request.scope.lines.iter().take(NAMED_MAX) {
+        let number = match keep::line(node, *line)?.last() {
+            Some(record) => {
+                let own = keep::own(node, *record)?;
+                own.values.iter().find(|(slot, _)| *slot == 0).map(|(_, value)| stored::value(value)).transpose()?
+            }
+            None => held_number(node, &Reference { originator, line: *line })?,
+        };
+        let number = number.as_ref().and_then(|value| value.as_text()).map(str::to_owned);
+        numbers.push(number.unwrap_or_else(|| line.to_string()));
+    }
+    Ok(numbers)
+}
+
+/// The number of a received line, in whatever partition it lies.
+fn held_number(node: &Node, line: &Reference) -> Result<Option<Value>, OnwardError> {
+    for agreement in node.partitions() {
+        if let Some(record) = holding::of_line(node, agreement, line)?.last()
+            && let Some(row) = view::received(node, agreement, *record)?
+            && let Some((_, _, value)) = row.openings.iter().find(|(slot, ..)| *slot == 0)
+        {
+            return Ok(Some(stored::value(value)?));
+        }
+    }
+    Ok(None)
+}
+
+fn described(node: &Node, request: &Request, originator: OrgId) -> Result<serde_json::Map<String, Json>, OnwardError> {
     let scope = &request.scope;
     let names: Vec<&str> =
         scope.slots.iter().filter_map(|slot| scope.kind.slot_number(slot)).map(|slot| slot.name).collect();
@@ -527,17 +600,19 @@ fn view(node: &Node, request: &Request) -> serde_json::Map<String, Json> {
         "to": node.handle_of(request.to),
         "kind": scope.kind.name(),
         "lines": scope.lines.len(),
+        // None are named where it is every record of the kind.
+        "records": numbers(node, request, originator)?,
         "fields": names,
         "purposes": scope.purposes,
         "days": scope.retention_days,
         "until": scope.until.to_string(),
         "reason": request.reason,
     });
-    view.as_object().cloned().unwrap_or_default()
+    Ok(view.as_object().cloned().unwrap_or_default())
 }
 
-fn ours(node: &Node, place: u64, row: &AskedRow, request: &Request) -> Json {
-    let mut view = view(node, request);
+fn ours(node: &Node, place: u64, row: &AskedRow, request: &Request) -> Result<Json, OnwardError> {
+    let mut view = described(node, request, row.originator)?;
     view.insert("id".to_owned(), json!(format!("asked-{place}")));
     view.insert("direction".to_owned(), json!("ours"));
     view.insert("partner".to_owned(), json!(node.handle_of(row.originator)));
@@ -545,31 +620,31 @@ fn ours(node: &Node, place: u64, row: &AskedRow, request: &Request) -> Json {
     view.insert("state".to_owned(), json!(state));
     view.insert("by".to_owned(), json!(row.by));
     view.insert("at".to_owned(), json!(row.at.to_string()));
-    Json::Object(view)
+    Ok(Json::Object(view))
 }
 
-fn theirs(node: &Node, place: u64, row: &AsksRow, request: &Request) -> Json {
-    let mut view = view(node, request);
+fn theirs(node: &Node, place: u64, row: &AsksRow, request: &Request) -> Result<Json, OnwardError> {
+    let mut view = described(node, request, node.keys.org)?;
     view.insert("id".to_owned(), json!(place.to_string()));
     view.insert("direction".to_owned(), json!("theirs"));
     view.insert("partner".to_owned(), json!(node.handle_of(row.from)));
     view.insert("state".to_owned(), json!(row.answer.map_or("asked", Answer::name)));
     view.insert("at".to_owned(), json!(row.at.to_string()));
-    Json::Object(view)
+    Ok(Json::Object(view))
 }
 
 /// What we asked and what is asked of us, oldest first.
 pub fn list(node: &Node) -> Result<Json, OnwardError> {
     let mut all = Vec::new();
-    for (place, bytes) in node.holdings.list(Partition::Own, Table::Grant, ASKED, None, usize::MAX)? {
-        let row: AskedRow = decode("request", &bytes)?;
+    each(node, ASKED, &mut |place, row: AskedRow| {
         let request = Request::kept(&row.signed).map_err(|_| StoreError::Broken { at: place })?;
-        all.push(ours(node, place, &row, &request));
-    }
-    for (place, bytes) in node.holdings.list(Partition::Own, Table::Grant, ASKS, None, usize::MAX)? {
-        let row: AsksRow = decode("request", &bytes)?;
+        all.push(ours(node, place, &row, &request)?);
+        Ok(true)
+    })?;
+    each(node, ASKS, &mut |place, row: AsksRow| {
         let request = Request::kept(&row.signed).map_err(|_| StoreError::Broken { at: place })?;
-        all.push(theirs(node, place, &row, &request));
-    }
+        all.push(theirs(node, place, &row, &request)?);
+        Ok(true)
+    })?;
     Ok(json!(all))
 }

@@ -210,13 +210,13 @@ pub(super) fn about(
     Ok(asked_at(txn, partition, place)?.map(|row| (place, row)))
 }
 
-/// What was to be deleted and was held is deleted: the answers say so from now on.
+/// What was to be deleted and was held is deleted: the answers say so from now on. Which ones, and to whom.
 pub(super) fn let_go(
     node: &Node,
     txn: &mut Txn<'_>,
     agreement: AgreementId,
     record: RecordId,
-) -> Result<(), RecallError> {
+) -> Result<Vec<(OrgId, Answer)>, RecallError> {
     let partition = Partition::Agreement(agreement);
     let mut held = Vec::new();
     each(&node.holdings, (partition, ASKED), 0, &mut |place, row: AskedRow| {
@@ -225,11 +225,13 @@ pub(super) fn let_go(
         }
         Ok(true)
     })?;
+    let mut told = Vec::with_capacity(held.len());
     for (place, row) in held {
         let row = AskedRow { state: AnswerState::Complied, ..row };
+        told.push((row.from, Answer { state: row.state, recall: row.recall }));
         txn.replace_item(partition, Table::Recall, ASKED, place, &encode("recall", &row)?)?;
     }
-    Ok(())
+    Ok(told)
 }
 
 /// What was asked about a received record, for people.

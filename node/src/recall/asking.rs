@@ -171,6 +171,35 @@ pub fn propose(
     Ok(view)
 }
 
+/// Proposes to take back what was refuted and went to somebody to whom nothing passes now: while sharing is suspended, and
+/// after an agreement is over, no withdrawal goes, and a recall does. Its number; none where withdrawals reach everybody.
+pub fn propose_refuted(
+    node: &Node,
+    records: &[RecordId],
+    progress: OnProgress<'_>,
+) -> Result<Option<u64>, RecallError> {
+    let (rules, now) = (node.rules(), node.interval());
+    let mut closed = ever_parties(node)?;
+    for (agreement, parties) in &mut closed {
+        parties.retain(|partner| rules.policy.passes(*partner, *agreement, now).is_err());
+    }
+    closed.retain(|(_, parties)| !parties.is_empty());
+    let mut unreached = Vec::new();
+    for record in records {
+        let is_recalled = gate::state(node, *record)?.recalled.is_some();
+        if !is_recalled && !shown(node, (&closed, &BTreeSet::new()), *record)?.goes.is_empty() {
+            unreached.push(*record);
+        }
+    }
+    if unreached.is_empty() {
+        return Ok(None);
+    }
+    unreached.truncate(RECALLED_TOGETHER_MAX);
+    let why = "refuted, and nothing passes now under an agreement by which it went";
+    let proposed = propose(node, &unreached, Act::Withdraw, (why, "the review"), progress)?;
+    Ok(proposed.get("id").and_then(Json::as_str).and_then(|id| id.parse().ok()))
+}
+
 /// Records that a proposal names one by one.
 const LISTED_MAX: usize = 1_000;
 

@@ -13,7 +13,8 @@ use crate::{
     store::{StoreError, layout::Table, txn::Txn},
 };
 use entente_protocol::{
-    id::{AgreementId, RecordId},
+    id::{AgreementId, OrgId, RecordId},
+    recall::Answer,
     record::SlotSet,
 };
 use serde::{Deserialize, Serialize};
@@ -109,6 +110,7 @@ pub fn lift(node: &Node, given: &str, by: &str) -> Result<Json, RecallError> {
     let lifted = named(by, node.clock.now())?;
     let (record, agreements) = copies(node, given)?;
     let (mut txn, mut views, mut leftovers) = (node.holdings.begin(), Vec::new(), Vec::new());
+    let mut told = Vec::new();
     for agreement in agreements {
         let partition = Partition::Agreement(agreement);
         let Some((place, mut row)) = newest(&txn, partition, record)?.filter(|(_, row)| row.lifted.is_none()) else {
@@ -116,7 +118,7 @@ pub fn lift(node: &Node, given: &str, by: &str) -> Result<Json, RecallError> {
         };
         row.lifted = Some(lifted.clone());
         txn.replace_item(partition, Table::Recall, HOLDS, place, &encode("hold", &row)?)?;
-        leftovers.push((agreement, overdue(node, &mut txn, agreement, record)?));
+        leftovers.push((agreement, overdue(node, &mut txn, agreement, record, &mut told)?));
         views.push(view(agreement, place, &row));
     }
     if views.is_empty() {
@@ -128,6 +130,7 @@ pub fn lift(node: &Node, given: &str, by: &str) -> Result<Json, RecallError> {
         leftovers.discard(node, agreement)?;
     }
     txn.commit()?;
+    told.into_iter().for_each(|(partner, answer)| node.note_answer(partner, answer));
     node.wake();
     Ok(json!(views))
 }
@@ -138,6 +141,7 @@ fn overdue(
     txn: &mut Txn<'_>,
     agreement: AgreementId,
     record: RecordId,
+    told: &mut Vec<(OrgId, Answer)>,
 ) -> Result<erase::Leftovers, RecallError> {
     let Some((place, row)) = erase::held(node, agreement, record)? else { return Ok(erase::Leftovers::default()) };
     let recalled = asked::about(txn, Partition::Agreement(agreement), record)?;
@@ -148,7 +152,7 @@ fn overdue(
     if row.openings.iter().all(|(slot, ..)| keep.contains(*slot)) {
         return Ok(erase::Leftovers::default());
     }
-    asked::let_go(node, txn, agreement, record)?;
+    told.extend(asked::let_go(node, txn, agreement, record)?);
     let from = erase::giver(&row, place)?;
     erase::erase(node, txn, agreement, &[erase::Doomed { record, place, row, keep, from }])
 }

@@ -2,6 +2,10 @@
 //!
 //! Members are declared in canonical order, as every structure that goes through the codec.
 
+use crate::{
+    seal::keyring::Partition,
+    store::{StoreError, holdings::Holdings, layout::Table},
+};
 use entente_protocol::{
     batch::Attestation,
     clearance::Terms,
@@ -40,6 +44,35 @@ pub fn encode<T: Serialize>(what: &'static str, row: &T) -> Result<Vec<u8>, RowD
 /// Decodes a row.
 pub fn decode<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, RowDamage> {
     codec::from_slice(bytes, ROW).map_err(|cause| RowDamage { what, cause })
+}
+
+/// Rows of a list read in one step.
+const PAGE: usize = 256;
+
+/// Goes through a list of rows from a place on, a page at a time, until `take` says that it is enough.
+pub fn each<T, E>(
+    holdings: &Holdings,
+    (partition, table, scope): (Partition, Table, &[u8]),
+    from: u64,
+    take: &mut dyn FnMut(u64, T) -> Result<bool, E>,
+) -> Result<(), E>
+where
+    T: DeserializeOwned,
+    E: From<StoreError> + From<RowDamage>,
+{
+    let mut after = from.checked_sub(1);
+    loop {
+        let page = holdings.list(partition, table, scope, after, PAGE)?;
+        for (n, row) in &page {
+            after = Some(*n);
+            if !take(*n, decode("listed row", row)?)? {
+                return Ok(());
+            }
+        }
+        if page.len() < PAGE {
+            return Ok(());
+        }
+    }
 }
 
 /// A record of ours: what it says, what blinds it, where it is attested. There are millions, so that its row names no

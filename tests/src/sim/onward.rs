@@ -108,6 +108,7 @@ impl World<'_> {
         let Some((record, to)) = self.chance.pick(&ways).copied() else { return Ok(false) };
         let wish = Wish {
             to: self.org(to).to_string(),
+            every: None,
             fields: Vec::new(),
             purposes: vec!["tracing".to_owned()],
             days: 30,

@@ -362,6 +362,7 @@ impl World<'_> {
         let (owner, record) = (self.thing(n).owner, self.record(n)?.id());
         let wish = Wish {
             to: self.cast.organisations[to].handle.clone(),
+            every: None,
             fields: Vec::new(),
             purposes: Vec::new(),
             days: 20,

@@ -32,6 +32,7 @@ impl Stage<'_> {
         let before = self.ask("panel", &Call::ExplainAll { partner: "maker".to_owned() }).is_ok();
         let wish = Wish {
             to: "maker".to_owned(),
+            every: None,
             fields: Vec::new(),
             purposes: Vec::new(),
             days: 90,
