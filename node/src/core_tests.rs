@@ -7,6 +7,7 @@ mod files;
 mod hands;
 mod history;
 mod hostile;
+mod insistent;
 mod leases;
 mod onward;
 mod previews;

@@ -293,7 +293,7 @@ fn take(
         Ok(())
     };
     let mut facets = Facets::default();
-    let mut others = BTreeSet::new();
+    let (mut others, mut receivers) = (BTreeSet::new(), BTreeSet::new());
     // By reason: a line of the log for each entry would be the partner's to fill.
     let mut refused: BTreeMap<&str, u64> = BTreeMap::new();
     for (number, decided) in decided {
@@ -328,7 +328,7 @@ fn take(
                 let withdrawal =
                     encode("withdrawal", &WithdrawnRow { at: now, by: None, feed: Some(feed.id()), number })?;
                 txn.put(partition, Table::Withdrawn, record.as_bytes(), &withdrawal)?;
-                holding::reconsider(node, &mut txn, record)?;
+                holding::reconsider(node, &mut txn, record, &mut receivers)?;
                 row.withdrew.push((number, record));
             }
             // Of another party's record, or of one that is not held: there is nothing to undo.
@@ -369,6 +369,7 @@ fn take(
     let new = shown.keep(node, &mut txn, feed.sender, |org| others.contains(&org))?;
     // The commit point: only now is the run held, and only now does the receipt leave this function.
     txn.commit()?;
+    node.hold_back(receivers);
     if new {
         node.reload().map_err(|fault| ShareError::Rules(fault.message))?;
     }

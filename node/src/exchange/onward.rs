@@ -6,7 +6,7 @@ use crate::{
     onward::{OnwardError, said},
 };
 use entente_protocol::{
-    grant::{NOTICE_HEARD, NOTICE_RELAYED, heard_to_bytes},
+    grant::{NOTICE_HEARD, heard_to_bytes},
     session::{Notice, SendError, Session},
 };
 
@@ -40,18 +40,18 @@ impl Conversation {
         if notice.kind == NOTICE_HEARD {
             return told(self, node, said::heard(node, self.peer, &notice.content));
         }
-        let (id, changed) = match said::take(node, self.peer, notice) {
+        let said::Taken { id, rules, answers } = match said::take(node, self.peer, notice) {
             Ok(taken) => taken,
             Err(error) => {
                 node.note_change(self.peer);
                 return told(self, node, Err(error));
             }
         };
-        if changed {
+        if rules {
             node.reload().map_err(|e| fatal(&e.message))?;
             crate::onward::grants::go_on(node).map_err(failed)?;
         }
-        if notice.kind == NOTICE_RELAYED {
+        if answers {
             // Whoever passed it on may have more to say by now than that it waits.
             self.ask_recalls_again();
         }
@@ -65,10 +65,10 @@ impl Conversation {
     }
 }
 
-/// What cannot be taken is no fault of the connection: it is noted for people.
+/// What cannot be taken is no fault of the connection, nor of our store: it is noted for people.
 fn told(conversation: &Conversation, node: &Node, taken: Result<(), OnwardError>) -> Result<(), ExchangeFault> {
     match taken {
-        Err(OnwardError::Partner(why)) => {
+        Err(OnwardError::Partner(why) | OnwardError::Asked(why)) => {
             tracing::warn!(partner = %conversation.peer.short(), why, "a notice about onward release was not taken");
             node.note_error(conversation.peer, format!("a notice about onward release was not taken: {why}"));
             Ok(())

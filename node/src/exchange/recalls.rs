@@ -126,7 +126,7 @@ impl Conversation {
                 }
             }
             Ok(None) => Ok(()),
-            Err(RecallError::Partner(why)) => {
+            Err(RecallError::Partner(why) | RecallError::Asked(why)) => {
                 tracing::warn!(partner = %self.peer.short(), why, "a notice about recalls was not taken");
                 node.note_error(self.peer, format!("a notice about recalls was not taken: {why}"));
                 Ok(())

@@ -83,6 +83,9 @@ pub struct AsksRow {
     /// Our newest answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<Answer>,
+    /// Whether a person of ours gave it, and not the agreement.
+    #[serde(default)]
+    pub person: bool,
     /// As it came.
     pub signed: SignatureBytes,
 }
@@ -344,7 +347,7 @@ pub fn take(node: &Node, from: OrgId, signed: &SignatureBytes) -> Result<(), Onw
         return Ok(());
     }
     counted(&mut txn, from)?;
-    let mut row = AsksRow { at: now, from, answer: None, signed: signed.clone() };
+    let mut row = AsksRow { at: now, from, answer: None, person: false, signed: signed.clone() };
     let is_agreed = agreed.is_some();
     if let Some(scope) = agreed {
         // In the append that keeps the request: a node that is stopped has both, or is asked again.
@@ -380,7 +383,7 @@ pub fn last_key(from: OrgId, to: OrgId) -> Vec<u8> {
 /// What the agreements say of themselves, where each record asked for was given under a clause that names the receiver.
 fn by_agreement(node: &Node, holder: OrgId, request: &Request) -> Result<Option<Scope>, OnwardError> {
     let mut scope = request.scope.clone();
-    if scope.lines.is_empty() || was_refused(node, holder, request)? {
+    if scope.lines.is_empty() || was_answered(node, holder, request)? {
         return Ok(None);
     }
     let rules = node.rules();
@@ -423,24 +426,25 @@ fn by_agreement(node: &Node, holder: OrgId, request: &Request) -> Result<Option<
             return Ok(None);
         }
     }
-    Ok(Some(scope).filter(|scope| !scope.slots.is_empty()))
+    // What a grant cannot say, people answer.
+    Ok(Some(scope).filter(|scope| !scope.slots.is_empty() && scope.purposes.len() <= limits::GRANT_PURPOSES_MAX))
 }
 
-/// Whether people of ours have said no to any of it before.
-fn was_refused(node: &Node, holder: OrgId, request: &Request) -> Result<bool, OnwardError> {
-    let mut refused = false;
+/// Whether people of ours have answered about any of it before: with a no, or with less. By itself nothing more is granted.
+fn was_answered(node: &Node, holder: OrgId, request: &Request) -> Result<bool, OnwardError> {
+    let mut answered = false;
     each(node, ASKS, &mut |place, row: AsksRow| {
-        if row.from != holder || !matches!(row.answer, Some(Answer::Refused(_))) {
+        if row.from != holder || !row.person {
             return Ok(true);
         }
         let before = Request::kept(&row.signed).map_err(|_| StoreError::Broken { at: place })?;
         let lines = &before.scope.lines;
         let same = (before.to, before.scope.kind) == (request.to, request.scope.kind);
-        // A no to all of a kind is a no to each.
-        refused = same && (lines.is_empty() || lines.iter().any(|line| request.scope.lines.contains(line)));
-        Ok(!refused)
+        // What was said of all of a kind was said of each.
+        answered = same && (lines.is_empty() || lines.iter().any(|line| request.scope.lines.contains(line)));
+        Ok(!answered)
     })?;
-    Ok(refused)
+    Ok(answered)
 }
 
 /// Whether people of ours asked an originator for what a grant answers.
@@ -484,6 +488,7 @@ pub fn answer(node: &Node, number: u64, narrowed: Option<&Narrowed>, by: &str) -
     // Read anew: nothing else changes it meanwhile.
     let (mut row, request) = asks(node, number)?;
     say(node, &mut txn, (&mut row, &request), scope, &by)?;
+    row.person = true;
     txn.replace_item(Partition::Own, Table::Grant, ASKS, number, &encode("request", &row)?)?;
     txn.commit()?;
     node.wake();

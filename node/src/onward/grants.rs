@@ -79,6 +79,11 @@ impl Grants {
     pub fn covering(&self, to: OrgId, header: &Header) -> Option<&Got> {
         self.0.get(&(header.originator, to))?.iter().find(|got| got.grant.scope.covers(header))
     }
+    /// The newest word about exactly what another speaks of.
+    fn newest(&self, of: &Grant) -> Option<&Got> {
+        let same = |got: &&Got| (got.grant.scope.kind, &got.grant.scope.lines) == (of.scope.kind, &of.scope.lines);
+        self.0.get(&(of.originator, of.to))?.iter().find(same)
+    }
     /// Whose a grant is.
     pub fn originator(&self, id: GrantId) -> Option<OrgId> {
         self.0.iter().find(|(_, of)| of.iter().any(|got| got.id == id)).map(|((originator, _), _)| *originator)
@@ -123,7 +128,11 @@ pub fn take(node: &Node, from: OrgId, signed: &SignatureBytes) -> Result<bool, O
     if txn.get(Partition::Own, Table::Grant, &key)?.is_some() {
         return Ok(false);
     }
-    // A no is heard however often it was asked.
+    // A no is heard at any time, and after a no it says nothing new.
+    let newest = node.rules().grants.newest(&grant).map(|got| (got.grant.is_refusal(), got.grant.time));
+    if grant.is_refusal() && newest.is_some_and(|(refusal, time)| refusal && time <= grant.time) {
+        return Ok(false);
+    }
     if !grant.is_refusal() {
         asking::counted(&mut txn, from)?;
     }

@@ -29,6 +29,7 @@ use entente_protocol::{
     record::{Reference, Shape, SlotSet, Verified},
     time::UnixMillis,
 };
+use std::collections::BTreeSet;
 
 /// Scope of the log of what grants let go to a receiver: record ids. Each feed to it reads it from its beginning.
 pub fn log(to: OrgId) -> Vec<u8> {
@@ -270,11 +271,18 @@ pub fn passed_in(node: &Node, txn: &Txn<'_>, record: RecordId) -> Result<Vec<(Fe
     Ok(all)
 }
 
-/// Something changed about a record of another that we hold: wherever it went on, it is decided again.
-pub fn reconsider(node: &Node, txn: &mut Txn<'_>, record: RecordId) -> Result<(), ShareError> {
+/// Something changed about a record of another that we hold: wherever it went on, it is decided again. `receivers` gains
+/// those to whom it went: once the append is there, [`Node::hold_back`] keeps back what still waits to be sent to them.
+pub fn reconsider(
+    node: &Node,
+    txn: &mut Txn<'_>,
+    record: RecordId,
+    receivers: &mut BTreeSet<OrgId>,
+) -> Result<(), ShareError> {
     for (feed, _) in passed_in(node, txn, record)? {
         let row = encode("pending", &Pending::Onward(record))?;
         txn.push(Partition::Own, Table::Pending, feed.id().as_bytes(), &row)?;
+        receivers.insert(feed.receiver);
     }
     Ok(())
 }

@@ -75,12 +75,17 @@ pub struct WordRow {
 
 /// Scope of the list of holders' words.
 pub const WORDS: &[u8] = b"words";
-/// Onward holders of one record.
+/// Onward holders of one record by one hand: nobody has as many partners.
 const HOLDERS_MAX: u64 = 1_024;
 
 /// The key under which an onward holder is found.
 pub fn held_key(by: OrgId, on: &PassedOn) -> Vec<u8> {
     [b"held".as_slice(), on.record.as_bytes(), on.to.as_bytes(), by.as_bytes(), on.agreement.as_bytes()].concat()
+}
+
+/// The key of how many hold a record by one hand.
+pub fn hand_key(by: OrgId, record: RecordId) -> Vec<u8> {
+    [b"hand".as_slice(), record.as_bytes(), by.as_bytes()].concat()
 }
 
 /// Scope of the places of who holds a record.
@@ -156,9 +161,15 @@ pub fn take(node: &Node, from: OrgId, content: &[u8]) -> Result<SignatureBytes, 
                 }
                 txn.replace_item(Partition::Own, Table::Grant, HELD, at, &bytes)?;
             }
-            // Nobody has as many partners.
-            None if txn.count(Partition::Own, Table::Grant, &of_record(on.record))? >= HOLDERS_MAX => continue,
             None => {
+                let hand = hand_key(from, on.record);
+                let before = txn.get(Partition::Own, Table::Grant, &hand)?;
+                let count = before.and_then(|n| <[u8; 8]>::try_from(n).ok()).map_or(0, u64::from_be_bytes);
+                if count >= HOLDERS_MAX {
+                    let why = format!("it says of more than {HOLDERS_MAX} organisations that they hold one record");
+                    return Err(OnwardError::Partner(why));
+                }
+                txn.put(Partition::Own, Table::Grant, &hand, &(count + 1).to_be_bytes())?;
                 let at = txn.push(Partition::Own, Table::Grant, HELD, &bytes)?;
                 txn.put(Partition::Own, Table::Grant, &key, &at.to_be_bytes())?;
                 txn.push(Partition::Own, Table::Grant, &of_record(on.record), &at.to_be_bytes())?;

@@ -88,8 +88,20 @@ fn notice(node: &Node, say: Say) -> Result<Notice, OnwardError> {
     Ok(Notice { kind, content })
 }
 
-/// Takes a notice of a partner, and says as what it is to be named as heard. Whether the rules changed with it.
-pub fn take(node: &Node, from: OrgId, notice: &Notice) -> Result<(NoticeId, bool), OnwardError> {
+/// What became of a notice.
+#[derive(Debug, Clone, Copy)]
+pub struct Taken {
+    /// As what it is said to be heard.
+    pub id: NoticeId,
+    /// Whether the rules changed with it.
+    pub rules: bool,
+    /// Whether it brought answers of others that were not known.
+    pub answers: bool,
+}
+
+/// Takes a notice of a partner.
+pub fn take(node: &Node, from: OrgId, notice: &Notice) -> Result<Taken, OnwardError> {
+    let taken = |signed: &SignatureBytes| Taken { id: notice_id(signed), rules: false, answers: false };
     let signed = || {
         let signed = SignatureBytes::from_bytes(&notice.content, limits::CONTROL_FRAME_BYTES_MAX);
         signed.map_err(|fault| OnwardError::Partner(fault.to_string()))
@@ -98,15 +110,18 @@ pub fn take(node: &Node, from: OrgId, notice: &Notice) -> Result<(NoticeId, bool
         NOTICE_REQUEST => {
             let signed = signed()?;
             asking::take(node, from, &signed)?;
-            Ok((notice_id(&signed), false))
+            Ok(taken(&signed))
         }
         NOTICE_GRANT => {
             let signed = signed()?;
-            let new = grants::take(node, from, &signed)?;
-            Ok((notice_id(&signed), new))
+            let rules = grants::take(node, from, &signed)?;
+            Ok(Taken { rules, ..taken(&signed) })
         }
-        NOTICE_PASSED => Ok((notice_id(&passed::take(node, from, &notice.content)?), false)),
-        _ => Ok((notice_id(&relay::take(node, from, &notice.content)?), false)),
+        NOTICE_PASSED => Ok(taken(&passed::take(node, from, &notice.content)?)),
+        _ => {
+            let (signed, answers) = relay::take(node, from, &notice.content)?;
+            Ok(Taken { answers, ..taken(&signed) })
+        }
     }
 }
 

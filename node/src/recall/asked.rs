@@ -76,7 +76,7 @@ pub fn take(node: &Node, from: OrgId, content: &[u8]) -> Result<SignatureBytes, 
     for (answer, (_, recall, _)) in answers.iter_mut().zip(&recalls) {
         // It is done whoever brings it; what is held is said to whom it concerns.
         answer.state = match relay::is_entitled(node, from, recall)? {
-            true => relay::overall(node, answer.recall, answer.state)?,
+            true => relay::overall(node, (answer.recall, recall.record), answer.state)?,
             false => AnswerState::NotHeld,
         };
     }
@@ -104,6 +104,7 @@ fn in_partition(
     let partition = Partition::Agreement(agreement);
     let mut txn = node.holdings.begin();
     let (mut states, mut doomed, mut fresh) = (Vec::with_capacity(recalls.len()), Vec::new(), 0u64);
+    let mut receivers = BTreeSet::new();
     for (id, recall, signed) in recalls {
         if let Some(at) = txn.get(partition, Table::Recall, &asked_key(*id))? {
             states.push(asked_at(&txn, partition, decode("recall", &at)?)?.map(|row| row.state));
@@ -138,7 +139,7 @@ fn in_partition(
         let withdrawn =
             WithdrawnRow { at: node.clock.now(), by: Some(TakenBack::Recalled(*id)), feed: None, number: 0 };
         txn.put(partition, Table::Withdrawn, recall.record.as_bytes(), &encode("withdrawal", &withdrawn)?)?;
-        holding::reconsider(node, &mut txn, recall.record)?;
+        holding::reconsider(node, &mut txn, recall.record, &mut receivers)?;
         let asked = AskedRow {
             at: node.clock.now(),
             act: recall.act,
@@ -172,6 +173,7 @@ fn in_partition(
     // Before the append: where it fails, all of it is done again.
     leftovers.discard(node, agreement)?;
     txn.commit()?;
+    node.hold_back(receivers);
     Ok(states)
 }
 
@@ -184,17 +186,19 @@ fn asked_at(txn: &Txn<'_>, partition: Partition, place: u64) -> Result<Option<As
 pub fn answers(node: &Node, given: &[Answer]) -> Result<SignatureBytes, RecallError> {
     let mut answers = given.to_vec();
     for answer in &mut answers {
-        let mut now = None;
+        let (mut now, mut record) = (None, None);
         for agreement in node.partitions() {
             let partition = Partition::Agreement(agreement);
             let at = node.holdings.get(partition, Table::Recall, &asked_key(answer.recall))?;
             let Some(at) = at.map(|at| decode("recall", &at)).transpose()? else { continue };
             let row = node.holdings.item(partition, Table::Recall, ASKED, at)?;
             if let Some(row) = row.map(|row| decode::<AskedRow>("recall", &row)).transpose()? {
-                now = now.max(Some(row.state));
+                (now, record) = (now.max(Some(row.state)), Some(row.record));
             }
         }
-        answer.state = relay::overall(node, answer.recall, now.unwrap_or(answer.state))?;
+        if let Some(record) = record {
+            answer.state = relay::overall(node, (answer.recall, record), now.unwrap_or(answer.state))?;
+        }
     }
     Ok(Answers::new(node.keys.org, node.clock.now(), answers).sign(&node.keys.runs)?)
 }

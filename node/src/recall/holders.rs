@@ -165,13 +165,15 @@ pub fn answered(node: &Node, partner: OrgId, signed: &SignatureBytes, began: Uni
     let mut origins = BTreeSet::new();
     for answer in &answers.answers {
         let Some((at, mut row)) = asking::holder_of(node, answer.recall, partner)? else { continue };
-        // Asked anew, it may answer as if for the first time.
-        let anew = row.answered.is_some_and(|at| at <= again);
+        // Asked anew, it may answer as if for the first time; what it answered before that, on a stick that lay somewhere,
+        // is no answer.
+        let since = answers.time.plus(limits::CLOCK_SKEW_MS_MAX) > again;
+        let anew = row.answered.is_some_and(|at| at <= again) && since;
         // It holds it by another's hand: what it says of that, the other brings.
         if row.through.is_some() {
             continue;
         }
-        if is_settled(&row, again) || (!anew && rank(Some(answer.state)) <= rank(row.state)) {
+        if is_settled(&row, again) || !since || (!anew && rank(Some(answer.state)) <= rank(row.state)) {
             continue;
         }
         // Said before the run came that brings it: it is asked again.

@@ -17,9 +17,9 @@ use crate::{
 use entente_protocol::{
     cose::SignatureBytes,
     grant::Told,
-    id::{AgreementId, OrgId, RecallId},
+    id::{AgreementId, OrgId, RecallId, RecordId},
     identity::{Purpose, UnconfirmedCard},
-    recall::{AnswerState, Answers, Recall},
+    recall::{Act, AnswerState, Answers, Recall},
     time::UnixMillis,
 };
 use serde::{Deserialize, Serialize};
@@ -85,9 +85,12 @@ pub(super) fn pass_on(
         return Ok(());
     }
     let mut txn = node.holdings.begin();
-    let mut passed = 0u64;
+    let (mut passed, mut seen) = (0u64, BTreeSet::new());
     for (id, recall, signed) in recalls {
-        if !is_entitled(node, from, recall)? {
+        // As strict a word about the record was passed on already: one that its originator signs again and again is not
+        // ours to say again and again.
+        let known = counting(node, recall.record)?.is_some_and(|(act, _)| act >= recall.act);
+        if known || !seen.insert((recall.record, recall.act)) || !is_entitled(node, from, recall)? {
             continue;
         }
         let mut to: BTreeMap<OrgId, Vec<AgreementId>> = BTreeMap::new();
@@ -120,9 +123,31 @@ pub(super) fn pass_on(
     Ok(())
 }
 
-/// Our answer to a recall, with those of whoever we passed it on to.
-pub(super) fn overall(node: &Node, recall: RecallId, own: AnswerState) -> Result<AnswerState, RecallError> {
-    let receivers = node.holdings.list(Partition::Own, Table::Recall, &receivers_scope(recall), None, RECEIVERS)?;
+/// What was asked most strictly of a record that is held here, and by which recall.
+fn counting(node: &Node, record: RecordId) -> Result<Option<(Act, RecallId)>, RecallError> {
+    let mut strictest = None;
+    for agreement in node.partitions() {
+        let asked = super::asked::about(&node.holdings.begin(), Partition::Agreement(agreement), record)?;
+        strictest = strictest.max(asked.map(|(_, row)| (row.act, row.recall)));
+    }
+    Ok(strictest)
+}
+
+/// Our answer to a recall, with those of whoever it was passed on to; where another as strict was passed on instead of it,
+/// those to that one.
+pub(super) fn overall(
+    node: &Node,
+    (recall, record): (RecallId, RecordId),
+    own: AnswerState,
+) -> Result<AnswerState, RecallError> {
+    let asked = |recall| node.holdings.list(Partition::Own, Table::Recall, &receivers_scope(recall), None, RECEIVERS);
+    let mut recall = recall;
+    let mut receivers = asked(recall)?;
+    if receivers.is_empty()
+        && let Some((_, counts)) = counting(node, record)?
+    {
+        (recall, receivers) = (counts, asked(counts)?);
+    }
     let mut all = vec![own];
     for (n, partner) in receivers {
         let partner = OrgId::from_slice(&partner).ok_or(StoreError::Broken { at: n })?;
@@ -157,8 +182,8 @@ pub(super) fn bring(
     Ok(())
 }
 
-/// Takes the answers of an onward holder of our records, which whoever passed them on brings.
-pub fn take(node: &Node, from: OrgId, content: &[u8]) -> Result<SignatureBytes, OnwardError> {
+/// Takes the answers of an onward holder of our records, which whoever passed them on brings. Whether any was new.
+pub fn take(node: &Node, from: OrgId, content: &[u8]) -> Result<(SignatureBytes, bool), OnwardError> {
     let told = Told::from_bytes(content).map_err(|fault| OnwardError::Partner(fault.to_string()))?;
     let (now, book) = (node.clock.now(), node.book());
     let unreadable = || OnwardError::Partner("it brings answers without a card of who gave them".to_owned());
@@ -172,21 +197,22 @@ pub fn take(node: &Node, from: OrgId, content: &[u8]) -> Result<SignatureBytes, 
         return Err(OnwardError::Partner(why));
     }
     let done = record(node, (from, holder), &answers, &told.signed, &shown);
-    if done.map_err(|error| OnwardError::Named(error.into()))? {
+    let (taken, introduced) = done.map_err(|error| OnwardError::Named(error.into()))?;
+    if introduced {
         node.reload()?;
     }
-    Ok(told.signed)
+    Ok((told.signed, taken))
 }
 
-/// Whether a card came with them that was not known.
+/// Whether any was new, and whether a card came with them that was not known.
 fn record(
     node: &Node,
     (from, holder): (OrgId, OrgId),
     answers: &Answers,
     signed: &SignatureBytes,
     shown: &Shown,
-) -> Result<bool, RecallError> {
-    let now = node.clock.now();
+) -> Result<(bool, bool), RecallError> {
+    let (now, book) = (node.clock.now(), node.book());
     let mut txn = node.holdings.begin();
     let mut taken = 0u64;
     for answer in &answers.answers {
@@ -211,6 +237,8 @@ fn record(
                 let scope = holders_scope(at.0);
                 txn.replace_item(Partition::Own, Table::Recall, &scope, at.1, &encode("holder", &row)?)?;
             }
+            // As many as it may introduce, and no more.
+            None if !shown.takes(&book, from, holder) => continue,
             None => {
                 let row = HolderRow {
                     state: Some(answer.state),
@@ -220,13 +248,14 @@ fn record(
                     agreements: Vec::new(),
                     ..asked
                 };
-                row.add(&mut txn, number)?;
+                let bytes = row.add(&mut txn, number)?;
+                room::fill(&mut txn, from, bytes as u64 + room::BESIDES_BYTES)?;
             }
         }
         taken += 1;
     }
     if taken == 0 {
-        return Ok(false);
+        return Ok((false, false));
     }
     let row = super::AnswerRow { at: now, holder, signed: signed.clone() };
     let row = encode("answers", &row)?;
@@ -236,5 +265,5 @@ fn record(
     let about = [("holder", holder.to_string()), ("by", from.to_string()), ("answers", taken.to_string())];
     node.journal(&mut txn, "recall-answered", &about)?;
     txn.commit()?;
-    Ok(new)
+    Ok((true, new))
 }

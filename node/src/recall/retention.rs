@@ -192,13 +192,13 @@ fn step_of(
     let mut txn = node.holdings.begin();
     let from = txn.get(partition, Table::Recall, &key)?.and_then(|row| <[u8; 8]>::try_from(row).ok());
     let from = from.map_or(0, u64::from_be_bytes);
-    let (mut next, mut doomed) = (from, Vec::new());
+    let (mut next, mut doomed, mut receivers) = (from, Vec::new(), BTreeSet::new());
     while next < from + RUNS && doomed.len() < STEP {
         let Some(row) = txn.item(partition, Table::RunIn, feed.id().as_bytes(), next)? else { break };
         let found = over_of(node, feed, versions, (days, next), &decode("run", &row)?)?;
         for gone in found.doomed {
             if gone.keep == SlotSet::EMPTY {
-                expired(node, &mut txn, partition, gone.record)?;
+                expired(node, &mut txn, partition, gone.record, &mut receivers)?;
             }
             // Lifting the hold deletes it.
             if !hold::is_held(&txn, partition, gone.record)? {
@@ -227,6 +227,7 @@ fn step_of(
     // Before the append: where it fails, all of it is done again.
     leftovers.discard(node, feed.agreement)?;
     txn.commit()?;
+    node.hold_back(receivers);
     Ok(true)
 }
 
@@ -236,13 +237,14 @@ pub(super) fn expired(
     txn: &mut Txn<'_>,
     partition: Partition,
     record: RecordId,
+    receivers: &mut BTreeSet<OrgId>,
 ) -> Result<(), RecallError> {
     let withdrawn = txn.get(partition, Table::Withdrawn, record.as_bytes())?;
     let withdrawn = withdrawn.map(|row| decode::<WithdrawnRow>("withdrawal", &row)).transpose()?;
     if withdrawn.is_none_or(|row| row.by.is_none()) {
         let row = WithdrawnRow { at: node.clock.now(), by: Some(TakenBack::Expired), feed: None, number: 0 };
         txn.put(partition, Table::Withdrawn, record.as_bytes(), &encode("withdrawal", &row)?)?;
-        holding::reconsider(node, txn, record)?;
+        holding::reconsider(node, txn, record, receivers)?;
     }
     Ok(())
 }
