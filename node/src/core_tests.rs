@@ -8,6 +8,7 @@ mod hands;
 mod history;
 mod hostile;
 mod leases;
+mod lifecycle;
 mod onward;
 mod previews;
 mod quarantine;
