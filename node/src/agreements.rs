@@ -28,7 +28,10 @@ use entente_policy::{
     CompileError, Governed, PartnerState as InPolicy, PolicySet, RedLine, check::CheckFault, source::SourceError,
 };
 use entente_protocol::{
-    agreement::{Agreement, AgreementFault, InForce, SignedAgreement, Standing},
+    agreement::{
+        Agreement, AgreementFault, InForce, SignedAgreement, Standing,
+        lifecycle::{Facts, State, Step, StepFault},
+    },
     cose::{SignatureBytes, SignatureFault},
     id::{AgreementDigest, AgreementId, KeyId, OrgId},
     identity::{ArmourFault, Purpose},
@@ -117,6 +120,25 @@ impl Held {
     pub fn backed(&self, own: OrgId) -> Option<&SignedAgreement> {
         self.proposal.as_ref().filter(|proposal| self.approved || proposal.signed_by().any(|party| party == own))
     }
+    /// Where it stands at the earliest and the latest time that it may be now.
+    pub fn state(&self, now: (UnixMillis, UnixMillis)) -> State {
+        self.state_of(self.in_force.as_ref().map(|f| &f.agreement), now)
+    }
+    /// The same, as if this version of it were the one that every party signed.
+    fn state_of(&self, signed: Option<&Agreement>, now: (UnixMillis, UnixMillis)) -> State {
+        State::of(&Facts {
+            proposed: self.proposal.is_some(),
+            signed: signed.map(|version| (version.from, version.until)),
+            standing: self.standing,
+            erased: self.erased,
+            now,
+        })
+    }
+    /// Whether a step is possible from where it stands now. Whatever changes an agreement asks here first.
+    fn may(&self, node: &Node, step: Step) -> Result<(), AgreementError> {
+        let now = node.interval();
+        Ok(self.state((now.early, now.late)).step(step).map(drop)?)
+    }
     /// The newest version that every party signed.
     fn newest(&self) -> Option<&SignedAgreement> {
         self.next.last().or(self.signed.as_ref())
@@ -153,6 +175,14 @@ pub enum AgreementError {
     /// The signed form.
     #[error("the agreement is refused: {0}")]
     Fault(#[from] AgreementFault),
+    /// What a file holds.
+    #[error("`{path}`: {fault}")]
+    InFile {
+        /// The file.
+        path: String,
+        /// What is wrong with what it holds.
+        fault: Box<Self>,
+    },
     /// The armour of a signed file.
     #[error("`{path}`: {fault}")]
     Armour {
@@ -180,7 +210,7 @@ pub enum AgreementError {
     #[error("party `{0}` is no partner of ours: exchange cards with it first (`entente partner add`)")]
     Stranger(String),
     /// Somebody who is no party states something.
-    #[error("`{0}` is no party to the agreement: what it states about it does not count")]
+    #[error("`{0}` is no party to the agreement: what it sends or states about it does not count")]
     NoParty(OrgId),
     /// What is stored could not be read again: the store's fault.
     #[error("{0}")]
@@ -205,13 +235,34 @@ pub enum AgreementError {
     /// Another proposal than the one that was read.
     #[error("the proposal of agreement `{0}` has changed since it was shown: read it again (`entente agreement show`)")]
     Changed(String),
-    /// A version that does not follow the one in force.
-    #[error("version {given} does not follow version {known}, which is in force here")]
+    /// A version that does not follow by its number.
+    #[error(
+        "version {given} does not follow version {known}, the newest of agreement `{agreement}` that every party signed: \
+         look at that one (`entente agreement show {agreement}`), and draft version {} from it", .known + 1
+    )]
     Version {
+        /// Of which agreement.
+        agreement: AgreementId,
         /// Given.
         given: u64,
-        /// In force.
+        /// The newest here.
         known: u64,
+    },
+    /// A version that replaces another one than the newest.
+    #[error(
+        "version {given} of agreement `{agreement}` replaces `{named}`, and the newest that every party signed here is \
+         `{known}`: look at that one (`entente agreement show {agreement}`) and draft the next version from it, or agree \
+         with the other parties on which of the two holds"
+    )]
+    Predecessor {
+        /// Of which agreement.
+        agreement: AgreementId,
+        /// Its number.
+        given: u64,
+        /// What it names as its predecessor.
+        named: AgreementDigest,
+        /// The newest here.
+        known: AgreementDigest,
     },
     /// More at once than people can have meant.
     #[error("{what}: more than {max} are not taken from one partner; settle those that are open first")]
@@ -221,12 +272,9 @@ pub enum AgreementError {
         /// The bound.
         max: usize,
     },
-    /// What came under it was made unreadable here, which is for good.
-    #[error("what came under the agreement was erased here, and it is not taken up again: draft a new one")]
-    Erased,
-    /// Ended agreements stay ended.
-    #[error("the agreement was ended, which is final: draft a new one")]
-    Ended,
+    /// What cannot happen to it from where it stands.
+    #[error("{0}; {remedy}", remedy = remedy(.0))]
+    Step(#[from] StepFault),
     /// A standing notice.
     #[error("the notice is refused: {0}")]
     Notice(#[from] SignatureFault),
@@ -250,8 +298,25 @@ impl AgreementError {
         match self {
             Self::Store(error) => !error.is_erased(),
             Self::Damage(_) | Self::Reload(_) => true,
+            Self::InFile { fault, .. } => fault.is_store(),
             _ => false,
         }
+    }
+}
+
+/// What people do about a step that is not possible.
+pub fn remedy(fault: &StepFault) -> &'static str {
+    match (fault.state, fault.step) {
+        (State::Draft, _) => "nothing of it waits here: sign a text or a file of it (`entente agreement sign`)",
+        (State::Proposed, _) => {
+            "not every party has signed it, and nothing came under it: drop it (`entente agreement drop`)"
+        }
+        (State::Ended, _) => "an end is final: draft a new one (`entente agreement new`)",
+        (State::Erased, _) => {
+            "what came under it was erased here, which is final: draft a new one (`entente agreement new`)"
+        }
+        (_, Step::Erase) => "it is not over: end it first (`entente agreement end`), or wait for its last day",
+        _ => "see `entente agreement show`",
     }
 }
 
@@ -302,6 +367,12 @@ pub fn versions(
 fn read(txn: &Txn<'_>, id: AgreementId) -> Result<Option<AgreementRow>, AgreementError> {
     let row = txn.get(Partition::Node, Table::Agreement, id.as_bytes())?;
     row.map(|row| Ok(decode("agreement", &row)?)).transpose()
+}
+
+/// What a row means now, within the transaction that will change it.
+fn held(node: &Node, id: AgreementId, row: &AgreementRow) -> Result<Held, AgreementError> {
+    let erased = ending::is_begun(&node.holdings, id)?;
+    Ok(Held { erased, ..open(id, row, node.clock.now())? })
 }
 
 /// What a row means at `now`. A later version replaces the one in force on its first day, and not before.

@@ -9,6 +9,7 @@ mod history;
 mod hostile;
 mod insistent;
 mod leases;
+mod lifecycle;
 mod onward;
 mod previews;
 mod quarantine;

@@ -11,7 +11,10 @@ mod recalls;
 
 use crate::{
     agreements::{self, Held, Received},
-    node::{Node, health::Differs},
+    node::{
+        Node,
+        health::{Differs, Rival},
+    },
     partners::{self, PartnerState},
     receive::{self, Countersigned, ReceiveError, Taken},
     room::For,
@@ -263,6 +266,9 @@ impl Conversation {
                 {
                     self.proposals.insert(signed.digest(), sha256(&[&bytes]));
                 }
+                if matches!(taken, Ok(Received::GaveWay)) {
+                    self.rival(node, &bytes);
+                }
                 if let Err(error) = taken {
                     store_fault(&error)?;
                     tracing::warn!(partner = %self.peer, %error, "a proposal was not taken");
@@ -392,6 +398,18 @@ impl Conversation {
             |id: &AgreementId| rules.agreements.get(*id).is_some_and(|held| held.erased) || ours.contains_key(id);
         differs.extend(self.theirs.keys().filter(|id| !known(id)).map(|id| (*id, Differs::Unknown)));
         node.note_differs(self.peer, differs);
+    }
+
+    /// Notes that the partner stands by another version than our people do, which only people can settle.
+    fn rival(&self, node: &Node, bytes: &[u8]) {
+        let Ok(theirs) = SignedAgreement::from_bytes(bytes) else { return };
+        let Ok(agreement) = theirs.agreement() else { return };
+        let rules = node.rules();
+        if let Some(ours) = rules.agreements.get(agreement.id).and_then(|held| held.backed(node.keys.org)) {
+            let rival = Rival { ours: ours.digest(), theirs: theirs.digest() };
+            tracing::warn!(partner = %self.peer, agreement = %agreement.id, "the partner approved another version");
+            node.note_rival(self.peer, agreement.id, rival);
+        }
     }
 
     fn names(&self, agreement: AgreementId) -> bool {

@@ -20,6 +20,7 @@ pub mod retention;
 pub mod select;
 
 use crate::{
+    agreements,
     error::Fault,
     node::Node,
     onward::grants,
@@ -29,6 +30,7 @@ use crate::{
     store::{StoreError, holdings::Holdings, layout::Table, txn::Txn},
 };
 use entente_protocol::{
+    agreement::lifecycle::StepFault,
     cose::SignatureBytes,
     id::{AgreementId, OrgId, RecallId, RecordId},
     recall::{Act, AnswerState},
@@ -58,9 +60,15 @@ pub enum RecallError {
         /// What.
         recall: u64,
     },
-    /// An agreement that is still in force.
-    #[error("it is not over: end it first (`entente agreement end`), or wait for its last day")]
-    NotOver,
+    /// An agreement that is not over.
+    #[error("{0}; {remedy}", remedy = agreements::remedy(.0))]
+    Step(#[from] StepFault),
+    /// An agreement whose last day is over, and that goes on.
+    #[error(
+        "its last day is over, and people approved or signed a version that follows: what came under it is kept; to end it, \
+         `entente agreement end`"
+    )]
+    Followed,
     /// Records that a hold keeps.
     #[error("{0} record(s) are under a legal hold: see `entente hold list`")]
     Held(u64),
@@ -119,7 +127,7 @@ impl From<RecallError> for Fault {
             RecallError::Asked(_) => Self::input("recall", error),
             RecallError::Unknown(_) => Self::input("no-recall", error),
             RecallError::SamePerson { .. } => Self::input("same-person", error),
-            RecallError::NotOver => Self::input("not-over", error),
+            RecallError::Step(_) | RecallError::Followed => Self::input("not-over", error),
             RecallError::Held(_) => Self::input("legal-hold", error),
             RecallError::Partner(_) => Self::partner("recall", error.to_string()),
             RecallError::Share(_) => Self::store(error),

@@ -3,7 +3,7 @@
 use crate::{
     clock::say,
     error::Fault,
-    node::Node,
+    node::{Node, health::Rival},
     partners::PartnerState,
     recall::{RecallError, holders},
     receive::{lease, quarantine},
@@ -13,7 +13,10 @@ use crate::{
     share::{feeds, wishes},
     store::layout::Table,
 };
-use entente_protocol::{agreement::Standing, id::OrgId};
+use entente_protocol::{
+    agreement::Standing,
+    id::{AgreementId, OrgId},
+};
 use serde_json::{Value as Json, json};
 use std::{fs, path::Path};
 
@@ -103,6 +106,23 @@ fn partner(node: &Node, org: OrgId) -> Result<Json, RecallError> {
     }))
 }
 
+/// Versions that a partner approved in the place of ours, for as long as ours waits. Nodes do not choose between people.
+fn rivals(node: &Node, partner: OrgId) -> Vec<String> {
+    let rules = node.rules();
+    let waits = |(id, rival): (AgreementId, Rival)| {
+        rules.agreements.get(id)?.backed(node.keys.org).filter(|ours| ours.digest() == rival.ours)?;
+        let (id, handle) = (id.to_string(), node.handle_of(partner));
+        Some(format!(
+            "agreement {}: people here approved version `{}`, and `{handle}` approved `{}` in its place; each side keeps \
+             its own. Agree on one by voice, and sign its file (`entente agreement sign FILE`) on the side that has the other",
+            id.get(..8).unwrap_or_default(),
+            rival.ours,
+            rival.theirs
+        ))
+    };
+    node.health(partner).rivals.into_iter().filter_map(waits).collect()
+}
+
 /// What people should look at, in sentences.
 fn warnings(node: &Node) -> Vec<String> {
     let rules = node.rules();
@@ -115,13 +135,14 @@ fn warnings(node: &Node) -> Vec<String> {
             id.get(..8).unwrap_or_default()
         ))
     });
+    let rivals = rules.book.iter().flat_map(|(org, _)| rivals(node, *org));
     let trouble = say::trouble(node).into_iter().chain(node.keys.trouble(node.clock.now()));
     let damaged = Some(node.damaged()).filter(|count| *count > 0).map(|count| {
         format!(
             "{count} files of ours could not be read and are not given: `entente check` names them; restore a backup"
         )
     });
-    trouble.chain(room::disk(node, For::Evidence)).chain(damaged).chain(aside).collect()
+    trouble.chain(room::disk(node, For::Evidence)).chain(damaged).chain(aside).chain(rivals).collect()
 }
 
 /// The whole status.

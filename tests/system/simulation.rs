@@ -20,6 +20,8 @@ fn a_thousand_worlds_keep_every_promise() {
             assert!(stats.seeds == SEEDS && stats.releases > SEEDS && stats.crashes > SEEDS, "{stats}");
             assert!(stats.on_files > 0 && stats.torn > stats.on_files / 2, "{stats}");
             assert!(stats.passed_on > SEEDS / 10 && stats.brought > SEEDS / 10, "{stats}");
+            assert!(stats.recalled > SEEDS / 2 && stats.asked > SEEDS / 2, "{stats}");
+            assert!(stats.on_hold > SEEDS / 20 && stats.answers > SEEDS / 5, "{stats}");
         }
         Err(finding) => panic!("{finding}"),
     }

@@ -2,12 +2,11 @@
 //!
 //! `call` and `exchange` come here. People approve what they were shown, and nothing signs what they did not approve.
 
-use super::{AgreementError, AgreementRow, Held, open, party_key, read, reload, view::describe};
+use super::{AgreementError, AgreementRow, Held, held, party_key, read, reload, view::describe};
 use crate::{
     call::read_text,
     country::country,
     node::{self, Node},
-    recall::ending,
     records::stored::encode,
     seal::keyring::Partition,
     secret::{self, durable},
@@ -19,7 +18,7 @@ use entente_policy::{
     source::{self, Drafting},
 };
 use entente_protocol::{
-    agreement::{Agreement, InForce, SignedAgreement, Standing},
+    agreement::{Agreement, InForce, SignedAgreement, Standing, lifecycle::Step},
     id::{AgreementId, OrgId},
     identity::Armour,
     limits,
@@ -36,7 +35,7 @@ fn read_file(node: &Node, path: &Path) -> Result<(SignedAgreement, bool), Agreem
     let is_text = !text.trim_start().starts_with("-----BEGIN");
     let signed = if !is_text {
         let bytes = Armour::AGREEMENT.open(&text).map_err(|fault| AgreementError::Armour { path: shown, fault })?;
-        SignedAgreement::from_bytes(&bytes)?
+        SignedAgreement::from_bytes(&bytes).map_err(|fault| in_file(path, fault.into()))?
     } else {
         let fresh = AgreementId::from_bytes(secret::random()?);
         let party = |handle: &str| match handle == node.config.handle {
@@ -50,10 +49,15 @@ fn read_file(node: &Node, path: &Path) -> Result<(SignedAgreement, bool), Agreem
         {
             agreement.id = known;
         }
-        SignedAgreement::unsigned(&agreement)?
+        SignedAgreement::unsigned(&agreement).map_err(|fault| in_file(path, fault.into()))?
     };
-    let agreement = signed.agreement()?;
-    let Checked { agreement, .. } = check::check(agreement)?;
+    among_partners(node, &signed).map_err(|fault| in_file(path, fault))?;
+    Ok((signed, is_text))
+}
+
+/// Whether a version that people bring can be applied here, is ours and our partners', and holds as far as it is signed.
+fn among_partners(node: &Node, signed: &SignedAgreement) -> Result<(), AgreementError> {
+    let Checked { agreement, .. } = check::check(signed.agreement()?)?;
     if agreement.party(node.keys.org).is_none() {
         return Err(AgreementError::NotOurs(node.keys.org));
     }
@@ -63,7 +67,14 @@ fn read_file(node: &Node, path: &Path) -> Result<(SignedAgreement, bool), Agreem
         }
     }
     signed.verify(|org, kid| party_key(node, org, kid))?;
-    Ok((signed, is_text))
+    Ok(())
+}
+
+fn in_file(path: &Path, fault: AgreementError) -> AgreementError {
+    if fault.is_store() {
+        return fault;
+    }
+    AgreementError::InFile { path: path.display().to_string(), fault: Box::new(fault) }
 }
 
 /// A version that people name.
@@ -109,16 +120,16 @@ fn twin(node: &Node, drafted: &Agreement) -> Result<Option<AgreementId>, Agreeme
 }
 
 /// Whether a version may follow what we hold.
-fn may_follow(held: &Held, agreement: &Agreement) -> Result<(), AgreementError> {
+fn may_follow(node: &Node, held: &Held, agreement: &Agreement) -> Result<(), AgreementError> {
+    held.may(node, Step::Propose)?;
     let Some(newest) = held.newest() else { return Ok(()) };
-    if held.standing == Standing::Ended {
-        return Err(AgreementError::Ended);
-    }
-    let known = newest.agreement()?.version;
-    if agreement.predecessor == Some(newest.digest()) && agreement.version == known + 1 {
-        Ok(())
-    } else {
-        Err(AgreementError::Version { given: agreement.version, known })
+    let (id, given, known) = (agreement.id, agreement.version, newest.agreement()?.version);
+    match agreement.predecessor {
+        Some(named) if given == known + 1 && named == newest.digest() => Ok(()),
+        Some(named) if given == known + 1 => {
+            Err(AgreementError::Predecessor { agreement: id, given, named, known: newest.digest() })
+        }
+        _ => Err(AgreementError::Version { agreement: id, given, known }),
     }
 }
 
@@ -148,8 +159,10 @@ pub enum Received {
     Known,
     /// It was passed over: an older version than the one here.
     Passed,
-    /// It gave way to what people approved, or was dropped before.
+    /// It gave way to another one for its place, which stays here.
     GaveWay,
+    /// People of ours dropped it before.
+    Dropped,
 }
 
 /// Who brings a version.
@@ -177,21 +190,18 @@ fn take(
     let mut txn = node.holdings.begin();
     let known = read(&txn, agreement.id)?;
     let mut row = known.clone().unwrap_or_default();
-    let held = open(agreement.id, &row, now)?;
-    if ending::is_begun(&node.holdings, agreement.id)? {
-        return Err(AgreementError::Erased);
-    }
+    let held = held(node, agreement.id, &row)?;
     if let Some(same) = held.signed.iter().chain(&held.next).find(|version| version.digest() == signed.digest()) {
         return Ok((same.clone(), Received::Known));
     }
-    may_follow(&held, &agreement)?;
+    may_follow(node, &held, &agreement)?;
     let same = held.proposal.as_ref().is_some_and(|before| before.digest() == signed.digest());
     if let Brought::By(from) = brought
         && !same
         && signed.signed_by().count() < agreement.parties.len()
     {
         if row.dropped.contains(&signed.digest()) {
-            return Ok((signed, Received::GaveWay));
+            return Ok((signed, Received::Dropped));
         }
         few_open(node, from, held.bringer)?;
     }
@@ -228,6 +238,7 @@ fn take(
     let complete = signed.complete(|org, kid| party_key(node, org, kid))?.is_some();
     let bytes = ByteBuf::from(signed.to_bytes()?);
     if complete {
+        held.may(node, if held.newest().is_some() { Step::Amend } else { Step::Complete })?;
         // The partition's keys stand before any row speaks of it.
         node.holdings.ensure_partition(Partition::Agreement(agreement.id))?;
         settle(&mut row, &held, bytes.clone(), agreement.from <= now)?;
@@ -285,14 +296,15 @@ pub fn drop_proposal(node: &Node, given: &str, digest: &str) -> Result<Json, Agr
     let id = node.rules().agreements.find(given)?.id;
     let mut txn = node.holdings.begin();
     let mut row = read(&txn, id)?.ok_or_else(|| AgreementError::Unknown(given.to_owned()))?;
-    let held = open(id, &row, node.clock.now())?;
-    let proposal = held.proposal.ok_or_else(|| AgreementError::NothingToSign(given.to_owned()))?;
+    let held = held(node, id, &row)?;
+    let proposal = held.proposal.clone().ok_or_else(|| AgreementError::NothingToSign(given.to_owned()))?;
     if proposal.digest().to_string() != digest {
         return Err(AgreementError::Changed(given.to_owned()));
     }
     if proposal.signed_by().any(|party| party == node.keys.org) {
         return Err(AgreementError::Signed(given.to_owned()));
     }
+    held.may(node, Step::Drop)?;
     (row.proposal, row.approved, row.bringer) = (None, None, None);
     row.approvers.clear();
     row.dropped.push(proposal.digest());
@@ -329,9 +341,9 @@ pub fn check_file(node: &Node, path: &Path) -> Result<Json, AgreementError> {
 /// Where the node may not write there, the answer carries the file as `unwritten`, for the caller to write: what was
 /// signed is signed.
 pub fn sign_file(node: &Node, path: &Path, output: &Path) -> Result<Json, AgreementError> {
-    let (signed, _) = take(node, read_file(node, path)?.0, Brought::Approved)?;
+    let (signed, _) = take(node, read_file(node, path)?.0, Brought::Approved).map_err(|fault| in_file(path, fault))?;
     let text = Armour::AGREEMENT.close(&signed.to_bytes()?);
-    let mut out = describe(node, &signed, "signed")?;
+    let mut out = agreed(node, &signed)?;
     let written = durable::write(output, text.as_bytes(), durable::Existing::Refuse);
     if let Some(map) = out.as_object_mut() {
         map.insert("file".to_owned(), json!(output.display().to_string()));
@@ -349,7 +361,7 @@ pub fn add_file(node: &Node, path: &Path) -> Result<Json, AgreementError> {
     if is_text {
         return Err(AgreementError::Unsigned(path.display().to_string()));
     }
-    let (signed, _) = take(node, given, Brought::File)?;
+    let (signed, _) = take(node, given, Brought::File).map_err(|fault| in_file(path, fault))?;
     describe(node, &signed, "added")
 }
 
@@ -363,8 +375,13 @@ pub fn accept(node: &Node, given: &str, digest: &str) -> Result<Json, AgreementE
     if proposal.digest().to_string() != digest {
         return Err(AgreementError::Changed(given.to_owned()));
     }
-    let (signed, _) = take(node, proposal, Brought::Approved)?;
-    describe(node, &signed, "signed")
+    agreed(node, &take(node, proposal, Brought::Approved)?.0)
+}
+
+/// A version that people of ours approved, which we sign once all our signatories have and it is our turn.
+fn agreed(node: &Node, signed: &SignedAgreement) -> Result<Json, AgreementError> {
+    let ours = signed.signed_by().any(|party| party == node.keys.org);
+    describe(node, signed, if ours { "signed" } else { "approved" })
 }
 
 /// One of the two persons without whom this organisation does not sign approves a proposal; with the second, it is signed
@@ -373,8 +390,8 @@ pub fn accept(node: &Node, given: &str, digest: &str) -> Result<Json, AgreementE
 /// `digest` is that of the version which the person has read.
 pub fn approve(node: &Node, given: &str, digest: &str, by: &str) -> Result<Json, AgreementError> {
     let rules = node.rules();
-    let held = rules.agreements.find(given)?;
-    let proposal = held.proposal.clone().ok_or_else(|| AgreementError::NothingToSign(given.to_owned()))?;
+    let known = rules.agreements.find(given)?;
+    let proposal = known.proposal.clone().ok_or_else(|| AgreementError::NothingToSign(given.to_owned()))?;
     if proposal.digest().to_string() != digest {
         return Err(AgreementError::Changed(given.to_owned()));
     }
@@ -388,15 +405,17 @@ pub fn approve(node: &Node, given: &str, digest: &str, by: &str) -> Result<Json,
         })
     })?;
     let mut txn = node.holdings.begin();
-    let mut row = read(&txn, held.id)?.ok_or_else(|| AgreementError::Unknown(given.to_owned()))?;
+    let mut row = read(&txn, known.id)?.ok_or_else(|| AgreementError::Unknown(given.to_owned()))?;
+    // Before anything is kept: no word is noted for what cannot be signed.
+    may_follow(node, &held(node, known.id, &row)?, &agreement)?;
     if row.approved != Some(proposal.digest()) {
         row.approvers.clear();
     }
     (row.approved, row.bringer) = (Some(proposal.digest()), None);
     if !row.approvers.contains(person) {
         row.approvers.push(person.clone());
-        txn.put(Partition::Node, Table::Agreement, held.id.as_bytes(), &encode("agreement", &row)?)?;
-        let about = [("agreement", held.id.to_string()), ("digest", digest.to_owned()), ("by", person.clone())];
+        txn.put(Partition::Node, Table::Agreement, known.id.as_bytes(), &encode("agreement", &row)?)?;
+        let about = [("agreement", known.id.to_string()), ("digest", digest.to_owned()), ("by", person.clone())];
         node.journal(&mut txn, "agreement-approved", &about)?;
         node::changed(&mut txn)?;
         txn.commit()?;
@@ -404,16 +423,18 @@ pub fn approve(node: &Node, given: &str, digest: &str, by: &str) -> Result<Json,
     } else {
         drop(txn);
     }
-    let (signed, _) = take(node, proposal, Brought::Approved)?;
-    describe(node, &signed, "signed")
+    agreed(node, &take(node, proposal, Brought::Approved)?.0)
 }
 
 /// Takes a proposal, or a completed version, that a partner's node sent.
 pub fn receive(node: &Node, from: OrgId, bytes: &[u8]) -> Result<Received, AgreementError> {
     let signed = SignedAgreement::from_bytes(bytes)?;
     let agreement = signed.agreement()?;
-    if agreement.party(node.keys.org).is_none() || agreement.party(from).is_none() {
+    if agreement.party(node.keys.org).is_none() {
         return Err(AgreementError::NotOurs(node.keys.org));
+    }
+    if agreement.party(from).is_none() {
+        return Err(AgreementError::NoParty(from));
     }
     // What is said again costs nothing: signatures and clauses were checked when it was new.
     let rules = node.rules();

@@ -1,6 +1,6 @@
 //! Standing: what a party says of an agreement in force, counted, so that the newest word of each party stands.
 
-use super::{AgreementError, AgreementRow, StandingRow, open, party_key, read, reload};
+use super::{AgreementError, AgreementRow, StandingRow, held, party_key, read, reload};
 use crate::{
     node::{self, Node},
     records::stored::encode,
@@ -8,7 +8,10 @@ use crate::{
     store::{layout::Table, txn::Txn},
 };
 use entente_protocol::{
-    agreement::{AgreementFault, Standing, StandingNotice},
+    agreement::{
+        AgreementFault, Standing, StandingNotice,
+        lifecycle::{State, Step, StepFault},
+    },
     cose::SignatureBytes,
     id::OrgId,
 };
@@ -19,39 +22,47 @@ pub fn state(node: &Node, given: &str, standing: Standing) -> Result<Json, Agree
     let id = node.rules().agreements.find(given)?.id;
     let txn = node.holdings.begin();
     let row = read(&txn, id)?.ok_or_else(|| AgreementError::Unknown(given.to_owned()))?;
-    let ours = row.standings.iter().find(|s| s.party == node.keys.org);
-    if ours.is_some_and(|s| s.standing == Standing::Ended) {
-        return Err(AgreementError::Ended);
-    }
+    let step = Step::stating(standing);
+    held(node, id, &row)?.may(node, step)?;
+    let ours = known(&row, node.keys.org);
     let notice = StandingNotice {
         time: node.clock.now(),
         party: node.keys.org,
-        counter: ours.map_or(1, |s| s.counter + 1),
+        counter: ours.map_or(1, |(counter, _)| counter + 1),
         standing,
         agreement: id,
     };
+    if !notice.replaces(ours) {
+        return Err(StepFault { state: State::Ended, step }.into());
+    }
     let signed = notice.sign(&node.keys.agreements).map_err(AgreementFault::from)?;
     keep_notice(node, txn, row, &notice, signed)?;
     Ok(json!({ "id": id.to_string(), "standing": standing }))
 }
 
-/// Takes a party's standing notice, and says whether it was news. An older one changes nothing, nor does one of somebody
-/// who is no party; of two with one counter the stricter stays. Our own is taken like any other: where an older copy of
-/// the store was put back, partners know what we stated since.
+/// What is known of a party's standing.
+fn known(row: &AgreementRow, party: OrgId) -> Option<(u64, Standing)> {
+    row.standings.iter().find(|s| s.party == party).map(|s| (s.counter, s.standing))
+}
+
+/// Takes a party's standing notice, and says whether it was news ([`StandingNotice::replaces`]). One of somebody who is no
+/// party counts for nothing. Our own is taken like any other: where an older copy of the store was put back, partners know
+/// what we stated since.
 pub fn receive_standing(node: &Node, from: OrgId, signed: &SignatureBytes) -> Result<bool, AgreementError> {
     let notice = StandingNotice::verify(signed, from, |kid| party_key(node, from, kid))?;
     let txn = node.holdings.begin();
     let Some(row) = read(&txn, notice.agreement)? else { return Ok(false) };
-    let held = open(notice.agreement, &row, node.clock.now())?;
+    let held = held(node, notice.agreement, &row)?;
     let proposed = held.proposal.iter().chain(&held.next).any(|p| p.agreement().is_ok_and(|a| a.party(from).is_some()));
     if !held.binds(from) && !proposed {
         return Err(AgreementError::NoParty(from));
     }
-    let newer = |known: &StandingRow| {
-        known.standing != Standing::Ended && (notice.counter, notice.standing) > (known.counter, known.standing)
-    };
-    if !row.standings.iter().find(|s| s.party == from).is_none_or(newer) {
+    if !notice.replaces(known(&row, from)) {
         return Ok(false);
+    }
+    let now = node.interval();
+    if !held.state((now.early, now.late)).is_final() {
+        held.may(node, Step::stating(notice.standing))?;
     }
     keep_notice(node, txn, row, &notice, signed.clone())?;
     Ok(true)

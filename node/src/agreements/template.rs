@@ -4,7 +4,7 @@
 //! here, so that nobody begins with a draft that is refused.
 
 use super::AgreementError;
-use crate::node::Node;
+use crate::{country, node::Node};
 use entente_policy::{
     check,
     source::{self, Drafting},
@@ -69,14 +69,11 @@ pub fn draft(node: &Node, name: &str, partner: &str, country: Option<&str>) -> R
     let country = match (template.country, country) {
         (None, None) => String::new(),
         (None, Some(_)) => return Err(AgreementError::Template(format!("`{name}` asks for no country: leave it out"))),
-        (Some(which), given) => {
-            let code =
-                given.map(str::to_uppercase).filter(|c| c.len() == 2 && c.bytes().all(|b| b.is_ascii_uppercase()));
-            code.ok_or_else(|| {
-                let what = format!("`{name}` needs the country {which}, by its ISO 3166 code: --country TD");
-                AgreementError::Template(what)
-            })?
-        }
+        (Some(which), given) => given.and_then(country::country).map(str::to_owned).ok_or_else(|| {
+            let unknown = given.map(|given| format!("`{}` is no country; ", given.escape_debug())).unwrap_or_default();
+            let what = format!("{unknown}`{name}` needs the country {which}, by its ISO 3166 code: --country TD");
+            AgreementError::Template(what)
+        })?,
     };
     let book = node.book();
     let (them, partner) = book.find(partner).map_err(|e| AgreementError::Template(e.to_string()))?;

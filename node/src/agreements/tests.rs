@@ -22,6 +22,21 @@ fn keep(node: &Node, signed: &SignedAgreement) {
     txn.commit().unwrap();
 }
 
+/// Story: somebody types a country that there is none of. It is refused before anybody signs a clause that covers nothing.
+#[test]
+fn a_template_takes_known_countries_only() -> Result<(), Box<dyn std::error::Error>> {
+    let folder = tempfile::tempdir()?;
+    let clock = Arc::new(ManualClock::at(UnixMillis(1_795_305_600_000)));
+    let (a, b) = (testkit::node(folder.path(), "a", &clock)?, testkit::node(folder.path(), "b", &clock)?);
+    testkit::pair(&a, &b)?;
+    let refused = draft(&a, "maker", "b", Some("XQ")).err().ok_or("it is filled in")?.to_string();
+    assert!(refused.contains("`XQ` is no country") && refused.contains("--country TD"), "{refused}");
+    for given in ["TD", "td", "Chad"] {
+        assert!(draft(&a, "maker", "b", Some(given))?["text"].as_str().is_some_and(|text| text.contains("\"TD\"")));
+    }
+    Ok(())
+}
+
 /// Story: two agreements with one partner are in force, and one of them pins a schema that this program does not have.
 /// The node opens, sharing goes on under the other, and people are told which one is set aside and why.
 #[test]

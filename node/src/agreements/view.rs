@@ -7,10 +7,7 @@ use crate::{
 };
 use entente_policy::{Interval, check};
 use entente_protocol::{
-    agreement::{
-        Agreement, SignedAgreement,
-        lifecycle::{Facts, State},
-    },
+    agreement::{Agreement, SignedAgreement, lifecycle::State},
     id::OrgId,
 };
 use serde::{Deserialize, Serialize};
@@ -51,14 +48,7 @@ pub struct AgreementView {
 
 /// The state of the version that every party signed, if there is one, and of the agreement else.
 fn state_of(rules: &Rules, held: &Held, now: Interval) -> &'static str {
-    let facts = Facts {
-        proposed: held.proposal.is_some(),
-        signed: held.in_force.as_ref().map(|f| (f.agreement.from, f.agreement.until)),
-        standing: held.standing,
-        erased: held.erased,
-        now: (now.early, now.late),
-    };
-    match State::of(&facts) {
+    match held.state((now.early, now.late)) {
         // It is what its parties made it, and this program cannot apply it.
         state if state <= State::InForce && rules.policy.aside(held.id).is_some() => "set-aside",
         state => state.name(),
@@ -82,7 +72,7 @@ fn view(node: &Node, signed: &SignedAgreement, state: &str) -> Result<AgreementV
         from: agreement.from.date(),
         until: agreement.until.minus(DAY_MS).date(),
         digest: signed.digest().to_string(),
-        waits_for_us: state == "proposed" && !signers.contains(&node.keys.org),
+        waits_for_us: state == State::Proposed.name() && !signers.contains(&node.keys.org),
     })
 }
 
@@ -95,9 +85,13 @@ pub fn list(node: &Node) -> Result<Vec<AgreementView>, AgreementError> {
         if let Some(signed) = &held.signed {
             out.push(view(node, signed, state_of(&rules, held, now))?);
         }
-        let next = held.next.iter().map(|next| (next, "not-yet"));
-        for (later, state) in next.chain(held.proposal.iter().map(|proposal| (proposal, "proposed"))) {
-            let mut row = view(node, later, state)?;
+        let mut later = Vec::new();
+        for next in &held.next {
+            later.push((next, held.state_of(Some(&next.agreement()?), (now.early, now.late))));
+        }
+        later.extend(held.proposal.iter().map(|proposal| (proposal, State::Proposed)));
+        for (signed, state) in later {
+            let mut row = view(node, signed, state.name())?;
             if held.signed.is_some() {
                 row.id = format!("{}/{}", row.id, row.version);
             }
@@ -112,7 +106,7 @@ pub fn show(node: &Node, given: &str) -> Result<Json, AgreementError> {
     let rules = node.rules();
     let held = rules.agreements.find(given)?;
     let now = node.interval();
-    let shown = held.proposal.as_ref().map(|p| (p, "proposed"));
+    let shown = held.proposal.as_ref().map(|p| (p, State::Proposed.name()));
     let current = held.signed.as_ref().map(|s| (s, state_of(&rules, held, now)));
     let both = current.is_some().then_some(shown).flatten();
     let (signed, state) = current.or(shown).ok_or_else(|| AgreementError::Unknown(given.to_owned()))?;

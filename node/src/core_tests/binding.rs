@@ -76,20 +76,22 @@ fn a_later_version_waits_for_its_first_day() -> Outcome {
     Ok(())
 }
 
-/// Story: two draft the next version at once, and people have approved their own. What the wire brings replaces neither.
+/// Story: two draft the next version at once, and people have approved their own. What the wire brings replaces neither, and
+/// people on both sides are told of the two, until one side takes the other's.
 #[test]
 fn what_people_approved_is_not_replaced_by_a_rival() -> Outcome {
     let world = World::new("2026-01-01", "2036-12-31")?;
     let rules = world.a.rules();
     let held = rules.agreements.get(world.agreement()?).ok_or("held")?;
     let before = held.in_force.as_ref().ok_or("in force")?.digest;
-    let mut digests = Vec::new();
+    let (mut digests, mut states) = (Vec::new(), Vec::new());
+    let path = |name: &str| world.folder.path().join(name);
     for (node, title) in [(&world.a, "One"), (&world.b, "Another")] {
         let head = format!("version = 2\nid = \"{}\"\npredecessor = \"{before}\"", held.id);
         let text = testkit::agreement("2036-12-31").replace("version = 1", &head).replace("Every item", title);
-        let (path, output) = (world.folder.path().join("rival.toml"), world.folder.path().join("rival"));
-        fs::write(&path, text)?;
-        let signed = ask(node, &Call::AgreementSign { path, output })?;
+        fs::write(path("rival.toml"), text)?;
+        let signed = ask(node, &Call::AgreementSign { path: path("rival.toml"), output: path(title) })?;
+        states.push(signed["state"].clone());
         digests.push(signed["digest"].as_str().ok_or("digest")?.to_owned());
     }
     world.exchange()?;
@@ -99,6 +101,97 @@ fn what_people_approved_is_not_replaced_by_a_rival() -> Outcome {
         assert_eq!(held.proposal.as_ref().map(|p| p.digest().to_string()).as_ref(), Some(digest));
         assert!(held.approved);
     }
+    assert_eq!(states, ["approved", "signed"], "the first-named party signs last");
+    let warnings = |node: &Node| Ok::<_, Fault>(ask(node, &Call::Status)?["warnings"].to_string());
+    for node in [&world.a, &world.b] {
+        let told = warnings(node)?;
+        assert!(digests.iter().all(|digest| told.contains(digest)) && told.contains("agreement sign FILE"), "{told}");
+    }
+    ask(&world.b, &Call::AgreementSign { path: path("One"), output: path("both") })?;
+    world.exchange()?;
+    for node in [&world.a, &world.b] {
+        assert_eq!(ask(node, &Call::AgreementShow(held.id.to_string()))?["digest"], digests[0].as_str());
+        assert!(!warnings(node)?.contains("agreement sign FILE"));
+    }
+    Ok(())
+}
+
+/// The next version of what is in force, with every signature.
+fn successor(world: &World, title: &str) -> Result<SignedAgreement, Box<dyn std::error::Error>> {
+    let rules = world.a.rules();
+    let before = rules.agreements.iter().find_map(|held| held.in_force.clone()).ok_or("in force")?;
+    let (version, predecessor) = (before.agreement.version + 1, Some(before.digest));
+    let next = Agreement { version, predecessor, title: title.to_owned(), ..before.agreement };
+    let mut signed = SignedAgreement::unsigned(&next)?;
+    for node in [&world.b, &world.a] {
+        signed.sign(node.keys.org, &node.keys.agreements, NOW)?;
+    }
+    Ok(signed)
+}
+
+/// Story: each side holds another version of one agreement in force. Neither takes the other's, and the status of both names it.
+#[test]
+fn two_that_hold_different_versions_are_told_of_it() -> Outcome {
+    let world = World::new("2026-01-01", "2036-12-31")?;
+    let (one, another) = (successor(&world, "One")?, successor(&world, "Another")?);
+    agreements::receive(&world.a, world.b.keys.org, &one.to_bytes()?)?;
+    agreements::receive(&world.b, world.a.keys.org, &another.to_bytes()?)?;
+    world.exchange()?;
+    for (node, theirs) in [(&world.a, &another), (&world.b, &one)] {
+        let status = ask(node, &Call::Status)?;
+        let said = status["partners"][0]["feeds"][0]["differs"].as_str().ok_or("nothing is said of it")?;
+        assert!(said.contains("another version") && said.contains(&theirs.digest().short()), "{said}");
+    }
+    Ok(())
+}
+
+/// Story: a text names as its predecessor what was never in force. People are told which version it names, which one is held,
+/// and in which file it stands.
+#[test]
+fn a_wrong_predecessor_is_named() -> Outcome {
+    let world = World::new("2026-01-01", "2036-12-31")?;
+    let (id, wrong) = (world.agreement()?, "5".repeat(64));
+    let held = agreements::show(&world.a, &id.to_string())?["digest"].as_str().ok_or("digest")?.to_owned();
+    let (path, output) = (world.folder.path().join("next.toml"), world.folder.path().join("next"));
+    let sign = |version: u64| -> Result<String, Box<dyn std::error::Error>> {
+        let head = format!("version = {version}\nid = \"{id}\"\npredecessor = \"{wrong}\"");
+        fs::write(&path, testkit::agreement("2036-12-31").replace("version = 1", &head))?;
+        let refused = ask(&world.a, &Call::AgreementSign { path: path.clone(), output: output.clone() });
+        Ok(refused.err().ok_or("it is signed")?.message)
+    };
+    let refused = sign(2)?;
+    let named = [wrong.as_str(), &held, "next.toml", "entente agreement show"];
+    assert!(named.iter().all(|part| refused.contains(part)), "{refused}");
+    let refused = sign(3)?;
+    assert!(
+        refused.contains("version 3 does not follow version 1") && refused.contains("draft version 2"),
+        "{refused}"
+    );
+    Ok(())
+}
+
+/// Story: a signed file came damaged. The fault names the file.
+#[test]
+fn a_fault_of_a_signed_file_names_the_file() -> Outcome {
+    let world = World::strangers()?;
+    let path = world.folder.path().join("damaged.signed");
+    fs::write(&path, Armour::AGREEMENT.close(&[0]))?;
+    let refused = ask(&world.a, &Call::AgreementAdd(path)).err().ok_or("it is added")?;
+    assert!(refused.message.contains("damaged.signed`: the agreement is refused"), "{refused}");
+    Ok(())
+}
+
+/// Story: somebody sends on what two others agreed. That it is no party is said of the sender, and not of us.
+#[test]
+fn who_sends_what_it_is_no_party_to_is_named() -> Outcome {
+    let world = World::new("2026-01-01", "2036-12-31")?;
+    let c = testkit::node(world.folder.path(), "c", &world.clock)?;
+    let bytes = successor(&world, "One")?.to_bytes()?;
+    let (sender, receiver) = (c.keys.org, world.b.keys.org);
+    let refused = agreements::receive(&world.a, sender, &bytes);
+    assert!(matches!(refused, Err(AgreementError::NoParty(org)) if org == sender), "{refused:?}");
+    let refused = agreements::receive(&c, receiver, &bytes);
+    assert!(matches!(refused, Err(AgreementError::NotOurs(org)) if org == sender), "{refused:?}");
     Ok(())
 }
 

@@ -246,6 +246,43 @@ fn an_end_counts_from_the_day_on_which_it_was_heard() -> Outcome {
     Ok(())
 }
 
+/// Story: a party suspended an agreement and resumed it. An older copy of its store comes back, and its people end it, with a
+/// lower counter than the partner knows. The end counts: the partner releases nothing more, does not take it up again, and what
+/// came under it may be erased on both sides.
+#[test]
+fn an_end_counts_though_an_older_store_counts_lower() -> Outcome {
+    let world = World::new("2026-01-01", "2036-12-31")?;
+    world.release("A-1")?;
+    world.exchange()?;
+    let (id, given) = (world.agreement()?, world.agreement()?.to_string());
+    let World { folder, clock, a, b } = world;
+    drop(b);
+    let (store, older) = (folder.path().join("b/store"), folder.path().join("older"));
+    copy(&store, &older)?;
+    let b = testkit::open(folder.path(), "b", Arc::clone(&clock))?;
+    for standing in [Standing::Suspended, Standing::Active] {
+        agreements::state(&b, &given, standing)?;
+    }
+    testkit::exchange(&a, &b)?;
+    drop(b);
+    fs::remove_dir_all(&store)?;
+    copy(&older, &store)?;
+    let b = testkit::open(folder.path(), "b", Arc::clone(&clock))?;
+    let world = World { folder, clock, a, b };
+    agreements::state(&world.b, &given, Standing::Ended)?;
+    world.release("A-2")?;
+    world.exchange()?;
+    assert_eq!(testkit::received(&world.b)?, ["A-1"]);
+    assert!(world.a.rules().policy.passes(world.b.keys.org, id, world.a.interval()).is_err());
+    for node in [&world.a, &world.b] {
+        assert_eq!(agreements::show(node, &given)?["state"], "ended");
+        assert!(agreements::state(node, &given, Standing::Active).is_err());
+        ending::erase(node, &given, ("M. Osei", &[]), &mut |_| {})?;
+        assert!(!opens(&node.holdings, id));
+    }
+    Ok(())
+}
+
 /// Story: a session is under way when all that came under its agreement is erased, and its partner goes on saying what it said.
 /// Nothing fails, and the next session begins without it. A version that follows is refused, and stops nothing.
 #[test]

@@ -363,7 +363,7 @@ fn drafts_of_one_partner_do_not_come_between_us_and_another() -> Outcome {
     let drop = |digest: String| ask(&world.a, &Call::AgreementDrop { agreement: id.clone(), digest });
     assert!(drop(kept.digest().to_string()).is_err(), "another one than was read");
     drop(dropped.digest().to_string())?;
-    assert_eq!(agreements::receive(&world.a, world.b.keys.org, &last)?, Received::GaveWay);
+    assert_eq!(agreements::receive(&world.a, world.b.keys.org, &last)?, Received::Dropped);
     assert!(ask(&world.a, &Call::AgreementShow(id.clone())).is_err());
     // There is room for another one of the same partner, and no more.
     let more = draft(&world.b, &three.replace("Every item", "One more"))?;

@@ -20,6 +20,17 @@ pub struct Health {
     pub error: Option<(UnixMillis, String)>,
     /// Agreements that both should hold alike and do not, as it last said, and how.
     pub differs: BTreeMap<AgreementId, Differs>,
+    /// Agreements of which it approved another next version than our people did.
+    pub rivals: BTreeMap<AgreementId, Rival>,
+}
+
+/// Two versions for one place, each approved on one side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rival {
+    /// What our people approved.
+    pub ours: AgreementDigest,
+    /// What the partner's did.
+    pub theirs: AgreementDigest,
 }
 
 /// How what a partner holds of an agreement differs from what is held here.
@@ -104,6 +115,10 @@ impl Node {
     /// What a partner said of the agreements between the two differs so from what is held here.
     pub fn note_differs(&self, partner: OrgId, differs: BTreeMap<AgreementId, Differs>) {
         self.healths().entry(partner).or_default().differs = differs;
+    }
+    /// A partner approved another version of an agreement than our people did.
+    pub fn note_rival(&self, partner: OrgId, agreement: AgreementId, rival: Rival) {
+        self.healths().entry(partner).or_default().rivals.insert(agreement, rival);
     }
     /// A session began, or ended.
     pub fn note_session(&self, partner: OrgId, began: bool) {

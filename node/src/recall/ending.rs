@@ -22,7 +22,10 @@ use crate::{
     store::{StoreError, holdings::Holdings, layout::Table},
 };
 use entente_protocol::{
-    agreement::{Agreement, Obligation},
+    agreement::{
+        Agreement, Obligation,
+        lifecycle::{State, Step},
+    },
     cose::SignatureBytes,
     id::{AgreementId, OrgId},
     identity::Purpose,
@@ -84,9 +87,16 @@ fn at(node: &Node, agreement: AgreementId) -> Result<Option<(u64, ErasureRow)>, 
     Ok(Some((place, decode("erasure", &row.ok_or(StoreError::Broken { at: place })?)?)))
 }
 
+/// Where an agreement stands, by the earliest time that it may be now: what is erased does not come back.
+fn stands(node: &Node, agreement: AgreementId) -> Option<State> {
+    let early = node.interval().early;
+    Some(node.rules().agreements.get(agreement)?.state((early, early)))
+}
+
 /// Since when an agreement is over here, if it is: since a party's word that it has ended came, or past its last day, where
 /// nobody has agreed on what follows. What a party says of the time decides nothing.
 pub(super) fn over_since(node: &Node, agreement: AgreementId) -> Option<UnixMillis> {
+    stands(node, agreement)?.step(Step::Erase).ok()?;
     let rules = node.rules();
     let held = rules.agreements.get(agreement)?;
     let body = &held.in_force.as_ref()?.agreement;
@@ -105,8 +115,11 @@ pub fn erase(
     let begun = named(by, node.clock.now())?;
     let fault = |message: String| RecallError::Asked(message);
     let id = node.rules().agreements.find(given).map_err(|e| fault(e.to_string()))?.id;
+    if let Some(state) = stands(node, id) {
+        state.step(Step::Erase)?;
+    }
     if over_since(node, id).is_none() {
-        return Err(RecallError::NotOver);
+        return Err(RecallError::Followed);
     }
     if let Some(copy) = copies.iter().find(|copy| !text::is_line(copy)) {
         return Err(fault(format!("`{}` is not one line that people can read", copy.escape_debug())));

@@ -4,6 +4,7 @@
 //! bytes only. People sign what is rendered from the canonical bytes.
 //! Reading order: [`Agreement`] (the body), [`SignedAgreement`], [`StandingNotice`].
 
+mod fits;
 pub mod lifecycle;
 mod standing;
 #[cfg(test)]
@@ -254,9 +255,10 @@ pub enum AgreementFault {
     /// Not canonical, or not of the form.
     #[error("the agreement is malformed: {0}")]
     Codec(#[from] CodecError),
-    /// Well-formed, but the parts contradict each other.
+    /// Well-formed, but the parts contradict each other: what and where, and what to write instead. Parts are named by
+    /// their place, for their names come from outside.
     #[error("the agreement is not consistent: {0}")]
-    Inconsistent(&'static str),
+    Inconsistent(String),
     /// A signature does not hold.
     #[error("the signature of `{party}` is refused: {fault}")]
     Signature {
@@ -266,7 +268,10 @@ pub enum AgreementFault {
         fault: SignatureFault,
     },
     /// A signature by somebody who is no party, or a second one by a party.
-    #[error("a signature by no party, or a second one by the same")]
+    #[error(
+        "a signature by no party, or a second one by the same: signatures stand in the order of parties, each once; ask \
+         for the file again"
+    )]
     Stranger,
     /// The first-named party signs last, over the other signatures.
     #[error("`{first}` signs last, over the other signatures, which are not all there or were changed")]
@@ -311,81 +316,6 @@ impl Agreement {
             .enumerate()
             .filter(move |(_, c)| c.from == from && c.to.contains(&to) && c.duty == Duty::Release)
             .filter_map(|(at, c)| Some((u16::try_from(at).ok()?, c)))
-    }
-
-    fn check(&self) -> Result<(), AgreementFault> {
-        let refuse = |what| Err(AgreementFault::Inconsistent(what));
-        let unique = |mut ids: Vec<&[u8]>| {
-            ids.sort_unstable();
-            ids.windows(2).all(|w| w.first() != w.last())
-        };
-        let name = |t: &str| !t.is_empty() && t.len() <= limits::NAME_BYTES_MAX;
-        if self.v != 1 || self.lang != LANGUAGE {
-            return refuse("unknown format or language version");
-        }
-        if self.parties.len() < 2 || self.parties.len() > limits::AGREEMENT_PARTIES_MAX {
-            return refuse("it needs between two parties and the bound");
-        }
-        if !unique(self.parties.iter().map(|p| p.id.as_bytes().as_slice()).collect())
-            || !unique(self.parties.iter().map(|p| p.handle.as_bytes()).collect())
-            || !self.parties.iter().all(|p| name(&p.handle) && name(&p.name))
-        {
-            return refuse("parties and their handles are apart and named");
-        }
-        let rising = |all: &[Obligation]| all.is_sorted_by(|a, b| a < b);
-        if !rising(&self.obligations) {
-            return refuse("obligations rise, each once");
-        }
-        for party in &self.parties {
-            if !rising(&party.declines) || !party.declines.iter().all(|d| self.obligations.contains(d)) {
-                return refuse("a party declines obligations of the agreement, each once");
-            }
-            let fits = match party.signatories.as_slice() {
-                [] => true,
-                [one, other] => one != other && name(one) && name(other),
-                _ => false,
-            };
-            if !fits {
-                return refuse("a party names two different signatories, or none");
-            }
-        }
-        if self.from >= self.until {
-            return refuse("it ends before it begins");
-        }
-        if (self.version == 1) != self.predecessor.is_none() || self.version == 0 {
-            return refuse("version 1 has no predecessor and every later one has");
-        }
-        if self.clauses.is_empty() || self.clauses.len() > limits::AGREEMENT_CLAUSES_MAX {
-            return refuse("it needs between one clause and the bound");
-        }
-        if !unique(self.clauses.iter().map(|c| c.name.as_bytes()).collect()) {
-            return refuse("two clauses have one name");
-        }
-        for clause in &self.clauses {
-            let known = |org: &OrgId| self.party(*org).is_some();
-            if !known(&clause.from)
-                || clause.to.is_empty()
-                || !clause.to.iter().all(known)
-                || clause.to.contains(&clause.from)
-            {
-                return refuse("a clause goes from one party to others");
-            }
-            let codes = clause.handling.as_ref().map_or(&[][..], |handling| &handling.codes);
-            if codes.iter().any(|code| *code > 3) || !codes.is_sorted_by(|a, b| a < b) {
-                return refuse("handling codes are 0 to 3 and rise");
-            }
-            if clause.when.as_ref().is_some_and(|w| w.len() > limits::CONDITION_BYTES_MAX) || !name(&clause.name) {
-                return refuse("a clause's name or condition is too long");
-            }
-            for disclosure in &clause.disclose {
-                let rising = disclosure.slots.windows(2).all(|w| w.first() < w.last());
-                let known = disclosure.slots.iter().all(|s| disclosure.kind.slot_number(*s).is_some());
-                if !rising || !known {
-                    return refuse("disclosed slots exist in their kind and rise");
-                }
-            }
-        }
-        Ok(())
     }
 }
 
@@ -510,7 +440,7 @@ impl SignedAgreement {
     /// Adds the signatures that another copy of the same version has and this one lacks.
     pub fn merge(&mut self, other: &Self) -> Result<(), AgreementFault> {
         if self.body != other.body {
-            return Err(AgreementFault::Inconsistent("two different versions"));
+            return fits::refuse("signatures on two different versions are not put together: compare their digests");
         }
         let order: Vec<OrgId> = self.agreement()?.parties.iter().map(|p| p.id).collect();
         for theirs in &other.signatures {

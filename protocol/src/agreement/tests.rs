@@ -104,6 +104,15 @@ fn a_body_whose_parts_do_not_fit_is_refused() {
     refuse(|a| a.clauses[0].disclose[0].slots = vec![8, 0]);
     refuse(|a| a.clauses[0].disclose[0].slots = vec![63]);
     refuse(|a| a.parties[1].handle = "car".to_owned());
+    // What is refused says where, and what to write.
+    let mut wrong = sample();
+    wrong.parties[1].signatories = vec!["M. Osei".to_owned()];
+    let said = wrong.to_bytes().unwrap_err().to_string();
+    assert!(said.contains("party 2") && said.contains("name two, or none"), "{said}");
+    let mut wrong = sample();
+    wrong.clauses[0].to = vec![wrong.clauses[0].from];
+    let said = wrong.to_bytes().unwrap_err().to_string();
+    assert!(said.contains("clause 1") && said.contains("from one party to others"), "{said}");
     assert!(sample().to_bytes().is_ok());
 }
 

@@ -229,8 +229,13 @@ impl World<'_> {
     pub(super) fn stand(&mut self, n: usize, deal: usize, standing: Standing) -> Checked {
         let Some(known) = self.model.deals.get(deal).cloned() else { return Ok(()) };
         let own = self.model.facts[n].standing.get(&known.id).copied();
-        let here = self.node(n).is_some_and(|node| node.rules().agreements.get(known.id).is_some());
-        if !here || own == Some(Standing::Ended) || own.unwrap_or(Standing::Active) == standing {
+        // What it has heard to be ended it states nothing more about.
+        let goes_on =
+            |node: &Node| node.rules().agreements.get(known.id).is_some_and(|held| held.standing != Standing::Ended);
+        if !self.node(n).is_some_and(goes_on)
+            || own == Some(Standing::Ended)
+            || own.unwrap_or(Standing::Active) == standing
+        {
             return Ok(());
         }
         let (id, deaf) = (known.id.to_string(), self.plan.deaf());
