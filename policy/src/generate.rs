@@ -329,7 +329,7 @@ pub(crate) fn floor(dice: &mut Dice) -> HandlingFloor {
 }
 
 pub(crate) fn header(dice: &mut Dice, kind: Kind) -> Header {
-    let originator = if dice.per_mille(120) { org(2) } else { org(1) };
+    let originator = if dice.per_mille(160) { org(2) } else { org(1) };
     let (line, nonce) = (LineId::from_bytes([1; 16]), Nonce::from_bytes([1; 16]));
     Header { kind, line, floor: floor(dice), nonce, originator }
 }
@@ -352,6 +352,7 @@ pub(crate) fn gate(dice: &mut Dice) -> Gate {
 pub(crate) struct Upstream {
     pub(crate) grant: Grant,
     pub(crate) rule: Onward,
+    pub(crate) red: bool,
     pub(crate) lease_hours: Option<u32>,
     pub(crate) attested: bool,
 }
@@ -397,6 +398,7 @@ pub(crate) fn upstream(dice: &mut Dice, header: &Header, partner: OrgId) -> Opti
             2 | 3 => Onward::To(vec![org(5), partner]),
             _ => Onward::WithGrant,
         },
+        red: dice.per_mille(60),
         lease_hours: dice.pick(&[None, None, Some(1), Some(100)]),
         attested: dice.per_mille(600),
     })

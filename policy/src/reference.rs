@@ -88,6 +88,9 @@ impl World {
         let header = verified.header();
         if header.originator != from {
             let Some(grant) = grant else { return Err(Reason::OnwardWithoutGrant) };
+            if header.floor.tlp == Some(Tlp::Red) {
+                return Err(Reason::OnwardRed);
+            }
             consents(grant, header, from, self.own, &governed.in_force.agreement, now)?;
             if verified.slots().iter().any(|shown| !grant.scope.slots.contains(shown.opening.slot)) {
                 return Err(Reason::OverDisclosed);
@@ -126,6 +129,9 @@ impl World {
     }
 
     fn onward<'a>(&self, q: &Question<'a>, governed: &Governed) -> Result<&'a Grant, Reason> {
+        if q.header.floor.tlp == Some(Tlp::Red) {
+            return Err(Reason::OnwardRed);
+        }
         let Some(ground) = q.onward else { return Err(Reason::OnwardWithoutGrant) };
         let agreement = &governed.in_force.agreement;
         let may = match ground.rule {
@@ -135,6 +141,9 @@ impl World {
         };
         if !may {
             return Err(Reason::OnwardForbidden);
+        }
+        if ground.red {
+            return Err(Reason::OnwardRed);
         }
         consents(ground.grant, q.header, self.own, q.partner, agreement, q.now)?;
         match (ground.lease_hours, agreement.lease_hours) {
