@@ -95,7 +95,10 @@ fn claim<'a>(set: &PolicySet, place: Place<'a>) -> Result<Option<Claim<'a>>, Con
         evaluated.extend(condition.clone());
         clauses.push((covered, condition));
     }
-    let slot = place.property.slot.and_then(|slot| attribute::attributes(kind).iter().find(|a| a.slot() == Some(slot)));
+    let slot = place
+        .property
+        .slot
+        .and_then(|slot| attribute::attributes(kind).iter().find(|a| a.slot() == Some(slot) && a.tells_presence()));
     read.extend(slot.map(|attribute| attribute.name.as_str()));
     let deciding = deciding(&place, &clauses, &mut read);
     if deciding.is_empty() {
@@ -172,7 +175,9 @@ fn given(place: &Place<'_>, covered: &Covered, read: &BTreeSet<&str>) -> Option<
     for (slot, hangs) in asked_of(place.property, covered) {
         // Of a date all that is read of it is there, or none of it (`facts`).
         let readings = attribute::attributes(place.property.kind).iter().filter(|a| a.slot() == Some(slot));
-        let there = readings.filter(|a| read.contains(a.name.as_str())).map(|a| format!("resource has {}", a.name));
+        let there = readings
+            .filter(|a| a.tells_presence() && read.contains(a.name.as_str()))
+            .map(|a| format!("resource has {}", a.name));
         let mut parts: Vec<String> = there.collect();
         if let Some((name, allowed)) = on(place, hangs) {
             let allowed: Vec<String> = allowed.into_iter().map(quoted).collect();
@@ -200,6 +205,13 @@ fn facts(kind: Kind, attribute: &Attribute, read: &[&Attribute], own: OrgId) -> 
         Origin::Orcon => vec![format!("resource has {name}")],
         Origin::Tlp => among(&[Tlp::Red, Tlp::AmberStrict, Tlp::Amber, Tlp::Green, Tlp::Clear].map(Tlp::name)),
         Origin::Class => where_there(format!("resource.{name} != \"\"")),
+        Origin::EuHc => vec![format!("resource has {name} && [0, 1, 2, 3].containsAll(resource.{name})")],
+        Origin::Slot(_, Reading::LongOf(_)) => where_there(format!("(resource.{name} >= 1 && resource.{name} <= 4)")),
+        Origin::Slot(_, Reading::TextOf("src4")) => among(&["A", "B", "C", "X"]),
+        Origin::Slot(_, Reading::TextOf(_)) => {
+            let grades: Vec<String> = trial::grades().collect();
+            among(&grades.iter().map(String::as_str).collect::<Vec<_>>())
+        }
         Origin::Slot(_, Reading::Text | Reading::Finding) => {
             let text = match shape {
                 Some(Shape::Code(codes) | Shape::Finding(codes)) => among(codes),

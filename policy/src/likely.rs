@@ -30,6 +30,13 @@ fn holds(kind: Kind, attribute: &Attribute, value: &Given) -> bool {
     match (attribute.origin, value) {
         (Origin::Tlp, Given::Text(text)) => Tlp::from_name(text).is_some_and(|tlp| tlp.name() == text),
         (Origin::Class, Given::Text(text)) => !text.is_empty(),
+        (Origin::EuHc, Given::Longs(codes)) => codes.iter().all(|code| (0..=3).contains(code)),
+        // The empty set has no type.
+        (Origin::EuHc, Given::Texts(texts)) => texts.is_empty(),
+        (Origin::Slot(_, Reading::TextOf(name)), Given::Text(text)) => fits(Value::map([(name, Value::text(text))])),
+        (Origin::Slot(_, Reading::LongOf(name)), Given::Long(number)) => {
+            fits(Value::map([(name, Value::Int(*number))]))
+        }
         (Origin::Slot(_, Reading::FirstDay | Reading::LastDay), Given::Long(day)) => (0..=99_991_231).contains(day),
         (Origin::Slot(_, Reading::Finding), Given::Text(text)) => match attribute.shape(kind) {
             Some(Shape::Finding(codes)) => codes.contains(&text.as_str()),

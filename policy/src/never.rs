@@ -5,7 +5,7 @@
 //! states the same question for a solver, which can prove it.
 
 use crate::{
-    attribute::{Given, Origin, Reading},
+    attribute::{Attribute, Given, Origin, Reading},
     compile::{Action, Verdict},
     condition::ConditionFault,
     disclose::{self, Hangs},
@@ -221,7 +221,8 @@ impl Place<'_> {
     fn goes(&self, (slot, hangs): (u8, Hangs<'_>), given: &[Option<Given>]) -> Option<Option<(String, String)>> {
         let read = |slot: u8| {
             let all = self.slice.engine.reads().iter().zip(given);
-            all.filter(move |(attribute, _)| attribute.slot() == Some(slot)).map(|(_, value)| value.as_ref())
+            let of_slot = move |a: &Attribute| a.slot() == Some(slot) && a.tells_presence();
+            all.filter(move |(attribute, _)| of_slot(attribute)).map(|(_, value)| value.as_ref())
         };
         // A field that the record does not have does not leave.
         if read(slot).any(|value| value.is_none()) {

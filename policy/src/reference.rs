@@ -354,6 +354,8 @@ fn given(header: &Header, values: Values<'_>) -> HashMap<String, RestrictedExpre
     all.insert("orcon".to_owned(), RestrictedExpression::new_bool(header.floor.orcon));
     let originator = format!("Organisation::\"{}\"", header.originator).parse::<EntityUid>().unwrap();
     all.insert("originator".to_owned(), RestrictedExpression::new_entity_uid(originator));
+    let codes = header.floor.eu_hc.iter().map(|code| long(i64::from(*code)));
+    all.insert("eu_hc".to_owned(), RestrictedExpression::new_set(codes));
     if let Some(tlp) = header.floor.tlp {
         all.insert("tlp".to_owned(), text(tlp.name()));
     }
@@ -376,6 +378,15 @@ fn given(header: &Header, values: Values<'_>) -> HashMap<String, RestrictedExpre
                 all.insert(format!("{name}_first"), long(first.into()));
                 all.insert(format!("{name}_last"), long(last.into()));
                 text(value.as_text().unwrap())
+            }
+            Shape::Eval => {
+                for (scale, grade) in [("src4", "text"), ("admiralty", "text"), ("inf4", "number")] {
+                    let Some(value) = value.member(scale) else { continue };
+                    let number = grade == "number";
+                    let grade = if number { long(value.as_int().unwrap()) } else { text(value.as_text().unwrap()) };
+                    all.insert(scale.to_owned(), grade);
+                }
+                continue;
             }
             _ => continue,
         };

@@ -260,6 +260,22 @@ fn values(
         // Only our own records are decided about.
         Origin::Originator => return (Vec::new(), true),
         Origin::Orcon => return (vec![Some(Given::Bool(false)), Some(Given::Bool(true))], true),
+        Origin::EuHc => {
+            let (sets, _) = sets(&[0, 1, 2], &3);
+            return (sets.into_iter().map(|codes| Some(Given::Longs(codes))).collect(), true);
+        }
+        Origin::Slot(_, Reading::LongOf(_)) => {
+            exact = true;
+            (1..=4).map(Given::Long).collect()
+        }
+        Origin::Slot(_, Reading::TextOf("src4")) => {
+            exact = true;
+            ["A", "B", "C", "X"].map(text).to_vec()
+        }
+        Origin::Slot(_, Reading::TextOf(_)) => {
+            exact = true;
+            grades().map(Given::Text).collect()
+        }
         Origin::Slot(_, Reading::Bool) => {
             exact = true;
             vec![Given::Bool(false), Given::Bool(true)]
@@ -327,6 +343,11 @@ fn usual(shape: Option<Shape>) -> Vec<String> {
         _ => &[],
     };
     texts.iter().filter(|text| shape.is_some_and(|s| s.fits(&Value::text(**text)))).map(|t| (*t).to_owned()).collect()
+}
+
+/// Every grade of the admiralty's scale.
+pub(crate) fn grades() -> impl Iterator<Item = String> {
+    ('A'..='F').flat_map(|source| ('1'..='6').map(move |information| format!("{source}{information}")))
 }
 
 /// A text that is none of these.

@@ -74,7 +74,7 @@ fn decided(set: &PolicySet, claim: &Claim<'_>, header: &Header, values: &BTreeMa
 
 /// Whether a claim reads a slot.
 fn reads(claim: &Claim<'_>, kind: Kind, slot: u8) -> bool {
-    let mut of_slot = attribute::attributes(kind).iter().filter(|a| a.slot() == Some(slot));
+    let mut of_slot = attribute::attributes(kind).iter().filter(|a| a.slot() == Some(slot) && a.tells_presence());
     of_slot.any(|a| claim.schema.contains(&format!("  {}?: ", a.name)))
 }
 
@@ -83,6 +83,7 @@ fn record(dice: &mut Dice, kind: Kind) -> (Header, BTreeMap<u8, Value>) {
         tlp: dice.per_mille(600).then(|| dice.pick(&[Tlp::Red, Tlp::Green, Tlp::Amber])),
         class: dice.per_mille(200).then(|| "UN:CONFIDENTIAL".to_owned()),
         orcon: dice.per_mille(300),
+        eu_hc: dice.pick(&[&[][..], &[1], &[2]]).to_vec(),
         ..HandlingFloor::default()
     };
     let (line, nonce) = (LineId::from_bytes([1; 16]), Nonce::from_bytes([1; 16]));
