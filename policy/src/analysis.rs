@@ -2,28 +2,22 @@
 //!
 //! A drafter calls it before anybody signs ([`findings`]); [`crate::never`] tries conditions in the same way. Each
 //! attribute that a condition or a red line reads takes the values that their texts name, their neighbours, another one,
-//! and none; every combination where there are few, so many drawn from a fixed seed where there are not. What was found
-//! is so; what was not found in a part of the combinations is no proof, and is not called one.
+//! and none ([`crate::trial`]). What was found is so; what was not found is so where all was tried that the conditions can
+//! tell apart, and is else said of what was tried alone.
 
 use crate::{
-    attribute::{Attribute, Given, Origin, Reading},
+    attribute::Attribute,
     compile::{Action, Verdict},
     redline::RedLine,
     set::{Governed, PartnerState, PolicySet, Slice},
+    trial::{self, Budget, Trial},
 };
 use entente_protocol::{
-    agreement::{Agreement, Clause, Duty, InForce, Obligation, Standing},
+    agreement::{Agreement, Clause, Duty, InForce, Obligation, Onward, Standing},
     id::{AgreementDigest, OrgId},
-    record::{Shape, Tlp, kind::Kind},
+    record::{Tlp, kind::Kind},
 };
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Combinations that are tried of one slice.
-pub const TRIED_MAX: usize = 20_000;
-/// Values of one attribute.
-const VALUES_MAX: usize = 24;
-/// Dates that are tried in the place of one that cannot be.
-const DATES_MAX: usize = 200;
 
 /// Something to look at before an agreement is signed. None of it refuses the agreement.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,128 +28,6 @@ pub struct Finding {
     pub code: &'static str,
     /// In words.
     pub says: String,
-}
-
-/// Values that literals in conditions give to an attribute, and none.
-pub(crate) fn candidates(kind: Kind, attribute: &Attribute, texts: &[&str]) -> Vec<Option<Given>> {
-    let (strings, numbers) = literals(texts);
-    let mut all: Vec<Option<Given>> = vec![None];
-    let words = || strings.iter().cloned().chain(["another".to_owned()]).take(VALUES_MAX);
-    let around = || numbers.iter().flat_map(|n| [n.saturating_sub(1), *n, n.saturating_add(1)]).chain([0]);
-    match attribute.origin {
-        // Only our own records are decided about.
-        Origin::Originator => all.clear(),
-        Origin::Orcon | Origin::Slot(_, Reading::Bool) => all.extend([false, true].map(|b| Some(Given::Bool(b)))),
-        Origin::Tlp => {
-            let labels = [Tlp::Red, Tlp::AmberStrict, Tlp::Amber, Tlp::Green, Tlp::Clear];
-            all.extend(labels.map(|tlp| Some(Given::Text(tlp.name().to_owned()))));
-        }
-        Origin::Class | Origin::Slot(_, Reading::Text | Reading::Finding) => {
-            all.extend(words().chain(usual(kind, attribute)).map(|text| Some(Given::Text(text))));
-        }
-        Origin::Slot(_, Reading::Long | Reading::FirstDay | Reading::LastDay) => {
-            let unique: BTreeSet<i64> = around().collect();
-            all.extend(unique.into_iter().take(VALUES_MAX).map(|n| Some(Given::Long(n))));
-        }
-        Origin::Slot(_, Reading::Texts) => {
-            all.extend(words().map(|text| Some(Given::Texts(vec![text]))));
-            all.extend([Vec::new(), words().collect()].map(|texts| Some(Given::Texts(texts))));
-        }
-        Origin::Slot(_, Reading::Longs) => {
-            let unique: BTreeSet<i64> = around().collect();
-            all.extend(unique.iter().take(VALUES_MAX).map(|n| Some(Given::Longs(vec![*n]))));
-            all.extend([Vec::new(), unique.into_iter().collect()].map(|numbers| Some(Given::Longs(numbers))));
-        }
-    }
-    all
-}
-
-/// Texts that the kind allows, where it does not allow any: "another" is no country.
-fn usual(kind: Kind, attribute: &Attribute) -> Vec<String> {
-    let few = |codes: &[&str]| codes.iter().take(3).map(|code| (*code).to_owned()).collect();
-    match attribute.shape(kind) {
-        Some(Shape::Code(codes) | Shape::Finding(codes)) => few(codes),
-        Some(Shape::Country) => few(&["XX"]),
-        Some(Shape::Edtf | Shape::Month) => few(&["2020-02"]),
-        Some(Shape::Year) => few(&["2020"]),
-        _ => Vec::new(),
-    }
-}
-
-/// Texts in quotes, patterns among them with something for each `*`, and whole numbers.
-pub(crate) fn literals(texts: &[&str]) -> (Vec<String>, Vec<i64>) {
-    let (mut strings, mut numbers): (BTreeSet<String>, BTreeSet<i64>) = Default::default();
-    for text in texts {
-        for (n, part) in text.split('"').enumerate() {
-            if n % 2 == 1 {
-                strings.insert(part.replace('*', "x"));
-                strings.insert(part.replace('*', ""));
-            } else {
-                let digits = part.split(|c: char| !c.is_ascii_digit()).filter(|digits| !digits.is_empty());
-                numbers.extend(digits.filter_map(|digits| digits.parse::<i64>().ok()));
-            }
-        }
-    }
-    (strings.into_iter().collect(), numbers.into_iter().collect())
-}
-
-/// Dates that are named, as text or as a number of a day, and those around them.
-pub(crate) fn dates(texts: &[&str]) -> Vec<String> {
-    let (strings, numbers) = literals(texts);
-    let mut dates: BTreeSet<String> = strings.into_iter().collect();
-    for day in numbers.into_iter().filter(|day| (10_000..=99_991_231).contains(day)) {
-        for year in [day / 10_000 - 1, day / 10_000, day / 10_000 + 1] {
-            dates.extend([format!("{year:04}"), format!("{year:04}-{:02}", day / 100 % 100)]);
-            dates.extend([-1, 0, 1].map(|by| format!("{year:04}-{:02}-{:02}", day / 100 % 100, day % 100 + by)));
-        }
-    }
-    dates.extend(["2020", "2020-02", "2020-02-03"].map(str::to_owned));
-    dates.into_iter().take(DATES_MAX).collect()
-}
-
-/// Combinations of values, each once where there are few; whether these are all.
-pub(crate) fn combinations(lists: &[Vec<Option<Given>>]) -> (Vec<Vec<Option<Given>>>, bool) {
-    let total = lists.iter().try_fold(1usize, |total, list| total.checked_mul(list.len().max(1)));
-    let pick = |mut number: u64| -> Vec<Option<Given>> {
-        let mut picked = Vec::with_capacity(lists.len());
-        for list in lists {
-            let len = (list.len() as u64).max(1);
-            picked.push(usize::try_from(number % len).ok().and_then(|at| list.get(at)).cloned().flatten());
-            number /= len;
-        }
-        picked
-    };
-    match total {
-        Some(total) if total <= TRIED_MAX => ((0..total as u64).map(pick).collect(), true),
-        _ => {
-            // Splitmix64 (Steele, Lea, Flood, 2014), from a fixed seed: the same agreement is found to say the same.
-            let mut state = 0u64;
-            let mut next = || {
-                state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-                let mut z = state;
-                z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-                z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-                z ^ (z >> 31)
-            };
-            let draw = |_| lists.iter().map(|list| pick_one(list, next())).collect();
-            ((0..TRIED_MAX).map(draw).collect(), false)
-        }
-    }
-}
-
-fn pick_one(list: &[Option<Given>], number: u64) -> Option<Given> {
-    let at = usize::try_from(number % (list.len() as u64).max(1)).unwrap_or_default();
-    list.get(at).cloned().flatten()
-}
-
-/// Whose record is asked about stands first where a condition reads it.
-pub(crate) fn fill(slice: &Slice, own: OrgId, mut given: Vec<Option<Given>>) -> Vec<Option<Given>> {
-    for (attribute, value) in slice.engine.reads().iter().zip(&mut given) {
-        if attribute.origin == Origin::Originator {
-            *value = Some(Given::Organisation(own));
-        }
-    }
-    given
 }
 
 pub(crate) fn set_of(agreement: &Agreement, own: OrgId, red_lines: &[RedLine]) -> Option<PolicySet> {
@@ -176,17 +48,30 @@ struct Seen {
     passes: BTreeSet<u16>,
     /// Red lines that held where a clause would have decided.
     barred_by: BTreeMap<u16, BTreeSet<usize>>,
-    /// Whether everything was tried.
+    /// Records that were tried.
+    tried: usize,
+    /// Whether these stand for all.
     all: bool,
 }
 
-fn look(own: OrgId, kind: Kind, [free, barred]: [&Slice; 2], texts: &[&str], seen: &mut Seen) {
-    let lists: Vec<Vec<Option<Given>>> =
-        barred.engine.reads().iter().map(|attribute| candidates(kind, attribute, texts)).collect();
-    let (tried, all) = combinations(&lists);
-    seen.all &= all;
-    for given in tried {
-        let given = fill(barred, own, given);
+impl Seen {
+    fn nothing() -> Self {
+        Self { all: true, ..Self::default() }
+    }
+}
+
+/// Tries up to `most` records; each takes two decisions.
+fn look(own: OrgId, trial: &Trial, [free, barred]: [&Slice; 2], most: usize, budget: &mut Budget) -> Seen {
+    let mut seen = Seen::nothing();
+    let (records, all) = trial.records(most);
+    seen.all = all;
+    for given in records {
+        if !(budget.spend() && budget.spend()) {
+            seen.all = false;
+            break;
+        }
+        seen.tried += 1;
+        let given = trial::fill(barred, own, given);
         let of = |attribute: &&'static Attribute| {
             let at = barred.engine.reads().iter().position(|known| known == attribute);
             at.and_then(|at| given.get(at)).cloned().flatten()
@@ -196,18 +81,20 @@ fn look(own: OrgId, kind: Kind, [free, barred]: [&Slice; 2], texts: &[&str], see
             continue;
         };
         seen.applies.extend(&places);
+        let verdict = barred.engine.judge(&given);
         // TLP:RED passes over clauses that do not carry it: each combination stands for a red record and for another.
         for red in [false, true] {
             let carries = |covered: &&crate::set::Covered| places.contains(&covered.place) && (covered.red || !red);
             let Some(first) = free.clauses.iter().find(carries) else { continue };
             seen.decides.insert(first.place);
-            match barred.engine.judge(&given) {
+            match verdict {
                 Verdict::Clauses(_) => drop(seen.passes.insert(first.place)),
                 Verdict::RedLine(line) => drop(seen.barred_by.entry(first.place).or_default().insert(line)),
                 _ => {}
             }
         }
     }
+    seen
 }
 
 /// What is to be looked at in an agreement before it is signed. `red_lines` are those of `own`; `country` says whether a
@@ -218,28 +105,71 @@ pub fn findings(
     red_lines: &[RedLine],
     country: &dyn Fn(&str) -> bool,
 ) -> Vec<Finding> {
+    within(agreement, own, red_lines, country, &mut Budget::default())
+}
+
+/// The same with so many decisions.
+fn within(
+    agreement: &Agreement,
+    own: OrgId,
+    red_lines: &[RedLine],
+    country: &dyn Fn(&str) -> bool,
+    budget: &mut Budget,
+) -> Vec<Finding> {
     let mut found = Vec::new();
+    let (seen, whole) = tried(agreement, own, red_lines, budget);
+    for (place, seen) in seen {
+        let Some(clause) = agreement.clauses.get(usize::from(place)) else { continue };
+        found.extend(useless(clause, place, &seen, red_lines));
+    }
+    if !whole {
+        let says = "it has so many clauses, kinds and receivers that not all of them were tried with as many records as \
+                    their conditions ask for; what is not found here may still be there";
+        found.push(Finding { clause: None, code: "not-all-tried", says: says.to_owned() });
+    }
+    agreement.clauses.iter().for_each(|clause| found.extend(unknown_countries(clause, country)));
+    found.extend(terms(agreement));
+    found
+}
+
+/// How many kinds each party releases to each other one.
+fn slices(agreement: &Agreement) -> usize {
+    let ids = || agreement.parties.iter().map(|party| party.id);
+    let kinds = |from: OrgId, to: OrgId| {
+        let kinds = agreement.releasing(from, to).flat_map(|(_, clause)| clause.disclose.iter().map(|d| d.kind));
+        kinds.collect::<BTreeSet<Kind>>().len()
+    };
+    ids().map(|from| ids().filter(|to| *to != from).map(|to| kinds(from, to)).sum::<usize>()).sum()
+}
+
+/// What was seen of each clause by its place, and whether the budget was enough.
+fn tried(agreement: &Agreement, own: OrgId, red_lines: &[RedLine], budget: &mut Budget) -> (BTreeMap<u16, Seen>, bool) {
     let mut seen: BTreeMap<u16, Seen> = BTreeMap::new();
+    let (mut parts, mut whole) = (slices(agreement), true);
     for giver in agreement.parties.iter().map(|party| party.id) {
         let lines = if giver == own { red_lines } else { &[] };
-        let (Some(free), Some(barred)) = (set_of(agreement, giver, &[]), set_of(agreement, giver, lines)) else {
-            continue;
-        };
-        for ((action, partner, id, kind), slice) in
+        let Some(free) = set_of(agreement, giver, &[]) else { continue };
+        let barred = if lines.is_empty() { None } else { set_of(agreement, giver, lines) };
+        let barred = barred.as_ref().unwrap_or(&free);
+        for (key @ (_, partner, _, kind), slice) in
             free.slices.iter().filter(|((action, ..), _)| *action == Action::Release)
         {
-            let Some(with_lines) = barred.slices.get(&(*action, *partner, *id, *kind)) else { continue };
+            let Some(with_lines) = barred.slices.get(key) else { continue };
             let concerning = lines.iter().filter(|line| line.concerns(Action::Release, *kind, *partner));
             let clauses =
                 slice.clauses.iter().filter_map(|c| agreement.clauses.get(usize::from(c.place))?.when.as_deref());
             let texts: Vec<&str> = clauses.chain(concerning.filter_map(RedLine::when)).collect();
-            let mut of_slice = Seen { all: true, ..Seen::default() };
-            look(giver, *kind, [slice, with_lines], &texts, &mut of_slice);
+            let share = budget.share(parts, 2);
+            parts = parts.saturating_sub(1);
+            let trial = Trial::new(*kind, with_lines, &texts);
+            let of_slice = look(giver, &trial, [slice, with_lines], share, budget);
+            whole &= of_slice.tried < share || of_slice.all || share == trial::TRIED_MAX;
             // A clause that decides for one kind or receiver has its use.
             for covered in &slice.clauses {
-                let all = seen.entry(covered.place).or_insert_with(|| Seen { all: true, ..Seen::default() });
+                let all = seen.entry(covered.place).or_insert_with(Seen::nothing);
                 let has = |set: &BTreeSet<u16>| set.contains(&covered.place);
                 all.all &= of_slice.all;
+                all.tried += of_slice.tried;
                 all.applies.extend(has(&of_slice.applies).then_some(covered.place));
                 all.decides.extend(has(&of_slice.decides).then_some(covered.place));
                 all.passes.extend(has(&of_slice.passes).then_some(covered.place));
@@ -248,24 +178,31 @@ pub fn findings(
             }
         }
     }
-    for (place, seen) in seen {
-        let Some(clause) = agreement.clauses.get(usize::from(place)) else { continue };
-        found.extend(useless(clause, place, &seen, red_lines));
-    }
-    agreement.clauses.iter().for_each(|clause| found.extend(unknown_countries(clause, country)));
-    found.extend(terms(agreement));
-    found
+    (seen, whole)
 }
 
-/// Why a clause that releases never decides, if it does not.
+/// Why a clause that releases never decides, if it does not. Where not all was tried that is said of what was.
 fn useless(clause: &Clause, place: u16, seen: &Seen, red_lines: &[RedLine]) -> Option<Finding> {
-    let tried = if seen.all { "" } else { ", as far as it was tried" };
     let finding = |code, says| Some(Finding { clause: Some(clause.name.clone()), code, says });
+    // Of nothing that was tried nothing can be said.
+    if seen.tried == 0 {
+        return None;
+    }
+    let (all, tried) = (seen.all, seen.tried);
     if !seen.applies.contains(&place) {
-        return finding("never-applies", format!("its condition holds for no record{tried}: it gives nothing"));
+        let says = match all {
+            true => "its condition holds for no record: it gives nothing".to_owned(),
+            false => format!("it was not found to give anything: its condition held for none of {tried} records tried"),
+        };
+        return finding("never-applies", says);
     }
     if !seen.decides.contains(&place) {
-        let says = format!("whatever it covers, a clause before it covers too{tried}, and the first one decides");
+        let says = match all {
+            true => "whatever it covers, a clause before it covers too, and the first one decides".to_owned(),
+            false => format!(
+                "it was not found to decide: of {tried} records tried, a clause before it covered all that it covers"
+            ),
+        };
         return finding("hidden-by-a-clause", says);
     }
     if !seen.passes.contains(&place) {
@@ -276,7 +213,14 @@ fn useless(clause: &Clause, place: u16, seen: &Seen, red_lines: &[RedLine]) -> O
             .flatten()
             .filter_map(|line| Some(red_lines.get(*line)?.name()))
             .collect();
-        let says = format!("red lines of this organisation forbid all of it{tried}: {}", names.join(", "));
+        let names = names.join(", ");
+        let says = match all {
+            true => format!("red lines of this organisation forbid all of it: {names}"),
+            false => format!(
+                "it was not found to give anything: of {tried} records tried, red lines of this organisation forbade all \
+                 that it covers: {names}"
+            ),
+        };
         return finding("hidden-by-a-red-line", says);
     }
     None
@@ -285,7 +229,7 @@ fn useless(clause: &Clause, place: u16, seen: &Seen, red_lines: &[RedLine]) -> O
 /// Two capital letters that a condition compares with a country, and that are none.
 fn unknown_countries(clause: &Clause, country: &dyn Fn(&str) -> bool) -> Vec<Finding> {
     let Some(when) = clause.when.as_deref().filter(|when| when.contains("country")) else { return Vec::new() };
-    let (strings, _) = literals(&[when]);
+    let (strings, _) = trial::literals(&[when]);
     let is_code = |text: &&String| text.len() == 2 && text.bytes().all(|b| b.is_ascii_uppercase());
     let unknown = strings.iter().filter(is_code).filter(|code| !country(code));
     unknown
@@ -327,6 +271,14 @@ fn terms(agreement: &Agreement) -> Vec<Finding> {
                 "the lease is longer than the {kept} days for which its records are kept, and never locks them"
             );
             note(Some(clause), "lease-too-long", says);
+        }
+        let red = clause.handling.as_ref().is_some_and(|handling| handling.tlp == Some(Tlp::Red));
+        if red && clause.onward != Onward::Never {
+            let says =
+                "it has what it gives handled as TLP:RED, which never goes on: its `onward` lets nothing go; write \
+                        `onward = \"never\"`, or another label in `handling`"
+                    .to_owned();
+            note(Some(clause), "red-onward", says);
         }
         let gives = |to: &OrgId| agreement.releasing(*to, clause.from).next().is_some();
         if matches!(clause.duty, Duty::AnswerTraces(_)) && !clause.to.iter().any(gives) {
@@ -407,6 +359,64 @@ pub(crate) mod tests {
         assert_eq!(codes(&agreement("", &clause("one", belgian, "")), &[partly]), vec![]);
     }
 
+    fn says(agreement: &Agreement) -> Vec<(&'static str, String)> {
+        findings(agreement, org(1), &[], &|_| true).into_iter().map(|f| (f.code, f.says)).collect()
+    }
+
+    /// Story: only so many values were tried, and a clause was said to hold for no record whose value was not among them.
+    #[test]
+    fn what_was_not_tried_is_not_said_to_hold_for_no_record() {
+        let codes = |from: char| -> String {
+            let all: Vec<String> = ('A'..='Z').map(|second| format!("\"{from}{second}\"")).collect();
+            all.join(", ")
+        };
+        let listed = |codes: &str| format!("[{codes}].contains(resource.make_country)");
+        let us = clause("two", r#"resource.make_country == "ZZ""#, "");
+        // A list of as many countries as the Union has, and one that comes last.
+        let union = format!("{}, \"BE\"", codes('A'));
+        assert_eq!(says(&agreement("", &[clause("one", &listed(&union), ""), us.clone()].concat())), vec![]);
+        // More than are tried.
+        let world = ['A', 'B', 'C'].map(codes).join(", ");
+        let found = says(&agreement("", &[clause("one", &listed(&world), ""), us].concat()));
+        let [("never-applies", said)] = found.as_slice() else { panic!("{found:?}") };
+        assert!(said.starts_with("it was not found to give anything"), "{said}");
+        for odd in ["resource.bore_um * 7 == 126", r#"resource.model like "A*" && resource.model like "*Q*Z""#] {
+            let found = says(&agreement("", &clause("one", odd, "")));
+            assert!(found.iter().all(|(_, said)| said.starts_with("it was not found")), "{found:?}");
+        }
+        // Two members of a set, of which one alone is asked for.
+        let two = r#"resource.methods.contains("a") && resource.methods.contains("b")"#;
+        let three = format!("{two} && !resource.methods.contains(\"c\")");
+        let cases = clause("one", &three, "").replace("disclose.item", "disclose.diversion-case");
+        let cases = cases.replace("\"type\", \"make-country\"", "\"methods\"");
+        assert_eq!(says(&agreement("", &cases)), vec![]);
+    }
+
+    /// Story: each kind and receiver of each clause was tried with thousands of records, and nothing ended that.
+    #[test]
+    fn an_agreement_of_very_many_clauses_is_tried_within_one_budget() {
+        let parties: String =
+            (3..=16).map(|n| format!("[[party]]\nhandle = \"p{n}\"\nname = \"P{n}\"\nid = \"{}\"\n", org(n))).collect();
+        let to: Vec<String> = ["\"b\"".to_owned()].into_iter().chain((3..=16).map(|n| format!("\"p{n}\""))).collect();
+        let many: String = (0..24)
+            .map(|n| {
+                let when =
+                    format!(r#"resource.make_country == "BE" && resource.bore_um != {n} && resource.year_first > {n}"#);
+                clause(&format!("clause {n}"), &when, "").replace("to = [\"b\"]", &format!("to = [{}]", to.join(", ")))
+            })
+            .collect();
+        let whole = agreement("", &[parties.as_str(), many.as_str()].concat());
+        let mut budget = Budget::of(900);
+        let found = within(&whole, org(1), &[], &|_| true, &mut budget);
+        assert!(!budget.spend(), "all of it was used");
+        assert!(found.iter().any(|f| f.code == "not-all-tried" && f.clause.is_none()), "{found:?}");
+        let hedged = |f: &Finding| f.clause.is_none() || f.says.starts_with("it was not found");
+        assert!(found.iter().all(hedged), "{found:?}");
+        // Of clauses that were not tried at all nothing is said.
+        let none = within(&whole, org(1), &[], &|_| true, &mut Budget::of(0));
+        assert_eq!(none.iter().map(|f| f.code).collect::<Vec<_>>(), ["not-all-tried"]);
+    }
+
     #[test]
     fn what_contradicts_itself_is_named() {
         let say = |head: &str, clauses: &str| -> Vec<&'static str> {
@@ -419,6 +429,12 @@ pub(crate) mod tests {
         assert_eq!(say("survival-days = 30", &clause("one", "", "")), ["nothing-survives"]);
         assert_eq!(say("lease-hours = 900", &clause("one", "", "")), ["lease-too-long"]);
         assert_eq!(say("", &clause("one", r#"resource.make_country == "QX""#, "")), ["unknown-country"]);
+        for (label, onward, expected) in
+            [("RED", "with-grant", vec!["red-onward"]), ("RED", "never", vec![]), ("AMBER", "with-grant", vec![])]
+        {
+            let handled = clause("one", "", &format!("handling = {{ tlp = \"{label}\" }}"));
+            assert_eq!(say("", &handled.replace("\"never\"", &format!("\"{onward}\""))), expected);
+        }
         let traces = "[[clause]]\nname = \"t\"\nfrom = \"a\"\nto = [\"b\"]\nduty = { answer-traces = 30 }\nonward = \"never\"\n\
                       retention-days = 30\n";
         assert_eq!(say("", &[clause("one", "", "").as_str(), traces].concat()), ["answers-cannot-go"]);

@@ -26,6 +26,8 @@ pub(crate) enum Origin {
     Orcon,
     Tlp,
     Class,
+    /// Europol's handling codes of the floor, none among them: whoever states no code states that.
+    EuHc,
     Slot(u8, Reading),
 }
 
@@ -43,6 +45,10 @@ pub(crate) enum Reading {
     FirstDay,
     /// Last possible day of an EDTF date, as the number `YYYYMMDD`.
     LastDay,
+    /// A text that the value has under a name.
+    TextOf(&'static str),
+    /// A number that the value has under a name.
+    LongOf(&'static str),
 }
 
 /// One readable attribute of a kind.
@@ -69,6 +75,11 @@ impl Attribute {
         if let Origin::Slot(slot, _) = self.origin { Some(slot) } else { None }
     }
 
+    /// Whether the record has the slot exactly where it has this: not of a part that a value may lack.
+    pub(crate) fn tells_presence(&self) -> bool {
+        !matches!(self.origin, Origin::Slot(_, Reading::TextOf(_) | Reading::LongOf(_)))
+    }
+
     /// What shape the slot has that it is read from, if it is not from the header.
     pub(crate) fn shape(&self, kind: Kind) -> Option<Shape> {
         kind.slot_number(self.slot()?).map(|slot| slot.shape)
@@ -78,10 +89,12 @@ impl Attribute {
         match self.origin {
             Origin::Originator => "Organisation",
             Origin::Orcon | Origin::Slot(_, Reading::Bool) => "Bool",
-            Origin::Tlp | Origin::Class | Origin::Slot(_, Reading::Text | Reading::Finding) => "String",
-            Origin::Slot(_, Reading::Long | Reading::FirstDay | Reading::LastDay) => "Long",
+            Origin::Tlp | Origin::Class | Origin::Slot(_, Reading::Text | Reading::Finding | Reading::TextOf(_)) => {
+                "String"
+            }
+            Origin::Slot(_, Reading::Long | Reading::FirstDay | Reading::LastDay | Reading::LongOf(_)) => "Long",
             Origin::Slot(_, Reading::Texts) => "Set<String>",
-            Origin::Slot(_, Reading::Longs) => "Set<Long>",
+            Origin::EuHc | Origin::Slot(_, Reading::Longs) => "Set<Long>",
         }
     }
 
@@ -92,6 +105,7 @@ impl Attribute {
             Origin::Orcon => Some(Given::Bool(header.floor.orcon)),
             Origin::Tlp => header.floor.tlp.map(|tlp| Given::Text(tlp.name().to_owned())),
             Origin::Class => header.floor.class.clone().map(Given::Text),
+            Origin::EuHc => Some(Given::Longs(header.floor.eu_hc.iter().copied().map(i64::from).collect())),
             Origin::Slot(slot, reading) => reading.read(&values(slot)?),
         }
     }
@@ -115,6 +129,8 @@ impl Reading {
             Self::Finding => value.member("finding").and_then(text).map(Given::Text),
             Self::FirstDay => Some(Given::Long(Edtf::parse(value.as_text()?)?.span().0.into())),
             Self::LastDay => Some(Given::Long(Edtf::parse(value.as_text()?)?.span().1.into())),
+            Self::TextOf(name) => value.member(name).and_then(text).map(Given::Text),
+            Self::LongOf(name) => value.member(name)?.as_int().map(Given::Long),
         }
     }
 }
@@ -192,8 +208,13 @@ pub(crate) fn attribute(kind: Kind, name: &str) -> Option<&'static Attribute> {
 }
 
 fn list(kind: Kind) -> Vec<Attribute> {
-    let header =
-        [("originator", Origin::Originator), ("orcon", Origin::Orcon), ("tlp", Origin::Tlp), ("class", Origin::Class)];
+    let header = [
+        ("originator", Origin::Originator),
+        ("orcon", Origin::Orcon),
+        ("tlp", Origin::Tlp),
+        ("class", Origin::Class),
+        ("eu_hc", Origin::EuHc),
+    ];
     let mut all: Vec<Attribute> =
         header.into_iter().map(|(name, origin)| Attribute { name: name.to_owned(), origin }).collect();
     kind.slots().for_each(|slot| all.extend(of_slot(slot)));
@@ -210,6 +231,15 @@ fn of_slot(slot: &Slot) -> Vec<Attribute> {
         Shape::Texts => one(Reading::Texts),
         Shape::Uints => one(Reading::Longs),
         Shape::Finding(_) => one(Reading::Finding),
+        // The scales have names of their own, whatever the slot is called.
+        Shape::Eval => [
+            ("src4", Reading::TextOf("src4")),
+            ("inf4", Reading::LongOf("inf4")),
+            ("admiralty", Reading::TextOf("admiralty")),
+        ]
+        .into_iter()
+        .map(|(name, reading)| Attribute { name: name.to_owned(), origin: Origin::Slot(slot.number, reading) })
+        .collect(),
         Shape::Edtf | Shape::Month | Shape::Year => {
             [("", Reading::Text), ("_first", Reading::FirstDay), ("_last", Reading::LastDay)]
                 .into_iter()

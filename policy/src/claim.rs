@@ -10,19 +10,23 @@
 //! - **no policy of the slice errs.** Cedar skips a policy that errs, and the decider withholds. `if X then true else true`
 //!   is true where X can be evaluated and errs where it cannot, and an erring policy is not met;
 //! - no red line holds;
-//! - a clause that names what is asked about decides: its condition holds and that of no clause before it, with clauses
-//!   that do not carry TLP:RED passed over for a red record.
+//! - a clause that gives what is asked about decides: its condition holds and that of no clause before it, with clauses
+//!   that do not carry TLP:RED passed over for a red record; the record has the field, is about no natural person where
+//!   the clause does not name the field in `personal`, and its file has a role whose files the clause gives.
+//!
+//! Assumed is that records which a field names were given before: without that the field stays.
 
 #[cfg(test)]
 mod tests;
 
 use crate::{
-    analysis,
     attribute::{self, Attribute, Given, Origin, Reading},
     compile::Action,
     condition::{Condition, ConditionFault},
-    never::{Leaving, Place, Property, places},
-    set::PolicySet,
+    disclose::{self, Hangs},
+    never::{self, Leaving, Place, Property, asked_of, places},
+    set::{Covered, PolicySet},
+    trial::{self, Budget},
 };
 use cedar_policy::{Entities, EvalResult, Request};
 use entente_protocol::{
@@ -91,17 +95,19 @@ fn claim<'a>(set: &PolicySet, place: Place<'a>) -> Result<Option<Claim<'a>>, Con
         evaluated.extend(condition.clone());
         clauses.push((covered, condition));
     }
-    let deciding = deciding(&place, &clauses);
+    let slot = place
+        .property
+        .slot
+        .and_then(|slot| attribute::attributes(kind).iter().find(|a| a.slot() == Some(slot) && a.tells_presence()));
+    read.extend(slot.map(|attribute| attribute.name.as_str()));
+    let deciding = deciding(&place, &clauses, &mut read);
     if deciding.is_empty() {
         return Ok(None);
     }
-    let slot = place.property.slot.and_then(|slot| attribute::attributes(kind).iter().find(|a| a.slot() == Some(slot)));
-    read.extend(slot.map(|attribute| attribute.name.as_str()));
     let read: Vec<&Attribute> = attribute::attributes(kind).iter().filter(|a| read.contains(a.name.as_str())).collect();
     let mut parts: Vec<String> = read.iter().flat_map(|attribute| facts(kind, attribute, &read, set.own())).collect();
     let texts: Vec<String> = place.texts(set).into_iter().map(str::to_owned).collect();
     parts.extend(read.iter().flat_map(|attribute| spans(kind, attribute, &read, &texts)));
-    parts.extend(slot.map(|attribute| format!("resource has {}", attribute.name)));
     parts.extend(evaluated.iter().map(|text| format!("if ({}) then true else true", lined(text))));
     parts.extend(lines);
     parts.push(joined("||", &deciding));
@@ -116,18 +122,23 @@ fn claim<'a>(set: &PolicySet, place: Place<'a>) -> Result<Option<Claim<'a>>, Con
     Ok(Some(Claim { schema: schema(kind, &read), policy, request, own: set.own(), texts, place }))
 }
 
-type Clauses<'a> = [(&'a crate::set::Covered, Option<String>)];
+type Clauses<'a> = [(&'a Covered, Option<String>)];
 
-/// For each clause that names what is asked about: that it is the first that applies and may carry the record.
-fn deciding(place: &Place<'_>, clauses: &Clauses<'_>) -> Vec<String> {
+/// For each clause that gives what is asked about: that it is the first that applies and may carry the record, and that it
+/// gives it of this one. What that reads comes to `read`.
+fn deciding(place: &Place<'_>, clauses: &Clauses<'_>, read: &mut BTreeSet<&str>) -> Vec<String> {
     let red = format!("(if resource has tlp then resource.tlp == {} else false)", quoted(Tlp::Red.name()));
     let mut deciding = Vec::new();
+    for (covered, _) in clauses.iter().filter(|(covered, _)| place.names.contains(&covered.place)) {
+        read.extend(asked_of(place.property, covered).filter_map(|(_, hangs)| Some(on(place, hangs)?.0)));
+    }
     for (at, (covered, condition)) in clauses.iter().enumerate() {
         if !place.names.contains(&covered.place) {
             continue;
         }
         let mut parts: Vec<String> = condition.iter().map(|text| lined(text)).collect();
         parts.extend((!covered.red).then(|| not(&red)));
+        parts.extend(given(place, covered, read));
         let mut hidden = false;
         for (before, condition) in clauses.iter().take(at) {
             match (before.red, condition) {
@@ -145,6 +156,41 @@ fn deciding(place: &Place<'_>, clauses: &Clauses<'_>) -> Vec<String> {
     deciding
 }
 
+/// What a field hangs on: an attribute, and the values with which it goes.
+fn on<'c>(place: &Place<'_>, hangs: Hangs<'c>) -> Option<(&'static str, Vec<&'c str>)> {
+    let kind = place.property.kind;
+    let (slot, allowed) = match hangs {
+        Hangs::Nothing => return None,
+        Hangs::NoPerson => (disclose::ptype(kind)?, never::no_persons(kind)),
+        Hangs::Role(files) => (disclose::role_slot()?, files.iter().map(String::as_str).collect()),
+    };
+    let attribute = attribute::attributes(kind).iter().find(|a| a.slot() == Some(slot))?;
+    Some((attribute.name.as_str(), allowed))
+}
+
+/// That a clause which decides gives what is asked about; nothing where it does of every record. A field that nothing
+/// reads may be there.
+fn given(place: &Place<'_>, covered: &Covered, read: &BTreeSet<&str>) -> Option<String> {
+    let mut ways = Vec::new();
+    for (slot, hangs) in asked_of(place.property, covered) {
+        // Of a date all that is read of it is there, or none of it (`facts`).
+        let readings = attribute::attributes(place.property.kind).iter().filter(|a| a.slot() == Some(slot));
+        let there = readings
+            .filter(|a| a.tells_presence() && read.contains(a.name.as_str()))
+            .map(|a| format!("resource has {}", a.name));
+        let mut parts: Vec<String> = there.collect();
+        if let Some((name, allowed)) = on(place, hangs) {
+            let allowed: Vec<String> = allowed.into_iter().map(quoted).collect();
+            parts.push(format!("(resource has {name} && [{}].contains(resource.{name}))", allowed.join(", ")));
+        }
+        if parts.is_empty() {
+            return None;
+        }
+        ways.push(joined("&&", &parts));
+    }
+    Some(joined("||", &ways))
+}
+
 /// What is true of every record of ours of a kind, about one attribute. A claim is proved under these and no others.
 fn facts(kind: Kind, attribute: &Attribute, read: &[&Attribute], own: OrgId) -> Vec<String> {
     let name = &attribute.name;
@@ -159,6 +205,13 @@ fn facts(kind: Kind, attribute: &Attribute, read: &[&Attribute], own: OrgId) -> 
         Origin::Orcon => vec![format!("resource has {name}")],
         Origin::Tlp => among(&[Tlp::Red, Tlp::AmberStrict, Tlp::Amber, Tlp::Green, Tlp::Clear].map(Tlp::name)),
         Origin::Class => where_there(format!("resource.{name} != \"\"")),
+        Origin::EuHc => vec![format!("resource has {name} && [0, 1, 2, 3].containsAll(resource.{name})")],
+        Origin::Slot(_, Reading::LongOf(_)) => where_there(format!("(resource.{name} >= 1 && resource.{name} <= 4)")),
+        Origin::Slot(_, Reading::TextOf("src4")) => among(&["A", "B", "C", "X"]),
+        Origin::Slot(_, Reading::TextOf(_)) => {
+            let grades: Vec<String> = trial::grades().collect();
+            among(&grades.iter().map(String::as_str).collect::<Vec<_>>())
+        }
         Origin::Slot(_, Reading::Text | Reading::Finding) => {
             let text = match shape {
                 Some(Shape::Code(codes) | Shape::Finding(codes)) => among(codes),
@@ -208,7 +261,7 @@ fn spans(kind: Kind, attribute: &Attribute, read: &[&Attribute], texts: &[String
     };
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let mut facts = Vec::new();
-    for text in analysis::literals(&texts).0.into_iter().filter(|text| shape.fits(&Value::text(text))) {
+    for text in trial::literals(&texts).0.into_iter().filter(|text| shape.fits(&Value::text(text))) {
         let Some((first, last)) = Edtf::parse(&text).map(|date| date.span()) else { continue };
         for day in read {
             let number = match day.origin {
@@ -276,7 +329,7 @@ impl Claim<'_> {
             })
             .collect();
         let texts: Vec<&str> = self.texts.iter().map(String::as_str).collect();
-        match self.place.judged(given, &texts) {
+        match self.place.judged(given, &texts, &mut Budget::default()) {
             Some(Leaving { unlikely: Some(field), .. }) => Confirmed::Unlikely(field),
             Some(leaving) => Confirmed::Leaves(leaving),
             None => Confirmed::Stays,

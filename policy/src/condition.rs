@@ -78,16 +78,10 @@ impl Condition {
         if !within_bounds(text) {
             return Err(ConditionFault::TooLarge);
         }
-        // Parsed alone first: what is not one whole expression cannot be wrapped in brackets below.
-        Expression::from_str(text).map_err(|fault| ConditionFault::Syntax(fault.to_string()))?;
         let mut condition = Self { text: text.to_owned(), reads: BTreeSet::new(), tested: BTreeSet::new() };
-        let policy = parse_policy("condition", &format!("permit(principal, action, resource) when {{\n{text}\n}};"))?;
-        let tree = policy.to_pst().map_err(|fault| ConditionFault::Syntax(fault.to_string()))?;
-        for clause in tree.body().clauses() {
-            let (pst::Clause::When(expr) | pst::Clause::Unless(expr)) = clause;
-            condition.walk(expr)?;
-        }
-        Ok(condition)
+        let mut walked = Ok(());
+        with_tree(text, &mut |expr| walked = condition.walk(expr))?;
+        walked.map(|()| condition)
     }
 
     /// What it reads in a kind; refuses attributes that the kind does not have.
@@ -152,6 +146,19 @@ impl Condition {
             _ => Err(ConditionFault::OutsideRecord),
         }
     }
+}
+
+/// Looks at the expression of a condition that is within bounds.
+pub(crate) fn with_tree(text: &str, look: &mut dyn FnMut(&pst::Expr)) -> Result<(), ConditionFault> {
+    // Parsed alone first: what is not one whole expression cannot be wrapped in brackets below.
+    Expression::from_str(text).map_err(|fault| ConditionFault::Syntax(fault.to_string()))?;
+    let policy = parse_policy("condition", &format!("permit(principal, action, resource) when {{\n{text}\n}};"))?;
+    let tree = policy.to_pst().map_err(|fault| ConditionFault::Syntax(fault.to_string()))?;
+    for clause in tree.body().clauses() {
+        let (pst::Clause::When(expr) | pst::Clause::Unless(expr)) = clause;
+        look(expr);
+    }
+    Ok(())
 }
 
 fn within_bounds(text: &str) -> bool {

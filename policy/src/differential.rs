@@ -67,6 +67,7 @@ impl Case {
                 id: GrantId::from_bytes([6; 32]),
                 grant: &upstream.grant,
                 rule: &upstream.rule,
+                red: upstream.red,
                 lease_hours: upstream.lease_hours,
                 attested: upstream.attested,
             }),
@@ -246,9 +247,11 @@ fn acceptance_and_reference_agree() {
         }
     }
     println!("{seen:?}");
-    use Reason::{KindNotCovered, OnwardWithoutGrant, OverDisclosed, TlpRed};
+    use Reason::{KindNotCovered, OnwardRed, OnwardWithoutGrant, OverDisclosed, RedLine as Barred, TlpRed};
     for wanted in [None, Some(OverDisclosed), Some(KindNotCovered), Some(OnwardWithoutGrant), Some(TlpRed)] {
         assert!(seen.get(&wanted).is_some_and(|n| *n >= 100), "{wanted:?} came up too rarely");
     }
-    assert!(seen.get(&Some(Reason::RedLine)).is_some_and(|n| *n >= 20));
+    for wanted in [Barred, OnwardRed] {
+        assert!(seen.get(&Some(wanted)).is_some_and(|n| *n >= 20), "{wanted:?} came up too rarely");
+    }
 }

@@ -52,6 +52,35 @@ pub(crate) fn named(covered: &Covered, slot: &Slot, person: bool) -> Result<(), 
     if covered.slots.contains(slot.number) { Ok(()) } else { Err(Reason::SlotNotNamed) }
 }
 
+/// On what of a record it hangs that a clause gives a field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hangs<'a> {
+    /// On nothing: it goes with every record that has it.
+    Nothing,
+    /// The record says that it is about no natural person.
+    NoPerson,
+    /// Its file has one of these roles.
+    Role(&'a [String]),
+}
+
+/// Whether a clause gives a field at all, and of which records. [`disclose`] says the same of one record.
+pub(crate) fn gives<'a>(covered: &'a Covered, kind: Kind, number: u8) -> Option<Hangs<'a>> {
+    let slot = kind.slot_number(number)?;
+    if slot.shape == Shape::Content {
+        let given = named(covered, slot, true).is_ok() && !covered.files.is_empty();
+        return given.then_some(Hangs::Role(&covered.files));
+    }
+    if named(covered, slot, true).is_ok() {
+        return Some(Hangs::Nothing);
+    }
+    named(covered, slot, false).is_ok().then_some(Hangs::NoPerson)
+}
+
+/// Whether a field names other records, so that it goes only where those were given before. A contested flag need not.
+pub(crate) fn always_refers(slot: &Slot) -> bool {
+    slot.name == "supersedes" || (slot.shape.refers() && slot.shape != Shape::Contest)
+}
+
 /// The slot that says what a party is, in the kind that has it.
 pub(crate) fn ptype(kind: Kind) -> Option<u8> {
     kind.slot("ptype").map(|slot| slot.number)

@@ -92,7 +92,14 @@ pub(crate) fn value(dice: &mut Dice, shape: Shape) -> Value {
             Value::Int(limits::CHUNK_BYTES.into()),
             Value::Bytes(vec![5; 32]),
         ]),
-        Shape::Eval => Value::map([("src4", Value::text("A")), ("inf4", Value::Int(1))]),
+        Shape::Eval => {
+            let grades = [
+                ("src4", Value::text(dice.pick(&["A", "B"]))),
+                ("inf4", Value::Int(dice.pick(&[1, 3]))),
+                ("admiralty", Value::text(dice.pick(&["A1", "B2"]))),
+            ];
+            Value::map(grades.into_iter().filter(|_| dice.per_mille(700)).collect::<Vec<_>>())
+        }
         // Not readable by any condition, and never committed by the generator.
         _ => Value::Bool(false),
     }
@@ -105,6 +112,9 @@ fn atom(dice: &mut Dice, attribute: &Attribute) -> String {
         Origin::Orcon | Origin::Slot(_, Reading::Bool) => read,
         Origin::Tlp => format!("{read} != \"GREEN\""),
         Origin::Class => format!("{read} like \"UN:*\""),
+        Origin::EuHc => format!("{read}.contains({})", dice.below(4)),
+        Origin::Slot(_, Reading::TextOf(_)) => format!("{read} like \"A*\""),
+        Origin::Slot(_, Reading::LongOf(_)) => format!("{read} < 3"),
         Origin::Slot(_, Reading::Text | Reading::Finding) => match dice.below(3) {
             0 => format!(
                 "{read} == \"{}\"",
@@ -322,6 +332,7 @@ pub(crate) fn floor(dice: &mut Dice) -> HandlingFloor {
         tlp: dice.per_mille(400).then(|| dice.pick(&[Tlp::Red, Tlp::Green, Tlp::Amber])),
         class: rarely(dice, &["UN:CONFIDENTIAL", "FR:DR", "R-UE/EU-R"]),
         orcon: dice.per_mille(100),
+        eu_hc: dice.pick(&[&[][..], &[1], &[1, 2]]).to_vec(),
         destroy_on: rarely(dice, &["1974-01-01", "2040-01-01", "1975-01-01"]),
         not_before: dice.per_mille(50).then_some(UnixMillis(1_500 * DAY)),
         ..HandlingFloor::default()
@@ -329,7 +340,7 @@ pub(crate) fn floor(dice: &mut Dice) -> HandlingFloor {
 }
 
 pub(crate) fn header(dice: &mut Dice, kind: Kind) -> Header {
-    let originator = if dice.per_mille(120) { org(2) } else { org(1) };
+    let originator = if dice.per_mille(160) { org(2) } else { org(1) };
     let (line, nonce) = (LineId::from_bytes([1; 16]), Nonce::from_bytes([1; 16]));
     Header { kind, line, floor: floor(dice), nonce, originator }
 }
@@ -352,6 +363,7 @@ pub(crate) fn gate(dice: &mut Dice) -> Gate {
 pub(crate) struct Upstream {
     pub(crate) grant: Grant,
     pub(crate) rule: Onward,
+    pub(crate) red: bool,
     pub(crate) lease_hours: Option<u32>,
     pub(crate) attested: bool,
 }
@@ -397,6 +409,7 @@ pub(crate) fn upstream(dice: &mut Dice, header: &Header, partner: OrgId) -> Opti
             2 | 3 => Onward::To(vec![org(5), partner]),
             _ => Onward::WithGrant,
         },
+        red: dice.per_mille(60),
         lease_hours: dice.pick(&[None, None, Some(1), Some(100)]),
         attested: dice.per_mille(600),
     })

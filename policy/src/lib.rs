@@ -21,6 +21,7 @@ mod frame;
 #[cfg(test)]
 mod generate;
 mod handling;
+mod likely;
 mod memo;
 pub mod never;
 mod onward;
@@ -37,6 +38,7 @@ pub mod source;
 #[cfg(test)]
 mod stories;
 mod text;
+pub mod trial;
 
 pub use attribute::{SCHEMA, schema_text};
 pub use compile::Action;

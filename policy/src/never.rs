@@ -1,21 +1,27 @@
 //! Whether records, or a field of them, can leave under what is in force; asked of clauses and tried over conditions.
 //!
-//! A policy administrator asks. That no clause names a field proves that it stays, for every record there may be. Where
+//! A policy administrator asks. That no clause gives a field proves that it stays, for every record there may be. Where
 //! one does, records are tried ([`never()`]); what is found so is so, and what is not found is no proof. [`crate::claim`]
 //! states the same question for a solver, which can prove it.
 
 use crate::{
-    analysis,
     attribute::{Attribute, Given, Origin, Reading},
     compile::{Action, Verdict},
     condition::ConditionFault,
+    disclose::{self, Hangs},
+    likely::unlikely,
     redline::RedLine,
-    set::{CompileError, PolicySet, Slice},
+    set::{CompileError, Covered, PolicySet, Slice},
+    trial::{self, Budget, Trial},
 };
 use entente_protocol::{
     agreement::Agreement,
     id::{AgreementId, OrgId},
-    record::{Shape, Tlp, kind::Kind, ladder::Edtf},
+    record::{
+        Shape, Tlp,
+        kind::{Kind, Slot},
+        ladder::Edtf,
+    },
     value::Value,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,17 +37,23 @@ pub struct Property {
     pub to: Option<OrgId>,
 }
 
+impl Property {
+    fn field(self) -> Option<&'static Slot> {
+        self.kind.slot_number(self.slot?)
+    }
+}
+
 /// What attributes a record has, in the words of conditions, for people.
 pub type Example = BTreeMap<String, String>;
 
 /// The answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Never {
-    /// No clause names it: it stays, of every record there may be.
+    /// No clause gives it: it stays, of every record there may be.
     Proved,
     /// It leaves, of a record like this, under this clause of this agreement.
     Leaves(Leaving),
-    /// A clause names it, and of no combination that was tried it leaves.
+    /// A clause gives it, and of no combination that was tried it leaves.
     NotFound {
         /// How many were tried.
         tried: usize,
@@ -63,6 +75,8 @@ pub struct Leaving {
     pub example: Example,
     /// A field for which the example gives what no record of the kind holds, if there is one: the values were only tried.
     pub unlikely: Option<String>,
+    /// Whether what is asked about names other records: it goes where those were given before, which is assumed.
+    pub refers: bool,
 }
 
 /// Records of a kind that meet a condition, and no others: the same set with a red line more, which keeps all that do
@@ -85,27 +99,35 @@ const MENDED_MAX: usize = 100;
 
 /// Asks the clauses, then tries records.
 pub fn never(set: &PolicySet, property: Property) -> Never {
-    let (mut tried, mut all, mut named, mut unlikely, mut mended) = (0, true, false, None, 0);
-    for place in places(set, property) {
-        named = true;
+    within(set, property, &mut Budget::default())
+}
+
+/// The same with what is left of a budget, for whoever asks several questions at once.
+pub fn within(set: &PolicySet, property: Property, budget: &mut Budget) -> Never {
+    let (mut tried, mut all, mut unlikely, mut mended) = (0, true, None, 0);
+    let places = places(set, property);
+    if places.is_empty() {
+        return Never::Proved;
+    }
+    let mut parts = places.len();
+    for place in places {
         let texts = place.texts(set);
-        let lists: Vec<Vec<Option<Given>>> = place
-            .slice
-            .engine
-            .reads()
-            .iter()
-            .map(|attribute| analysis::candidates(property.kind, attribute, &texts))
-            .collect();
-        let (combinations, whole) = analysis::combinations(&lists);
+        let trial = Trial::new(property.kind, place.slice, &texts);
+        let (records, whole) = trial.records(budget.share(parts, 1));
+        parts = parts.saturating_sub(1);
         all &= whole;
-        for given in combinations {
+        for given in records {
+            if !budget.spend() {
+                all = false;
+                break;
+            }
             tried += 1;
-            let given = analysis::fill(place.slice, set.own(), given);
+            let given = trial::fill(place.slice, set.own(), given);
             match place.leaves(&given) {
                 Some(leaving) if leaving.unlikely.is_none() => return Never::Leaves(leaving),
                 Some(_) if mended < MENDED_MAX => {
                     mended += 1;
-                    match place.judged(given, &texts) {
+                    match place.judged(given, &texts, budget) {
                         Some(leaving) if leaving.unlikely.is_none() => return Never::Leaves(leaving),
                         other => unlikely = unlikely.or(other),
                     }
@@ -114,20 +136,16 @@ pub fn never(set: &PolicySet, property: Property) -> Never {
             }
         }
     }
-    match unlikely {
-        Some(leaving) => Never::Leaves(leaving),
-        None if named => Never::NotFound { tried, all },
-        None => Never::Proved,
-    }
+    unlikely.map_or(Never::NotFound { tried, all }, Never::Leaves)
 }
 
-/// Where a property is in question: one agreement, partner and kind, of which some clause names what is asked about.
+/// Where a property is in question: one agreement, partner and kind, of which some clause gives what is asked about.
 pub(crate) struct Place<'a> {
     pub(crate) agreement: &'a Agreement,
     pub(crate) slice: &'a Slice,
     pub(crate) partner: OrgId,
     pub(crate) property: Property,
-    /// The clauses that name it.
+    /// The clauses that give it, of some record.
     pub(crate) names: BTreeSet<u16>,
 }
 
@@ -139,12 +157,19 @@ pub(crate) fn places(set: &PolicySet, property: Property) -> Vec<Place<'_>> {
         if *action != Action::Release || *kind != property.kind || !asked {
             continue;
         }
-        let naming = slice.clauses.iter().filter(|c| property.slot.is_none_or(|slot| c.slots.contains(slot)));
-        let names: BTreeSet<u16> = naming.map(|c| c.place).collect();
+        let giving = slice.clauses.iter().filter(|c| asked_of(property, c).next().is_some());
+        let names: BTreeSet<u16> = giving.map(|c| c.place).collect();
         let Some(governed) = set.agreement(*agreement).filter(|_| !names.is_empty()) else { continue };
         places.push(Place { agreement: &governed.in_force.agreement, slice, partner: *partner, property, names });
     }
     places
+}
+
+/// The fields that are asked about and that a clause gives of some record, and on what of the record that hangs. Where
+/// it is asked whether the record leaves at all, any field of the clause is one.
+pub(crate) fn asked_of<'c>(property: Property, covered: &'c Covered) -> impl Iterator<Item = (u8, Hangs<'c>)> {
+    let asked = covered.slots.iter().filter(move |slot| property.slot.is_none_or(|asked| asked == *slot));
+    asked.filter_map(move |slot| Some((slot, disclose::gives(covered, property.kind, slot)?)))
 }
 
 impl Place<'_> {
@@ -169,47 +194,67 @@ impl Place<'_> {
     pub(crate) fn leaves(&self, given: &[Option<Given>]) -> Option<Leaving> {
         let Verdict::Clauses(places) = self.slice.engine.judge(given) else { return None };
         let read = || self.slice.engine.reads().iter().zip(given);
-        // A field that the record does not have does not leave.
-        let lacks = |(attribute, value): (&&Attribute, &Option<Given>)| {
-            self.property.slot.is_some_and(|slot| attribute.slot() == Some(slot)) && value.is_none()
-        };
-        if read().any(lacks) {
-            return None;
-        }
         let label =
             read().find(|(attribute, _)| attribute.origin == Origin::Tlp).map(|(_, value)| is_red(value.as_ref()));
         // Where no condition reads the label, each record stands for a red one and for another.
         for red in [false, true].into_iter().filter(|red| label.is_none_or(|label| label == *red)) {
             let decides = self.slice.clauses.iter().find(|c| places.contains(&c.place) && (c.red || !red));
-            let Some(covered) = decides.filter(|c| self.names.contains(&c.place)) else { continue };
+            let given_by = |c: &Covered| asked_of(self.property, c).find_map(|asked| self.goes(asked, given));
+            let Some((covered, besides)) = decides.and_then(|c| Some((c, given_by(c)?))) else { continue };
             let clause = self.agreement.clauses.get(usize::from(covered.place)).map(|c| c.name.clone());
+            let mut example: Example = read().map(|(a, value)| (a.name.clone(), shown(value.as_ref()))).collect();
+            example.extend(besides);
             return Some(Leaving {
                 agreement: self.agreement.id,
                 clause: clause.unwrap_or_default(),
                 to: self.partner,
-                example: read().map(|(a, value)| (a.name.clone(), shown(value.as_ref()))).collect(),
+                example,
                 unlikely: unlikely(self.property.kind, self.slice.engine.reads(), given),
+                refers: self.property.field().is_some_and(disclose::always_refers),
             });
         }
         None
+    }
+
+    /// Whether a field goes of a record like this, as far as conditions read it: that it is there, and that the record is
+    /// what it hangs on. Gives what the record has to be besides, where nothing reads that.
+    fn goes(&self, (slot, hangs): (u8, Hangs<'_>), given: &[Option<Given>]) -> Option<Option<(String, String)>> {
+        let read = |slot: u8| {
+            let all = self.slice.engine.reads().iter().zip(given);
+            let of_slot = move |a: &Attribute| a.slot() == Some(slot) && a.tells_presence();
+            all.filter(move |(attribute, _)| of_slot(attribute)).map(|(_, value)| value.as_ref())
+        };
+        // A field that the record does not have does not leave.
+        if read(slot).any(|value| value.is_none()) {
+            return None;
+        }
+        let kind = self.property.kind;
+        let (on, allowed): (Option<u8>, Vec<&str>) = match hangs {
+            Hangs::Nothing => return Some(None),
+            Hangs::NoPerson => (disclose::ptype(kind), no_persons(kind)),
+            Hangs::Role(files) => (disclose::role_slot(), files.iter().map(String::as_str).collect()),
+        };
+        let on = kind.slot_number(on?)?;
+        match read(on.number).next() {
+            Some(value) => matches!(value, Some(Given::Text(text)) if allowed.contains(&text.as_str())).then_some(None),
+            None => Some(Some((on.name.to_owned(), (*allowed.first()?).to_owned()))),
+        }
     }
 }
 
 impl Place<'_> {
     /// What the engine says of a record, as [`Place::leaves`]. Who made it up knows little of what fields hold (a country is
     /// any text to a solver): where a value is none, others are tried in its place, and the engine judges each.
-    pub(crate) fn judged(&self, mut given: Vec<Option<Given>>, texts: &[&str]) -> Option<Leaving> {
+    pub(crate) fn judged(&self, mut given: Vec<Option<Given>>, texts: &[&str], budget: &mut Budget) -> Option<Leaving> {
         let mut leaving = self.leaves(&given)?;
         // Each round mends one attribute, so this ends.
         for _ in self.slice.engine.reads() {
             let Some(field) = leaving.unlikely.clone() else { break };
+            let mut others = self.others(&field, &given, texts).into_iter().take_while(|_| budget.spend());
             let better = |other: &Vec<Option<Given>>| {
                 self.leaves(other)?.unlikely.is_none_or(|still| still != field).then_some(())
             };
-            let Some(other) = self.others(&field, &given, texts).into_iter().find(|other| better(other).is_some())
-            else {
-                break;
-            };
+            let Some(other) = others.find(|other| better(other).is_some()) else { break };
             leaving = self.leaves(&other)?;
             given = other;
         }
@@ -228,9 +273,9 @@ impl Place<'_> {
             other
         };
         let mut others: Vec<_> =
-            analysis::candidates(kind, attribute, texts).into_iter().map(|value| put(&[(at, value)])).collect();
+            trial::candidates(kind, attribute, texts).into_iter().map(|value| put(&[(at, value)])).collect();
         let Some(shape @ (Shape::Edtf | Shape::Month | Shape::Year)) = attribute.shape(kind) else { return others };
-        for text in analysis::dates(texts).into_iter().filter(|text| shape.fits(&Value::text(text))) {
+        for text in trial::dates(texts).into_iter().filter(|text| shape.fits(&Value::text(text))) {
             let Some((first, last)) = Edtf::parse(&text).map(|date| date.span()) else { continue };
             let of = |reading: Reading| match reading {
                 Reading::FirstDay => Given::Long(first.into()),
@@ -247,61 +292,15 @@ impl Place<'_> {
     }
 }
 
+/// What a party may be that is no natural person.
+pub(crate) fn no_persons(kind: Kind) -> Vec<&'static str> {
+    let shape = disclose::ptype(kind).and_then(|slot| kind.slot_number(slot)).map(|slot| slot.shape);
+    let Some(Shape::Code(codes)) = shape else { return Vec::new() };
+    codes.iter().copied().filter(|code| !disclose::is_person(&Value::text(*code))).collect()
+}
+
 fn is_red(label: Option<&Given>) -> bool {
     matches!(label, Some(Given::Text(text)) if text == Tlp::Red.name())
-}
-
-/// The first attribute whose value no record of the kind has, if there is one.
-pub(crate) fn unlikely(kind: Kind, reads: &[&'static Attribute], given: &[Option<Given>]) -> Option<String> {
-    let of = |slot: u8, reading: Reading| {
-        let at = reads.iter().position(|a| a.origin == Origin::Slot(slot, reading))?;
-        Some(given.get(at)?.as_ref())
-    };
-    let wrong = |(attribute, value): &(&&'static Attribute, &Option<Given>)| {
-        let alone = value.as_ref().is_none_or(|value| holds(kind, attribute, value));
-        let Some(slot) = attribute.slot() else { return !alone };
-        let dates = [Reading::Text, Reading::FirstDay, Reading::LastDay].map(|reading| of(slot, reading));
-        !alone || !together(attribute.shape(kind), dates)
-    };
-    reads.iter().zip(given).find(wrong).map(|(attribute, _)| attribute.name.clone())
-}
-
-/// Whether a field of this shape may hold a value, seen alone.
-fn holds(kind: Kind, attribute: &Attribute, value: &Given) -> bool {
-    let fits = |value: Value| attribute.shape(kind).is_none_or(|shape| shape.fits(&value));
-    match (attribute.origin, value) {
-        (Origin::Tlp, Given::Text(text)) => Tlp::from_name(text).is_some_and(|tlp| tlp.name() == text),
-        (Origin::Class, Given::Text(text)) => !text.is_empty(),
-        (Origin::Slot(_, Reading::FirstDay | Reading::LastDay), Given::Long(day)) => (0..=99_991_231).contains(day),
-        (Origin::Slot(_, Reading::Finding), Given::Text(text)) => match attribute.shape(kind) {
-            Some(Shape::Finding(codes)) => codes.contains(&text.as_str()),
-            _ => false,
-        },
-        (_, Given::Text(text)) => fits(Value::text(text)),
-        (_, Given::Long(number)) => fits(Value::Int(*number)),
-        (_, Given::Texts(texts)) => fits(Value::Array(texts.iter().map(Value::text).collect())),
-        (_, Given::Longs(numbers)) => fits(Value::Array(numbers.iter().copied().map(Value::Int).collect())),
-        (_, Given::Bool(_) | Given::Organisation(_)) => true,
-    }
-}
-
-/// Whether what is read of one date agrees: its text, its first day, its last. The outer `None` is what is not read.
-fn together(shape: Option<Shape>, [text, first, last]: [Option<Option<&Given>>; 3]) -> bool {
-    if !matches!(shape, Some(Shape::Edtf | Shape::Month | Shape::Year)) {
-        return true;
-    }
-    let read: Vec<bool> = [text, first, last].into_iter().flatten().map(|value| value.is_some()).collect();
-    let alike = read.iter().all(|present| read.first() == Some(present));
-    let day = |of: Option<Option<&Given>>| if let Some(Some(Given::Long(day))) = of { Some(*day) } else { None };
-    let span = match text {
-        Some(Some(Given::Text(text))) => Edtf::parse(text).map(|date| date.span()),
-        _ => None,
-    };
-    let ordered = day(first).is_none_or(|first| day(last).is_none_or(|last| first <= last));
-    let spans = span.is_none_or(|(begin, end)| {
-        day(first).is_none_or(|first| first == i64::from(begin)) && day(last).is_none_or(|last| last == i64::from(end))
-    });
-    alike && ordered && spans
 }
 
 fn shown(given: Option<&Given>) -> String {
@@ -319,7 +318,10 @@ fn shown(given: Option<&Given>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::analysis::tests::{agreement, clause, line, org};
+    use crate::{
+        analysis,
+        analysis::tests::{agreement, clause, line, org},
+    };
 
     fn set(lines: &[RedLine], clauses: &str) -> PolicySet {
         analysis::set_of(&agreement("", clauses), org(1), lines).unwrap()
@@ -340,10 +342,12 @@ mod tests {
         };
         assert_eq!((by.as_str(), to, example["make_country"].as_str(), unlikely), ("one", org(2), "BE", None));
         assert!(Kind::Item.slot("type").unwrap().shape.fits(&Value::text(&example["type"])), "{example:?}");
-        // A red line keeps it back, and that was tried out whole.
-        let bars = line("l", Some(r#"resource.make_country like "B*""#));
-        let barred = never(&set(&[bars], &clause("one", belgian, "")), item("type", None));
-        assert!(matches!(barred, Never::NotFound { tried: 1.., all: true }), "{barred:?}");
+        // A red line keeps it back, and that was tried out whole; of a pattern no few values are all.
+        for (bars, whole) in [(r#"resource.make_country == "BE""#, true), (r#"resource.make_country like "B*""#, false)]
+        {
+            let barred = never(&set(&[line("l", Some(bars))], &clause("one", belgian, "")), item("type", None));
+            assert!(matches!(barred, Never::NotFound { tried: 1.., all } if all == whole), "{bars}: {barred:?}");
+        }
     }
 
     #[test]
@@ -354,6 +358,58 @@ mod tests {
         let red = [clause("one", "", ""), clause("two", r#"resource.tlp != "RED""#, "red = true")].concat();
         let red = set(&[], &red.replacen("\"make-country\"", "\"condition\"", 1));
         assert!(matches!(never(&red, item("make-country", None)), Never::NotFound { all: true, .. }));
+    }
+
+    /// Story: a clause names a field, and the decider withholds it all the same: of a person where the clause does not name
+    /// it in `personal`, of a file whose role the clause does not give. It was said to leave.
+    #[test]
+    fn a_field_that_is_named_and_withheld_is_not_said_to_leave() {
+        let of = |kind: &str, fields: &str, more: &str| {
+            format!(
+                "[[clause]]\nname = \"one\"\nfrom = \"a\"\nto = [\"b\"]\nonward = \"never\"\nretention-days = 30\n{more}\n\
+                 disclose.{kind} = [{fields}]\n"
+            )
+        };
+        let asked = |kind: Kind, field: &str| Property { kind, slot: kind.slot(field).map(|s| s.number), to: None };
+        let when = |set: &PolicySet, property: Property, when: &str| {
+            never(&meeting(set, property.kind, when).unwrap(), property)
+        };
+        let stays = |answer: Never| assert!(matches!(answer, Never::NotFound { all: true, .. }), "{answer:?}");
+        let leaves = |answer: Never, key: &str, value: &str| {
+            let Never::Leaves(Leaving { example, .. }) = answer else { panic!("{answer:?}") };
+            assert_eq!(example[key], value, "{example:?}");
+        };
+        let person = r#"resource.ptype == "person""#;
+        let name = asked(Kind::Party, "name");
+        let companies = set(&[], &of("party", r#""number", "ptype", "name""#, ""));
+        stays(when(&companies, name, person));
+        leaves(when(&companies, name, r#"resource.ptype == "company""#), "ptype", "company");
+        leaves(never(&companies, name), "ptype", "state-body");
+        let personal = r#"personal = [{ kind = "party", slot = "name", purpose = "p", retention-days = 9 }]"#;
+        let persons = set(&[], &of("party", r#""number", "ptype", "name""#, personal));
+        leaves(when(&persons, name, person), "ptype", "person");
+        // Of persons nothing is left where the name is all that there is.
+        let only = set(&[], &of("party", r#""name""#, ""));
+        stays(when(&only, Property { slot: None, ..name }, person));
+
+        let content = asked(Kind::Attachment, "content");
+        let fields = r#""number", "role", "content""#;
+        let stripped = set(&[], &of("attachment", fields, r#"files = ["stripped"]"#));
+        stays(when(&stripped, content, r#"resource.role == "original""#));
+        leaves(when(&stripped, content, r#"resource.role != "original""#), "role", "stripped");
+        leaves(never(&stripped, content), "role", "stripped");
+        let thumbs = set(&[], &of("attachment", fields, r#"files = ["thumbnail"]"#));
+        leaves(when(&thumbs, content, r#"resource.role != "original""#), "role", "thumbnail");
+        let Never::Leaves(leaving) = never(&stripped, asked(Kind::Attachment, "role")) else { panic!("it leaves") };
+        assert!(!leaving.refers);
+    }
+
+    /// What a field names must have been given before; that is assumed, and said.
+    #[test]
+    fn a_field_that_names_records_leaves_by_an_assumption() {
+        let refers = clause("one", "", "").replacen("\"type\"", "\"supersedes\"", 1);
+        let Never::Leaves(leaving) = never(&set(&[], &refers), item("supersedes", None)) else { panic!("it leaves") };
+        assert!(leaving.refers);
     }
 
     #[test]
@@ -369,23 +425,13 @@ mod tests {
         assert!(meeting(&all, Kind::Item, "resource.colour == 1").is_err());
     }
 
+    /// Story: so many records were tried of each clause, kind and partner, however many of these there were.
     #[test]
-    fn what_no_record_holds_is_called_so() {
-        let attribute = |name: &str| crate::attribute::attribute(Kind::Item, name).unwrap();
-        let text = |text: &str| Some(Given::Text(text.to_owned()));
-        let check = |names: &[&str], given: &[Option<Given>], wrong: Option<&str>| {
-            let reads: Vec<_> = names.iter().map(|name| attribute(name)).collect();
-            assert_eq!(unlikely(Kind::Item, &reads, given).as_deref(), wrong, "{names:?}");
-        };
-        check(&["make_country"], &[text("BE")], None);
-        check(&["make_country"], &[text("another")], Some("make_country"));
-        check(&["tlp", "type"], &[text("WHITE"), None], Some("tlp"));
-        check(&["type"], &[text("pistol of a kind")], Some("type"));
-        let date = ["year", "year_first", "year_last"];
-        let day = |n| Some(Given::Long(n));
-        check(&date, &[text("2021"), day(20_210_101), day(20_211_231)], None);
-        check(&date, &[text("2021"), day(20_210_101), day(20_211_230)], Some("year"));
-        check(&date[1..], &[day(20_210_102), day(20_210_101)], Some("year_first"));
-        check(&date[..2], &[text("2021"), None], Some("year"));
+    fn what_is_tried_ends_with_the_budget_and_is_then_not_all() {
+        let barred = set(&[line("l", Some("resource.bore_um >= 0"))], &clause("one", "resource.bore_um > 9", ""));
+        assert!(matches!(never(&barred, item("type", None)), Never::NotFound { all: true, .. }));
+        let mut budget = Budget::of(3);
+        assert_eq!(within(&barred, item("type", None), &mut budget), Never::NotFound { tried: 3, all: false });
+        assert_eq!(within(&barred, item("type", None), &mut budget), Never::NotFound { tried: 0, all: false });
     }
 }

@@ -4,6 +4,7 @@
 //! of grant, upstream clause and the agreement's own clause counts.
 
 use crate::{
+    handling,
     question::{Interval, Question},
     reason::Reason,
 };
@@ -16,11 +17,16 @@ use entente_protocol::{
 
 /// What a grant lets go to a partner of one record that is not ours.
 pub(crate) fn granted(question: &Question<'_>, agreement: &Agreement, own: OrgId) -> Result<SlotSet, Reason> {
+    // Before the grant is missed: nobody is to ask for one that would let nothing go.
+    not_red(question.header)?;
     let ground = question.onward.as_ref().ok_or(Reason::OnwardWithoutGrant)?;
     match ground.rule {
         Onward::Never => return Err(Reason::OnwardForbidden),
         Onward::To(orgs) if !orgs.contains(&question.partner) => return Err(Reason::OnwardForbidden),
         Onward::To(_) | Onward::WithGrant => {}
+    }
+    if ground.red {
+        return Err(Reason::OnwardRed);
     }
     let slots = holds(ground.grant, question.header, (own, question.partner), agreement, question.now)?;
     // What locks here without contact locks there too.
@@ -39,6 +45,7 @@ pub(crate) fn holds(
     agreement: &Agreement,
     now: Interval,
 ) -> Result<SlotSet, Reason> {
+    not_red(header)?;
     let names = (grant.originator, grant.from, grant.to) == (header.originator, from, to);
     if !names || !grant.scope.covers(header) || grant.is_refusal() {
         return Err(Reason::OnwardWithoutGrant);
@@ -50,4 +57,9 @@ pub(crate) fn holds(
         return Err(Reason::GrantPurpose);
     }
     Ok(grant.scope.slots)
+}
+
+/// TLP:RED is for those to whom its originator gives it, and a grant does not change that.
+fn not_red(header: &Header) -> Result<(), Reason> {
+    if handling::is_red(&header.floor) { Err(Reason::OnwardRed) } else { Ok(()) }
 }

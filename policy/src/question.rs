@@ -72,6 +72,8 @@ pub struct Ground<'a> {
     pub grant: &'a Grant,
     /// The onward rule of the clause under which it came.
     pub rule: &'a Onward,
+    /// Whether that clause has it handled as TLP:RED.
+    pub red: bool,
     /// The lease of the agreement under which it came, in hours.
     pub lease_hours: Option<u32>,
     /// Whether what attests it still counts.

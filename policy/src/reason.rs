@@ -70,6 +70,7 @@ reasons! {
     OnwardAttestation = "onward-attestation", "The key with which its originator attested the record, or granted it, does not count any more; its originator must do so anew.";
     SlotNotGranted = "slot-not-granted", "The originator's grant does not name this field.";
     Recalled = "recalled", "The record was recalled: it goes to nobody any more.";
+    OnwardRed = "onward-red", "The record is another organisation's and TLP:RED, by its own label or by the clause under which it came: it goes no further, with whatever grant.";
 }
 
 impl fmt::Display for Reason {

@@ -88,6 +88,9 @@ impl World {
         let header = verified.header();
         if header.originator != from {
             let Some(grant) = grant else { return Err(Reason::OnwardWithoutGrant) };
+            if header.floor.tlp == Some(Tlp::Red) {
+                return Err(Reason::OnwardRed);
+            }
             consents(grant, header, from, self.own, &governed.in_force.agreement, now)?;
             if verified.slots().iter().any(|shown| !grant.scope.slots.contains(shown.opening.slot)) {
                 return Err(Reason::OverDisclosed);
@@ -126,6 +129,9 @@ impl World {
     }
 
     fn onward<'a>(&self, q: &Question<'a>, governed: &Governed) -> Result<&'a Grant, Reason> {
+        if q.header.floor.tlp == Some(Tlp::Red) {
+            return Err(Reason::OnwardRed);
+        }
         let Some(ground) = q.onward else { return Err(Reason::OnwardWithoutGrant) };
         let agreement = &governed.in_force.agreement;
         let may = match ground.rule {
@@ -135,6 +141,9 @@ impl World {
         };
         if !may {
             return Err(Reason::OnwardForbidden);
+        }
+        if ground.red {
+            return Err(Reason::OnwardRed);
         }
         consents(ground.grant, q.header, self.own, q.partner, agreement, q.now)?;
         match (ground.lease_hours, agreement.lease_hours) {
@@ -345,6 +354,8 @@ fn given(header: &Header, values: Values<'_>) -> HashMap<String, RestrictedExpre
     all.insert("orcon".to_owned(), RestrictedExpression::new_bool(header.floor.orcon));
     let originator = format!("Organisation::\"{}\"", header.originator).parse::<EntityUid>().unwrap();
     all.insert("originator".to_owned(), RestrictedExpression::new_entity_uid(originator));
+    let codes = header.floor.eu_hc.iter().map(|code| long(i64::from(*code)));
+    all.insert("eu_hc".to_owned(), RestrictedExpression::new_set(codes));
     if let Some(tlp) = header.floor.tlp {
         all.insert("tlp".to_owned(), text(tlp.name()));
     }
@@ -367,6 +378,15 @@ fn given(header: &Header, values: Values<'_>) -> HashMap<String, RestrictedExpre
                 all.insert(format!("{name}_first"), long(first.into()));
                 all.insert(format!("{name}_last"), long(last.into()));
                 text(value.as_text().unwrap())
+            }
+            Shape::Eval => {
+                for (scale, grade) in [("src4", "text"), ("admiralty", "text"), ("inf4", "number")] {
+                    let Some(value) = value.member(scale) else { continue };
+                    let number = grade == "number";
+                    let grade = if number { long(value.as_int().unwrap()) } else { text(value.as_text().unwrap()) };
+                    all.insert(scale.to_owned(), grade);
+                }
+                continue;
             }
             _ => continue,
         };

@@ -16,8 +16,8 @@ use entente_protocol::{
     id::{AgreementId, OrgId},
     limits,
     record::{
-        Tlp,
-        kind::{Kind, Slot},
+        Shape, Tlp,
+        kind::{Fact, Kind, Slot},
         schema_digest,
     },
 };
@@ -372,18 +372,45 @@ fn slot(entry: &Entry<'_>, kind: Kind) -> Result<&'static Slot, SourceError> {
     })
 }
 
+/// The facts by which fields may be named together. What tells of persons is named field by field.
+const CLASSES: [Fact; 5] = [Fact::Place, Fact::Time, Fact::Serial, Fact::Maker, Fact::Device];
+
+/// The fields that an entry names: one, or with `@` all that tell one fact and nothing else. Those who sign read the names:
+/// the body holds fields, and knows no classes.
+fn fields(entry: &Entry<'_>, kind: Kind) -> Result<Vec<&'static Slot>, SourceError> {
+    let Some(name) = entry.text()?.strip_prefix('@') else { return Ok(vec![slot(entry, kind)?]) };
+    let tells = |slot: &Slot, fact: Fact| {
+        let own = slot.rung.is_none_or(|rung| rung.fact == fact);
+        let beside = slot.carries.iter().all(|carried| carried == fact);
+        own && beside && (slot.rung.is_some() || slot.carries.contains(fact))
+    };
+    let plain = |slot: &&Slot| !slot.personal && !slot.personal_of_persons && slot.shape != Shape::Content;
+    let of = |fact: Fact| kind.slots().filter(plain).filter(|slot| tells(slot, fact)).collect::<Vec<_>>();
+    let slots = CLASSES.into_iter().find(|fact| fact.name() == name).map(of).unwrap_or_default();
+    if slots.is_empty() {
+        let known: Vec<String> =
+            CLASSES.into_iter().filter(|f| !of(*f).is_empty()).map(|f| format!("@{}", f.name())).collect();
+        let fix = match known.as_slice() {
+            [] => "name its fields one by one".to_owned(),
+            _ => format!("use some of {}, or name its fields one by one", known.join(", ")),
+        };
+        return Err(entry.refuse(format!("`{kind}` has no class of fields `@{}`", name.escape_debug()), fix));
+    }
+    Ok(slots)
+}
+
 fn disclose(table: &Table<'_>) -> Result<Vec<Disclosure>, SourceError> {
     let (mut faults, mut all) = (Faults::default(), Vec::new());
     for (name, entry) in table.entries() {
         let Some(kind) = faults.take(kind(&entry, name)) else { continue };
         let mut slots: Vec<u8> = Vec::new();
         for item in faults.take(entry.list()).unwrap_or_default() {
-            match faults.take(slot(&item, kind)) {
-                Some(slot) if slots.contains(&slot.number) => {
+            for slot in faults.take(fields(&item, kind)).unwrap_or_default() {
+                if slots.contains(&slot.number) {
                     faults.note(item.refuse(format!("`{}` stands twice", slot.name), "name each field once"));
+                } else {
+                    slots.push(slot.number);
                 }
-                Some(slot) => slots.push(slot.number),
-                None => {}
             }
         }
         slots.sort_unstable();

@@ -43,7 +43,7 @@ fn red_lines() -> Vec<RedLine> {
 
 #[test]
 fn every_example_is_accepted_and_prints_what_it_says() {
-    assert_eq!((examples("language").len(), examples("[[red-line]]").len()), (2, 1));
+    assert_eq!((examples("language").len(), examples("[[red-line]]").len()), (3, 1));
     for agreement in shipped() {
         let printed = render(&agreement);
         let again = parse(&printed).unwrap_or_else(|e| panic!("{e}\n{printed}")).agreement;
@@ -51,6 +51,41 @@ fn every_example_is_accepted_and_prints_what_it_says() {
         assert_eq!(Agreement::from_bytes(&agreement.to_bytes().unwrap()).unwrap(), agreement);
     }
     assert_eq!(red_lines().len(), 4);
+}
+
+/// Whoever signs reads fields by their names, also where the text named them together.
+#[test]
+fn fields_named_by_what_they_tell_are_printed_one_by_one() {
+    let text = examples("language")[2];
+    assert!(text.contains("\"@place\"") && text.contains("\"@serial\""), "{text}");
+    let printed = render(&parse(text).unwrap().agreement);
+    assert!(!printed.contains('@'), "{printed}");
+    for line in [
+        r#"disclose.item = ["number", "eval", "type", "make-country", "serial", "serial-prefix", "serial-state"]"#,
+        r#"disclose.event = ["number", "eval", "etype", "recovered-month", "recovered-year", "place-point", "place-cell", "place-region", "place-country", "place-name"]"#,
+    ] {
+        assert!(printed.contains(line), "{line}: {printed}");
+    }
+}
+
+/// What tells of persons, what is a file and what tells more than the one fact never comes by a class.
+#[test]
+fn no_class_of_fields_brings_persons_or_files() {
+    let text = examples("language")[2];
+    let head: String = text.lines().filter(|line| !line.starts_with("disclose.")).flat_map(|l| [l, "\n"]).collect();
+    let mut taken = 0;
+    for kind in Kind::ALL {
+        for class in ["place", "time", "serial", "maker", "device"] {
+            let Ok(checked) = parse(&format!("{head}disclose.{kind} = [\"@{class}\"]\n")) else { continue };
+            taken += 1;
+            for number in &checked.agreement.clauses[0].disclose[0].slots {
+                let slot = kind.slot_number(*number).unwrap();
+                assert!(!slot.personal && !slot.personal_of_persons, "{kind} @{class}: {}", slot.name);
+                assert!(!["content", "note", "exif", "marks", "access"].contains(&slot.name), "{kind}: {}", slot.name);
+            }
+        }
+    }
+    assert!(taken >= 10, "{taken}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `agreement prove`: whether something can leave, over all that is in force.
 //!
-//! Three ways, and the answer says which. That no clause names it proves it. Where one does, records are tried, and one of
+//! Three ways, and the answer says which. That no clause gives it proves it. Where one does, records are tried, and one of
 //! which it leaves refutes it. Where none is found a solver is asked, if one is installed: it proves that there is none, or
 //! finds one. Whatever keeps it from an answer is said, and the answer is then that nothing is proved.
 
@@ -15,6 +15,7 @@ use entente_policy::{
     Action, PolicySet,
     claim::{self, Claim, Confirmed},
     never::{self, Leaving, Never, Property},
+    trial::Budget,
 };
 use entente_protocol::{id::OrgId, record::kind::Kind};
 use serde_json::{Value as Json, json};
@@ -44,13 +45,13 @@ pub fn prove(node: &Node, property: &str, patience_s: u64) -> Result<Json, Agree
     let (holds, says) = match answer {
         Answered::ByClauses => (
             "proved",
-            "no clause in force names it, or red lines without a condition keep it: it leaves with no record there may be"
+            "no clause in force gives it, or red lines without a condition keep it: it leaves with no record there may be"
                 .to_owned(),
         ),
         Answered::BySolver => (
             "proved",
             format!(
-                "a clause names it, and the conditions and red lines let it go with no record of ours that there may be: {by} has proved \
+                "a clause gives it, and the conditions and red lines let it go with no record of ours that there may be: {by} has proved \
                  it"
             ),
         ),
@@ -65,9 +66,9 @@ pub fn prove(node: &Node, property: &str, patience_s: u64) -> Result<Json, Agree
         Answered::NotFound { tried, all, why } => (
             "not-found",
             format!(
-                "a clause names it, and of {tried} records that were tried{} it leaves with none; this is no proof. Not \
+                "a clause gives it, and of {tried} records that were tried{} it leaves with none; this is no proof. Not \
                  proved: {why}",
-                if all { ", all that the conditions can tell apart by the values that they name," } else { "" }
+                if all { ", all that the conditions can tell apart," } else { ", and not all could be," }
             ),
         ),
     };
@@ -82,11 +83,12 @@ pub fn prove(node: &Node, property: &str, patience_s: u64) -> Result<Json, Agree
 fn says_leaves(node: &Node, leaving: &Leaving) -> String {
     let to = node.handle_of(leaving.to);
     let clause = &leaving.clause;
+    let given = if leaving.refers { format!(", once `{to}` was given what it names") } else { String::new() };
     match &leaving.unlikely {
-        None => format!("it leaves to `{to}` under clause `{clause}`, of a record like this"),
+        None => format!("it leaves to `{to}` under clause `{clause}`, of a record like this{given}"),
         Some(field) => format!(
-            "it leaves to `{to}` under clause `{clause}`, of a record like this, if there were one: its `{field}` is a value \
-             that was tried and that no record holds"
+            "it leaves to `{to}` under clause `{clause}`, of a record like this{given}, if there were one: its `{field}` is a \
+             value that was tried and that no record holds"
         ),
     }
 }
@@ -190,8 +192,9 @@ impl Asked {
 /// Every question is to be answered by a proof; the first that is refuted refutes the whole.
 fn answer(in_force: &PolicySet, questions: &[Question], solver: &mut Asked) -> Answered {
     let (mut by_solver, mut open) = (false, None::<(usize, bool, String)>);
+    let mut budget = Budget::default();
     for question in questions {
-        match one(question.set.as_ref().unwrap_or(in_force), question.property, solver) {
+        match one(question.set.as_ref().unwrap_or(in_force), question.property, solver, &mut budget) {
             Answered::ByClauses => {}
             Answered::BySolver => by_solver = true,
             Answered::Leaves(leaving) => return Answered::Leaves(leaving),
@@ -208,12 +211,12 @@ fn answer(in_force: &PolicySet, questions: &[Question], solver: &mut Asked) -> A
     }
 }
 
-fn one(set: &PolicySet, property: Property, solver: &mut Asked) -> Answered {
+fn one(set: &PolicySet, property: Property, solver: &mut Asked, budget: &mut Budget) -> Answered {
     let claims = claim::claims(set, property);
     if matches!(&claims, Ok(claims) if claims.is_empty()) {
         return Answered::ByClauses;
     }
-    let tried = never::never(set, property);
+    let tried = never::within(set, property, budget);
     if let Never::Leaves(leaving @ Leaving { unlikely: None, .. }) = tried {
         return Answered::Leaves(leaving);
     }

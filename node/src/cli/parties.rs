@@ -155,7 +155,7 @@ pub enum Agreement {
     },
     /// Whether records, or a field of them, can leave under what is in force, for any record there may be
     #[command(
-        after_help = "Proved is what no clause names, or what a solver proves of the conditions and red lines. Else a record of \
+        after_help = "Proved is what no clause gives, or what a solver proves of the conditions and red lines. Else a record of \
         which it leaves is shown. Where no record is found and nothing proves that there is none, that is said to be no proof. \
         Exit code 6 unless it is proved.\n\nThe solver is cvc5, 1.3 or later (Debian's is too old): put the program from \
         https://github.com/cvc5/cvc5/releases on the PATH, or name it as `solver` in entente.toml. It is given policies and no \

@@ -50,6 +50,17 @@ impl Three {
     }
 }
 
+/// Story: a clause lets its records go on by a grant, and has them handled as TLP:RED. No grant is to be asked for.
+#[test]
+fn what_is_handled_as_red_goes_no_further() -> Outcome {
+    let world = Three::plain("\"with-grant\"\nhandling = { tlp = \"RED\" }")?;
+    let one = world.release("A-1")?;
+    world.meet()?;
+    let said = world.ask(&[one]).err().map(|fault| fault.to_string()).unwrap_or_default();
+    assert!(said.contains("is TLP:RED") && said.contains("goes no further"), "{said}");
+    Ok(())
+}
+
 /// Story: two partners hold a record of one originator, and each may pass it on to the other. Both do. When its originator
 /// takes it back from both, none of the two is the other's reason to hold it on.
 #[test]

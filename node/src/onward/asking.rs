@@ -213,6 +213,13 @@ pub fn ask(node: &Node, records: &[RecordId], wish: &Wish) -> Result<Json, Onwar
         if header.originator == to {
             return Err(OnwardError::Asked(format!("record {} is `{who}`'s own", record.short())));
         }
+        if held.is_red() {
+            return Err(OnwardError::Asked(format!(
+                "record {} is TLP:RED, by its label or by the clause under which it came: it goes no further, with whatever \
+                 grant",
+                record.short()
+            )));
+        }
         if !held.may_go_to(to) {
             return Err(OnwardError::Asked(format!(
                 "record {} came under a clause that does not let it go on to `{}`: `entente agreement show {}`",

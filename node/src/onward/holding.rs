@@ -26,7 +26,7 @@ use entente_protocol::{
     feed::{FeedKey, Run},
     id::{AgreementId, FeedId, OrgId, RecordId},
     identity::Purpose,
-    record::{Reference, Shape, SlotSet, Verified},
+    record::{Reference, Shape, SlotSet, Tlp, Verified},
     time::UnixMillis,
 };
 use std::collections::BTreeSet;
@@ -47,6 +47,7 @@ pub struct Holding {
     /// The batch proof that came with it.
     pub proof: ProofRow,
     rule: Onward,
+    red: bool,
     lease_hours: Option<u32>,
     attested: bool,
 }
@@ -80,13 +81,14 @@ pub fn held(node: &Node, rules: &Rules, record: RecordId, to: OrgId) -> Result<O
         let now = rules.agreements.get(agreement).and_then(|held| held.in_force.as_ref());
         let terms = |version: &Agreement| {
             let clause = version.clauses.get(usize::from(row.clause))?;
-            Some((clause.onward.clone(), version.lease_hours))
+            let red = clause.handling.as_ref().is_some_and(|handling| handling.tlp == Some(Tlp::Red));
+            Some((clause.onward.clone(), red, version.lease_hours))
         };
         let terms = match now.filter(|in_force| in_force.digest == version) {
             Some(in_force) => terms(&in_force.agreement),
             None => agreements::versions(&node.holdings, agreement)?.get(&version).and_then(terms),
         };
-        let Some((rule, lease_hours)) = terms else { continue };
+        let Some((rule, red, lease_hours)) = terms else { continue };
         let verified = row.verified().map_err(|_| broken())?;
         let originator = verified.header().originator;
         if giver != originator {
@@ -94,7 +96,7 @@ pub fn held(node: &Node, rules: &Rules, record: RecordId, to: OrgId) -> Result<O
         }
         let key = proof.attestation.key().ok();
         let key = key.and_then(|kid| rules.book.others_key(originator, Purpose::Records, kid, node.clock.now()));
-        let holding = Holding { agreement, row, verified, proof, rule, lease_hours, attested: key.is_some() };
+        let holding = Holding { agreement, row, verified, proof, rule, red, lease_hours, attested: key.is_some() };
         if holding.may_go_to(to) {
             return Ok(Some(holding));
         }
@@ -112,10 +114,16 @@ impl Holding {
     /// Whether what it came under lets it go on to an organisation at all.
     pub fn may_go_to(&self, to: OrgId) -> bool {
         match &self.rule {
+            _ if self.is_red() => false,
             Onward::Never => false,
             Onward::WithGrant => true,
             Onward::To(orgs) => orgs.contains(&to),
         }
+    }
+
+    /// Whether it is TLP:RED here, by its own label or by the clause under which it came.
+    pub fn is_red(&self) -> bool {
+        self.red || self.verified.header().floor.tlp == Some(Tlp::Red)
     }
 
     /// Its position in its originator's batch.
@@ -150,6 +158,7 @@ impl Holding {
             id: got.id,
             grant: &got.grant,
             rule: &self.rule,
+            red: self.red,
             lease_hours: self.lease_hours,
             attested: self.attested && counts(got.kid),
         });

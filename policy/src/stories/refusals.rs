@@ -28,6 +28,11 @@ fn errors_name_line_and_key() {
     refused("retention-days = 730\n", "retention-days = \"long\"\n", "clause[1].retention-days", "this is a string");
     refused("\"never\"", "\"sometimes\"", "clause[1].onward", "no onward rule");
     refused("\"calibre\"", "\"caliber\"", "clause[1].disclose.item[7]", "has no field `caliber`");
+    let at = "clause[1].disclose.item[7]";
+    refused("\"calibre\"", "\"@people\"", at, "has no class of fields `@people`; use some of @serial, @maker, or name");
+    refused("\"calibre\"", "\"@person\"", at, "has no class of fields `@person`; use some of @serial, @maker, or name");
+    refused("\"calibre\"", "\"@place\"", at, "has no class of fields `@place`");
+    refused("\"calibre\"", "\"@maker\"", at, "`make` stands twice; name each field once");
     refused("disclose.event", "disclose.evnt", "clause[1].disclose.evnt", "no kind of record");
     refused("\"thumbnail\"", "\"thumb\"", "clause[2].files", "no role of a file");
     refused("{ match = 200 }", "{ match = 0 }", "clause[5].duty.match", "out of range");
