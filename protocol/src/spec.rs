@@ -204,14 +204,13 @@ fn names(grammar: &str) -> Vec<(String, char, char)> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     let (mut names, mut rest, mut before) = (Vec::new(), plain.as_str(), '\n');
     while let Some(first) = rest.chars().next() {
-        let len = rest.find(|c| !is_name(c)).unwrap_or(rest.len());
+        let len = rest.find(|c| !is_name(c)).unwrap_or(rest.len()).max(first.len_utf8());
+        let (name, after) = rest.split_at(len);
         if first.is_ascii_lowercase() {
-            let after = rest[len..].trim_start().chars().next().unwrap_or('\n');
-            names.push((rest[..len].to_owned(), before, after));
+            names.push((name.to_owned(), before, after.trim_start().chars().next().unwrap_or('\n')));
         }
-        let len = len.max(first.len_utf8());
-        before = rest[..len].chars().last().unwrap_or(before);
-        rest = &rest[len..];
+        before = name.chars().last().unwrap_or(before);
+        rest = after;
     }
     names
 }

@@ -170,6 +170,7 @@ fn held(
         match holds {
             Some(row) => {
                 audit.speak(OWN, Table::Grant, &passed::held_key(row.by, &row.on))?;
+                audit.speak(OWN, Table::Grant, &passed::hand_key(row.by, row.on.record))?;
                 records.insert(row.on.record);
             }
             None => report.damaged(format!("onward holder {n}"), "it is not what was signed"),

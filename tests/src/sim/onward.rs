@@ -184,6 +184,9 @@ impl World<'_> {
             Some(None) => return Ok(None),
             Some(Some(granted)) => *granted,
         };
+        if granted == SlotSet::EMPTY {
+            return Ok(Some(None));
+        }
         let (permitted, serviceable) = deal.permits(version, from, record.kind);
         // What an agreement gave that has ended stays where it is, and what went on by it.
         let ways: Vec<&Deal> = self
