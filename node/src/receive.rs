@@ -138,11 +138,16 @@ pub struct Taken {
     pub waits: bool,
 }
 
-/// Takes a run of a partner's feed.
+/// Takes a run of a partner's feed over a connection.
+pub fn run(node: &Node, feed: &FeedKey, message: &RunMessage) -> Result<Taken, ReceiveError> {
+    run_of(node, feed, message, node.clock.now())
+}
+
+/// Takes a run of a partner's feed that was said at a time: no lease counts from later than that.
 ///
 /// A reason of this hour (a suspension, an agreement that has not begun or has expired here, another version of it) is
 /// none to refuse a record: a countersigned refusal is for good. The run then waits at its sender.
-pub fn run(node: &Node, feed: &FeedKey, message: &RunMessage) -> Result<Taken, ReceiveError> {
+pub fn run_of(node: &Node, feed: &FeedKey, message: &RunMessage, said: UnixMillis) -> Result<Taken, ReceiveError> {
     let now = node.clock.now();
     // The second turn is for a feed or rules that changed under the first one.
     for _ in 0..2 {
@@ -192,7 +197,7 @@ pub fn run(node: &Node, feed: &FeedKey, message: &RunMessage) -> Result<Taken, R
                 return Err(ReceiveError::Fork);
             }
             ReceivedRun::Next(verified) if differs(&rules, feed, &verified) => break,
-            ReceivedRun::Next(verified) => take(node, feed, message, (&rules, &shown), &verified, state)?,
+            ReceivedRun::Next(verified) => take(node, feed, (message, said), (&rules, &shown), &verified, state)?,
         };
         if let Some(taken) = taken {
             return Ok(taken);
@@ -264,7 +269,7 @@ fn is_recalled(node: &Node, record: RecordId) -> bool {
 fn take(
     node: &Node,
     feed: &FeedKey,
-    message: &RunMessage,
+    (message, said): (&RunMessage, UnixMillis),
     (rules, shown): (&Arc<Rules>, &Shown),
     verified: &VerifiedRun,
     mut state: feeds::InRow,
@@ -353,7 +358,8 @@ fn take(
     facets.write(&mut txn, partition).map_err(ShareError::from)?;
     txn.push(partition, Table::RunIn, feed.id().as_bytes(), &row)?;
     let end = run.end();
-    (state.at, state.runs, state.length, state.digest) = (Some(now), state.runs + 1, end.length, end.digest);
+    (state.runs, state.length, state.digest) = (state.runs + 1, end.length, end.digest);
+    state.at = state.at.max(Some(said.min(now)));
     state.receipt = Some(receipt.clone());
     retention::note_store(&mut txn, feed)?;
     feeds::put_in(&mut txn, feed, &state)?;
