@@ -244,7 +244,7 @@ fn decide<'a>(
                 return Decided::Refuse("introduces-too-many");
             }
             if grant.is_some() && is_recalled(node, release.record.id()) {
-                return Decided::Refuse("recalled");
+                return Decided::Refuse(RECALLED);
             }
             match rules.policy.accept(feed.sender, feed.agreement, &release.record, grant, now) {
                 Ok(acceptance) => Decided::Keep(release, acceptance, Box::new(received_row(arrival, release, number))),
@@ -309,16 +309,15 @@ fn take(
             }
             Decided::Keep(release, acceptance, row) => {
                 match keep_one(&mut txn, &mut facets, feed, release, &acceptance, &row)? {
-                    true => {
+                    None => {
                         taken.records += 1;
                         let header = release.record.header();
                         grants::arrived(&mut txn, &rules.grants, header, release.record.id())?;
                         others.extend(row.onward.map(|_| header.originator));
                     }
-                    // What was taken back for good does not come again.
-                    false => {
+                    Some(reason) => {
                         refuse(&mut txn, number)?;
-                        *refused.entry("recalled").or_default() += 1;
+                        *refused.entry(reason).or_default() += 1;
                     }
                 }
             }
@@ -457,6 +456,7 @@ fn received_row(arrival: &Arrival<'_>, release: &VerifiedRelease, number: u64) -
             |(id, grant)| OnwardRow {
                 by: arrival.feed.sender,
                 days: grant.scope.retention_days,
+                given: grant.time,
                 grant: *id,
                 since: arrival.at,
                 until: grant.scope.until,
@@ -474,7 +474,8 @@ fn received_row(arrival: &Arrival<'_>, release: &VerifiedRelease, number: u64) -
     }
 }
 
-/// Keeps one record, unless it was taken back for good. Only what policy accepted gets here.
+/// Keeps one record, or says why not: what was taken back for good does not come again, nor does what a newer grant of its
+/// giver let go. Only what policy accepted gets here.
 fn keep_one(
     txn: &mut Txn<'_>,
     facets: &mut Facets,
@@ -482,7 +483,7 @@ fn keep_one(
     release: &VerifiedRelease,
     acceptance: &Acceptance,
     row: &ReceivedRow,
-) -> Result<bool, ReceiveError> {
+) -> Result<Option<&'static str>, ReceiveError> {
     let partition = Partition::Agreement(acceptance.agreement());
     let record = &release.record;
     let (id, kind) = (acceptance.record(), record.header().kind);
@@ -496,26 +497,30 @@ fn keep_one(
     // What its originator gives itself is not put in the shade by what another passes on.
     if row.onward.is_some() && before.as_ref().is_some_and(|(_, known)| known.onward.is_none()) {
         // Nor is what its originator took back given again by another's hand.
-        return Ok(txn.get(partition, Table::Withdrawn, id.as_bytes())?.is_none());
+        return Ok(txn.get(partition, Table::Withdrawn, id.as_bytes())?.map(|_| RECALLED));
     }
     // Only what is held was ever withdrawn.
     let withdrawn = if before.is_some() { txn.get(partition, Table::Withdrawn, id.as_bytes())? } else { None };
     let back = withdrawn.is_some();
     let mut kept = row.clone();
     let known = before.as_ref().and_then(|(_, before)| before.onward);
-    if let (Some(onward), Some(known)) = (&mut kept.onward, known)
-        && onward.grant == known.grant
-    {
-        // Given again by the same grant, it is kept no longer for it.
-        onward.since = known.since;
+    if let (Some(onward), Some(known)) = (&mut kept.onward, known) {
+        if onward.by == known.by && onward.given < known.given {
+            return Ok(Some("older-grant"));
+        }
+        // Given again by no newer grant, it is kept no longer for it: several in turn do not outlast each.
+        if onward.given <= known.given {
+            (onward.since, onward.given) = (known.since, known.given);
+        }
     }
     let row = &kept;
     if let Some(withdrawal) = withdrawn {
         let by = decode::<WithdrawnRow>("withdrawal", &withdrawal)?.by;
-        let over =
-            by == Some(TakenBack::Expired) && row.onward.is_some_and(|o| known.is_some_and(|k| k.grant == o.grant));
+        let same = row.onward.is_some_and(|onward| known.is_some_and(|known| known.grant == onward.grant));
+        let over = by == Some(TakenBack::Expired)
+            && (same || row.onward.is_some_and(|onward| granted::over_at(&onward) <= row.at));
         if over || matches!(by, Some(TakenBack::Recalled(_))) {
-            return Ok(false);
+            return Ok(Some(RECALLED));
         }
         txn.delete(partition, Table::Withdrawn, id.as_bytes())?;
     }
@@ -556,7 +561,7 @@ fn keep_one(
             wishes::add(txn, partition, &wanted).map_err(ShareError::from)?;
         }
     }
-    Ok(true)
+    Ok(None)
 }
 
 /// Whether a received record was withdrawn.
