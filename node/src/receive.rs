@@ -213,9 +213,13 @@ fn differs(rules: &Rules, feed: &FeedKey, verified: &VerifiedRun) -> bool {
     let version = rules.policy.agreement(feed.agreement).map(|governed| governed.in_force.digest);
     verified.entries().iter().any(|(_, entry)| match entry {
         VerifiedEntry::Release(release) => Some(release.version) != version,
+        VerifiedEntry::Unproved { version: cleared, .. } => Some(*cleared) != version,
         _ => false,
     })
 }
+
+/// Why what was taken back for good is refused.
+const RECALLED: &str = "recalled";
 
 /// What becomes of one entry, decided before the transaction begins.
 enum Decided<'a> {
@@ -251,6 +255,7 @@ fn decide<'a>(
                 Err(withheld) => Decided::Refuse(withheld.reason.code()),
             }
         }
+        VerifiedEntry::Unproved { .. } => Decided::Refuse("key-does-not-count"),
         VerifiedEntry::Withdrawal { record } => Decided::Withdraw(*record),
         VerifiedEntry::Refusal { .. } => Decided::Refused,
         VerifiedEntry::Closed => Decided::Nothing,
@@ -389,10 +394,18 @@ fn proofs(message: &RunMessage, verified: &VerifiedRun) -> Vec<ProofRow> {
         .map(|attestation| ProofRow { records: Vec::new(), attestation: attestation.clone() })
         .collect();
     for (_, entry) in verified.entries() {
-        if let VerifiedEntry::Release(release) = entry
-            && let Some(proof) = proofs.get_mut(release.attestation)
-        {
-            proof.records.push((u32::from(release.position), release.record.id()));
+        let (place, position, record) = match entry {
+            VerifiedEntry::Release(release) => (release.attestation, release.position, release.record.id()),
+            // A proof that does not count stands for nothing, also where the record came with another one.
+            VerifiedEntry::Unproved { record, attestation, position, .. }
+                if verified.heads().get(*attestation).is_some_and(Option::is_some) =>
+            {
+                (*attestation, *position, *record)
+            }
+            _ => continue,
+        };
+        if let Some(proof) = proofs.get_mut(place) {
+            proof.records.push((u32::from(position), record));
         }
     }
     for proof in &mut proofs {
