@@ -17,7 +17,7 @@ use crate::{
     node::{Node, Rules},
     onward::{grants, holding},
     partners::introduced::Shown,
-    recall::{granted, retention},
+    recall::{ending, granted, retention},
     records::{
         index::{self, Facets},
         keep,
@@ -262,8 +262,12 @@ fn decide<'a>(
     }
 }
 
-/// Whether a record was recalled under whatever agreement it came. One that cannot be read is as good as recalled.
+/// Whether a record was recalled under whatever agreement it came, erased since or not. One that cannot be read is as good
+/// as recalled.
 fn is_recalled(node: &Node, record: RecordId) -> bool {
+    if !matches!(ending::was_recalled(&node.holdings, record), Ok(false)) {
+        return true;
+    }
     node.partitions().into_iter().any(|agreement| match withdrawn(node, agreement, record) {
         Ok(row) => row.is_some_and(|row| matches!(row.by, Some(TakenBack::Recalled(_)))),
         Err(_) => true,
