@@ -12,6 +12,7 @@ mod onward;
 mod previews;
 mod quarantine;
 mod recalls;
+mod replays;
 mod unseen;
 
 use crate::{
