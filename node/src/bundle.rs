@@ -7,7 +7,7 @@
 mod export;
 pub mod file;
 mod import;
-mod mark;
+pub mod mark;
 
 pub use export::{export, show};
 pub use import::import;

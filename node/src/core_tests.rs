@@ -14,6 +14,7 @@ mod onward;
 mod previews;
 mod quarantine;
 mod recalls;
+mod replays;
 mod unseen;
 
 use crate::{

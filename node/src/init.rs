@@ -1,7 +1,7 @@
 //! Making a home: keys, certificates, card, keyring and an empty store. Nothing half-made stays behind.
 //!
 //! ```text
-//! init.unfinished -> keys, recovery.age, store, organisation.card -> entente.toml
+//! init.unfinished -> keys, recovery.age, store, bundles.count, organisation.card -> entente.toml
 //! ```
 //!
 //! What a killed attempt leaves is known by the file `init.unfinished`. It comes first, is locked for as long as the
@@ -10,6 +10,7 @@
 //! whole store and a card are never removed, mark or no mark: a home whose settings were lost would look the same.
 
 use crate::{
+    bundle,
     clock::Clock,
     config::{Config, Home, RawConfig},
     error::Fault,
@@ -61,7 +62,7 @@ const NOT_YET: &[u8] = b"init has not come to its end: run it again\n";
 const CARD: &str = "organisation.card";
 /// What an attempt puts into a home, beside its mark, temporary files and the settings, which complete it. In the order
 /// in which it is removed: without its card nothing is taken for a home.
-const MADE: &[&str] = &[CARD, "recovery.age", "store", "keys"];
+const MADE: &[&str] = &[CARD, bundle::mark::NAME, "recovery.age", "store", "keys"];
 
 /// Makes a home. The folder must be absent, empty, or what a killed attempt left; on any fault it is left as it was, or
 /// empty.
@@ -259,6 +260,8 @@ fn fill(
     let recovery = recovery::create(&home.recovery(), apart, init.work_factor, &home.keys()).map_err(recovery_fault)?;
     let keyring = Keyring::create(&home.keys(), &node, &recovery).map_err(|e| Fault::setup("keyring", e))?;
     drop(open::create(&home.store(), config.engine, Arc::new(keyring))?);
+    // A home without a mark was moved or put back: a new one has made no bundle.
+    bundle::mark::write(home, 0)?;
     // The card is last, because with it and a store nothing is removed any more.
     let org = identity::create(home, config, &node, &recovery, clock.now()).map_err(identity)?;
     let words = identity::own_card(home).map_err(identity)?.words().to_string();
@@ -314,7 +317,7 @@ mod tests {
         let folder = tempfile::tempdir()?;
         let home = testkit::init(folder.path(), "a", now())?;
         let mark = home.path().join(UNFINISHED);
-        let whole = ["entente.toml", "keys", "organisation.card", "recovery.age", "store"];
+        let whole = [bundle::mark::NAME, "entente.toml", "keys", "organisation.card", "recovery.age", "store"];
         assert_eq!(names(home.path()), whole);
         // Opening a home, and an `init` that is refused, remove it.
         fs::write(&mark, NOT_YET)?;

@@ -17,7 +17,7 @@ use crate::{
     node::{Node, Rules},
     onward::{grants, holding},
     partners::introduced::Shown,
-    recall::{granted, retention},
+    recall::{ending, granted, retention},
     records::{
         index::{self, Facets},
         keep,
@@ -138,11 +138,16 @@ pub struct Taken {
     pub waits: bool,
 }
 
-/// Takes a run of a partner's feed.
+/// Takes a run of a partner's feed over a connection.
+pub fn run(node: &Node, feed: &FeedKey, message: &RunMessage) -> Result<Taken, ReceiveError> {
+    run_of(node, feed, message, node.clock.now())
+}
+
+/// Takes a run of a partner's feed that was said at a time: no lease counts from later than that.
 ///
 /// A reason of this hour (a suspension, an agreement that has not begun or has expired here, another version of it) is
 /// none to refuse a record: a countersigned refusal is for good. The run then waits at its sender.
-pub fn run(node: &Node, feed: &FeedKey, message: &RunMessage) -> Result<Taken, ReceiveError> {
+pub fn run_of(node: &Node, feed: &FeedKey, message: &RunMessage, said: UnixMillis) -> Result<Taken, ReceiveError> {
     let now = node.clock.now();
     // The second turn is for a feed or rules that changed under the first one.
     for _ in 0..2 {
@@ -192,7 +197,7 @@ pub fn run(node: &Node, feed: &FeedKey, message: &RunMessage) -> Result<Taken, R
                 return Err(ReceiveError::Fork);
             }
             ReceivedRun::Next(verified) if differs(&rules, feed, &verified) => break,
-            ReceivedRun::Next(verified) => take(node, feed, message, (&rules, &shown), &verified, state)?,
+            ReceivedRun::Next(verified) => take(node, feed, (message, said), (&rules, &shown), &verified, state)?,
         };
         if let Some(taken) = taken {
             return Ok(taken);
@@ -208,9 +213,13 @@ fn differs(rules: &Rules, feed: &FeedKey, verified: &VerifiedRun) -> bool {
     let version = rules.policy.agreement(feed.agreement).map(|governed| governed.in_force.digest);
     verified.entries().iter().any(|(_, entry)| match entry {
         VerifiedEntry::Release(release) => Some(release.version) != version,
+        VerifiedEntry::Unproved { version: cleared, .. } => Some(*cleared) != version,
         _ => false,
     })
 }
+
+/// Why what was taken back for good is refused.
+const RECALLED: &str = "recalled";
 
 /// What becomes of one entry, decided before the transaction begins.
 enum Decided<'a> {
@@ -239,21 +248,26 @@ fn decide<'a>(
                 return Decided::Refuse("introduces-too-many");
             }
             if grant.is_some() && is_recalled(node, release.record.id()) {
-                return Decided::Refuse("recalled");
+                return Decided::Refuse(RECALLED);
             }
             match rules.policy.accept(feed.sender, feed.agreement, &release.record, grant, now) {
                 Ok(acceptance) => Decided::Keep(release, acceptance, Box::new(received_row(arrival, release, number))),
                 Err(withheld) => Decided::Refuse(withheld.reason.code()),
             }
         }
+        VerifiedEntry::Unproved { .. } => Decided::Refuse("key-does-not-count"),
         VerifiedEntry::Withdrawal { record } => Decided::Withdraw(*record),
         VerifiedEntry::Refusal { .. } => Decided::Refused,
         VerifiedEntry::Closed => Decided::Nothing,
     }
 }
 
-/// Whether a record was recalled under whatever agreement it came. One that cannot be read is as good as recalled.
+/// Whether a record was recalled under whatever agreement it came, erased since or not. One that cannot be read is as good
+/// as recalled.
 fn is_recalled(node: &Node, record: RecordId) -> bool {
+    if !matches!(ending::was_recalled(&node.holdings, record), Ok(false)) {
+        return true;
+    }
     node.partitions().into_iter().any(|agreement| match withdrawn(node, agreement, record) {
         Ok(row) => row.is_some_and(|row| matches!(row.by, Some(TakenBack::Recalled(_)))),
         Err(_) => true,
@@ -264,7 +278,7 @@ fn is_recalled(node: &Node, record: RecordId) -> bool {
 fn take(
     node: &Node,
     feed: &FeedKey,
-    message: &RunMessage,
+    (message, said): (&RunMessage, UnixMillis),
     (rules, shown): (&Arc<Rules>, &Shown),
     verified: &VerifiedRun,
     mut state: feeds::InRow,
@@ -304,16 +318,15 @@ fn take(
             }
             Decided::Keep(release, acceptance, row) => {
                 match keep_one(&mut txn, &mut facets, feed, release, &acceptance, &row)? {
-                    true => {
+                    None => {
                         taken.records += 1;
                         let header = release.record.header();
                         grants::arrived(&mut txn, &rules.grants, header, release.record.id())?;
                         others.extend(row.onward.map(|_| header.originator));
                     }
-                    // What was taken back for good does not come again.
-                    false => {
+                    Some(reason) => {
                         refuse(&mut txn, number)?;
-                        *refused.entry("recalled").or_default() += 1;
+                        *refused.entry(reason).or_default() += 1;
                     }
                 }
             }
@@ -353,7 +366,8 @@ fn take(
     facets.write(&mut txn, partition).map_err(ShareError::from)?;
     txn.push(partition, Table::RunIn, feed.id().as_bytes(), &row)?;
     let end = run.end();
-    (state.at, state.runs, state.length, state.digest) = (Some(now), state.runs + 1, end.length, end.digest);
+    (state.runs, state.length, state.digest) = (state.runs + 1, end.length, end.digest);
+    state.at = state.at.max(Some(said.min(now)));
     state.receipt = Some(receipt.clone());
     retention::note_store(&mut txn, feed)?;
     feeds::put_in(&mut txn, feed, &state)?;
@@ -385,10 +399,18 @@ fn proofs(message: &RunMessage, verified: &VerifiedRun) -> Vec<ProofRow> {
         .map(|attestation| ProofRow { records: Vec::new(), attestation: attestation.clone() })
         .collect();
     for (_, entry) in verified.entries() {
-        if let VerifiedEntry::Release(release) = entry
-            && let Some(proof) = proofs.get_mut(release.attestation)
-        {
-            proof.records.push((u32::from(release.position), release.record.id()));
+        let (place, position, record) = match entry {
+            VerifiedEntry::Release(release) => (release.attestation, release.position, release.record.id()),
+            // A proof that does not count stands for nothing, also where the record came with another one.
+            VerifiedEntry::Unproved { record, attestation, position, .. }
+                if verified.heads().get(*attestation).is_some_and(Option::is_some) =>
+            {
+                (*attestation, *position, *record)
+            }
+            _ => continue,
+        };
+        if let Some(proof) = proofs.get_mut(place) {
+            proof.records.push((u32::from(position), record));
         }
     }
     for proof in &mut proofs {
@@ -452,6 +474,7 @@ fn received_row(arrival: &Arrival<'_>, release: &VerifiedRelease, number: u64) -
             |(id, grant)| OnwardRow {
                 by: arrival.feed.sender,
                 days: grant.scope.retention_days,
+                given: grant.time,
                 grant: *id,
                 since: arrival.at,
                 until: grant.scope.until,
@@ -469,7 +492,8 @@ fn received_row(arrival: &Arrival<'_>, release: &VerifiedRelease, number: u64) -
     }
 }
 
-/// Keeps one record, unless it was taken back for good. Only what policy accepted gets here.
+/// Keeps one record, or says why not: what was taken back for good does not come again, nor does what a newer grant of its
+/// giver let go. Only what policy accepted gets here.
 fn keep_one(
     txn: &mut Txn<'_>,
     facets: &mut Facets,
@@ -477,7 +501,7 @@ fn keep_one(
     release: &VerifiedRelease,
     acceptance: &Acceptance,
     row: &ReceivedRow,
-) -> Result<bool, ReceiveError> {
+) -> Result<Option<&'static str>, ReceiveError> {
     let partition = Partition::Agreement(acceptance.agreement());
     let record = &release.record;
     let (id, kind) = (acceptance.record(), record.header().kind);
@@ -491,26 +515,30 @@ fn keep_one(
     // What its originator gives itself is not put in the shade by what another passes on.
     if row.onward.is_some() && before.as_ref().is_some_and(|(_, known)| known.onward.is_none()) {
         // Nor is what its originator took back given again by another's hand.
-        return Ok(txn.get(partition, Table::Withdrawn, id.as_bytes())?.is_none());
+        return Ok(txn.get(partition, Table::Withdrawn, id.as_bytes())?.map(|_| RECALLED));
     }
     // Only what is held was ever withdrawn.
     let withdrawn = if before.is_some() { txn.get(partition, Table::Withdrawn, id.as_bytes())? } else { None };
     let back = withdrawn.is_some();
     let mut kept = row.clone();
     let known = before.as_ref().and_then(|(_, before)| before.onward);
-    if let (Some(onward), Some(known)) = (&mut kept.onward, known)
-        && onward.grant == known.grant
-    {
-        // Given again by the same grant, it is kept no longer for it.
-        onward.since = known.since;
+    if let (Some(onward), Some(known)) = (&mut kept.onward, known) {
+        if onward.by == known.by && onward.given < known.given {
+            return Ok(Some("older-grant"));
+        }
+        // Given again by no newer grant, it is kept no longer for it: several in turn do not outlast each.
+        if onward.given <= known.given {
+            (onward.since, onward.given) = (known.since, known.given);
+        }
     }
     let row = &kept;
     if let Some(withdrawal) = withdrawn {
         let by = decode::<WithdrawnRow>("withdrawal", &withdrawal)?.by;
-        let over =
-            by == Some(TakenBack::Expired) && row.onward.is_some_and(|o| known.is_some_and(|k| k.grant == o.grant));
+        let same = row.onward.is_some_and(|onward| known.is_some_and(|known| known.grant == onward.grant));
+        let over = by == Some(TakenBack::Expired)
+            && (same || row.onward.is_some_and(|onward| granted::over_at(&onward) <= row.at));
         if over || matches!(by, Some(TakenBack::Recalled(_))) {
-            return Ok(false);
+            return Ok(Some(RECALLED));
         }
         txn.delete(partition, Table::Withdrawn, id.as_bytes())?;
     }
@@ -551,7 +579,7 @@ fn keep_one(
             wishes::add(txn, partition, &wanted).map_err(ShareError::from)?;
         }
     }
-    Ok(true)
+    Ok(None)
 }
 
 /// Whether a received record was withdrawn.

@@ -361,7 +361,7 @@ fn an_init_that_was_killed_is_repeated() -> Outcome {
     assert!(status() && !mark.exists(), "nothing was removed but the mark");
 
     // Each point by hand: what a kill leaves is a beginning of what a whole one makes.
-    let left = ["init.unfinished", "keys", "store", "recovery.age", "organisation.card"];
+    let left = ["init.unfinished", "keys", "store", "recovery.age", "bundles.count", "organisation.card"];
     for n in 1..=left.len() {
         let home = path(&format!("left{n}"));
         fs::create_dir(&home)?;

@@ -396,14 +396,8 @@ fn after_restore(
     options: &ExportOptions,
 ) -> Result<(CountRow, Vec<(AgreementId, u64)>), Fault> {
     let mut row: CountRow = super::read(node, COUNT)?.unwrap_or_default();
-    let mut marked = mark::read(&node.home)?;
-    if marked.is_none() && row.count == 0 {
-        // Ahead of the first one: were it written after that alone, a crash between the two would look like a restore.
-        mark::write(&node.home, 0)?;
-        marked = Some(0);
-    }
-    let behind = marked.map_or(row.count > 0, |marked| row.count < marked);
-    if behind {
+    let marked = mark::read(&node.home)?;
+    if marked.is_none_or(|marked| row.count < marked) {
         row = CountRow { count: row.count.max(marked.unwrap_or_default()), restored: Some(Vec::new()) };
     }
     let Some(said) = &mut row.restored else { return Ok((row, Vec::new())) };

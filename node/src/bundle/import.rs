@@ -284,7 +284,7 @@ impl Done {
             return Ok(Some(Left::Gap { held, first }));
         }
         let rules = node.rules();
-        let taken = match receive::run(node, feed, message) {
+        let taken = match receive::run_of(node, feed, message, header.time) {
             Ok(taken) => taken,
             Err(ReceiveError::Run(fault)) => {
                 node.note_error(feed.sender, format!("a run of its bundle is refused: {fault}"));

@@ -3,6 +3,7 @@
 //! Over a connection a partner shows what it countersigned before anything is signed. A bundle asks nobody: a store that was
 //! put back would sign another history over what went in bundles since, and the partner would stop the feed for good. So
 //! `export` asks for what the partner's people see there. The file holds a number and nothing else; backups leave it out.
+//! `init` writes it, so that a home without one was moved or put back, however old the copy is.
 
 use crate::{
     config::Home,
@@ -11,8 +12,11 @@ use crate::{
 };
 use std::{fs, io, path::PathBuf};
 
+/// Its name in the home.
+pub const NAME: &str = "bundles.count";
+
 fn path(home: &Home) -> PathBuf {
-    home.path().join("bundles.count")
+    home.path().join(NAME)
 }
 
 /// Bundles that were made in this home, as the mark knows.

@@ -53,6 +53,7 @@ pub fn every(node: &Node, audit: &Audit, report: &mut Report<'_>) -> Result<(), 
         Ok(())
     })?;
     erasures(node, audit, report)?;
+    recalled(audit, report)?;
     for agreement in node.partitions() {
         asked(node, audit, report, agreement)?;
         kept(node, audit, report, agreement)?;
@@ -74,6 +75,22 @@ fn erasures(node: &Node, audit: &Audit, report: &mut Report<'_>) -> Result<(), S
         }
         let holder = Some(row.holder).filter(|holder| *holder != node.keys.org);
         audit.speak(Partition::Node, Table::Recall, &ending::key(row.agreement, holder))
+    })
+}
+
+/// What was recalled under an agreement that was erased since.
+fn recalled(audit: &Audit, report: &mut Report<'_>) -> Result<(), StoreError> {
+    let list = (Partition::Own, Table::Recall, ending::RECALLED);
+    each_item(audit, report, list, "recalled and erased", &mut |report, n, bytes| {
+        let Some(record) = RecordId::from_slice(&bytes) else {
+            report.damaged(format!("recalled and erased {n}"), "it does not read as written");
+            return Ok(());
+        };
+        let found = report.readable(record, audit.get(Partition::Own, Table::Recall, &ending::recalled_key(record)))?;
+        if found.flatten().and_then(|at| decode::<u64>("recall", &at).ok()) != Some(n) {
+            report.missing(record, "it was recalled, and could be taken again");
+        }
+        Ok(())
     })
 }
 

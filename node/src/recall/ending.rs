@@ -5,7 +5,7 @@
 //! destroyed, so that an older copy of the store stays unreadable and is taken for what it is. Each step can be done
 //! again: a node that was stopped in between goes on ([`go_on`]).
 
-use super::{Named, PAGE, RecallError, each, hold, named};
+use super::{ASKED, AskedRow, Named, PAGE, RecallError, each, hold, named};
 use crate::{
     call::{OnProgress, Progress},
     node::{self, Node},
@@ -27,7 +27,7 @@ use entente_protocol::{
         lifecycle::{State, Step},
     },
     cose::SignatureBytes,
-    id::{AgreementId, OrgId},
+    id::{AgreementId, OrgId, RecordId},
     identity::Purpose,
     recall::Erasure,
     text,
@@ -145,8 +145,47 @@ fn holds(node: &Node, agreement: AgreementId) -> Result<u64, RecallError> {
     Ok(held)
 }
 
+/// Scope of the records that were recalled under an agreement which was erased since, in our own partition: they are taken
+/// by no other hand either.
+pub const RECALLED: &[u8] = b"recalled-and-erased";
+
+/// The key under which one of [`RECALLED`] is found.
+pub fn recalled_key(record: RecordId) -> Vec<u8> {
+    [RECALLED, record.as_bytes()].concat()
+}
+
+/// Whether a record was recalled under an agreement that was erased since.
+pub fn was_recalled(holdings: &Holdings, record: RecordId) -> Result<bool, StoreError> {
+    Ok(holdings.get(Partition::Own, Table::Recall, &recalled_key(record))?.is_some())
+}
+
+/// Notes which records were recalled under an agreement: their ids outlive it, and nothing else does.
+fn remember(node: &Node, agreement: AgreementId) -> Result<(), RecallError> {
+    let partition = Partition::Agreement(agreement);
+    if !node.holdings.keyring().holds(partition) {
+        return Ok(());
+    }
+    let mut after = None;
+    loop {
+        let page = node.holdings.list(partition, Table::Recall, ASKED, after, PAGE)?;
+        let Some((last, _)) = page.last() else { return Ok(()) };
+        after = Some(*last);
+        let mut txn = node.holdings.begin();
+        for (_, bytes) in &page {
+            let record = decode::<AskedRow>("recall", bytes)?.record;
+            if txn.get(Partition::Own, Table::Recall, &recalled_key(record))?.is_none() {
+                let place = txn.push(Partition::Own, Table::Recall, RECALLED, record.as_bytes())?;
+                txn.put(Partition::Own, Table::Recall, &recalled_key(record), &encode("recall", &place)?)?;
+            }
+        }
+        txn.commit()?;
+    }
+}
+
 /// From here on nothing of the partition is read any more, and nothing in it is held any more.
 fn begin(node: &Node, agreement: AgreementId, begun: Named, copies: Vec<String>) -> Result<(), RecallError> {
+    // Ahead of it, so that at no time what was recalled is unknown.
+    remember(node, agreement)?;
     let mut txn = node.holdings.begin();
     if txn.get(Partition::Node, Table::Recall, &key(agreement, None))?.is_some() {
         return Ok(());
@@ -174,6 +213,8 @@ fn carry_out(node: &Node, agreement: AgreementId, progress: OnProgress<'_>) -> R
     let partition = Partition::Agreement(agreement);
     // Also where it is done, and an older copy of the keyring was put back.
     if node.holdings.keyring().holds(partition) {
+        // What was asked while it began.
+        remember(node, agreement)?;
         files_of(node, agreement)?;
         tokens_of(node, agreement, progress)?;
         rows_of(node, partition)?;

@@ -27,7 +27,7 @@ pub fn scope(day: u64) -> Vec<u8> {
 }
 
 /// When the grant's time is over for a record that came at a time.
-fn over_at(onward: &OnwardRow) -> UnixMillis {
+pub fn over_at(onward: &OnwardRow) -> UnixMillis {
     onward.since.plus(u64::from(onward.days).saturating_mul(DAY_MS)).min(onward.until)
 }
 

@@ -193,9 +193,11 @@ pub struct OnwardRow {
     pub by: OrgId,
     /// How many days it may be kept at most.
     pub days: u32,
+    /// When the newest grant by which it came here was signed.
+    pub given: UnixMillis,
     /// The grant that let it go on.
     pub grant: GrantId,
-    /// When it first came by that grant.
+    /// When it first came by that newest grant.
     pub since: UnixMillis,
     /// Until when it may be held.
     pub until: UnixMillis,

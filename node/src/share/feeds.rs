@@ -67,7 +67,7 @@ impl OutRow {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InRow {
-    /// When the last run became durable here.
+    /// When the last run was said here: as it came, and one of a bundle when that was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<UnixMillis>,
     /// Runs.

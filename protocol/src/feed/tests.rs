@@ -44,7 +44,7 @@ fn a_run_arrives_and_every_entry_is_proved() {
     assert_eq!(run.run().end(), sender.cursor(5));
     let VerifiedEntry::Release(release) = &run.entries()[1].1 else { panic!() };
     assert_eq!(release.record.shown().iter().collect::<Vec<_>>(), [8, 10, 12]);
-    assert_eq!(run.heads()[release.attestation].originator, org(1));
+    assert_eq!(run.heads()[release.attestation].as_ref().unwrap().originator, org(1));
     assert!(matches!(run.entries()[3].1, VerifiedEntry::Withdrawal { record } if record == sender.records[0].id()));
 }
 
@@ -438,6 +438,15 @@ fn grants_beside_a_run_are_needed_and_verify() {
         *last ^= 1;
     }
     assert!(matches!(refused(&message(Some(id), vec![forged])), RunFault::Grant { index: 0, .. }), "forged");
+    // Under a key that does not count the entry is refused, and not the run: its sender may know no better.
+    let unknown = message(Some(id), vec![grant(2).1]).verify(
+        &feed,
+        Held { feed: Cursor::start(feed.id()), prior: None },
+        |kid| Some(key(1).public().clone()).filter(|key| key.id() == kid),
+        |_, _| None,
+    );
+    let Ok(ReceivedRun::Next(run)) = unknown else { panic!("{unknown:?}") };
+    assert!(matches!(run.entries()[0].1, VerifiedEntry::Unproved { record, .. } if record == others.id()));
     let mut many = message(Some(id), vec![grant(2).1]);
     let cards = vec![serde_bytes::ByteBuf::new(); limits::CARDS_PER_MESSAGE_MAX + 1];
     many.onward = many.onward.map(|beside| Beside { cards, ..beside });

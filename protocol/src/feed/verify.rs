@@ -12,7 +12,7 @@ use crate::{
     batch::{Attestation, AttestationFault, Head},
     codec::CodecError,
     cose::{SignatureBytes, SignatureFault},
-    grant::{Beside, Grant},
+    grant::{Beside, Grant, GrantFault},
     id::{AgreementDigest, EntryHash, GrantId, KeyId, OrgId, RecordId},
     limits,
     primitive::PublicKey,
@@ -51,7 +51,7 @@ pub struct VerifiedRun {
     run: Run,
     signed: SignatureBytes,
     entries: Vec<(EntryHash, VerifiedEntry)>,
-    heads: Vec<Head>,
+    heads: Vec<Option<Head>>,
 }
 
 /// One entry of a verified run.
@@ -59,6 +59,18 @@ pub struct VerifiedRun {
 pub enum VerifiedEntry {
     /// A record, or a supplement to one.
     Release(Box<VerifiedRelease>),
+    /// A record of another than the sender, whose grant or attestation is under a key that does not count here: to be
+    /// refused. The sender may know no better, and its originator must not stop its feed.
+    Unproved {
+        /// The record.
+        record: RecordId,
+        /// The agreement version that it was cleared under.
+        version: AgreementDigest,
+        /// As of a release.
+        attestation: usize,
+        /// As of a release.
+        position: u16,
+    },
     /// Earlier releases of the record are undone.
     Withdrawal {
         /// The record.
@@ -107,8 +119,8 @@ impl VerifiedRun {
     pub fn entries(&self) -> &[(EntryHash, VerifiedEntry)] {
         &self.entries
     }
-    /// The heads of the batches, in the order of the message's attestations.
-    pub fn heads(&self) -> &[Head] {
+    /// The heads of the batches, in the order of the message's attestations; none where the key of one does not count.
+    pub fn heads(&self) -> &[Option<Head>] {
         &self.heads
     }
 }
@@ -118,6 +130,8 @@ struct Used {
     index: usize,
     grant: Arc<Grant>,
     is_used: bool,
+    /// Whether it is under a key that counts.
+    counts: bool,
 }
 
 type Grants = BTreeMap<GrantId, Used>;
@@ -133,7 +147,8 @@ impl RunMessage {
     /// Verifies the run against the feed that was agreed and what is held of it.
     ///
     /// `sender` finds a runs key of the feed's sender, `originator` a records key of any
-    /// organisation; both answer with keys that may still be relied on, and with nothing else.
+    /// organisation; both answer with keys that may still be relied on, and with nothing else. What is under no such key of
+    /// another than the sender is [`VerifiedEntry::Unproved`].
     pub fn verify(
         &self,
         feed: &FeedKey,
@@ -150,9 +165,18 @@ impl RunMessage {
             return Ok(known);
         }
         let hashes = self.check_hashes(&run)?;
-        let grants = self.check_grants(&originator)?;
-        let (entries, attested) = self.open_entries(&hashes, grants)?;
-        let heads = self.check_attestations(attested, originator)?;
+        let grants = self.check_grants(feed.sender, &originator)?;
+        let doubtful: BTreeSet<GrantId> = grants.iter().filter(|(_, held)| !held.counts).map(|(id, _)| *id).collect();
+        let (mut entries, attested) = self.open_entries(&hashes, grants)?;
+        let heads = self.check_attestations(feed.sender, attested, originator)?;
+        for (_, entry) in &mut entries {
+            let VerifiedEntry::Release(release) = &*entry else { continue };
+            let VerifiedRelease { version, attestation, position, .. } = **release;
+            let granted = release.grant.as_ref().is_none_or(|(id, _)| !doubtful.contains(id));
+            if !granted || heads.get(attestation).is_none_or(Option::is_none) {
+                *entry = VerifiedEntry::Unproved { record: release.record.id(), version, attestation, position };
+            }
+        }
         Ok(ReceivedRun::Next(Box::new(VerifiedRun { feed: *feed, run, signed: self.run.clone(), entries, heads })))
     }
 
@@ -167,14 +191,24 @@ impl RunMessage {
         if same { Ok(hashes) } else { Err(RunFault::Entries) }
     }
 
-    /// The grants beside the run, each once, under keys that count now.
-    fn check_grants(&self, originator: impl Fn(OrgId, KeyId) -> Option<PublicKey>) -> Result<Grants, RunFault> {
+    /// The grants beside the run, each once, with whether it is under a key that counts now.
+    fn check_grants(
+        &self,
+        sender: OrgId,
+        originator: impl Fn(OrgId, KeyId) -> Option<PublicKey>,
+    ) -> Result<Grants, RunFault> {
         let mut grants = Grants::new();
         let beside = self.onward.iter().flat_map(|beside| &beside.grants);
         for (index, signed) in beside.enumerate() {
             let fault = |fault| RunFault::Grant { index, fault };
-            let (id, grant) = Grant::verify(signed, |org, kid, _| originator(org, kid)).map_err(fault)?;
-            let held = Used { index, grant: Arc::new(grant), is_used: false };
+            let verified = Grant::verify(signed, |org, kid, _| originator(org, kid));
+            let counts = !matches!(verified, Err(GrantFault::Signature(SignatureFault::Key)));
+            let read = if counts { verified } else { Grant::kept(signed) };
+            let (id, grant) = read.map_err(fault)?;
+            if !counts && grant.originator == sender {
+                return Err(fault(SignatureFault::Key.into()));
+            }
+            let held = Used { index, grant: Arc::new(grant), is_used: false, counts };
             if grants.insert(id, held).is_some() {
                 return Err(fault(CodecError::Shape.into()));
             }
@@ -237,16 +271,21 @@ impl RunMessage {
 
     fn check_attestations(
         &self,
+        sender: OrgId,
         attested: Vec<Attested>,
         originator: impl Fn(OrgId, KeyId) -> Option<PublicKey>,
-    ) -> Result<Vec<Head>, RunFault> {
+    ) -> Result<Vec<Option<Head>>, RunFault> {
         let mut seen = BTreeSet::new();
         let mut heads = Vec::with_capacity(attested.len());
         for (index, (attestation, attested)) in self.attestations.iter().zip(attested).enumerate() {
             let org = attested.originator.ok_or(RunFault::Surplus { index })?;
-            let head = prove(attestation, org, attested.records, &originator)
-                .map_err(|fault| RunFault::Attestation { index, fault })?;
-            if !seen.insert(head.id) {
+            let fault = |fault| RunFault::Attestation { index, fault };
+            let head = match prove(attestation, org, attested.records, &originator) {
+                Err(AttestationFault::Signature(SignatureFault::Key)) if org != sender => None,
+                proved => Some(proved.map_err(fault)?),
+            };
+            let batch = attestation.danger_unverified_batch().map_err(|e| fault(e.into()))?;
+            if !seen.insert(batch) {
                 return Err(RunFault::Surplus { index });
             }
             heads.push(head);

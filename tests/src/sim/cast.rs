@@ -9,6 +9,7 @@ use super::{
     ledger::{Buggy, Failing, FaultyLedger},
 };
 use entente_node::{
+    bundle::mark,
     clock::{Clock, ManualClock},
     config::{Config, Gate, Home},
     identity::Keys,
@@ -182,9 +183,12 @@ impl Disk {
     }
 
     fn over(cast: &Cast, ledger: Arc<dyn Failing>, store: StoreId, planted: Option<Planted>) -> Fallible<Self> {
+        let home = tempfile::tempdir_in(cast.folder.path())?;
+        // As `init` does.
+        mark::write(&Home::at(home.path().to_owned()), 0)?;
         Ok(Self {
             ledger,
-            home: tempfile::tempdir_in(cast.folder.path())?,
+            home,
             vault: Arc::default(),
             keyring: Arc::new(Keyring::in_memory()),
             store,
