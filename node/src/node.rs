@@ -301,9 +301,6 @@ impl Node {
     /// Records that people had released are held back: what waits to be sent to these partners is decided again. Others
     /// are not to notice.
     pub fn hold_back(&self, from: BTreeSet<OrgId>) {
-        if from.is_empty() {
-            return;
-        }
         self.held_back.fetch_add(1, Ordering::SeqCst);
         let mut held = self.held_from.lock().unwrap_or_else(PoisonError::into_inner);
         for partner in from {

@@ -307,7 +307,7 @@ fn take(
         Ok(())
     };
     let mut facets = Facets::default();
-    let (mut others, mut receivers) = (BTreeSet::new(), BTreeSet::new());
+    let (mut others, mut receivers) = (BTreeSet::new(), None);
     // By reason: a line of the log for each entry would be the partner's to fill.
     let mut refused: BTreeMap<&str, u64> = BTreeMap::new();
     for (number, decided) in decided {
@@ -383,7 +383,7 @@ fn take(
     let new = shown.keep(node, &mut txn, feed.sender, |org| others.contains(&org))?;
     // The commit point: only now is the run held, and only now does the receipt leave this function.
     txn.commit()?;
-    node.hold_back(receivers);
+    receivers.into_iter().for_each(|receivers| node.hold_back(receivers));
     if new {
         node.reload().map_err(|fault| ShareError::Rules(fault.message))?;
     }

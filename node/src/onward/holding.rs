@@ -281,13 +281,15 @@ pub fn passed_in(node: &Node, txn: &Txn<'_>, record: RecordId) -> Result<Vec<(Fe
 }
 
 /// Something changed about a record of another that we hold: wherever it went on, it is decided again. `receivers` gains
-/// those to whom it went: once the append is there, [`Node::hold_back`] keeps back what still waits to be sent to them.
+/// those to whom it went: once the append is there, [`Node::hold_back`] keeps back what still waits to be sent to them, also
+/// where that is nobody yet.
 pub fn reconsider(
     node: &Node,
     txn: &mut Txn<'_>,
     record: RecordId,
-    receivers: &mut BTreeSet<OrgId>,
+    receivers: &mut Option<BTreeSet<OrgId>>,
 ) -> Result<(), ShareError> {
+    let receivers = receivers.get_or_insert_default();
     for (feed, _) in passed_in(node, txn, record)? {
         let row = encode("pending", &Pending::Onward(record))?;
         txn.push(Partition::Own, Table::Pending, feed.id().as_bytes(), &row)?;

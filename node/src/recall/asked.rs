@@ -104,7 +104,7 @@ fn in_partition(
     let partition = Partition::Agreement(agreement);
     let mut txn = node.holdings.begin();
     let (mut states, mut doomed, mut fresh) = (Vec::with_capacity(recalls.len()), Vec::new(), 0u64);
-    let mut receivers = BTreeSet::new();
+    let mut receivers = None;
     for (id, recall, signed) in recalls {
         if let Some(at) = txn.get(partition, Table::Recall, &asked_key(*id))? {
             states.push(asked_at(&txn, partition, decode("recall", &at)?)?.map(|row| row.state));
@@ -173,7 +173,7 @@ fn in_partition(
     // Before the append: where it fails, all of it is done again.
     leftovers.discard(node, agreement)?;
     txn.commit()?;
-    node.hold_back(receivers);
+    receivers.into_iter().for_each(|receivers| node.hold_back(receivers));
     Ok(states)
 }
 
@@ -238,12 +238,17 @@ pub(super) fn let_go(
     Ok(told)
 }
 
-/// What was asked about a received record, for people.
-pub fn act_on(node: &Node, agreement: AgreementId, record: RecordId) -> Result<Option<Act>, KeepError> {
+/// The strictest of what was asked about a received record, as the store has it outside of a transaction.
+pub(super) fn newest(node: &Node, agreement: AgreementId, record: RecordId) -> Result<Option<AskedRow>, KeepError> {
     let partition = Partition::Agreement(agreement);
     let Some(at) = node.holdings.get(partition, Table::Recall, &about_key(record))? else { return Ok(None) };
     let row = node.holdings.item(partition, Table::Recall, ASKED, decode("recall", &at)?)?;
-    Ok(row.map(|row| decode::<AskedRow>("recall", &row)).transpose()?.map(|row| row.act))
+    Ok(row.map(|row| decode::<AskedRow>("recall", &row)).transpose()?)
+}
+
+/// What was asked about a received record, for people.
+pub fn act_on(node: &Node, agreement: AgreementId, record: RecordId) -> Result<Option<Act>, KeepError> {
+    Ok(newest(node, agreement, record)?.map(|row| row.act))
 }
 
 /// How much a partner asked of us.

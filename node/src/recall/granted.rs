@@ -15,7 +15,6 @@ use entente_protocol::{
     record::SlotSet,
     time::UnixMillis,
 };
-use std::collections::BTreeSet;
 
 const DAY_MS: u64 = 86_400_000;
 /// Scope of the list of days on which something is over.
@@ -87,7 +86,7 @@ fn step_of(node: &Node, agreement: AgreementId, (at, day): (u64, u64), now: Unix
         }
         over.push(*place);
         // What came by another's hand went no further: nobody is told.
-        retention::expired(node, &mut txn, partition, record, &mut BTreeSet::new())?;
+        retention::expired(node, &mut txn, partition, record, &mut None)?;
         // Lifting the hold deletes it.
         if !hold::is_held(&txn, partition, record)? {
             doomed.push(erase::Doomed { record, place: stands, row, keep: SlotSet::EMPTY, from: onward.by });

@@ -127,8 +127,8 @@ pub(super) fn pass_on(
 fn counting(node: &Node, record: RecordId) -> Result<Option<(Act, RecallId)>, RecallError> {
     let mut strictest = None;
     for agreement in node.partitions() {
-        let asked = super::asked::about(&node.holdings.begin(), Partition::Agreement(agreement), record)?;
-        strictest = strictest.max(asked.map(|(_, row)| (row.act, row.recall)));
+        let asked = super::asked::newest(node, agreement, record)?;
+        strictest = strictest.max(asked.map(|row| (row.act, row.recall)));
     }
     Ok(strictest)
 }

@@ -192,7 +192,7 @@ fn step_of(
     let mut txn = node.holdings.begin();
     let from = txn.get(partition, Table::Recall, &key)?.and_then(|row| <[u8; 8]>::try_from(row).ok());
     let from = from.map_or(0, u64::from_be_bytes);
-    let (mut next, mut doomed, mut receivers) = (from, Vec::new(), BTreeSet::new());
+    let (mut next, mut doomed, mut receivers) = (from, Vec::new(), None);
     while next < from + RUNS && doomed.len() < STEP {
         let Some(row) = txn.item(partition, Table::RunIn, feed.id().as_bytes(), next)? else { break };
         let found = over_of(node, feed, versions, (days, next), &decode("run", &row)?)?;
@@ -227,7 +227,7 @@ fn step_of(
     // Before the append: where it fails, all of it is done again.
     leftovers.discard(node, feed.agreement)?;
     txn.commit()?;
-    node.hold_back(receivers);
+    receivers.into_iter().for_each(|receivers| node.hold_back(receivers));
     Ok(true)
 }
 
@@ -237,7 +237,7 @@ pub(super) fn expired(
     txn: &mut Txn<'_>,
     partition: Partition,
     record: RecordId,
-    receivers: &mut BTreeSet<OrgId>,
+    receivers: &mut Option<BTreeSet<OrgId>>,
 ) -> Result<(), RecallError> {
     let withdrawn = txn.get(partition, Table::Withdrawn, record.as_bytes())?;
     let withdrawn = withdrawn.map(|row| decode::<WithdrawnRow>("withdrawal", &row)).transpose()?;
