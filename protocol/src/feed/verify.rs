@@ -168,7 +168,7 @@ impl RunMessage {
         let grants = self.check_grants(feed.sender, &originator)?;
         let doubtful: BTreeSet<GrantId> = grants.iter().filter(|(_, held)| !held.counts).map(|(id, _)| *id).collect();
         let (mut entries, attested) = self.open_entries(&hashes, grants)?;
-        let heads = self.check_attestations(feed.sender, attested, originator)?;
+        let heads = self.check_attestations([feed.sender, feed.receiver], attested, originator)?;
         for (_, entry) in &mut entries {
             let VerifiedEntry::Release(release) = &*entry else { continue };
             let VerifiedRelease { version, attestation, position, .. } = **release;
@@ -269,9 +269,11 @@ impl RunMessage {
         }
     }
 
+    /// The head of each batch; none where it is another's, under a key that does not count. What is said to be of the
+    /// sender or of the receiver itself, one of the two knows to be false.
     fn check_attestations(
         &self,
-        sender: OrgId,
+        knowing: [OrgId; 2],
         attested: Vec<Attested>,
         originator: impl Fn(OrgId, KeyId) -> Option<PublicKey>,
     ) -> Result<Vec<Option<Head>>, RunFault> {
@@ -281,7 +283,7 @@ impl RunMessage {
             let org = attested.originator.ok_or(RunFault::Surplus { index })?;
             let fault = |fault| RunFault::Attestation { index, fault };
             let head = match prove(attestation, org, attested.records, &originator) {
-                Err(AttestationFault::Signature(SignatureFault::Key)) if org != sender => None,
+                Err(AttestationFault::Signature(SignatureFault::Key)) if !knowing.contains(&org) => None,
                 proved => Some(proved.map_err(fault)?),
             };
             let batch = attestation.danger_unverified_batch().map_err(|e| fault(e.into()))?;
