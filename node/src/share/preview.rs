@@ -1,5 +1,5 @@
 //! What would leave under an agreement that is not in force: asked of every record of ours, and of what grants let go on
-//! ([`others`]), before anybody signs.
+//! (`others`), before anybody signs.
 //!
 //! The questions are the outbox's own, put to a policy set of the agreement that is looked at. Nothing is cleared here, for
 //! an explanation is no proof. One record may name another only where the partner sees that one too: what depends on
