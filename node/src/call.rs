@@ -638,11 +638,11 @@ fn carry_out(node: &Node, call: &Call, progress: OnProgress<'_>) -> Result<Json,
         Call::Review { records, state } => {
             let (ids, stay) = to_review(node, select(node, records)?, records, *state)?;
             let outcome = gate::review_showing(node, &ids, *state, progress)?;
-            let recall = match state {
+            let recalls = match state {
                 gate::Review::Refuted => recall::asking::propose_refuted(node, &ids, progress)?,
-                _ => None,
+                _ => Vec::new(),
             };
-            Ok(json!(gate::GateOutcome { stay, recall, ..outcome }))
+            Ok(json!(gate::GateOutcome { stay, recalls, ..outcome }))
         }
         Call::Release(records) => {
             let ids = select(node, records)?;

@@ -20,7 +20,7 @@ use crate::{
     records, regular, room,
     share::{
         feeds,
-        fetching::{self, Incoming, Resting},
+        fetching::{self, Incoming},
     },
 };
 use entente_protocol::{
@@ -190,7 +190,7 @@ fn taken(node: &Node, file: &File, first: &Opening, header: &Header, told: &mut 
     }
     let (answers, heard) = talk.end(node).map_err(of_exchange)?;
     // What two records share came once: nothing waits for it any more.
-    fetching::wanted(node, peer, &Resting::default())?;
+    fetching::drop_fulfilled(node, peer)?;
     let last = known.as_ref().map_or(0, |row| row.number);
     if last + 1 >= header.number {
         done.files_early = 0;

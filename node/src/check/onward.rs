@@ -192,12 +192,13 @@ fn relayed(audit: &Audit, report: &mut Report<'_>, signed: &mut Vec<SignatureByt
         }
         Ok(())
     })?;
-    let (scope, mut recalls) = (holders_scope(relay::RELAYS), BTreeSet::new());
+    let (scope, mut recalls, mut records) = (holders_scope(relay::RELAYS), BTreeSet::new(), BTreeSet::new());
     each_item(audit, report, (OWN, Table::Recall, &scope), "recall passed on", &mut |report, n, bytes| {
         match decode::<HolderRow>("holder", &bytes) {
             Ok(row) => {
                 audit.speak(OWN, Table::Recall, &crate::recall::holder_key(row.recall, row.partner))?;
                 recalls.insert(row.recall);
+                records.insert(row.record);
             }
             Err(_) => report.damaged(format!("recall passed on, {n}"), "it does not read as written"),
         }
@@ -206,6 +207,10 @@ fn relayed(audit: &Audit, report: &mut Report<'_>, signed: &mut Vec<SignatureByt
     for recall in recalls {
         let scope = relay::receivers_scope(recall);
         each_item(audit, report, (OWN, Table::Recall, &scope), "receivers of a recall", &mut |_, _, _| Ok(()))?;
+    }
+    for record in records {
+        let scope = relay::about_scope(record);
+        each_item(audit, report, (OWN, Table::Recall, &scope), "recalls of a record", &mut |_, _, _| Ok(()))?;
     }
     Ok(())
 }

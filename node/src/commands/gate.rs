@@ -92,7 +92,7 @@ fn render(outcome: &Json, done: &str, look: Look) -> String {
         lines.push(("left as they are", format!("{stay} (verified or refuted: name them by id to change that)")));
     }
     let mut out = pairs(lines, look);
-    if let Some(recall) = outcome.get("recall").filter(|recall| !recall.is_null()) {
+    for recall in list(outcome, "recalls") {
         out.push_str(&format!(
             "\nNo withdrawal goes to some who were given it, for nothing passes to them now: recall {recall} is proposed. \
              Look at it, `entente recall status {recall}`; another person confirms it, `entente recall confirm {recall} --by NAME`.\n"
@@ -138,7 +138,7 @@ mod tests {
             changed: 2,
             unchanged: 1,
             refused: vec![NotYet { id: "0123456789ab".to_owned(), why: "draft".to_owned() }],
-            recall: Some(3),
+            recalls: vec![3],
         };
         let text = render(&serde_json::json!(outcome), "released", Look::default());
         assert!(text.contains("released  2\n") && text.contains("01234567  draft"), "{text}");

@@ -285,3 +285,54 @@ fn made_up_holders_are_bounded() -> Outcome {
     assert!((2..=2 + limits::INTRODUCED_PER_PARTNER_MAX).contains(&holders), "{holders}");
     Ok(())
 }
+
+/// Story: a stranger to the record brings its holder the originator's recall first. It is done, and when the originator brings
+/// it itself, it is passed on to whoever was given the record.
+#[test]
+fn a_recall_that_another_brought_first_is_passed_on() -> Outcome {
+    let (world, record) = Three::passed_on()?;
+    let d = testkit::node(world.folder.path(), "d", &world.clock)?;
+    testkit::pair(&world.b, &d)?;
+    let signed = |act: Act, n: u64| -> Any<Vec<u8>> {
+        let recall = Recall::new(act, world.a.keys.org, record, UnixMillis(NOW.0 - n));
+        Ok(Recalls::own(vec![recall.sign(&world.a.keys.records)?.1]).to_bytes()?)
+    };
+    let queued = || world.b.holdings.count(Partition::Own, Table::Recall, &recall::to_scope(world.c.keys.org));
+    asked::take(&world.b, d.keys.org, &signed(Act::Erase, 1)?)?;
+    assert_eq!(queued()?, 0, "whoever it is, it is not theirs to say");
+    for n in 1..20 {
+        asked::take(&world.b, world.a.keys.org, &signed(Act::Withdraw, n)?)?;
+    }
+    asked::take(&world.b, world.a.keys.org, &signed(Act::Erase, 1)?)?;
+    assert_eq!(queued()?, 2, "one of each act");
+    testkit::exchange(&world.b, &world.c)?;
+    assert_eq!(world.at_c_values(record)?, 0);
+    world.is_whole()
+}
+
+/// Story: people said no to one record, then yes to every record of its kind, then no to that one again. The last word counts,
+/// though it says what was said before; and a request that is made after a no has its answer too.
+#[test]
+fn a_no_counts_after_whatever_was_granted_since() -> Outcome {
+    let (world, record) = Three::passed_on()?;
+    asking::answer(&world.a, 0, None, "M. Osei")?;
+    world.meet()?;
+    assert_eq!(world.at_c(record)?.0, "withdrawn");
+    let every = asking::Every { kind: "item".to_owned(), of: "a".to_owned() };
+    let wish = Wish { every: Some(every), fields: vec!["number".to_owned()], ..world.wish() };
+    asking::ask(&world.b, &[], &wish)?;
+    world.meet()?;
+    world.grant(1, Narrowed::default())?;
+    world.meet()?;
+    assert_eq!(world.at_c(record)?.0, "received");
+    asking::answer(&world.a, 0, None, "M. Osei")?;
+    world.meet()?;
+    assert_eq!(world.at_c(record)?.0, "withdrawn");
+    world.clock.advance(1_000);
+    world.ask(&[record])?;
+    world.meet()?;
+    asking::answer(&world.a, 2, None, "M. Osei")?;
+    world.meet()?;
+    assert_eq!(asking::list(&world.b)?[2]["state"], "refused");
+    world.is_whole()
+}

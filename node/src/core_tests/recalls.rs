@@ -545,18 +545,19 @@ fn what_is_refuted_while_nothing_passes_is_proposed_for_recall() -> Outcome {
         let records = Selection::Ids(vec![number.to_owned()]);
         ask(&world.a, &Call::Review { records, state: Review::Refuted })
     };
-    assert_eq!(refute("A-2")?.get("recall"), None, "its withdrawal goes");
+    assert_eq!(refute("A-2")?.get("recalls"), None, "its withdrawal goes");
     world.exchange()?;
     let id = world.a.rules().agreements.iter().next().map(|held| held.id.to_string()).ok_or("an agreement")?;
     agreements::state(&world.a, &id, Standing::Suspended)?;
     let one = world.id("A-1")?;
-    assert_eq!(refute("A-1")?["recall"], 0);
+    assert_eq!(refute("A-1")?["recalls"], serde_json::json!([0]));
+    assert_eq!(refute("A-1")?.get("recalls"), None, "it is proposed already");
     world.exchange()?;
     assert_eq!(world.state(one)?, "received", "nobody has confirmed it");
     asking::confirm(&world.a, 0, "M. Osei", &mut |_| {})?;
     world.exchange()?;
     assert_eq!((world.state(one)?, world.answers(0)?.0), ("recalled".to_owned(), r#"{"complied":1}"#.to_owned()));
-    assert_eq!(refute("A-1")?.get("recall"), None, "it was recalled");
+    assert_eq!(refute("A-1")?.get("recalls"), None, "it was recalled");
     Ok(())
 }
 

@@ -64,6 +64,9 @@ pub enum Answer {
 }
 
 impl Answer {
+    fn of(id: GrantId, grant: &Grant) -> Self {
+        if grant.is_refusal() { Self::Refused(id) } else { Self::Granted(id) }
+    }
     const fn name(self) -> &'static str {
         match self {
             Self::Granted(_) => "granted",
@@ -526,7 +529,7 @@ fn say(
     txn.put(Partition::Own, Table::Grant, &last, &time.0.to_be_bytes())?;
     let grant = Grant { scope, from: row.from, to: request.to, time, originator: node.keys.org };
     let (id, signed) = grant.sign(&node.keys.records).map_err(|fault| OnwardError::of_ours(&fault))?;
-    row.answer = Some(if grant.is_refusal() { Answer::Refused(id) } else { Answer::Granted(id) });
+    row.answer = Some(Answer::of(id, &grant));
     let given = GivenRow { at: now, by: by.to_owned(), heard: None, signed: signed.clone() };
     let place = txn.push(Partition::Own, Table::Grant, GIVEN, &encode("grant", &given)?)?;
     txn.put(Partition::Own, Table::Grant, &passed::given_key(id), &place.to_be_bytes())?;
@@ -551,24 +554,26 @@ pub(super) fn given(node: &Node, id: GrantId) -> Result<Option<Grant>, OnwardErr
     Ok(Some(Grant::kept(&row.signed).map_err(|_| StoreError::Broken { at })?.1))
 }
 
-/// Notes with what we asked that it was answered, within the append that keeps the answer.
+/// Notes with what we asked that it was answered, within the append that keeps the answer. Whether that is news.
 pub(super) fn answered(
     node: &Node,
     txn: &mut Txn<'_>,
     from: OrgId,
     (id, grant): (GrantId, &Grant),
-) -> Result<(), OnwardError> {
+) -> Result<bool, OnwardError> {
+    let (answer, mut any) = (Answer::of(id, grant), false);
     each(node, ASKED, &mut |place, mut row: AskedRow| {
         let request = Request::kept(&row.signed).map_err(|_| StoreError::Broken { at: place })?;
         let about = (request.to, request.scope.kind) == (grant.to, grant.scope.kind)
             && request.scope.lines == grant.scope.lines;
         // By the order in which it is said: the two clocks may differ.
-        if row.originator == from && about {
-            row.answer = Some(if grant.is_refusal() { Answer::Refused(id) } else { Answer::Granted(id) });
+        if row.originator == from && about && row.answer != Some(answer) {
+            (row.answer, any) = (Some(answer), true);
             txn.replace_item(Partition::Own, Table::Grant, ASKED, place, &encode("request", &row)?)?;
         }
         Ok(true)
-    })
+    })?;
+    Ok(any)
 }
 
 /// Records that a request names to people.

@@ -79,10 +79,13 @@ impl Grants {
     pub fn covering(&self, to: OrgId, header: &Header) -> Option<&Got> {
         self.0.get(&(header.originator, to))?.iter().find(|got| got.grant.scope.covers(header))
     }
-    /// The newest word about exactly what another speaks of.
-    fn newest(&self, of: &Grant) -> Option<&Got> {
-        let same = |got: &&Got| (got.grant.scope.kind, &got.grant.scope.lines) == (of.scope.kind, &of.scope.lines);
-        self.0.get(&(of.originator, of.to))?.iter().find(same)
+    /// The no that stands where another speaks of exactly the same: nothing of the kind was granted since.
+    fn standing_no(&self, of: &Grant) -> Option<&Got> {
+        let all = self.0.get(&(of.originator, of.to))?;
+        // The newest first: a grant of all of a kind, or of other lines with these, is a newer word about these too.
+        let kind = all.iter().filter(|got| got.grant.scope.kind == of.scope.kind);
+        kind.take_while(|got| got.grant.is_refusal())
+            .find(|got| got.grant.scope.lines == of.scope.lines && got.grant.time <= of.time)
     }
     /// Whose a grant is.
     pub fn originator(&self, id: GrantId) -> Option<OrgId> {
@@ -128,9 +131,12 @@ pub fn take(node: &Node, from: OrgId, signed: &SignatureBytes) -> Result<bool, O
     if txn.get(Partition::Own, Table::Grant, &key)?.is_some() {
         return Ok(false);
     }
-    // A no is heard at any time, and after a no it says nothing new.
-    let newest = node.rules().grants.newest(&grant).map(|got| (got.grant.is_refusal(), got.grant.time));
-    if grant.is_refusal() && newest.is_some_and(|(refusal, time)| refusal && time <= grant.time) {
+    // A no is heard at any time. Where one stands already it says nothing new, but to who asked since.
+    let rules = node.rules();
+    if let Some(got) = rules.grants.standing_no(&grant).filter(|_| grant.is_refusal()) {
+        if asking::answered(node, &mut txn, from, (got.id, &got.grant))? {
+            txn.commit()?;
+        }
         return Ok(false);
     }
     if !grant.is_refusal() {

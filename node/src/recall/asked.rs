@@ -76,7 +76,7 @@ pub fn take(node: &Node, from: OrgId, content: &[u8]) -> Result<SignatureBytes, 
     for (answer, (_, recall, _)) in answers.iter_mut().zip(&recalls) {
         // It is done whoever brings it; what is held is said to whom it concerns.
         answer.state = match relay::is_entitled(node, from, recall)? {
-            true => relay::overall(node, (answer.recall, recall.record), answer.state)?,
+            true => relay::overall(node, (answer.recall, Some(recall.record)), answer.state)?,
             false => AnswerState::NotHeld,
         };
     }
@@ -196,9 +196,7 @@ pub fn answers(node: &Node, given: &[Answer]) -> Result<SignatureBytes, RecallEr
                 (now, record) = (now.max(Some(row.state)), Some(row.record));
             }
         }
-        if let Some(record) = record {
-            answer.state = relay::overall(node, (answer.recall, record), now.unwrap_or(answer.state))?;
-        }
+        answer.state = relay::overall(node, (answer.recall, record), now.unwrap_or(answer.state))?;
     }
     Ok(Answers::new(node.keys.org, node.clock.now(), answers).sign(&node.keys.runs)?)
 }
@@ -238,17 +236,12 @@ pub(super) fn let_go(
     Ok(told)
 }
 
-/// The strictest of what was asked about a received record, as the store has it outside of a transaction.
-pub(super) fn newest(node: &Node, agreement: AgreementId, record: RecordId) -> Result<Option<AskedRow>, KeepError> {
+/// What was asked about a received record, for people.
+pub fn act_on(node: &Node, agreement: AgreementId, record: RecordId) -> Result<Option<Act>, KeepError> {
     let partition = Partition::Agreement(agreement);
     let Some(at) = node.holdings.get(partition, Table::Recall, &about_key(record))? else { return Ok(None) };
     let row = node.holdings.item(partition, Table::Recall, ASKED, decode("recall", &at)?)?;
-    Ok(row.map(|row| decode::<AskedRow>("recall", &row)).transpose()?)
-}
-
-/// What was asked about a received record, for people.
-pub fn act_on(node: &Node, agreement: AgreementId, record: RecordId) -> Result<Option<Act>, KeepError> {
-    Ok(newest(node, agreement, record)?.map(|row| row.act))
+    Ok(row.map(|row| decode::<AskedRow>("recall", &row)).transpose()?.map(|row| row.act))
 }
 
 /// How much a partner asked of us.

@@ -172,32 +172,48 @@ pub fn propose(
 }
 
 /// Proposes to take back what was refuted and went to somebody to whom nothing passes now: while sharing is suspended, and
-/// after an agreement is over, no withdrawal goes, and a recall does. Its number; none where withdrawals reach everybody.
-pub fn propose_refuted(
-    node: &Node,
-    records: &[RecordId],
-    progress: OnProgress<'_>,
-) -> Result<Option<u64>, RecallError> {
+/// after an agreement is over, no withdrawal goes, and a recall does. The numbers of the proposals; none where withdrawals
+/// reach everybody, or a proposal waits already.
+pub fn propose_refuted(node: &Node, records: &[RecordId], progress: OnProgress<'_>) -> Result<Vec<u64>, RecallError> {
     let (rules, now) = (node.rules(), node.interval());
     let mut closed = ever_parties(node)?;
     for (agreement, parties) in &mut closed {
         parties.retain(|partner| rules.policy.passes(*partner, *agreement, now).is_err());
     }
     closed.retain(|(_, parties)| !parties.is_empty());
-    let mut unreached = Vec::new();
-    for record in records {
+    if closed.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (waits, mut unreached) = (waiting(node)?, Vec::new());
+    for record in records.iter().filter(|record| !waits.contains(*record)) {
         let is_recalled = gate::state(node, *record)?.recalled.is_some();
         if !is_recalled && !shown(node, (&closed, &BTreeSet::new()), *record)?.goes.is_empty() {
             unreached.push(*record);
         }
     }
-    if unreached.is_empty() {
-        return Ok(None);
-    }
-    unreached.truncate(RECALLED_TOGETHER_MAX);
     let why = "refuted, and nothing passes now under an agreement by which it went";
-    let proposed = propose(node, &unreached, Act::Withdraw, (why, "the review"), progress)?;
-    Ok(proposed.get("id").and_then(Json::as_str).and_then(|id| id.parse().ok()))
+    let mut numbers = Vec::new();
+    for some in unreached.chunks(RECALLED_TOGETHER_MAX) {
+        let proposed = propose(node, some, Act::Withdraw, (why, "the review"), progress)?;
+        numbers.extend(proposed.get("id").and_then(Json::as_str).and_then(|id| id.parse::<u64>().ok()));
+    }
+    Ok(numbers)
+}
+
+/// Records of proposals that wait for a second person.
+fn waiting(node: &Node) -> Result<BTreeSet<RecordId>, RecallError> {
+    let (mut all, mut open) = (BTreeSet::new(), Vec::new());
+    each(&node.holdings, (Partition::Own, OURS), 0, &mut |number, row: RecallRow| {
+        open.extend((row.confirmed.is_none() && row.dropped.is_none()).then_some(number));
+        Ok(true)
+    })?;
+    for number in open {
+        each(&node.holdings, (Partition::Own, &records_scope(number)), 0, &mut |_, page: Vec<RecordId>| {
+            all.extend(page);
+            Ok(true)
+        })?;
+    }
+    Ok(all)
 }
 
 /// Records that a proposal names one by one.

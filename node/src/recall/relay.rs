@@ -9,7 +9,7 @@ use crate::{
     node::Node,
     onward::{OnwardError, RELAYED, holding, said},
     partners::introduced::Shown,
-    records::stored::encode,
+    records::stored::{decode, encode},
     room,
     seal::keyring::Partition,
     store::{StoreError, layout::Table, txn::Txn},
@@ -59,6 +59,20 @@ pub fn receivers_scope(recall: RecallId) -> Vec<u8> {
     [b"passed".as_slice(), recall.as_bytes()].concat()
 }
 
+/// Scope of the recalls about a record that were passed on, each with what it asks.
+pub fn about_scope(record: RecordId) -> Vec<u8> {
+    [b"passed about".as_slice(), record.as_bytes()].concat()
+}
+
+/// What was passed on about a record. No more than there are acts, and few: each is stricter than those before.
+fn passed_about(txn: &Txn<'_>, record: RecordId) -> Result<Vec<(Act, RecallId)>, RecallError> {
+    let (mut all, scope) = (Vec::new(), about_scope(record));
+    while let Some(row) = txn.item(Partition::Own, Table::Recall, &scope, all.len() as u64)? {
+        all.push(decode("recall passed on", &row)?);
+    }
+    Ok(all)
+}
+
 /// Whether a partner may say a recall and hear what became of it: its originator, or who gave us the record.
 pub(super) fn is_entitled(node: &Node, from: OrgId, recall: &Recall) -> Result<bool, RecallError> {
     if recall.originator == from {
@@ -85,12 +99,13 @@ pub(super) fn pass_on(
         return Ok(());
     }
     let mut txn = node.holdings.begin();
-    let (mut passed, mut seen) = (0u64, BTreeSet::new());
+    let mut passed = 0u64;
     for (id, recall, signed) in recalls {
-        // As strict a word about the record was passed on already: one that its originator signs again and again is not
-        // ours to say again and again.
-        let known = counting(node, recall.record)?.is_some_and(|(act, _)| act >= recall.act);
-        if known || !seen.insert((recall.record, recall.act)) || !is_entitled(node, from, recall)? {
+        // Where as strict a word about the record was passed on already, one that its originator signs again and again is
+        // not ours to say again and again. That it was taken from somebody else is no reason.
+        let known = passed_about(&txn, recall.record)?;
+        let is_known = |(act, other): &(Act, RecallId)| *act >= recall.act && other != id;
+        if known.iter().any(is_known) || !is_entitled(node, from, recall)? {
             continue;
         }
         let mut to: BTreeMap<OrgId, Vec<AgreementId>> = BTreeMap::new();
@@ -99,6 +114,7 @@ pub(super) fn pass_on(
                 to.entry(feed.receiver).or_default().push(feed.agreement);
             }
         }
+        let before = passed;
         // Not back to whose it is.
         to.remove(&recall.originator);
         for (partner, agreements) in to {
@@ -112,6 +128,10 @@ pub(super) fn pass_on(
             txn.push(Partition::Own, Table::Recall, &receivers_scope(*id), partner.as_bytes())?;
             passed += 1;
         }
+        if passed > before && !known.iter().any(|(_, other)| other == id) {
+            let about = encode("recall passed on", &(recall.act, *id))?;
+            txn.push(Partition::Own, Table::Recall, &about_scope(recall.record), &about)?;
+        }
     }
     if passed == 0 {
         return Ok(());
@@ -123,30 +143,22 @@ pub(super) fn pass_on(
     Ok(())
 }
 
-/// What was asked most strictly of a record that is held here, and by which recall.
-fn counting(node: &Node, record: RecordId) -> Result<Option<(Act, RecallId)>, RecallError> {
-    let mut strictest = None;
-    for agreement in node.partitions() {
-        let asked = super::asked::newest(node, agreement, record)?;
-        strictest = strictest.max(asked.map(|row| (row.act, row.recall)));
-    }
-    Ok(strictest)
-}
-
-/// Our answer to a recall, with those of whoever it was passed on to; where another as strict was passed on instead of it,
-/// those to that one.
+/// Our answer to a recall of a record, with those of whoever it was passed on to. Where another as strict was passed on instead
+/// of it, with those to that one.
 pub(super) fn overall(
     node: &Node,
-    (recall, record): (RecallId, RecordId),
+    (recall, record): (RecallId, Option<RecordId>),
     own: AnswerState,
 ) -> Result<AnswerState, RecallError> {
     let asked = |recall| node.holdings.list(Partition::Own, Table::Recall, &receivers_scope(recall), None, RECEIVERS);
-    let mut recall = recall;
-    let mut receivers = asked(recall)?;
-    if receivers.is_empty()
-        && let Some((_, counts)) = counting(node, record)?
-    {
-        (recall, receivers) = (counts, asked(counts)?);
+    let (mut recall, mut receivers) = (recall, asked(recall)?);
+    if let Some(record) = record.filter(|_| receivers.is_empty()) {
+        let rows = node.holdings.list(Partition::Own, Table::Recall, &about_scope(record), None, Act::ALL.len())?;
+        // The strictest is the last.
+        if let Some((_, row)) = rows.last() {
+            let (_, other): (Act, RecallId) = decode("recall passed on", row)?;
+            (recall, receivers) = (other, asked(other)?);
+        }
     }
     let mut all = vec![own];
     for (n, partner) in receivers {

@@ -116,9 +116,9 @@ pub struct GateOutcome {
     pub stay: u64,
     /// Records that may not be released yet.
     pub refused: Vec<NotYet>,
-    /// The recall that was proposed for those of them that no withdrawal reaches now.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub recall: Option<u64>,
+    /// The recalls that were proposed for those of them that no withdrawal reaches now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recalls: Vec<u64>,
 }
 
 /// A record that may not be released yet.

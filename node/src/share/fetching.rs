@@ -217,6 +217,23 @@ pub fn wanted(node: &Node, sender: OrgId, resting: &Resting) -> Result<Vec<Wante
     Ok(all)
 }
 
+/// Drops every wish for a file of one partner that nothing is behind any more, however many wait before it.
+pub fn drop_fulfilled(node: &Node, sender: OrgId) -> Result<(), ShareError> {
+    // Ends because each turn drops some, or is the last.
+    loop {
+        let mut dropped = Vec::new();
+        wishes(node, sender, &Resting::default(), &mut |(agreement, place), file| {
+            if wish(node, agreement, &file)?.is_none() {
+                dropped.push(Dropped { agreement, place, part: part(node, agreement, &file)?, file });
+            }
+            Ok(dropped.len() < ROUND)
+        })?;
+        if drop_wishes(node, dropped)? == 0 {
+            return Ok(());
+        }
+    }
+}
+
 /// The file of one record, where it is still wished for and there is room: what a bundle brings without being asked.
 pub fn wanted_of(
     node: &Node,
@@ -249,10 +266,10 @@ fn part(node: &Node, agreement: AgreementId, file: &WantedFile) -> Result<Option
     row.map(|row| Ok(decode("part of a file", &row)?)).transpose()
 }
 
-/// Forgets wishes and the parts of their files: the rows first, then what no row speaks of any more.
-fn drop_wishes(node: &Node, mut dropped: Vec<Dropped>) -> Result<(), ShareError> {
+/// Forgets wishes and the parts of their files: the rows first, then what no row speaks of any more. How many there were.
+fn drop_wishes(node: &Node, mut dropped: Vec<Dropped>) -> Result<usize, ShareError> {
     if dropped.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
     let mut txn = node.holdings.begin();
     let mut result = Ok(());
@@ -275,6 +292,7 @@ fn drop_wishes(node: &Node, mut dropped: Vec<Dropped>) -> Result<(), ShareError>
     }
     node.journal(&mut txn, "file-wishes-dropped", &[("wishes", dropped.len().to_string())])?;
     txn.commit()?;
+    let count = dropped.len();
     for wish in dropped {
         let segments = wish.part.map_or(0, |part| part.segments);
         for segment in 0..segments {
@@ -282,7 +300,7 @@ fn drop_wishes(node: &Node, mut dropped: Vec<Dropped>) -> Result<(), ShareError>
             node.holdings.blob_remove(Partition::Agreement(wish.agreement), &name)?;
         }
     }
-    Ok(())
+    Ok(count)
 }
 
 /// Takes the chunks of one file as they come. A fetch has a clone of [`Shared`], so what came stays when it ends.
