@@ -124,7 +124,7 @@ pub enum AnswerState {
     /// Nothing of a record of this id and originator is held: it never came, or was erased with all that came under its
     /// agreement.
     NotHeld,
-    /// It is not done, and will not be.
+    /// It is taken back, and what it said is not deleted, and will not be: the agreement says that this holder keeps it.
     Refused,
     /// Done here; somebody to whom it was passed on has not answered.
     Waiting,

@@ -585,3 +585,36 @@ fn a_place_and_a_collector_bring_what_belongs_to_the_event() -> Outcome {
     assert!(proposed(Common::Place("elsewhere".to_owned())).is_err());
     Ok(())
 }
+
+/// Story: a party archives, and the agreement says so: it declines to erase what is recalled. It takes the record back, keeps
+/// what it said, and answers that it refuses, for good; lifting a hold deletes nothing either. The other party deletes.
+#[test]
+fn who_declined_to_erase_refuses_and_keeps() -> Outcome {
+    for declines in [false, true] {
+        let world = World::strangers()?;
+        let mut text = testkit::agreement("2036-12-31")
+            .replace("notice-days = 0", "notice-days = 0\nobligations = [\"erase-when-recalled\"]");
+        if declines {
+            text = text.replace("name = \"B\"", "name = \"B\"\ndeclines = [\"erase-when-recalled\"]");
+        }
+        testkit::agree(world.folder.path(), &world.a, &world.b, &text)?;
+        world.release("A-1")?;
+        world.release("A-2")?;
+        world.exchange()?;
+        let (one, two) = (world.id("A-1")?, world.id("A-2")?);
+        hold::place(&world.b, &two.to_string(), "a court asks for it", "M. Osei")?;
+        let number = world.recall(&[one, two], Act::Erase)?;
+        world.exchange()?;
+        hold::lift(&world.b, &two.to_string(), "M. Osei")?;
+        world.exchange()?;
+        let expected = if declines { r#"{"refused":2}"# } else { r#"{"complied":2}"# };
+        assert_eq!(world.answers(number)?, (expected.to_owned(), 0));
+        for record in [one, two] {
+            let row = crate::records::view::received(&world.b, world.agreement()?, record)?.ok_or("a row")?;
+            assert_eq!(row.openings.is_empty(), !declines);
+            assert_eq!(world.state(record)?, if declines { "recalled" } else { "erased" });
+        }
+        is_whole(&world.b)?;
+    }
+    Ok(())
+}

@@ -19,6 +19,7 @@ use crate::{
     store::{layout::Table, txn::Txn},
 };
 use entente_protocol::{
+    agreement::Obligation,
     cose::SignatureBytes,
     id::{AgreementId, OrgId, RecallId, RecordId},
     identity::Purpose,
@@ -127,8 +128,10 @@ fn in_partition(
             continue;
         }
         let state = match (recall.act.deletes(), hold::is_held(&txn, partition, recall.record)?) {
-            (true, true) => AnswerState::LegalHold,
             (true, false) if row.openings.is_empty() => AnswerState::Complied,
+            // It said so before anything was given: it is taken back, and what it said stays.
+            (true, _) if keeps(node, agreement) => AnswerState::Refused,
+            (true, true) => AnswerState::LegalHold,
             (true, false) => {
                 let from = row.giver().unwrap_or(from);
                 doomed.push(erase::Doomed { record: recall.record, place, row, keep: SlotSet::EMPTY, from });
@@ -175,6 +178,13 @@ fn in_partition(
     txn.commit()?;
     receivers.into_iter().for_each(|receivers| node.hold_back(receivers));
     Ok(states)
+}
+
+/// Whether the agreement says that this organisation deletes nothing that is recalled.
+fn keeps(node: &Node, agreement: AgreementId) -> bool {
+    let rules = node.rules();
+    let in_force = rules.agreements.get(agreement).and_then(|held| held.in_force.as_ref());
+    in_force.is_some_and(|f| f.agreement.declines(node.keys.org, Obligation::EraseWhenRecalled))
 }
 
 fn asked_at(txn: &Txn<'_>, partition: Partition, place: u64) -> Result<Option<AskedRow>, RecallError> {

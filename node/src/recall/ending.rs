@@ -355,9 +355,9 @@ pub fn go_on(node: &Node) -> Result<(), RecallError> {
 
 /// Whether an agreement that is over obliges us to erase what came under it, and nothing keeps us from it.
 fn is_due(node: &Node, id: AgreementId, agreement: &Agreement) -> Result<bool, RecallError> {
-    let declines = |party: &entente_protocol::agreement::Party| party.declines.contains(&Obligation::EraseAtEnd);
     if !agreement.obligations.contains(&Obligation::EraseAtEnd)
-        || agreement.party(node.keys.org).is_none_or(declines)
+        || agreement.party(node.keys.org).is_none()
+        || agreement.declines(node.keys.org, Obligation::EraseAtEnd)
         || !node.may_delete()
     {
         return Ok(false);

@@ -1,7 +1,7 @@
 //! Legal hold: what a court, or a duty to keep, does not let go. It keeps content from being deleted, and nothing else:
 //! what was taken back is not used, not searched for as valid, and not passed on, whether it is held or not.
 
-use super::{Named, RecallError, asked, each, ending, erase, named, retention};
+use super::{AskedRow, Named, RecallError, asked, each, ending, erase, named, retention};
 use crate::{
     node::Node,
     records::{
@@ -14,7 +14,7 @@ use crate::{
 };
 use entente_protocol::{
     id::{AgreementId, OrgId, RecordId},
-    recall::Answer,
+    recall::{Answer, AnswerState},
     record::SlotSet,
 };
 use serde::{Deserialize, Serialize};
@@ -145,7 +145,8 @@ fn overdue(
 ) -> Result<erase::Leftovers, RecallError> {
     let Some((place, row)) = erase::held(node, agreement, record)? else { return Ok(erase::Leftovers::default()) };
     let recalled = asked::about(txn, Partition::Agreement(agreement), record)?;
-    let keep = match recalled.is_some_and(|(_, row)| row.act.deletes()) {
+    let is_due = |row: &AskedRow| row.act.deletes() && row.state != AnswerState::Refused;
+    let keep = match recalled.is_some_and(|(_, row)| is_due(&row)) {
         true => SlotSet::EMPTY,
         false => retention::stays_of(node, agreement, &row)?,
     };

@@ -32,6 +32,9 @@ pub const LANGUAGE: u64 = 1;
 pub enum Obligation {
     /// What was received is made unreadable when the agreement has ended, its survival over. Nodes do it.
     EraseAtEnd,
+    /// What is recalled is deleted where that is asked. Every node does it, unless its party declines: then it answers that it
+    /// does not, and keeps what was said, taken back.
+    EraseWhenRecalled,
     /// A loss or a breach is told to whoever gave what was lost. People do it.
     ReportBreach,
     /// Whoever gave it is asked before anything is published. People do it.
@@ -42,11 +45,18 @@ pub enum Obligation {
 
 impl Obligation {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::EraseAtEnd, Self::ReportBreach, Self::ConsultBeforePublishing, Self::GiveCredit];
+    pub const ALL: [Self; 5] = [
+        Self::EraseAtEnd,
+        Self::EraseWhenRecalled,
+        Self::ReportBreach,
+        Self::ConsultBeforePublishing,
+        Self::GiveCredit,
+    ];
     /// Its name on the wire and in the text.
     pub const fn name(self) -> &'static str {
         match self {
             Self::EraseAtEnd => "erase-at-end",
+            Self::EraseWhenRecalled => "erase-when-recalled",
             Self::ReportBreach => "report-breach",
             Self::ConsultBeforePublishing => "consult-before-publishing",
             Self::GiveCredit => "give-credit",
@@ -307,6 +317,10 @@ impl Agreement {
     /// A party by organisation.
     pub fn party(&self, org: OrgId) -> Option<&Party> {
         self.parties.iter().find(|p| p.id == org)
+    }
+    /// Whether a party has said that it cannot accept what the others owe.
+    pub fn declines(&self, org: OrgId, what: Obligation) -> bool {
+        self.party(org).is_some_and(|party| party.declines.contains(&what))
     }
 
     /// Clauses under which `from` releases to `to`, with their places.
