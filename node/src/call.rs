@@ -13,10 +13,7 @@ use crate::{
     error::Fault,
     ingest::import::{self, ImportError, ImportOptions},
     node::Node,
-    onward::{
-        self,
-        asking::{Narrowed, Wish},
-    },
+    onward::{self, answering::Narrowed, asking::Wish},
     partners::{self, PartnerError, PartnerState, PartnerView},
     recall::{self, asked, asking, ending, hold, holders, select::Common},
     receive::quarantine,
@@ -618,7 +615,7 @@ fn carry_out(node: &Node, call: &Call, progress: OnProgress<'_>) -> Result<Json,
         }
         Call::OnwardList => Ok(onward::asking::list(node)?),
         Call::OnwardAnswer { request, narrowed, by } => {
-            Ok(onward::asking::answer(node, *request, narrowed.as_ref(), by)?)
+            Ok(onward::answering::answer(node, *request, narrowed.as_ref(), by)?)
         }
         Call::OnwardHolders(record) => {
             let record = record.as_deref().map(|given| show::resolve_own(node, given)).transpose()?;

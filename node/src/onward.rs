@@ -1,9 +1,10 @@
 //! Onward release: what another organisation recorded goes on to a third only with its signed grant.
 //!
-//! A holder's people ask ([`asking`]), the originator's people answer, or its agreement has answered for them; both keep what
+//! A holder's people ask ([`asking`]), the originator's people answer ([`answering`]), or its agreement has for them; both keep what
 //! was asked and said. The outbox asks [`holding`] what may go; what went is told to the originator in the same append
 //! ([`passed`]), so that it can always say who holds what of its own. `exchange` says and takes the notices ([`said`]).
 
+pub mod answering;
 pub mod asking;
 pub mod grants;
 pub mod holding;

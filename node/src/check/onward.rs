@@ -5,7 +5,8 @@ use crate::{
     node::Node,
     onward::{
         ASKED, ASKS, GIVEN, GOT, HELD, PASSED, RELAYED,
-        asking::{self, AskedRow, AsksRow, GivenRow},
+        answering::{self, AsksRow, GivenRow},
+        asking::AskedRow,
         grants::{self, GotRow},
         holding, passed, said, to_scope,
     },
@@ -34,9 +35,9 @@ pub fn every(node: &Node, audit: &Audit, report: &mut Report<'_>) -> Result<(), 
     relayed(audit, report, &mut signed)?;
     let book = node.book();
     for partner in book.iter().map(|(partner, _)| *partner) {
-        audit.speak(OWN, Table::Grant, &asking::count_key(partner))?;
+        audit.speak(OWN, Table::Grant, &answering::count_key(partner))?;
         for to in &receivers {
-            audit.speak(OWN, Table::Grant, &asking::last_key(partner, *to))?;
+            audit.speak(OWN, Table::Grant, &answering::last_key(partner, *to))?;
         }
         for signed in &signed {
             audit.speak(OWN, Table::Grant, &said::heard_key(partner, notice_id(signed)))?;
@@ -127,7 +128,7 @@ fn requests(
         });
         match holds {
             Some(row) => {
-                audit.speak(OWN, Table::Grant, &asking::asks_key(notice_id(&row.signed)))?;
+                audit.speak(OWN, Table::Grant, &answering::asks_key(notice_id(&row.signed)))?;
             }
             None => report.damaged(format!("request {n}"), "it is not signed by who asked"),
         }

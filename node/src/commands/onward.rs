@@ -10,7 +10,10 @@ use crate::{
     call::Call,
     cli,
     error::Fault,
-    onward::asking::{Every, Narrowed, Wish},
+    onward::{
+        answering::Narrowed,
+        asking::{Every, Wish},
+    },
 };
 use serde_json::Value as Json;
 

@@ -7,7 +7,8 @@ use super::{
 use crate::{
     bundle::ExportOptions,
     onward::{
-        asking::{self, Every, Narrowed, Wish},
+        answering::{self, Narrowed},
+        asking::{self, Every, Wish},
         passed,
     },
     recall::{asking as recalls, ending, holders},
@@ -90,14 +91,7 @@ fn two_that_passed_it_on_to_each_other_both_let_go_of_it() -> Outcome {
 /// Story: what came by another's hand is asked to go on further. It is said that it does not, whatever anybody granted.
 #[test]
 fn what_came_by_anothers_hand_goes_no_further() -> Outcome {
-    let world = Three::plain("\"with-grant\"")?;
-    let record = world.release("A-1")?;
-    world.meet()?;
-    world.ask(&[record])?;
-    world.meet()?;
-    world.grant(0, Narrowed::default())?;
-    world.meet()?;
-    assert_eq!(world.at_c(record)?.0, "received");
+    let (world, record) = Three::passed_on()?;
     let clock = Arc::clone(&world.clock);
     let d = testkit::node(world.folder.path(), "d", &clock)?;
     testkit::pair(&world.c, &d)?;
@@ -152,10 +146,7 @@ fn a_lease_that_is_over_for_good_locks_nothing_of_others() -> Outcome {
         testkit::release(world.folder.path(), &world.b, "B-1")?;
         let own = show::resolve_own(&world.b, "B-1")?;
         world.meet()?;
-        world.ask(&[one])?;
-        world.meet()?;
-        world.grant(0, Narrowed::default())?;
-        world.meet()?;
+        world.let_on(one)?;
         let read = |record: RecordId| show::show(&world.c, &record.to_string()).map_err(|fault| fault.code);
         assert!(read(one).is_ok() && read(own).is_ok());
         // Three days in which the holder meets its receiver alone.
@@ -214,7 +205,7 @@ fn every_record_of_a_kind_may_be_asked_for() -> Outcome {
         assert_eq!(world.at_c(record)?, ("received".to_owned(), vec!["number".to_owned(), "serial".to_owned()]));
     }
     assert_eq!(asking::list(&world.b)?[0]["state"], "granted");
-    asking::answer(&world.a, 0, None, "M. Osei")?;
+    answering::answer(&world.a, 0, None, "M. Osei")?;
     world.meet()?;
     assert_eq!((world.at_c(first)?.0, world.at_c(second)?.0), ("withdrawn".to_owned(), "withdrawn".to_owned()));
     Ok(())

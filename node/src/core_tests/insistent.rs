@@ -8,7 +8,8 @@ use crate::{
     bundle::ExportOptions,
     onward::{
         ASKED, GOT,
-        asking::{self, AskedRow, Narrowed, Wish},
+        answering::{self, Narrowed},
+        asking::{self, AskedRow, Wish},
         passed,
     },
     recall::{self, asked, asking as recalls, holders, relay},
@@ -24,18 +25,6 @@ use entente_protocol::{
 use serde_bytes::ByteBuf;
 
 impl Three {
-    /// `b` may pass `A-1` on to `c`, which holds it.
-    fn passed_on() -> Any<(Self, RecordId)> {
-        let world = Self::plain("\"with-grant\"")?;
-        let record = world.release("A-1")?;
-        world.meet()?;
-        world.ask(&[record])?;
-        world.meet()?;
-        world.grant(0, Narrowed::default())?;
-        world.meet()?;
-        assert_eq!(world.at_c(record)?.0, "received");
-        Ok((world, record))
-    }
     /// An agreement of all three that names `c` as the one to whom records go on, for so many purposes.
     fn named(purposes: usize) -> Any<Self> {
         let world = Self::paired()?;
@@ -138,7 +127,7 @@ fn what_people_answered_is_not_widened_by_asking_again() -> Outcome {
     let wish = Wish { every: Some(every), fields: vec!["number".to_owned()], ..world.wish() };
     asking::ask(&world.b, &[], &wish)?;
     world.meet()?;
-    asking::answer(&world.a, 0, None, "M. Osei")?;
+    answering::answer(&world.a, 0, None, "M. Osei")?;
     world.meet()?;
     world.ask(&[record])?;
     world.meet()?;
@@ -315,7 +304,7 @@ fn a_recall_that_another_brought_first_is_passed_on() -> Outcome {
 #[test]
 fn a_no_counts_after_whatever_was_granted_since() -> Outcome {
     let (world, record) = Three::passed_on()?;
-    asking::answer(&world.a, 0, None, "M. Osei")?;
+    answering::answer(&world.a, 0, None, "M. Osei")?;
     world.meet()?;
     assert_eq!(world.at_c(record)?.0, "withdrawn");
     let every = asking::Every { kind: "item".to_owned(), of: "a".to_owned() };
@@ -325,13 +314,13 @@ fn a_no_counts_after_whatever_was_granted_since() -> Outcome {
     world.grant(1, Narrowed::default())?;
     world.meet()?;
     assert_eq!(world.at_c(record)?.0, "received");
-    asking::answer(&world.a, 0, None, "M. Osei")?;
+    answering::answer(&world.a, 0, None, "M. Osei")?;
     world.meet()?;
     assert_eq!(world.at_c(record)?.0, "withdrawn");
     world.clock.advance(1_000);
     world.ask(&[record])?;
     world.meet()?;
-    asking::answer(&world.a, 2, None, "M. Osei")?;
+    answering::answer(&world.a, 2, None, "M. Osei")?;
     world.meet()?;
     assert_eq!(asking::list(&world.b)?[2]["state"], "refused");
     world.is_whole()

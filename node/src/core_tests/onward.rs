@@ -5,7 +5,8 @@ use crate::{
     bundle::ExportOptions,
     check,
     onward::{
-        asking::{self, Narrowed, Wish},
+        answering::{self, Narrowed},
+        asking::{self, Wish},
         passed, said,
     },
     recall::{asked, asking as recalls, holders, retention},
@@ -90,7 +91,23 @@ impl Three {
         Ok(asking::ask(&self.b, records, &self.wish())?)
     }
     pub(super) fn grant(&self, request: u64, narrowed: Narrowed) -> Result<Json, Fault> {
-        Ok(asking::answer(&self.a, request, Some(&narrowed), "M. Osei")?)
+        Ok(answering::answer(&self.a, request, Some(&narrowed), "M. Osei")?)
+    }
+    /// `b` asks, `a` lets a record go on as asked, and it goes.
+    pub(super) fn let_on(&self, record: RecordId) -> Outcome {
+        self.ask(&[record])?;
+        self.meet()?;
+        self.grant(0, Narrowed::default())?;
+        self.meet()
+    }
+    /// `c` holds `A-1` of `a` by the hand of `b`.
+    pub(super) fn passed_on() -> Any<(Self, RecordId)> {
+        let world = Self::plain("\"with-grant\"")?;
+        let record = world.release("A-1")?;
+        world.meet()?;
+        world.let_on(record)?;
+        assert_eq!(world.at_c(record)?.0, "received");
+        Ok((world, record))
     }
     /// What `c` shows of a record: its state and its fields.
     pub(super) fn at_c(&self, record: RecordId) -> Any<(String, Vec<String>)> {
@@ -154,7 +171,7 @@ fn what_was_granted_goes_on_and_is_proved_and_listed() -> Outcome {
     world.grant(0, Narrowed::default())?;
     world.meet()?;
     assert_eq!(world.at_c(one)?.1.len(), 6);
-    asking::answer(&world.a, 0, None, "M. Osei")?;
+    answering::answer(&world.a, 0, None, "M. Osei")?;
     world.meet()?;
     assert_eq!(world.at_c(one)?.0, "withdrawn");
     assert_eq!(world.holders()?, [("c (introduced by b)".to_owned(), "taken-back".to_owned())]);
@@ -168,14 +185,7 @@ fn what_was_granted_goes_on_and_is_proved_and_listed() -> Outcome {
 /// waits for it. Who has not confirmed is named.
 #[test]
 fn a_recall_reaches_the_onward_holder_and_comes_back_signed() -> Outcome {
-    let world = Three::plain("\"with-grant\"")?;
-    let one = world.release("A-1")?;
-    world.meet()?;
-    world.ask(&[one])?;
-    world.meet()?;
-    world.grant(0, Narrowed::default())?;
-    world.meet()?;
-    assert_eq!(world.at_c(one)?.0, "received");
+    let (world, one) = Three::passed_on()?;
 
     let proposed = recalls::propose(&world.a, &[one], Act::Erase, ("in danger", "A. Diallo"), &mut |_| {})?;
     let would: Vec<&str> =
@@ -268,13 +278,7 @@ fn an_agreement_that_names_the_receiver_has_answered() -> Outcome {
 /// is agreed with it, and once its words were compared it is the partner.
 #[test]
 fn who_is_introduced_is_no_partner() -> Outcome {
-    let world = Three::plain("\"with-grant\"")?;
-    let one = world.release("A-1")?;
-    world.meet()?;
-    world.ask(&[one])?;
-    world.meet()?;
-    world.grant(0, Narrowed::default())?;
-    world.meet()?;
+    let (world, one) = Three::passed_on()?;
     let (a, book) = (world.a.keys.org, world.c.book());
     assert!(book.get(a).is_none() && book.introduced(a).is_some() && book.find("a").is_err());
     assert_eq!(ask(&world.c, &Call::PartnerList)?.as_array().map(Vec::len), Some(1));
@@ -358,7 +362,7 @@ fn what_its_originator_gives_is_not_put_in_the_shade() -> Outcome {
     world.meet()?;
     assert_eq!(world.holders()?, [("c".to_owned(), "holds".to_owned())]);
     assert_eq!(world.at_c(one)?.1.len(), 4, "what the originator gave stands");
-    asking::answer(&world.a, 0, None, "M. Osei")?;
+    answering::answer(&world.a, 0, None, "M. Osei")?;
     world.meet()?;
     assert_eq!((world.holders()?[0].1.as_str(), world.at_c(one)?.0.as_str()), ("taken-back", "received"));
     world.is_whole()
@@ -469,8 +473,8 @@ fn a_photograph_goes_on_with_its_file() -> Outcome {
         matches!(given(&world.b)?, crate::share::files::Given::File(record, partition, _) if record == photograph && partition == held.partition())
     );
     // What was taken back is given no more.
-    asking::answer(&world.a, 1, None, "M. Osei")?;
-    asking::answer(&world.a, 0, None, "M. Osei")?;
+    answering::answer(&world.a, 1, None, "M. Osei")?;
+    answering::answer(&world.a, 0, None, "M. Osei")?;
     world.meet()?;
     assert!(matches!(given(&world.b)?, crate::share::files::Given::Nothing));
     world.is_whole()
@@ -483,10 +487,7 @@ fn a_lease_is_not_got_round_by_passing_on() -> Outcome {
     let world = Three::new("\"with-grant\"", &leased, &testkit::agreement("2036-12-31"))?;
     let one = world.release("A-1")?;
     world.meet()?;
-    world.ask(&[one])?;
-    world.meet()?;
-    world.grant(0, Narrowed::default())?;
-    world.meet()?;
+    world.let_on(one)?;
     assert_eq!(world.at_c(one)?.0, "", "the second agreement has no lease");
     let short = testkit::agreement("2036-12-31").replace("notice-days = 0", "notice-days = 0\nlease-hours = 24");
     testkit::agree(world.folder.path(), &world.b, &world.c, &further(&short))?;
@@ -556,14 +557,7 @@ fn what_goes_on_goes_by_bundles_too() -> Outcome {
 #[test]
 fn what_its_agreement_lets_go_on_no_more_is_taken_back() -> Outcome {
     for end in [true, false] {
-        let world = Three::plain("\"with-grant\"")?;
-        let one = world.release("A-1")?;
-        world.meet()?;
-        world.ask(&[one])?;
-        world.meet()?;
-        world.grant(0, Narrowed::default())?;
-        world.meet()?;
-        assert_eq!(world.at_c(one)?.0, "received");
+        let (world, one) = Three::passed_on()?;
         let rules = world.a.rules();
         let held = rules.agreements.iter().next().ok_or("an agreement")?;
         let digest = held.in_force.as_ref().ok_or("in force")?.digest;
@@ -585,14 +579,7 @@ fn what_its_agreement_lets_go_on_no_more_is_taken_back() -> Outcome {
 /// written for either, and nobody learns who holds what.
 #[test]
 fn nobody_makes_others_pass_on_or_hear_what_is_none_of_theirs() -> Outcome {
-    let world = Three::plain("\"with-grant\"")?;
-    let one = world.release("A-1")?;
-    world.meet()?;
-    world.ask(&[one])?;
-    world.meet()?;
-    world.grant(0, Narrowed::default())?;
-    world.meet()?;
-    assert_eq!(world.at_c(one)?.0, "received");
+    let (world, one) = Three::passed_on()?;
     let [a, b, c] = [&world.a, &world.b, &world.c].map(|node| node.keys.org);
     let before = [world.b.holdings.head()?, world.c.holdings.head()?];
     let scope = Scope {

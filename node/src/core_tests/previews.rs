@@ -4,7 +4,11 @@ use super::{
     onward::{Any, Three, further},
     *,
 };
-use crate::{agreements::Version, onward::asking, share::preview};
+use crate::{
+    agreements::Version,
+    onward::{answering::Narrowed, asking},
+    share::preview,
+};
 use serde_json::Value as Json;
 
 const SHOWN: preview::Shown = preview::Shown { as_released: false, list: 10 };
@@ -39,7 +43,7 @@ fn what_would_go_on_of_others_is_seen_before_signing() -> Outcome {
     asking::ask(&world.b, &[one, two], &wish)?;
     world.meet()?;
     let fields = ["number", "serial", "type"].map(str::to_owned).to_vec();
-    world.grant(0, asking::Narrowed { fields, ..asking::Narrowed::default() })?;
+    world.grant(0, Narrowed { fields, ..Narrowed::default() })?;
     world.meet()?;
     let seen = simulate()?;
     let seen = party(&seen)?;

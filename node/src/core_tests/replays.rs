@@ -7,7 +7,7 @@ use super::{
 use crate::{
     bundle::{self, ExportOptions},
     check,
-    onward::{GOT, asking::Narrowed, holding},
+    onward::{GOT, answering::Narrowed, holding},
     recall::{self, asked, retention},
     receive::{lease, quarantine},
     records::show,
@@ -155,14 +155,7 @@ fn an_originators_key_stops_no_feed_of_a_holder() -> Outcome {
 /// again, and it was taken. Now the id of what was recalled outlives what was erased.
 #[test]
 fn what_was_recalled_and_erased_is_taken_by_no_other_hand() -> Outcome {
-    let world = Three::plain("\"with-grant\"")?;
-    let one = world.release("A-1")?;
-    world.meet()?;
-    world.ask(&[one])?;
-    world.meet()?;
-    world.grant(0, Narrowed::default())?;
-    world.meet()?;
-    assert_eq!(world.at_c(one)?.0, "received");
+    let (world, one) = Three::passed_on()?;
     // The recall reaches the receiver, and a hostile holder does nothing about it itself.
     let recall = Recall::new(Act::Withdraw, world.a.keys.org, one, NOW).sign(&world.a.keys.records)?.1;
     let card = ByteBuf::from(world.a.keys.card.bytes().to_vec());

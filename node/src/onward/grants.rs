@@ -3,7 +3,7 @@
 use super::{GOT, OnwardError};
 use crate::{
     node::{self, Node},
-    onward::{asking, holding},
+    onward::{answering, asking, holding},
     records::stored::{ReceivedRow, decode, encode},
     room,
     seal::keyring::Partition,
@@ -140,7 +140,7 @@ pub fn take(node: &Node, from: OrgId, signed: &SignatureBytes) -> Result<bool, O
         return Ok(false);
     }
     if !grant.is_refusal() {
-        asking::counted(&mut txn, from)?;
+        answering::counted(&mut txn, from)?;
     }
     let first = node.partitions().first().map(|agreement| (*agreement, 0));
     let row = encode("grant", &GotRow { at: now, next: first, signed: signed.clone() })?;

@@ -3,7 +3,7 @@
 //! What goes on, or is taken back, is said in the append that signs the run. An originator keeps each word as it came, and
 //! lists from them who holds which of its records, by whose hand, under which agreement and grant.
 
-use super::{HELD, OnwardError, PASSED, asking, said};
+use super::{HELD, OnwardError, PASSED, answering, said};
 use crate::{
     node::Node,
     partners::introduced::Shown,
@@ -142,7 +142,7 @@ pub fn take(node: &Node, from: OrgId, content: &[u8]) -> Result<SignatureBytes, 
     let word = txn.count(Partition::Own, Table::Grant, WORDS)?;
     for on in passed.passed {
         let Some(own) = keep::find_own(node, on.record)? else { continue };
-        let grant = asking::given(node, on.grant)?;
+        let grant = answering::given(node, on.grant)?;
         let header = own.header()?;
         let granted = grant.is_some_and(|grant| {
             (grant.from, grant.to) == (from, on.to) && grant.scope.covers(header.header()) && !grant.is_refusal()

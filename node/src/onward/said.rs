@@ -3,7 +3,7 @@
 //! `exchange` says it, oldest first, anew in each session; whoever hears it keeps it and then says so. What cannot be
 //! taken is not said to be heard, and is no fault of the connection.
 
-use super::{ASKED, GIVEN, OnwardError, PASSED, RELAYED, asking, grants, passed, to_scope};
+use super::{ASKED, GIVEN, OnwardError, PASSED, RELAYED, answering, asking, grants, passed, to_scope};
 use crate::{
     node::Node,
     recall::relay,
@@ -74,7 +74,7 @@ fn notice(node: &Node, say: Say) -> Result<Notice, OnwardError> {
             (NOTICE_REQUEST, row::<asking::AskedRow>(node, ASKED, at)?.signed.to_bytes().map_err(malformed)?)
         }
         Say::Grant(at) => {
-            (NOTICE_GRANT, row::<asking::GivenRow>(node, GIVEN, at)?.signed.to_bytes().map_err(malformed)?)
+            (NOTICE_GRANT, row::<answering::GivenRow>(node, GIVEN, at)?.signed.to_bytes().map_err(malformed)?)
         }
         Say::Passed(at) => {
             let signed = row::<passed::PassedRow>(node, PASSED, at)?.signed;
@@ -109,7 +109,7 @@ pub fn take(node: &Node, from: OrgId, notice: &Notice) -> Result<Taken, OnwardEr
     match notice.kind {
         NOTICE_REQUEST => {
             let signed = signed()?;
-            asking::take(node, from, &signed)?;
+            answering::take(node, from, &signed)?;
             Ok(taken(&signed))
         }
         NOTICE_GRANT => {
@@ -141,7 +141,7 @@ pub fn heard(node: &Node, partner: OrgId, content: &[u8]) -> Result<(), OnwardEr
                 note(node, &mut txn, (ASKED, place), |row: &mut asking::AskedRow| row.heard = Some(now))?
             }
             Say::Grant(place) => {
-                note(node, &mut txn, (GIVEN, place), |row: &mut asking::GivenRow| row.heard = Some(now))?
+                note(node, &mut txn, (GIVEN, place), |row: &mut answering::GivenRow| row.heard = Some(now))?
             }
             Say::Passed(place) => {
                 note(node, &mut txn, (PASSED, place), |row: &mut passed::PassedRow| row.heard = Some(now))?;

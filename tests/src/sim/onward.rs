@@ -14,7 +14,8 @@ use entente_node::{
     node::Node,
     onward::{
         ASKS,
-        asking::{self, AsksRow, Narrowed, Wish},
+        answering::{self, AsksRow, Narrowed},
+        asking::{self, Wish},
         holding, passed,
     },
     records::stored::decode,
@@ -142,7 +143,7 @@ impl World<'_> {
         let deaf = narrowed.is_none() && self.plan.deaf_to_refusals();
         let done = self.act(n, Doing::Other, |node| {
             if !deaf {
-                asking::answer(node, number, narrowed.as_ref(), "another")?;
+                answering::answer(node, number, narrowed.as_ref(), "another")?;
             }
             Ok(())
         })?;

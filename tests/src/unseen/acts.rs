@@ -9,7 +9,10 @@ use super::{
 use crate::sim::{Broken, Checked};
 use entente_node::{
     agreements,
-    onward::asking::{self, Narrowed, Wish},
+    onward::{
+        answering::{self, Narrowed},
+        asking::{self, Wish},
+    },
     partners::{self, PartnerState},
     recall::{asking as recalls, ending, hold},
     records::{
@@ -382,7 +385,7 @@ impl World<'_> {
             .filter(|row| row["partner"] == self.cast.organisations[by].handle.as_str());
         let Some(number) = number.filter_map(|row| row["id"].as_str()?.parse().ok()).max() else { return Ok(false) };
         let narrowed = Narrowed::default();
-        done(asking::answer(self.node(owner)?, number, yes.then_some(&narrowed), "another"))
+        done(answering::answer(self.node(owner)?, number, yes.then_some(&narrowed), "another"))
     }
 
     /// What the observer's node says with what it was told by others: the same in both worlds.

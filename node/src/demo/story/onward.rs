@@ -4,7 +4,7 @@ use super::{Stage, field, list, text};
 use crate::{
     call::Call,
     error::Fault,
-    onward::asking::{Narrowed, Wish},
+    onward::{answering::Narrowed, asking::Wish},
     records::search::Query,
 };
 use serde_json::Value as Json;
