@@ -29,7 +29,7 @@ use entente_protocol::{
     id::{AgreementId, Hash, OrgId},
     limits,
     recall::Answer,
-    time::UnixMillis,
+    time::{DAY_MS, HOUR_MS, UnixMillis},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
@@ -41,8 +41,6 @@ use std::{
     },
 };
 
-/// An hour, in milliseconds.
-const HOUR_MS: u64 = 3_600_000;
 /// Key of the own rules' version in [`Table::Meta`].
 pub(crate) const OWN_RULES: &[u8] = b"own rules";
 
@@ -103,7 +101,7 @@ pub struct Node {
 }
 
 /// How long after a time that is known the clock is believed.
-const BELIEVED_MS: u64 = 31 * 24 * 3_600_000;
+const BELIEVED_MS: u64 = 31 * DAY_MS;
 
 /// What each partner did in the hour under way, and when that began.
 type Hourly = Mutex<BTreeMap<OrgId, (UnixMillis, u32)>>;

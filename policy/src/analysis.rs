@@ -16,6 +16,7 @@ use entente_protocol::{
     agreement::{Agreement, Clause, Duty, InForce, Obligation, Onward, Standing},
     id::{AgreementDigest, OrgId},
     record::{Tlp, kind::Kind},
+    time::DAY_MS,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -244,8 +245,7 @@ fn unknown_countries(clause: &Clause, country: &dyn Fn(&str) -> bool) -> Vec<Fin
 /// Terms of the whole that contradict each other.
 fn terms(agreement: &Agreement) -> Vec<Finding> {
     let mut found = Vec::new();
-    let day = 86_400_000u64;
-    let lasts = agreement.until.0.saturating_sub(agreement.from.0) / day;
+    let lasts = agreement.until.0.saturating_sub(agreement.from.0) / DAY_MS;
     let mut note = |clause: Option<&Clause>, code, says: String| {
         found.push(Finding { clause: clause.map(|c| c.name.clone()), code, says });
     };

@@ -20,6 +20,7 @@ use entente_protocol::{
         schema_digest,
     },
     text,
+    time::DAY_MS,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -28,7 +29,6 @@ use std::{
 
 /// Most days, hours, queries or answers that a key may state: a hundred years in days.
 pub const COUNT_MAX: u32 = 36_500;
-const DAY_MS: u64 = 86_400_000;
 const PURPOSES_MAX: usize = 32;
 
 /// An agreement that is refused: the drafter's fault.

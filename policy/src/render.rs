@@ -7,6 +7,7 @@ use entente_protocol::{
     agreement::{Agreement, Clause, Duty, Handling, Onward, Prevails},
     id::OrgId,
     record::kind::Kind,
+    time::DAY_MS,
 };
 use std::fmt::Write;
 
@@ -28,7 +29,7 @@ pub fn render(agreement: &Agreement) -> String {
     };
     let _ = writeln!(out, "basis = {{ text = {}{digest}{prevails} }}", quote(&a.basis.text));
     let _ = writeln!(out, "purposes = {}", quoted(a.purposes.iter().map(String::as_str)));
-    let _ = writeln!(out, "from = \"{}\"\nuntil = \"{}\"", a.from.date(), a.until.minus(86_400_000).date());
+    let _ = writeln!(out, "from = \"{}\"\nuntil = \"{}\"", a.from.date(), a.until.minus(DAY_MS).date());
     let _ = writeln!(out, "notice-days = {}", a.notice_days);
     if let Some(days) = a.survival_days {
         let _ = writeln!(out, "survival-days = {days}");

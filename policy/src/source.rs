@@ -20,6 +20,7 @@ use entente_protocol::{
         kind::{Fact, Kind, Slot},
         schema_digest,
     },
+    time::DAY_MS,
 };
 
 /// What the text may leave to the caller.
@@ -138,7 +139,7 @@ fn agreement(root: &Table<'_>, drafting: &Drafting<'_>) -> Result<Agreement, Sou
         lease_hours,
         title,
         // People read `until` as the last day in force; the body holds the moment after it.
-        until: until.plus(86_400_000),
+        until: until.plus(DAY_MS),
         notice_days,
         schema,
         clauses,

@@ -3,6 +3,11 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
+/// An hour in milliseconds.
+pub const HOUR_MS: u64 = 3_600_000;
+/// A day in milliseconds, as UTC counts them.
+pub const DAY_MS: u64 = 24 * HOUR_MS;
+
 /// Milliseconds since 1970-01-01T00:00:00 UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -19,7 +24,7 @@ impl UnixMillis {
     }
     /// Days since 1970-01-01.
     pub const fn days(self) -> u64 {
-        self.0 / 86_400_000
+        self.0 / DAY_MS
     }
     /// The start of a calendar day given as `YYYY-MM-DD`.
     pub fn from_date(text: &str) -> Option<Self> {
@@ -31,7 +36,7 @@ impl UnixMillis {
         let (y, m, d) = (y.parse::<i64>().ok()?, m.parse::<i64>().ok()?, d.parse::<i64>().ok()?);
         let days = days_from_civil(y, m, d);
         (civil_from_days(days) == (y, m, d)).then_some(())?;
-        u64::try_from(days).ok()?.checked_mul(86_400_000).map(Self)
+        u64::try_from(days).ok()?.checked_mul(DAY_MS).map(Self)
     }
     /// `YYYY-MM-DD` in UTC.
     pub fn date(self) -> String {

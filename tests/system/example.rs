@@ -24,7 +24,7 @@ use entente_protocol::{
         chain::{self, CertificateFault, ChainFault},
     },
     primitive::{PublicKey, SigningKey, sha256},
-    time::UnixMillis,
+    time::{DAY_MS, UnixMillis},
 };
 use rustls::quic;
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName};
@@ -42,7 +42,6 @@ type Outcome = Result<(), Box<dyn Error>>;
 const HANDLES: [&str; 4] = ["car", "panel", "maker", "host"];
 /// When the examples were made: 2026-02-01.
 const MADE: UnixMillis = UnixMillis(1_769_904_000_000);
-const DAY_MS: u64 = 86_400_000;
 /// A day on which all of them are good.
 const NOW: UnixMillis = UnixMillis(MADE.0 + 30 * DAY_MS);
 

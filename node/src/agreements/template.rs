@@ -9,7 +9,10 @@ use entente_policy::{
     check,
     source::{self, Drafting},
 };
-use entente_protocol::{id::AgreementId, time::UnixMillis};
+use entente_protocol::{
+    id::AgreementId,
+    time::{DAY_MS, UnixMillis},
+};
 use serde_json::{Value as Json, json};
 
 /// One usual case.
@@ -50,7 +53,7 @@ const TEMPLATES: [Template; 4] = [
 ];
 
 /// For how long a new agreement is drafted: two years, which people change as they like.
-const YEARS_MS: u64 = 2 * 365 * 86_400_000;
+const YEARS_MS: u64 = 2 * 365 * DAY_MS;
 
 /// The usual cases.
 pub fn templates() -> Json {

@@ -9,12 +9,10 @@ use entente_policy::{Interval, check};
 use entente_protocol::{
     agreement::{Agreement, SignedAgreement, lifecycle::State},
     id::OrgId,
+    time::DAY_MS,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
-
-/// From the moment at which an agreement ends to its last day.
-const DAY_MS: u64 = 86_400_000;
 
 /// A view of an agreement.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -33,7 +33,7 @@ use entente_protocol::{
     limits,
     primitive::PublicKey,
     session::{Lane, Message},
-    time::UnixMillis,
+    time::{HOUR_MS, UnixMillis},
 };
 use serde_json::{Value as Json, json};
 use std::{
@@ -43,7 +43,6 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-const HOUR_MS: u64 = 3_600_000;
 const ZERO: AgreementDigest = AgreementDigest::from_bytes([0; 32]);
 /// One import at a time: what it did is counted by what is held before and after it.
 static IMPORTING: Mutex<()> = Mutex::new(());

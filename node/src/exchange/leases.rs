@@ -7,14 +7,12 @@ use entente_protocol::{
     id::AgreementId,
     lease::{Lease, NOTICE_LEASE},
     session::{Notice, SendError, Session},
-    time::UnixMillis,
+    time::{HOUR_MS, UnixMillis},
 };
 use std::collections::BTreeMap;
 
 /// A lease is renewed when a quarter of it has passed in the same session.
 const PARTS: u64 = 4;
-const HOUR_MS: u64 = 3_600_000;
-
 /// When each lease was last renewed in this session.
 pub(super) type Renewed = BTreeMap<AgreementId, UnixMillis>;
 

@@ -18,12 +18,11 @@ use crate::{
 use entente_protocol::{
     identity::{Card, chain},
     primitive::SigningKey,
-    time::UnixMillis,
+    time::{DAY_MS, UnixMillis},
 };
 use rustls_pki_types::CertificateDer;
 use std::sync::PoisonError;
 
-const DAY_MS: u64 = 86_400_000;
 /// A certificate with less than this left is renewed.
 const RENEW_MS: u64 = 30 * DAY_MS;
 /// People are told when less than this is left: renewal has failed by then, day after day.

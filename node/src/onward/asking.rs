@@ -23,7 +23,7 @@ use entente_protocol::{
     id::{GrantId, LineId, OrgId, RecordId},
     limits,
     record::{Reference, SlotSet, kind::Kind},
-    time::UnixMillis,
+    time::{DAY_MS, UnixMillis},
     value::Value,
 };
 use serde::{Deserialize, Serialize};
@@ -128,8 +128,6 @@ pub(super) fn until(text: &str) -> Result<UnixMillis, OnwardError> {
     let day = UnixMillis::from_date(text);
     Ok(day.ok_or_else(|| OnwardError::Asked(format!("`--until {text}` is no date: write YYYY-MM-DD")))?.plus(DAY_MS))
 }
-
-const DAY_MS: u64 = 86_400_000;
 
 /// A year, in milliseconds.
 const YEAR_MS: u64 = 365 * DAY_MS;

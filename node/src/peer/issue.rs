@@ -9,7 +9,7 @@ use entente_protocol::{
     id::OrgId,
     identity::chain::{self, CertificateFault},
     primitive::sha256,
-    time::UnixMillis,
+    time::{DAY_MS, UnixMillis},
 };
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
@@ -27,8 +27,6 @@ pub const ISSUING_DAYS: u64 = 5 * 365;
 pub const NODE_DAYS: u64 = 90;
 /// Certificates are valid from a little earlier than they are made, for partners whose clocks run behind.
 const BACKDATED_MS: u64 = 60 * 60 * 1_000;
-const DAY_MS: u64 = 86_400_000;
-
 /// Sixteen random bytes, drawn by the caller for each certificate; they become a positive serial number.
 pub type Serial = [u8; 16];
 

@@ -20,7 +20,7 @@ use entente_protocol::{
     },
     primitive::{PublicKey, sha256},
     session::CloseCode,
-    time::UnixMillis,
+    time::{DAY_MS, UnixMillis},
 };
 use quinn::{ConnectionError, VarInt};
 use rcgen::{
@@ -43,7 +43,6 @@ type Fallible = Result<(), Box<dyn std::error::Error>>;
 
 /// 2026-11-22.
 pub(super) const NOW: UnixMillis = UnixMillis(1_795_305_600_000);
-const DAY_MS: u64 = 86_400_000;
 /// A port of the system's choice on this machine.
 const ANY: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0));
 

@@ -31,13 +31,12 @@ use entente_protocol::{
     identity::Purpose,
     recall::Erasure,
     text,
-    time::UnixMillis,
+    time::{DAY_MS, UnixMillis},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use std::sync::PoisonError;
 
-const DAY_MS: u64 = 86_400_000;
 /// Rows deleted in one append.
 const STEP: usize = 2_000;
 /// Rows that are found in one walk over all.

@@ -13,10 +13,9 @@ use crate::{
 use entente_protocol::{
     id::{AgreementId, RecordId},
     record::SlotSet,
-    time::UnixMillis,
+    time::{DAY_MS, UnixMillis},
 };
 
-const DAY_MS: u64 = 86_400_000;
 /// Scope of the list of days on which something is over.
 pub const DAYS: &[u8] = b"granted-days";
 

@@ -21,11 +21,10 @@ use entente_protocol::{
     feed::{FeedKey, Run},
     id::{AgreementDigest, AgreementId, FeedId, OrgId, RecordId, StoreId},
     record::{Body, SlotSet, kind::Kind},
-    time::UnixMillis,
+    time::{DAY_MS, UnixMillis},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-const DAY_MS: u64 = 86_400_000;
 /// Runs looked at in one step, and records deleted by it before it stops.
 const RUNS: u64 = 16;
 const STEP: usize = 1_000;

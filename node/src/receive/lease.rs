@@ -18,11 +18,9 @@ use entente_protocol::{
     id::{AgreementId, Nonce, OrgId},
     identity::Purpose,
     lease::Lease,
-    time::UnixMillis,
+    time::{HOUR_MS, UnixMillis},
 };
 use serde::{Deserialize, Serialize};
-
-const HOUR_MS: u64 = 3_600_000;
 
 /// The newest lease of a giver.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

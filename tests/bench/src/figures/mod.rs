@@ -6,6 +6,7 @@ pub mod deciding;
 pub mod first_sync;
 pub mod import;
 pub mod load;
+pub mod preview;
 pub mod steps;
 pub mod store;
 pub mod suspend;
@@ -37,5 +38,6 @@ pub const GROUPS: &[Group] = &[
     load::SLOW,
     store::GROUP,
     deciding::GROUP,
+    preview::GROUP,
     steps::GROUP,
 ];
