@@ -46,6 +46,8 @@ fn planted_bugs_are_found() {
             // It goes on giving, never asks, or has forgotten when it starts again.
             Planted::DeafToRecalls => &["I1", "I2", "I5"],
             Planted::DeafToRefusals => &["I3"],
+            Planted::DeafToTime => &["I5"],
+            Planted::EndlessLease | Planted::LateEnd => &["I2"],
         };
         assert!(promises.iter().any(|promise| finding.what.starts_with(promise)), "{name}: {finding}");
         assert!(finding.to_string().contains("--seeds"), "{finding}");

@@ -192,9 +192,11 @@ fn asked_at(txn: &Txn<'_>, partition: Partition, place: u64) -> Result<Option<As
     Ok(row.map(|row| decode("recall", &row)).transpose()?)
 }
 
-/// Answers that were given, signed again as they stand now.
+/// Answers that were given, signed again as they stand now. What is held under several agreements is answered once.
 pub fn answers(node: &Node, given: &[Answer]) -> Result<SignatureBytes, RecallError> {
     let mut answers = given.to_vec();
+    answers.sort_by_key(|answer| answer.recall);
+    answers.dedup_by_key(|answer| answer.recall);
     for answer in &mut answers {
         let (mut now, mut record) = (None, None);
         for agreement in node.partitions() {

@@ -77,6 +77,11 @@ pub fn is_begun(holdings: &Holdings, agreement: AgreementId) -> Result<bool, Sto
     Ok(holdings.get(Partition::Node, Table::Recall, &key(agreement, None))?.is_some())
 }
 
+/// Whether a partner's receipt says that it has erased what came under an agreement.
+pub fn is_erased_by(node: &Node, agreement: AgreementId, partner: OrgId) -> Result<bool, StoreError> {
+    Ok(node.holdings.get(Partition::Node, Table::Recall, &key(agreement, Some(partner)))?.is_some())
+}
+
 fn at(node: &Node, agreement: AgreementId) -> Result<Option<(u64, ErasureRow)>, RecallError> {
     let Some(place) = node.holdings.get(Partition::Node, Table::Recall, &key(agreement, None))? else {
         return Ok(None);

@@ -130,10 +130,12 @@ pub fn open_with(node: &Node, partner: OrgId) -> Result<(u64, u64), RecallError>
 }
 
 /// Whether the partner may still come to hold the record: a run with it is on its way, or was. Where the agreement was
-/// over before this session began to ask, the partner was told so first, and takes no run under it any more.
+/// over before this session began to ask, the partner was told so first, and takes no run under it any more; nor where it
+/// has erased what came under it, over for both or not.
 fn may_arrive(node: &Node, row: &HolderRow, began: UnixMillis) -> Result<bool, RecallError> {
     for agreement in &row.agreements {
-        if ending::over_since(node, *agreement).is_some_and(|since| since < began) {
+        let over = ending::over_since(node, *agreement).is_some_and(|since| since < began);
+        if over || ending::is_erased_by(node, *agreement, row.partner)? {
             continue;
         }
         let feed = feeds::outgoing(node, row.partner, *agreement);

@@ -1,10 +1,10 @@
 //! Runs the simulated world over a range of seeds: `entente-sim --seeds 0..1000 [--threads 2] [--files-one-in 4]
-//! [--all] [--log] [--planted NAME]`.
+//! [--all [--one-in N]] [--log] [--planted NAME]`.
 //!
 //! It ends at the first finding, or with `--all` tells every one. The long run calls it part by part, and a finding
-//! names the command that replays it. It touches nothing outside its own memory but a temporary folder.
+//! names the command that replays it. `--one-in 11` tries those worlds alone in which time runs out, and so on. It touches nothing outside its own memory but a temporary folder.
 
-use entente_tests::sim::{Plan, Planted, cast::Cast, run, run_all};
+use entente_tests::sim::{Plan, Planted, Stats, cast::Cast, run, run_all};
 use std::{env, ops::Range, process::ExitCode, thread, time::Instant};
 
 fn range(text: &str) -> Option<Range<u64>> {
@@ -12,8 +12,8 @@ fn range(text: &str) -> Option<Range<u64>> {
     Some(from.parse().ok()?..to.parse().ok()?)
 }
 
-fn options() -> Result<(Plan, Range<u64>, usize, bool), String> {
-    let (mut plan, mut seeds, mut all) = (Plan::default(), 0..1_000, false);
+fn options() -> Result<(Plan, Range<u64>, usize, Option<u64>), String> {
+    let (mut plan, mut seeds, mut all, mut one_in) = (Plan::default(), 0..1_000, false, 1);
     let mut threads = thread::available_parallelism().map_or(1, usize::from);
     let mut args = env::args().skip(1);
     while let Some(arg) = args.next() {
@@ -27,6 +27,7 @@ fn options() -> Result<(Plan, Range<u64>, usize, bool), String> {
             }
             "--log" => plan.log = true,
             "--all" => all = true,
+            "--one-in" => one_in = value()?.parse().map_err(|e| format!("--one-in: {e}"))?,
             "--planted" => {
                 let name = value()?;
                 let found = Planted::ALL.iter().find(|(known, _)| *known == name).map(|(_, planted)| *planted);
@@ -37,14 +38,23 @@ fn options() -> Result<(Plan, Range<u64>, usize, bool), String> {
             }
         }
     }
-    Ok((plan, seeds, threads, all))
+    Ok((plan, seeds, threads, all.then_some(one_in)))
 }
 
-/// Every finding of a range, on one thread.
-fn every(plan: &Plan, seeds: Range<u64>) -> ExitCode {
+/// Every finding of a range, of the last of each `one_in` seeds, on one thread.
+fn every(plan: &Plan, seeds: Range<u64>, one_in: u64) -> ExitCode {
     let Ok(cast) = Cast::new() else { return ExitCode::FAILURE };
-    let findings = seeds.filter_map(|seed| run(&cast, plan, seed).err()).map(|finding| println!("{finding}")).count();
-    println!("{findings} findings");
+    let (mut findings, mut sum) = (0, Stats::default());
+    for seed in seeds.filter(|seed| seed % one_in.max(1) == one_in.saturating_sub(1)) {
+        match run(&cast, plan, seed) {
+            Ok(stats) => sum.add(&stats),
+            Err(finding) => {
+                findings += 1;
+                println!("{finding}");
+            }
+        }
+    }
+    println!("{findings} findings; without them {sum}");
     if findings == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -57,8 +67,8 @@ fn main() -> ExitCode {
         }
     };
     let begun = Instant::now();
-    if all {
-        return every(&plan, seeds);
+    if let Some(one_in) = all {
+        return every(&plan, seeds, one_in);
     }
     match run_all(&plan, seeds.clone(), threads) {
         Ok(stats) => {

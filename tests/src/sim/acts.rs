@@ -6,7 +6,7 @@
 use super::{
     Broken, Checked,
     model::{Deal, Estranged, Recorded, SUPERSEDES, Version},
-    terms::{self, Both},
+    terms::{self, ALWAYS, Both, Text},
     world::{Doing, World},
 };
 use entente_node::{
@@ -20,11 +20,12 @@ use entente_node::{
 };
 use entente_protocol::{
     agreement::Standing,
-    id::{AgreementId, LineId, Nonce, RecordId},
+    id::{AgreementDigest, AgreementId, LineId, Nonce, RecordId},
     identity::UnconfirmedCard,
     record::{Draft, HandlingFloor, Record, Shape, SlotSet, kind::Kind},
     value::Value,
 };
+use std::collections::BTreeSet;
 use zeroize::Zeroizing;
 
 type Done<T> = Result<T, Box<dyn std::error::Error>>;
@@ -164,35 +165,51 @@ impl World<'_> {
     /// Drafts the next version of an agreement, or the first one of a new agreement, at one of its parties.
     pub(super) fn propose(&mut self, n: usize, deal: usize) -> Checked {
         let among = terms::among(super::Plan::onward(self.seed));
-        let both = [(); 2].map(|()| *self.chance.pick(among).unwrap_or(&0));
-        self.propose_as(n, deal, both)
+        let signers = self.model.deals.get(deal).map_or(0, |deal| deal.signers.len());
+        let gives: Vec<usize> = (0..signers).map(|_| *self.chance.pick(among).unwrap_or(&0)).collect();
+        let (from, until) = self.days(n);
+        self.propose_for(n, deal, &gives, (&from, &until))
     }
 
-    /// The same, with what it says.
+    /// The same between two, with what it says.
     pub(super) fn propose_as(&mut self, n: usize, deal: usize, both: Both) -> Checked {
+        self.propose_for(n, deal, &both, ALWAYS)
+    }
+
+    fn propose_for(&mut self, n: usize, deal: usize, gives: &[usize], days: (&str, &str)) -> Checked {
         let Some(known) = self.model.deals.get(deal).cloned() else { return Ok(()) };
-        let waits = self
-            .node(n)
-            .is_none_or(|node| node.rules().agreements.get(known.id).is_some_and(|held| held.proposal.is_some()));
+        let waits = self.node(n).is_none_or(|node| {
+            node.rules().agreements.get(known.id).is_some_and(|held| held.proposal.is_some() || held.erased)
+        });
         if waits || self.ended(&known) {
             return Ok(());
         }
         let current = self.in_force(n, &known)?;
         let number = current.and_then(|digest| known.version(digest)).map_or(1, |version| version.number + 1);
-        let parties = known.parties.map(|party| (self.organisation(party).handle.as_str(), self.org(party)));
-        let text =
-            terms::text(known.id, number, current, parties, both, (self.plan.leaks(), super::Plan::onward(self.seed)));
-        let digest = terms::digest(&text, known.id)?;
+        let parties = known.signers.iter().map(|party| (self.organisation(*party).handle.as_str(), self.org(*party)));
+        let text = Text {
+            id: known.id,
+            version: (number, current),
+            days,
+            parties: parties.collect(),
+            gives,
+            besides: self.written(known.besides),
+            extra: self.plan.leaks(),
+            onward: super::Plan::onward(self.seed),
+        };
+        let text = text.write();
+        let (digest, time) = terms::read(&text, known.id)?;
+        let time = self.agreed(time);
         let path = self.cast.path(&format!("{}-{deal}-{}.toml", self.seed, known.versions.len()));
         std::fs::write(&path, text)?;
         let output = path.with_extension("agreement");
-        let place = known.parties.iter().position(|party| *party == n).unwrap_or_default();
-        if version_of(&mut self.model.deals[deal], digest).is_none() {
-            self.model.deals[deal].versions.push(Version { digest, number, both, approved: [false, false] });
+        let version = Version { digest, number, gives: gives.to_vec(), approved: BTreeSet::new(), time };
+        for deal in self.model.deals.iter_mut().filter(|deal| deal.id == known.id && deal.version(digest).is_none()) {
+            deal.versions.push(version.clone());
         }
         // From now on it may be kept, whatever the disk does; two that draft the same agree.
-        version_of(&mut self.model.deals[deal], digest).into_iter().for_each(|v| v.approved[place] = true);
-        self.say(|| format!("{n}: drafts version {number} of deal {deal} {:?} {both:?}: {digest}", known.parties));
+        self.approve(n, known.id, digest);
+        self.say(|| format!("{n}: drafts version {number} of deal {deal} {:?} {gives:?} {days:?}: {digest}", known.signers));
         let signed = self.act(n, Doing::Other, |node| Ok(agreements::sign_file(node, &path, &output)?));
         drop((std::fs::remove_file(&path), std::fs::remove_file(&output)));
         signed.map(drop)
@@ -206,23 +223,26 @@ impl World<'_> {
         let held = rules.agreements.get(known.id);
         let Some(proposal) = held.and_then(|held| held.proposal.as_ref()) else { return Ok(()) };
         let digest = proposal.digest();
-        let place = known.parties.iter().position(|party| *party == n).unwrap_or_default();
-        let Some(version) = self.model.deals[deal].versions.iter_mut().find(|v| v.digest == digest) else {
-            return Ok(());
-        };
-        if version.approved[place] || self.ended(&known) {
+        let erased = held.is_some_and(|held| held.erased);
+        if known.version(digest).is_none_or(|version| version.approved.contains(&n)) || self.ended(&known) || erased {
             return Ok(());
         }
-        version_of(&mut self.model.deals[deal], digest).into_iter().for_each(|v| v.approved[place] = true);
-        self.say(|| format!("{n}: accepts a version of deal {deal} {:?}: {digest}", known.parties));
+        self.approve(n, known.id, digest);
+        self.say(|| format!("{n}: accepts a version of deal {deal} {:?}: {digest}", known.signers));
         let (id, digest) = (known.id.to_string(), digest.to_string());
         self.act(n, Doing::Other, |node| Ok(agreements::accept(node, &id, &digest)?))?;
         Ok(())
     }
 
-    /// Whether either party has ended an agreement.
+    fn approve(&mut self, n: usize, id: AgreementId, digest: AgreementDigest) {
+        let deals = self.model.deals.iter_mut().filter(|deal| deal.id == id);
+        let versions = deals.flat_map(|deal| &mut deal.versions).filter(|version| version.digest == digest);
+        versions.for_each(|version| version.approved.extend([n]));
+    }
+
+    /// Whether a party has ended an agreement.
     pub(super) fn ended(&self, deal: &Deal) -> bool {
-        deal.parties.iter().any(|party| self.model.facts[*party].standing.get(&deal.id) == Some(&Standing::Ended))
+        deal.signers.iter().any(|party| self.model.facts[*party].standing.get(&deal.id) == Some(&Standing::Ended))
     }
 
     /// States a standing.
@@ -230,8 +250,10 @@ impl World<'_> {
         let Some(known) = self.model.deals.get(deal).cloned() else { return Ok(()) };
         let own = self.model.facts[n].standing.get(&known.id).copied();
         // What it has heard to be ended it states nothing more about.
-        let goes_on =
-            |node: &Node| node.rules().agreements.get(known.id).is_some_and(|held| held.standing != Standing::Ended);
+        let goes_on = |node: &Node| {
+            let rules = node.rules();
+            rules.agreements.get(known.id).is_some_and(|held| held.standing != Standing::Ended && !held.erased)
+        };
         if !self.node(n).is_some_and(goes_on)
             || own == Some(Standing::Ended)
             || own.unwrap_or(Standing::Active) == standing
@@ -290,8 +312,25 @@ impl World<'_> {
     pub(super) fn new_deal(&mut self, a: usize, b: usize) -> usize {
         let parties = if self.chance.one_in(2) { [a, b] } else { [b, a] };
         let id = AgreementId::from_bytes(self.chance.bytes());
-        self.model.deals.push(Deal { id, parties, versions: Vec::new() });
-        let deal = self.model.deals.len() - 1;
+        let besides = self.besides();
+        self.add_deal(Deal { id, parties, signers: parties.to_vec(), besides, versions: Vec::new() })
+    }
+
+    /// A new agreement between three, without a version yet: the first of what each two of them share.
+    pub(super) fn new_deal_of_three(&mut self, signers: [usize; 3]) -> usize {
+        let id = AgreementId::from_bytes(self.chance.bytes());
+        let besides = self.besides();
+        let [a, b, c] = signers;
+        let pairs = [[a, b], [b, c], [a, c]];
+        let deals = pairs.map(|parties| {
+            self.add_deal(Deal { id, parties, signers: signers.to_vec(), besides, versions: Vec::new() })
+        });
+        deals[0]
+    }
+
+    fn add_deal(&mut self, known: Deal) -> usize {
+        let (deal, parties) = (self.model.deals.len(), known.parties);
+        self.model.deals.push(known);
         for from in parties {
             if let Some(feed) = self.feed((deal, from)) {
                 self.feeds.insert(feed.id(), (deal, from));
@@ -299,10 +338,6 @@ impl World<'_> {
         }
         deal
     }
-}
-
-fn version_of(deal: &mut Deal, digest: entente_protocol::id::AgreementDigest) -> Option<&mut Version> {
-    deal.versions.iter_mut().find(|v| v.digest == digest)
 }
 
 /// Whether a kind has the slot that names what a record amends, where the model expects it.

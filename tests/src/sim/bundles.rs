@@ -72,7 +72,7 @@ impl World<'_> {
         };
         self.say(|| format!("{n}: makes a bundle for {to}: {options:?}"));
         self.act(n, Doing::Other, |node| {
-            allowed(bundle::export(node, &options, &mut |_| {}), &["removed", "clock", "max-size"])
+            allowed(bundle::export(node, &options, &mut |_| {}), &["removed", "clock", "max-size", "lease"])
         })?;
         if !path.exists() {
             return Ok(());
@@ -81,7 +81,7 @@ impl World<'_> {
         self.restart(n)?;
         let mut runs = Vec::new();
         for content in self.runs_in(&path, [n, to])? {
-            self.check_sent(n, &content, self.step)?;
+            self.check_sent(n, &content, (self.step, self.now(n)))?;
             if let Ok(Message::Run(message)) = Message::from_bytes(Lane::Records, &content) {
                 runs.extend(self.taking(&message)?);
             }
@@ -112,6 +112,8 @@ impl World<'_> {
         let Carried { path, ends: [from, n], runs } = &self.carried[at];
         let (path, from, n, runs) = (path.clone(), *from, *n, runs.clone());
         self.say(|| format!("{n}: takes {} of {from}", path.display()));
+        self.machines[n].since = self.now(n);
+        self.note_met_by_hand(n, from);
         let done = self.act(n, Doing::Bundle(runs.clone()), |node| {
             allowed(bundle::import(node, &path, &mut |_| {}), &["no-partner", "clock"])
         })?;

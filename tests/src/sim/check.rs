@@ -8,6 +8,7 @@
 use super::{
     Broken, Checked,
     model::{Direction, SUPERSEDES, Taken},
+    times::is_erased,
     world::{Grown, World},
 };
 use entente_node::{
@@ -23,6 +24,7 @@ use entente_protocol::{
     feed::{Cursor, Run},
     id::{AgreementDigest, AgreementId, RecordId, StoreId},
     record::SlotSet,
+    time::UnixMillis,
 };
 use std::collections::BTreeMap;
 
@@ -41,7 +43,7 @@ pub(super) fn received(node: &Node, agreement: AgreementId, record: RecordId) ->
 
 impl World<'_> {
     /// I2 for one entry that is put on the wire.
-    pub(super) fn check_entry(&mut self, direction: Direction, entry: Taken, polled: u64) -> Checked {
+    pub(super) fn check_entry(&mut self, direction: Direction, entry: Taken, polled: (u64, UnixMillis)) -> Checked {
         let (place, from) = direction;
         let deal = self.model.deals[place].clone();
         if !self.may_share(from, &deal) {
@@ -57,6 +59,12 @@ impl World<'_> {
             return self.broken(format!("I2: node {from} releases under a version that is not in force there"));
         }
         let Some(in_force) = deal.version(version) else { return self.broken("I2: a version that nobody drafted") };
+        // It was decided at some time since the lane was last empty.
+        let (early, late) = (polled.1.min(self.now(from)), polled.1.max(self.now(from)));
+        if late < in_force.time.0 || early >= in_force.time.1 {
+            return self.broken(format!("I2: node {from} releases before the first day of its agreement or after the last"));
+        }
+        self.stats.of_three += u64::from(deal.signers.len() > 2);
         let permitted = deal.permits(in_force, from, record.kind).0.and(record.present);
         let beyond = slots.without(permitted);
         if !beyond.is_empty() {
@@ -65,7 +73,7 @@ impl World<'_> {
         if record.owner != from {
             return self.check_goes_on(direction, &record, slots);
         }
-        if self.model.fit.get(&id).is_none_or(|step| *step < polled) {
+        if self.model.fit.get(&id).is_none_or(|step| *step < polled.0) {
             return self.broken(format!("I2: node {from} releases a record that is not past the gate"));
         }
         if !self.model.covered(&deal, in_force, &record) {
@@ -111,7 +119,8 @@ impl World<'_> {
         let Some(node) = self.node(to) else { return Ok(()) };
         let feed =
             feeds::incoming(node, self.org(direction.1), self.store_of(direction.1), self.model.deals[direction.0].id);
-        if length > 0 && feeds::in_row(node, &feed)?.length < length {
+        let erased = is_erased(node, &self.model.deals[direction.0]);
+        if length > 0 && !erased && feeds::in_row(node, &feed)?.length < length {
             return self.broken(format!("I1: node {to} has lost entries that it countersigned"));
         }
         Ok(())
@@ -145,6 +154,9 @@ impl World<'_> {
         };
         let to = deal.other(direction.1);
         let Some(node) = self.node(to) else { return Ok(()) };
+        if is_erased(node, deal) {
+            return Ok(());
+        }
         let mut expected: BTreeMap<RecordId, Held> = BTreeMap::new();
         for (number, taken) in &seen.taken {
             match taken {
@@ -159,7 +171,11 @@ impl World<'_> {
             let found = received(node, deal.id, record)?;
             let taken_back =
                 |found: &Held| found.1 == held.1 && found.2 && self.is_taken_back(direction, record, found.0, held.0);
-            if found != Some(held) && !found.as_ref().is_some_and(taken_back) {
+            let gone = || {
+                let since = seen.since.get(&held.1).copied().unwrap_or_default();
+                found.as_ref().is_none_or(|found| found.0.is_empty() || found.2) && self.is_kept_long_enough(to, since)
+            };
+            if found != Some(held) && !found.as_ref().is_some_and(taken_back) && !gone() {
                 return self.broken(format!("I1: node {to} took {record:?} as {held:?} and holds {found:?}"));
             }
         }
@@ -238,8 +254,9 @@ impl World<'_> {
         let (Some(sender), Some(receiver)) = (self.node(from), self.node(to)) else { return Ok(()) };
         let (Some(version), Some(feed)) = (self.in_force(from, deal)?, self.feed(direction)) else { return Ok(()) };
         let out = feeds::out_row(sender, &feed, version)?;
-        let open = |n: usize| self.model.facts[n].standing.get(&deal.id).copied().unwrap_or(Standing::Active);
-        if open(from) != Standing::Active || open(to) != Standing::Active {
+        let open = |n: &usize| self.model.facts[*n].standing.get(&deal.id).copied().unwrap_or(Standing::Active);
+        let covers = deal.version(version).is_some_and(|version| version.covers(self.now(from)));
+        if !covers || !deal.signers.iter().all(|signer| open(signer) == Standing::Active) || is_erased(receiver, deal) {
             return Ok(());
         }
         if self.in_force(to, deal)? != Some(version) {
@@ -256,7 +273,9 @@ impl World<'_> {
         for record in self.model.records.values().filter(|record| record.owner == from) {
             let expected = self.model.settled(deal, version, record, seen);
             let found = received(receiver, deal.id, record.id)?.filter(|held| !held.2).map(|held| held.0);
+            let gone = || self.is_gone(direction, record.id);
             let right = match (expected, found) {
+                (Some(_), found) if found.is_none_or(SlotSet::is_empty) && gone() => true,
                 (Some((least, most)), Some(found)) => least.without(found).is_empty() && found.without(most).is_empty(),
                 (None, None) => true,
                 _ => false,

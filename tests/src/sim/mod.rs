@@ -21,6 +21,7 @@ pub mod recalls;
 pub mod steps;
 pub mod stories;
 pub mod terms;
+pub mod times;
 pub mod wire;
 pub mod world;
 
@@ -65,11 +66,17 @@ pub enum Planted {
     DeafToRecalls,
     /// The node does not hear that its people let something go on no more.
     DeafToRefusals,
+    /// The node looks after nothing that is over.
+    DeafToTime,
+    /// An agreement has no lease, though people agreed on one.
+    EndlessLease,
+    /// A version ends days later than people agreed.
+    LateEnd,
 }
 
 impl Planted {
     /// Each with its name.
-    pub const ALL: [(&'static str, Self); 7] = [
+    pub const ALL: [(&'static str, Self); 10] = [
         ("forgetful-store", Self::ForgetfulStore),
         ("extra-field", Self::ExtraField),
         ("deaf-to-standings", Self::DeafToStandings),
@@ -77,6 +84,9 @@ impl Planted {
         ("gapped-journal", Self::GappedJournal),
         ("deaf-to-recalls", Self::DeafToRecalls),
         ("deaf-to-refusals", Self::DeafToRefusals),
+        ("deaf-to-time", Self::DeafToTime),
+        ("endless-lease", Self::EndlessLease),
+        ("late-end", Self::LateEnd),
     ];
 }
 
@@ -101,6 +111,10 @@ const RECALLS_ONE_IN: u64 = 3;
 const ONWARD_ONE_IN: u64 = 5;
 /// And as before there were bundles.
 const BUNDLES_ONE_IN: u64 = 7;
+/// And as before time ran out on anything.
+const TIMES_ONE_IN: u64 = 11;
+/// And as before there were three to an agreement.
+const THREE_ONE_IN: u64 = 13;
 
 impl Default for Plan {
     fn default() -> Self {
@@ -124,6 +138,15 @@ impl Plan {
     /// Whether people of the world of a seed carry bundles about.
     fn bundles(seed: u64) -> bool {
         seed % BUNDLES_ONE_IN == BUNDLES_ONE_IN - 1
+    }
+    /// Whether in the world of a seed versions begin and end, leases run out, and what was kept long enough goes. Nothing
+    /// goes on there: what may is worked out without the time.
+    fn times(seed: u64) -> bool {
+        seed % TIMES_ONE_IN == TIMES_ONE_IN - 1 && !Self::onward(seed)
+    }
+    /// Whether three are party to one agreement in the world of a seed.
+    fn three(seed: u64) -> bool {
+        seed % THREE_ONE_IN == THREE_ONE_IN - 1 && !Self::onward(seed)
     }
     /// What the command line needs to make the same worlds.
     fn options(&self) -> String {
@@ -189,6 +212,16 @@ pub struct Stats {
     pub crashes: u64,
     /// Of them, those that left a write on disk in part.
     pub torn: u64,
+    /// Releases under an agreement of three.
+    pub of_three: u64,
+    /// Times that a version was over for a node.
+    pub expired: u64,
+    /// Times that what a partner gave was locked.
+    pub locked: u64,
+    /// Records that were kept long enough.
+    pub kept: u64,
+    /// Partitions that were erased.
+    pub erased: u64,
     /// Worlds with their rows in files.
     pub on_files: u64,
     /// The most frames that one world needed to settle.
@@ -196,7 +229,8 @@ pub struct Stats {
 }
 
 impl Stats {
-    fn add(&mut self, other: &Self) {
+    /// Adds what happened in other runs.
+    pub fn add(&mut self, other: &Self) {
         self.seeds += other.seeds;
         self.acts += other.acts;
         self.sessions += other.sessions;
@@ -213,6 +247,11 @@ impl Stats {
         self.refused += other.refused;
         self.crashes += other.crashes;
         self.torn += other.torn;
+        self.of_three += other.of_three;
+        self.expired += other.expired;
+        self.locked += other.locked;
+        self.kept += other.kept;
+        self.erased += other.erased;
         self.on_files += other.on_files;
         self.settling = self.settling.max(other.settling);
     }
@@ -222,7 +261,8 @@ impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} seeds, {} of them on files: {} acts, {} crashes, {} of them with a torn write, {} sessions, {} frames, {} runs with {} releases ({} refused, {} passed on by {} answers), {} bundles taken {} times, {} records asked back of {} holders ({} on hold); \
+            "{} seeds, {} of them on files: {} acts, {} crashes, {} of them with a torn write, {} sessions, {} frames, {} runs with {} releases ({} refused, {} passed on by {} answers), {} bundles taken {} times, {} records asked back of {} holders ({} on hold), \
+             {} releases among three, {} ends of a version, {} locks, {} records kept long enough, {} partitions erased; \
              at most {} frames to settle",
             self.seeds,
             self.on_files,
@@ -241,6 +281,11 @@ impl fmt::Display for Stats {
             self.recalled,
             self.asked,
             self.on_hold,
+            self.of_three,
+            self.expired,
+            self.locked,
+            self.kept,
+            self.erased,
             self.settling
         )
     }

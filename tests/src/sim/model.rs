@@ -3,13 +3,14 @@
 //! It holds no node and asks none what may go. Where a crash leaves open whether a last act took effect, the world
 //! tells it what the store says; everything that was acknowledged to people must be there.
 
-use super::terms::{Both, VARIANTS};
+use super::terms::{Besides, VARIANTS};
 use entente_node::records::gate::Review;
 use entente_protocol::{
     agreement::Standing,
     id::{AgreementDigest, AgreementId, LineId, RecordId},
     recall::Act,
     record::{SlotSet, kind::Kind},
+    time::UnixMillis,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -68,19 +69,33 @@ pub struct Version {
     pub digest: AgreementDigest,
     /// Its number; two may be drafted with one number, of which one comes into force.
     pub number: u64,
-    /// What it lets go in each direction.
-    pub both: Both,
-    /// Who has approved it: first-named, other.
-    pub approved: [bool; 2],
+    /// What each of its signers lets go, in their order: a variant of the terms.
+    pub gives: Vec<usize>,
+    /// Whose people have approved it.
+    pub approved: BTreeSet<usize>,
+    /// From when it is in force, and from when it is no more.
+    pub time: (UnixMillis, UnixMillis),
 }
 
-/// An agreement between two.
+impl Version {
+    /// Whether it is in force at a time, as far as its days go.
+    #[must_use]
+    pub fn covers(&self, now: UnixMillis) -> bool {
+        self.time.0 <= now && now < self.time.1
+    }
+}
+
+/// What two share under an agreement. One of three parties is three of these, with one id and the same versions.
 #[derive(Debug, Clone)]
 pub struct Deal {
-    /// Its id.
+    /// The agreement's id.
     pub id: AgreementId,
-    /// First-named party, and the other.
+    /// First-named of the two, and the other.
     pub parties: [usize; 2],
+    /// All parties of the agreement, as it names them.
+    pub signers: Vec<usize>,
+    /// What it says besides.
+    pub besides: Besides,
     /// Its versions, oldest first.
     pub versions: Vec<Version>,
 }
@@ -91,6 +106,11 @@ impl Deal {
     pub fn other(&self, party: usize) -> usize {
         if self.parties[0] == party { self.parties[1] } else { self.parties[0] }
     }
+    /// Whether people of every party approved a version.
+    #[must_use]
+    pub fn approved(&self, version: &Version) -> bool {
+        self.signers.iter().all(|signer| version.approved.contains(signer))
+    }
     /// The version of a digest.
     #[must_use]
     pub fn version(&self, digest: AgreementDigest) -> Option<&Version> {
@@ -99,8 +119,8 @@ impl Deal {
     /// Fields of a kind that a version lets go from a party, and whether only items in working order.
     #[must_use]
     pub fn permits(&self, version: &Version, from: usize, kind: Kind) -> (SlotSet, bool) {
-        let direction = usize::from(self.parties[0] != from);
-        let terms = &VARIANTS[version.both[direction]];
+        let place = self.signers.iter().position(|signer| *signer == from).unwrap_or_default();
+        let terms = &VARIANTS[version.gives[place]];
         (terms.slots(kind), terms.serviceable && kind == Kind::Item)
     }
 }
@@ -132,6 +152,8 @@ pub struct Seen {
     pub lines: BTreeSet<LineId>,
     /// Records that were sent open at some time.
     pub shown: BTreeSet<RecordId>,
+    /// When the receiver took each, by its own clock.
+    pub since: BTreeMap<u64, UnixMillis>,
     /// Releases that the receiver refused, as it stood when they came.
     pub refused: BTreeSet<u64>,
 }
@@ -151,6 +173,8 @@ pub struct Model {
     pub fit: BTreeMap<RecordId, u64>,
     /// What people let go on.
     pub onward: super::onward::Answers,
+    /// When a receiver last met a giver, at the latest, by its own clock.
+    pub met: BTreeMap<Direction, UnixMillis>,
     /// What a hold keeps: holder, deal, record.
     pub kept: BTreeSet<(usize, usize, RecordId)>,
 }

@@ -94,7 +94,11 @@ impl World<'_> {
             }
         }
         let Some(record) = self.chance.pick(&there).copied() else { return Ok(()) };
-        let place = !self.model.facts[n].held.contains(&record);
+        self.hold_as(n, record, !self.model.facts[n].held.contains(&record))
+    }
+
+    /// The same, of a record.
+    pub(super) fn hold_as(&mut self, n: usize, record: RecordId, place: bool) -> Checked {
         self.act(n, Doing::Hold(record, place), |node| {
             let id = record.to_string();
             match place {

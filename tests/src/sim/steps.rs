@@ -23,6 +23,8 @@ const RECALL_ONE_IN: usize = 8;
 const ONWARD_ONE_IN: usize = 6;
 /// Where people carry bundles, one step in so many is about that.
 const BUNDLE_ONE_IN: usize = 6;
+/// Where time runs out, one step in so many is about that.
+const TIMES_ONE_IN: usize = 6;
 /// After this time a node asks again what was not answered for good.
 const ASK_AGAIN_MS: u64 = 3_700_000;
 
@@ -53,6 +55,7 @@ impl World<'_> {
         self.settle_all()?;
         self.bring_late()?;
         self.ask_once_more()?;
+        self.keep_up_at_last()?;
         self.check_end()?;
         (self.stats.seeds, self.stats.on_files) = (1, u64::from(self.plan.on_files(self.seed)));
         Ok(())
@@ -70,6 +73,15 @@ impl World<'_> {
             self.flow(200)?;
             if !self.chance.one_in(8) {
                 self.accept(self.model.deals[deal].other(first), deal)?;
+                self.flow(200)?;
+            }
+        }
+        if super::Plan::three(self.seed) {
+            let deal = self.new_deal_of_three([0, 1, 2]);
+            self.propose(0, deal)?;
+            self.flow(200)?;
+            for n in [1, 2] {
+                self.accept(n, deal)?;
                 self.flow(200)?;
             }
         }
@@ -105,6 +117,9 @@ impl World<'_> {
         }
         if super::Plan::bundles(self.seed) && self.chance.one_in(BUNDLE_ONE_IN) {
             return self.bundle(n);
+        }
+        if super::Plan::times(self.seed) && self.chance.one_in(TIMES_ONE_IN) {
+            return self.time_passes(n);
         }
         match self.chance.below(100) {
             0..30 => {
@@ -174,6 +189,10 @@ impl World<'_> {
         let partner = self.model.deals[deal].other(n);
         match self.chance.below(10) {
             0..4 => self.accept(n, deal),
+            5 if super::Plan::three(self.seed) && self.chance.one_in(2) => {
+                let deal = self.new_deal_of_three([0, 1, 2]);
+                self.propose(n.min(2), deal)
+            }
             4 if deals.len() < 4
                 && !self.model.facts[n].partners.contains_key(&partner)
                 && self.node(n).is_some()
@@ -282,7 +301,7 @@ impl World<'_> {
     /// Time passes for all, or one clock goes wrong.
     fn time(&mut self, n: usize) -> Checked {
         if self.chance.one_in(3) {
-            let now = super::cast::BEGIN.plus(self.step * 1_000);
+            let now = self.about_now();
             let wrong = self.chance.below(2 * SKEW_MS) as u64;
             self.machines[n].disk.clock.set(now.plus(wrong).minus(SKEW_MS as u64));
         } else {

@@ -20,6 +20,7 @@ pub const STORIES: &[Story] = &[
     ("two_drafts_of_one_version_settle_on_one", two_drafts),
     ("what_waits_for_a_partner_does_not_leave_once_it_is_suspended", partner_suspended),
     ("a_record_that_went_as_a_hash_is_not_named", named_while_closed),
+    ("a_hold_on_what_came_under_two_agreements_is_lifted", held_twice),
     ("what_was_on_its_way_when_the_holder_ended_the_agreement_is_answered", ended_by_the_holder),
     ("what_was_on_its_way_when_its_sender_ended_the_agreement_is_answered", ended_by_the_sender),
 ];
@@ -37,6 +38,7 @@ pub fn tell(cast: &Cast, story: &Story) -> Checked {
         world.heal()?;
         world.settle_all()?;
         world.ask_once_more()?;
+        world.keep_up_at_last()?;
         world.check_end()
     });
     told.map_err(|broken| Broken(format!("{}: {}", story.0, broken.0)))
@@ -204,4 +206,23 @@ fn ended_by_the_holder(world: &mut World<'_>) -> Checked {
 
 fn ended_by_the_sender(world: &mut World<'_>) -> Checked {
     ended_on_its_way(world, 0)
+}
+
+/// A record came under two agreements, was asked back, and a hold kept it: when the hold was lifted the node answered the
+/// one recall twice in one notice, which no notice may, and the session ended over it.
+fn held_twice(world: &mut World<'_>) -> Checked {
+    agreed(world, SHOWS)?;
+    let deal = world.new_deal(0, 1);
+    world.propose_as(0, deal, HIDES)?;
+    world.flow(500)?;
+    world.accept(1, deal)?;
+    world.flow(500)?;
+    let record = world.commit(0, None)?;
+    pass(world, record)?;
+    world.flow(500)?;
+    world.hold_as(1, record, true)?;
+    world.recall_as(0, vec![record], Act::Erase)?;
+    world.flow(500)?;
+    world.hold_as(1, record, false)?;
+    world.flow(500)
 }

@@ -7,6 +7,7 @@
 use super::{
     Broken, Checked,
     model::{Direction, Taken},
+    times::is_erased,
     world::{Doing, World},
 };
 use entente_node::{
@@ -17,6 +18,7 @@ use entente_protocol::{
     error::PeerFault,
     feed::{Entry, Release, Run, RunEntry, RunMessage},
     session::{CloseCode, Event, Lane, Message, Role, Session},
+    time::UnixMillis,
 };
 use std::collections::VecDeque;
 
@@ -44,8 +46,8 @@ pub struct Link {
     pub tampered: bool,
     /// Another link took its place: what is still read leads to nothing that is sent.
     pub replaced: bool,
-    /// Step at which each end's records lane was last empty.
-    polled: [u64; 2],
+    /// Step at which each end's records lane was last empty, and the time there.
+    polled: [(u64, UnixMillis); 2],
 }
 
 /// What may happen to the next frame of a wire.
@@ -133,7 +135,7 @@ impl World<'_> {
             stalled: [false; 2],
             tampered: false,
             replaced: false,
-            polled: [self.step; 2],
+            polled: [a, b].map(|n| (self.step, self.now(n))),
         };
         let id = self.stats.sessions;
         self.links.insert(id, link);
@@ -185,7 +187,7 @@ impl World<'_> {
             }
         }
         if !link.stalled[end] {
-            link.polled[end] = self.step;
+            link.polled[end] = (self.step, self.now(n));
         }
         if !closed {
             link.halves[end] = Some(half);
@@ -282,7 +284,7 @@ impl World<'_> {
 
     fn hand(&mut self, id: u64, end: usize, lane: Lane, content: &[u8]) -> Checked {
         let Some(link) = self.links.get_mut(&id) else { return Ok(()) };
-        let (n, tampered) = (link.ends[end], link.tampered);
+        let (n, from, tampered) = (link.ends[end], link.ends[1 - end], link.tampered);
         let now = self.now(n);
         let Some(link) = self.links.get_mut(&id) else { return Ok(()) };
         let Some(half) = link.halves[end].as_mut() else { return Ok(()) };
@@ -302,6 +304,8 @@ impl World<'_> {
         let doing =
             taking.clone().map_or(Doing::Other, |(direction, entries, end)| Doing::Taking(direction, entries, end));
         self.machines[n].doing = Some(doing);
+        self.machines[n].since = now;
+        self.note_met(n, from, lane, content);
         self.settle(id, end)?;
         if self.machines[n].node.is_some() {
             self.machines[n].doing = None;
@@ -319,7 +323,7 @@ impl World<'_> {
     }
 
     /// I2, at the moment at which a run is put on the wire.
-    pub(super) fn check_sent(&mut self, n: usize, content: &[u8], polled: u64) -> Checked {
+    pub(super) fn check_sent(&mut self, n: usize, content: &[u8], polled: (u64, UnixMillis)) -> Checked {
         let Ok(Message::Run(message)) = Message::from_bytes(Lane::Records, content) else {
             return self.broken("something else than a run is on the records lane");
         };
@@ -353,10 +357,10 @@ impl World<'_> {
         let (Some(node), deal) = (self.node(n), &self.model.deals[direction.0]) else { return Ok(()) };
         let store = self.store_of(direction.1);
         let feed = feeds::incoming(node, self.org(direction.1), store, deal.id);
-        if deal.other(direction.1) != n || feeds::in_row(node, &feed)?.length < end {
+        if deal.other(direction.1) != n || is_erased(node, deal) || feeds::in_row(node, &feed)?.length < end {
             return Ok(());
         }
-        let mut refused = Vec::new();
+        let (mut refused, since) = (Vec::new(), self.machines[n].since);
         let known = self.model.feeds.get(&direction).map(|seen| seen.taken.len() as u64).unwrap_or_default();
         for (number, entry) in entries.iter().filter(|(number, _)| *number >= known) {
             if let Taken::Release(record, _, version) = entry
@@ -364,7 +368,8 @@ impl World<'_> {
             {
                 let owner = self.model.records.get(record).map_or(direction.1, |record| record.owner);
                 let recalled = self.model.facts[owner].recalled.contains_key(record);
-                if !recalled && self.may_share(n, deal) && self.in_force(n, deal)? == Some(*version) {
+                let over = self.is_over(n, deal) || self.is_kept_long_enough(n, since);
+                if !recalled && !over && self.may_share(n, deal) && self.in_force(n, deal)? == Some(*version) {
                     return self.broken(format!("node {n} refuses a release that its agreement in force permits"));
                 }
                 refused.push(*number);
@@ -374,6 +379,7 @@ impl World<'_> {
         let seen = self.model.feeds.entry(direction).or_default();
         for (number, entry) in entries.iter().filter(|(number, _)| *number >= known) {
             seen.taken.insert(*number, *entry);
+            seen.since.insert(*number, since);
         }
         seen.refused.extend(refused);
         Ok(())

@@ -6,7 +6,7 @@
 use super::{
     Broken, Checked, Plan, Stats,
     bundles::Carried,
-    cast::{Cast, Disk, Organisation},
+    cast::{BEGIN, Cast, Disk, Organisation},
     chance::Chance,
     model::{Deal, Direction, Estranged, Facts, Model, Recorded, Taken},
     wire::{Link, Taking},
@@ -60,6 +60,8 @@ pub struct Machine {
     pub node: Option<Node>,
     /// What was under way when it died.
     pub doing: Option<Doing>,
+    /// When that began, by its own clock.
+    pub since: UnixMillis,
     /// How far its lists were seen to have no gap, since it started.
     pub grown: Grown,
 }
@@ -110,13 +112,17 @@ impl<'c> World<'c> {
                 false => Disk::new(cast, store, plan.planted).map_err(|e| Broken(format!("no folder: {e}")))?,
             };
             let node = Some(disk.start(organisation).map_err(|e| Broken(format!("no node: {e}")))?);
-            machines.push(Machine { disk, node, doing: None, grown: Grown::default() });
+            machines.push(Machine { disk, node, doing: None, since: BEGIN, grown: Grown::default() });
         }
         // A ring, so that everybody has somebody; of three nodes sometimes a line.
         let mut pairs: Vec<(usize, usize)> = (0..count).map(|n| (n, (n + 1) % count)).collect();
         pairs.iter_mut().filter(|(a, b)| a > b).for_each(|pair| *pair = (pair.1, pair.0));
         if chance.one_in(2) {
             pairs.pop();
+        }
+        // Where three agree, each of them knows the others.
+        if Plan::three(seed) && !pairs.contains(&(0, 2)) {
+            pairs.push((0, 2));
         }
         let model = Model { facts: vec![Facts::default(); count], ..Model::default() };
         Ok(Self {
@@ -281,7 +287,7 @@ impl<'c> World<'c> {
         Ok(facts)
     }
 
-    /// Which version a node holds in force, once it is certain that people on both sides approved it.
+    /// Which version a node holds in force, once it is certain that people on all sides approved it.
     pub(super) fn in_force(&self, n: usize, deal: &Deal) -> Checked<Option<AgreementDigest>> {
         let Some(node) = self.node(n) else { return Ok(None) };
         let rules = node.rules();
@@ -289,9 +295,9 @@ impl<'c> World<'c> {
             return Ok(None);
         };
         match deal.version(in_force.digest) {
-            Some(version) if version.approved == [true, true] => Ok(Some(in_force.digest)),
+            Some(version) if deal.approved(version) => Ok(Some(in_force.digest)),
             _ => {
-                self.broken(format!("I2: node {n} holds a version in force that people did not approve on both sides"))
+                self.broken(format!("I2: node {n} holds a version in force that people did not approve on all sides"))
             }
         }
     }
@@ -299,12 +305,13 @@ impl<'c> World<'c> {
     /// Whether a node, for its own part and by what it was told, may share under an agreement with a partner.
     pub(super) fn may_share(&self, n: usize, deal: &Deal) -> bool {
         let own = self.model.facts[n].standing.get(&deal.id).copied().unwrap_or(Standing::Active);
-        let told = self.node(n).and_then(|node| {
-            let rules = node.rules();
-            notice_of(rules.agreements.get(deal.id)?, self.org(deal.other(n))).map(|notice| notice.standing)
-        });
+        let told = |party: usize| {
+            let rules = self.node(n)?.rules();
+            notice_of(rules.agreements.get(deal.id)?, self.org(party)).map(|notice| notice.standing)
+        };
+        let others = deal.signers.iter().filter(|signer| **signer != n);
         own == Standing::Active
-            && told.unwrap_or(Standing::Active) == Standing::Active
+            && others.into_iter().all(|other| told(*other).unwrap_or(Standing::Active) == Standing::Active)
             && !self.model.facts[n].partners.contains_key(&deal.other(n))
     }
 }
