@@ -35,7 +35,7 @@ fn planted_bugs_are_found() {
     for (name, planted) in Planted::ALL {
         let usual = Plan { planted: Some(planted), ..Plan::default() };
         let plan = if planted == Planted::HalvedAppend { Plan { files_one_in: 1, ..usual } } else { usual };
-        let finding = run_all(&plan, 0..50, threads()).expect_err(name);
+        let finding = run_all(&plan, 0..200, threads()).expect_err(name);
         // A node that is deaf shares on, or has forgotten what its people stated when it starts again.
         let promises: &[&str] = match planted {
             Planted::ForgetfulStore => &["I1"],

@@ -209,7 +209,9 @@ impl World<'_> {
         }
         // From now on it may be kept, whatever the disk does; two that draft the same agree.
         self.approve(n, known.id, digest);
-        self.say(|| format!("{n}: drafts version {number} of deal {deal} {:?} {gives:?} {days:?}: {digest}", known.signers));
+        self.say(|| {
+            format!("{n}: drafts version {number} of deal {deal} {:?} {gives:?} {days:?}: {digest}", known.signers)
+        });
         let signed = self.act(n, Doing::Other, |node| Ok(agreements::sign_file(node, &path, &output)?));
         drop((std::fs::remove_file(&path), std::fs::remove_file(&output)));
         signed.map(drop)

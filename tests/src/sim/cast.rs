@@ -123,7 +123,7 @@ impl Organisation {
     }
 
     /// What opens bundles for it.
-    pub(super) fn opens(&self) -> Identity {
+    pub(crate) fn opens(&self) -> Identity {
         opens(self.number)
     }
 }

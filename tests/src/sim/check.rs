@@ -62,7 +62,8 @@ impl World<'_> {
         // It was decided at some time since the lane was last empty.
         let (early, late) = (polled.1.min(self.now(from)), polled.1.max(self.now(from)));
         if late < in_force.time.0 || early >= in_force.time.1 {
-            return self.broken(format!("I2: node {from} releases before the first day of its agreement or after the last"));
+            return self
+                .broken(format!("I2: node {from} releases before the first day of its agreement or after the last"));
         }
         self.stats.of_three += u64::from(deal.signers.len() > 2);
         let permitted = deal.permits(in_force, from, record.kind).0.and(record.present);

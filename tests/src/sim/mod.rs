@@ -70,7 +70,7 @@ pub enum Planted {
     DeafToTime,
     /// An agreement has no lease, though people agreed on one.
     EndlessLease,
-    /// A version ends days later than people agreed.
+    /// A version ends a month later than people agreed.
     LateEnd,
 }
 

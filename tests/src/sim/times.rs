@@ -72,7 +72,7 @@ impl World<'_> {
     /// The days that people agreed on, of those that a text says.
     pub(super) fn agreed(&self, (from, until): (UnixMillis, UnixMillis)) -> (UnixMillis, UnixMillis) {
         let late = self.plan.planted == Some(Planted::LateEnd);
-        (from, if late { until.minus(3 * DAY_MS) } else { until })
+        (from, if late { until.minus(30 * DAY_MS) } else { until })
     }
 
     /// About the time that clocks which are right show.
@@ -204,7 +204,8 @@ impl World<'_> {
             over += u64::from(self.is_over(n, deal) && !self.ended(deal));
             if is_erased(node, deal) {
                 if !self.is_over(n, deal) {
-                    return self.broken(format!("I1: node {n} erased what came under {:?}, which is not over", deal.id));
+                    return self
+                        .broken(format!("I1: node {n} erased what came under {:?}, which is not over", deal.id));
                 }
                 if self.model.kept.iter().any(|kept| (kept.0, kept.1) == (n, place)) {
                     return self.broken(format!("I1: node {n} erased what a hold keeps, of {:?}", deal.id));

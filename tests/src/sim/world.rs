@@ -296,9 +296,7 @@ impl<'c> World<'c> {
         };
         match deal.version(in_force.digest) {
             Some(version) if deal.approved(version) => Ok(Some(in_force.digest)),
-            _ => {
-                self.broken(format!("I2: node {n} holds a version in force that people did not approve on all sides"))
-            }
+            _ => self.broken(format!("I2: node {n} holds a version in force that people did not approve on all sides")),
         }
     }
 

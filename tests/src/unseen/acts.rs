@@ -4,11 +4,13 @@
 use super::{
     Planted,
     tale::{Act, Deal, NODE, OBSERVER, OTHER, Probe, SEEN, Thing, WITH_SOURCE},
+    view::By,
     world::World,
 };
 use crate::sim::{Broken, Checked};
 use entente_node::{
     agreements,
+    bundle::{self, ExportOptions, file},
     onward::{
         answering::{self, Narrowed},
         asking::{self, Wish},
@@ -24,16 +26,18 @@ use entente_node::{
 };
 use entente_protocol::{
     agreement::{Standing, StandingNotice},
+    bundle::Part,
+    codec::{self, Bounds},
     grant::{NOTICE_PASSED, NOTICE_REQUEST, Passed, PassedOn, Request, Scope, Told},
     id::{GrantId, LineId, Nonce, RecordId},
-    identity::UnconfirmedCard,
+    identity::{Purpose, UnconfirmedCard},
     recall::{Act as Asks, NOTICE_RECALLS, Recall, Recalls},
     record::{Draft, HandlingFloor, Record, Reference, SlotSet, kind::Kind},
     session::Notice,
     time::UnixMillis,
     value::Value,
 };
-use std::fmt::Write;
+use std::{fmt::Write, fs::File};
 use zeroize::Zeroizing;
 
 type Done = Checked<bool>;
@@ -73,6 +77,7 @@ impl World<'_> {
                 Ok(true)
             }
             Act::Fetch => return self.fetch_all(),
+            Act::Bundle(one_way, again) => self.bundle(*one_way, *again),
             Act::Probe(probe) => self.probe(*probe),
             Act::Restart => {
                 self.stop(NODE);
@@ -313,7 +318,6 @@ impl World<'_> {
         }
         let amended = if variant == 0 { ", \"supersedes\"" } else { "" };
         let linked = if variant == 0 { ", \"event\", \"supersedes\"" } else { "" };
-        let onward = if deal == SEEN { "never" } else { "with-grant" };
         // With others one side gives: it costs less, and they have nothing else to tell.
         let gives = [(1, first, other), (2, other, first)]
             .into_iter()
@@ -322,7 +326,7 @@ impl World<'_> {
             let mut clause = |name: &str, rest: &str| {
                 let _ = write!(
                     text,
-                    "[[clause]]\nname = \"{name}-{n}\"\nfrom = \"{}\"\nto = [\"{}\"]\nonward = \"{onward}\"\n\
+                    "[[clause]]\nname = \"{name}-{n}\"\nfrom = \"{}\"\nto = [\"{}\"]\nonward = \"with-grant\"\n\
                      retention-days = 3000\n{rest}\n",
                     handle(from),
                     handle(to)
@@ -386,6 +390,36 @@ impl World<'_> {
         let Some(number) = number.filter_map(|row| row["id"].as_str()?.parse().ok()).max() else { return Ok(false) };
         let narrowed = Narrowed::default();
         done(answering::answer(self.node(owner)?, number, yes.then_some(&narrowed), "another"))
+    }
+
+    /// A bundle is made for the observer, who opens it, and takes it.
+    fn bundle(&mut self, one_way: bool, again: bool) -> Done {
+        let output = self.cast.path(&format!("{}-{}.bundle", self.seed, self.with));
+        let to = self.org(OBSERVER).to_string();
+        let options = ExportOptions { to, output: output.clone(), one_way, again, ..ExportOptions::default() };
+        if bundle::export(self.node(NODE)?, &options, &mut |_| {}).is_err() {
+            return Ok(false);
+        }
+        let (from, to) = (&self.cast.organisations[NODE], &self.cast.organisations[OBSERVER]);
+        let file = File::open(&output)?;
+        let (mut reader, opening) = file::Reader::open(&file, &to.opens())?;
+        let key = |kid| from.card.listed(Purpose::Runs, kid).map(|listed| listed.key.clone());
+        let (header, mut opened) = file::verified(&opening, (from.org, to.org), key)?;
+        self.observed.bundle(self.now, header.number, header.one_way);
+        while !opened.has_ended() {
+            match reader.part(&mut opened)? {
+                Part::Message(lane, content) => self.observed.frame(self.now, By::Node, lane, &content),
+                Part::File(head) => {
+                    let reply = codec::to_vec(&head, Bounds::bytes(1 << 20))?;
+                    self.observed.file(self.now, "of a bundle".to_owned(), &reply, Vec::new());
+                }
+                Part::Chunk(chunk) => self.observed.file(self.now, String::new(), &[], vec![chunk.len()]),
+                Part::End => {}
+            }
+        }
+        let taken = bundle::import(self.node(OBSERVER)?, &output, &mut |_| {});
+        std::fs::remove_file(&output)?;
+        done(taken)
     }
 
     /// What the observer's node says with what it was told by others: the same in both worlds.

@@ -95,7 +95,9 @@ pub struct Stats {
 }
 
 /// Words that messages of each kind have: all of them are to be seen.
-const WORDS: [&str; 13] = [
+const WORDS: [&str; 21] = [
+    view::ONE_WAY,
+    view::BOTH_WAYS,
     "hello: {",
     "heads: {",
     "run: {",
@@ -106,7 +108,13 @@ const WORDS: [&str; 13] = [
     "standing: ",
     "kind: 1,",
     "kind: 2,",
+    "kind: 3,",
     "kind: 4,",
+    "kind: 5,",
+    "kind: 6,",
+    "kind: 7,",
+    "kind: 8,",
+    "kind: 9,",
     "header: {",
     "refused: {code: 2}",
 ];

@@ -60,6 +60,8 @@ pub const WITH_OTHER: Deal = Deal { parties: [NODE, OTHER], number: 1 };
 pub const WITH_SOURCE: Deal = Deal { parties: [NODE, SOURCE], number: 2 };
 /// Between two others.
 pub const BESIDE: Deal = Deal { parties: [OTHER, SOURCE], number: 3 };
+/// Between the observer and another, where both worlds have others.
+pub const OBSERVED_ON: Deal = Deal { parties: [OBSERVER, OTHER], number: 6 };
 /// A second one with a partner.
 pub const SECOND: Deal = Deal { parties: [NODE, OTHER], number: 4 };
 /// With who joins late.
@@ -118,6 +120,8 @@ pub enum Act {
     Slow,
     /// The observer asks for every file there may be.
     Fetch,
+    /// The node makes a bundle for the observer, one way or not, of what is new or of everything; the observer takes it.
+    Bundle(bool, bool),
     /// The observer probes.
     Probe(Probe),
     /// The node stops and starts.

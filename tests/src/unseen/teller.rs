@@ -4,8 +4,8 @@
 //! no working order, a kind or a form of a file that no clause names, a red line, a time that does not come.
 
 use super::tale::{
-    Act, BESIDE, LATE, NODE, OBSERVER, OTHER, Probe, SECOND, SEEN, SOURCE, Step, Tale, Thing, WITH_LATE, WITH_OTHER,
-    WITH_SOURCE,
+    Act, BESIDE, LATE, NODE, OBSERVED_ON, OBSERVER, OTHER, Probe, SECOND, SEEN, SOURCE, Step, Tale, Thing, WITH_LATE,
+    WITH_OTHER, WITH_SOURCE,
 };
 use crate::sim::chance::Chance;
 use entente_node::records::gate::Review;
@@ -43,6 +43,12 @@ impl Teller {
         // Everything that waits arrives, and is looked at once more.
         teller.both(Act::Restart);
         teller.both(Act::Fetch);
+        if teller.chance.one_in(3) {
+            teller.both(Act::Stand(SEEN, 0, Standing::Ended));
+            teller.unseen();
+            teller.both(Act::Erase(SEEN));
+            teller.both(Act::Cut);
+        }
         teller.tale
     }
 
@@ -54,6 +60,10 @@ impl Teller {
         self.both(Act::Sign(SEEN, 0));
         for deal in [WITH_OTHER, WITH_SOURCE, BESIDE] {
             self.with_others(Act::Sign(deal, 0));
+        }
+        if self.tale.others {
+            self.both(Act::Pair(OBSERVER, OTHER));
+            self.both(Act::Sign(OBSERVED_ON, 0));
         }
         for owner in [NODE, SOURCE] {
             let thing = self.hidden_thing(owner);
@@ -183,8 +193,24 @@ impl Teller {
     /// What both see.
     fn seen(&mut self) {
         let visible = |t: &Thing| t.owner == NODE && !t.hidden && !t.gone;
-        match self.chance.below(21) {
-            20 => self.closed_on_its_way(),
+        match self.chance.below(28) {
+            // Only where both worlds have others: what goes on there is seen by its originator.
+            23..26 if self.tale.others => {
+                let by = if self.chance.one_in(2) { OBSERVER } else { NODE };
+                let owner = OBSERVER + NODE - by;
+                let fit = |t: &Thing| t.owner == owner && !t.hidden && !t.gone && t.kind == Kind::Item;
+                let Some(thing) = self.some(fit).or_else(|| (owner == OBSERVER).then(|| self.of_the_observer())) else { return };
+                let yes = !self.chance.one_in(4);
+                self.both(Act::Grant { by, thing, to: OTHER, yes });
+                if owner == OBSERVER && self.chance.one_in(2) {
+                    self.both(Act::Recall(vec![thing], Asks::Erase));
+                }
+            }
+            21 | 22 => {
+                let (one_way, again) = (self.chance.one_in(4), self.chance.one_in(4));
+                self.both(Act::Bundle(one_way, again));
+            }
+            20 | 26 | 27 => self.closed_on_its_way(),
             0..7 => self.give(),
             7 | 8 => {
                 let Some(before) = self.some(|t| visible(t) && t.amends.is_none() && t.kind != Kind::Attachment) else {
@@ -208,10 +234,7 @@ impl Teller {
                 self.both(Act::Recall(vec![thing], act));
             }
             12 => {
-                let thing = Thing { owner: OBSERVER, ..self.plain(OBSERVER, Kind::Item, false) };
-                let thing = self.add(thing);
-                self.both(Act::Keep(vec![thing]));
-                self.both(Act::Gate(vec![thing], Review::Reviewed, true));
+                self.of_the_observer();
             }
             13 => {
                 let Some(thing) = self.some(|t| t.owner == OBSERVER) else { return };
@@ -242,6 +265,15 @@ impl Teller {
             18 => self.both(Act::Restart),
             _ => self.both(Act::Fetch),
         }
+    }
+
+    /// The observer gives a record.
+    fn of_the_observer(&mut self) -> usize {
+        let thing = self.plain(OBSERVER, Kind::Item, false);
+        let thing = self.add(thing);
+        self.both(Act::Keep(vec![thing]));
+        self.both(Act::Gate(vec![thing], Review::Reviewed, true));
+        thing
     }
 
     /// Records are kept, some hidden ones in the same batch, and go.

@@ -12,6 +12,9 @@ use entente_protocol::{
 };
 use std::{collections::BTreeSet, fmt};
 
+/// What is said of bundles.
+pub(super) const ONE_WAY: &str = "a bundle that goes one way";
+pub(super) const BOTH_WAYS: &str = "a bundle that is answered";
 /// Levels of a batch tree.
 const BATCH_LEVELS: u32 = 16;
 /// A digest as CBOR.
@@ -57,7 +60,7 @@ pub const ROWS: &[(&str, &str, Treatment)] = &[
     ("partner", "the number of an organisation's stores", Treatment::Alike),
     ("partner that matches", "the size of the set", Treatment::Elsewhere),
     ("whoever finds a bundle", "that it is an age file", Treatment::Elsewhere),
-    ("receiver of bundles", "how many were made for it", Treatment::Elsewhere),
+    ("receiver of bundles", "how many were made for it", Treatment::Alike),
     ("network observer", "that two addresses exchange traffic", Treatment::Elsewhere),
 ];
 
@@ -86,6 +89,13 @@ pub enum Seen {
         /// The message, masked.
         says: String,
     },
+    /// A bundle is brought: what its header says. Its parts follow as frames and files.
+    Bundle {
+        /// Its number among those for this partner.
+        number: u64,
+        /// Whether it goes one way.
+        one_way: bool,
+    },
     /// A connection ends with a code, or is cut without one.
     Ends {
         /// By whom.
@@ -108,6 +118,7 @@ impl fmt::Display for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Begins => f.write_str("a connection begins"),
+            Self::Bundle { number, one_way } => write!(f, "bundle {number}, one way: {one_way}"),
             Self::Frame { by, lane, padded, says } => write!(f, "{by:?}, {lane:?}, {padded} bytes: {says}"),
             Self::Ends { by, code } => write!(f, "a connection ends, by {by:?}, with {code:?}"),
             Self::File { asked, reply, chunks } => write!(f, "file {asked}: {reply}, then frames of {chunks:?} bytes"),
@@ -134,6 +145,11 @@ impl Observed {
     /// A connection begins.
     pub fn begins(&mut self, at: UnixMillis) {
         self.seen.push((at, Seen::Begins));
+    }
+
+    /// A bundle is brought.
+    pub fn bundle(&mut self, at: UnixMillis, number: u64, one_way: bool) {
+        self.seen.push((at, Seen::Bundle { number, one_way }));
     }
 
     /// A connection ends.
@@ -181,6 +197,7 @@ impl Observed {
         let says = |seen: &Seen| match seen {
             Seen::Frame { by: By::Node, says, .. } => says.matches(words).count(),
             Seen::File { reply, .. } => reply.matches(words).count(),
+            Seen::Bundle { one_way, .. } => usize::from(words == if *one_way { ONE_WAY } else { BOTH_WAYS }),
             _ => 0,
         };
         self.seen.iter().map(|(_, seen)| says(seen) as u64).sum()
