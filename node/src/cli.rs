@@ -138,7 +138,7 @@ pub enum Command {
     #[command(
         subcommand,
         after_help = "Example:\n  entente recall propose CAR-2026-0001 --act withdraw --reason \"serial misread\" --by \"A. Diallo\"\n  \
-        entente recall confirm 0 --by \"M. Osei\"\n  entente recall status 0"
+        entente recall confirm 1 --by \"M. Osei\"\n  entente recall status 1"
     )]
     Recall(Recall),
     /// Pass on what others recorded: ask for grants, answer, and see who holds what by whose hand

@@ -75,9 +75,9 @@ fn a_record_goes_on_with_a_grant_and_comes_back_with_a_recall() -> Outcome {
 
     let why = ["--act", "erase", "--reason", "the source is in danger", "--by", "A. Diallo"];
     a.ok(&[&["recall", "propose", "O-00001"][..], &why].concat());
-    a.ok(&["recall", "confirm", "0", "--by", "M. Osei", "--yes"]);
-    until("everybody has answered", || a.json(&["recall", "status", "0"])["open"] == 0);
-    let status = a.json(&["recall", "status", "0"]);
+    a.ok(&["recall", "confirm", "1", "--by", "M. Osei", "--yes"]);
+    until("everybody has answered", || a.json(&["recall", "status", "1"])["open"] == 0);
+    let status = a.json(&["recall", "status", "1"]);
     assert_eq!((listing::faults(&status), &status["answers"]["complied"]), (Vec::new(), &2.into()), "{status:#}");
     assert_eq!((state(&b, "O-00001"), c.received()[0]["state"].clone()), (Value::Null, "erased".into()));
     for home in [&a, &b, &c] {
