@@ -118,6 +118,8 @@ fn each_element_of_each_listing_has_an_id_of_its_own() -> Outcome {
     walk(&b, 0, &["bundle", "import", &bundle]);
     walk(&a, 0, &["bundle", "show", "b"]);
     walk(&a, 1, &["agreement", "templates"]);
+    walk(&a, 1, &["kinds"]);
+    walk(&a, 1, &["kinds", "event"]);
     walk(&a, 0, &["agreement", "new", "panel", "--with", "b", "-o", &a.path("panel.toml")]);
     walk(&a, 1, &["agreement", "check", &draft]);
     walk(&a, 0, &["agreement", "prove", "never item.serial"]);
