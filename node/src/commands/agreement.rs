@@ -40,7 +40,8 @@ pub fn agreement(reach: &Reach, command: cli::Agreement) -> Result<Done, Failure
         cli::Agreement::Prove { property, timeout } => {
             let answer = reach.call(&Call::AgreementProve { property, timeout_s: timeout })?;
             reach.output.answer(&answer, || object(&answer, reach.output.look))?;
-            return Ok(if text(&answer, "answer") == "proved" { Done::Well } else { Done::No(NOT_VERIFIED) });
+            let holds = matches!(text(&answer, "answer").as_str(), "proved" | "nothing-in-force");
+            return Ok(if holds { Done::Well } else { Done::No(NOT_VERIFIED) });
         }
         cli::Agreement::Sign { file, output, yes } => sign(reach, &file, output, yes)?,
         cli::Agreement::Add { file } => reach.call(&Call::AgreementAdd(absolute(&file)?))?,
