@@ -5,13 +5,17 @@
 //! Here: what is held. Signing, standing and what people see have a file each.
 
 mod prove;
+mod ready;
 mod sign;
 mod standing;
 mod template;
 mod view;
 
 pub use prove::{PATIENCE_S, PATIENCE_S_MAX, prove};
-pub use sign::{Received, Version, accept, add_file, approve, check_file, drop_proposal, receive, sign_file, version};
+pub use ready::must_say;
+pub use sign::{
+    Named, Received, Version, accept, add_file, approve, check_file, drop_proposal, receive, sign_file, version,
+};
 pub use standing::{receive_standing, state};
 pub use template::{draft, templates};
 pub use view::{AgreementView, list, show};
@@ -175,6 +179,9 @@ pub enum AgreementError {
     /// The signed form.
     #[error("the agreement is refused: {0}")]
     Fault(#[from] AgreementFault),
+    /// A version that nobody should stand behind yet.
+    #[error("the agreement is not signed: {0}")]
+    NotReady(String),
     /// What a file holds.
     #[error("`{path}`: {fault}")]
     InFile {

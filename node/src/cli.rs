@@ -14,6 +14,7 @@ The life of a record:
   agree         partner       exchange cards, compare twelve words by voice
                 agreement     draft, check, sign: what may go to whom
                 redline       what never leaves, whatever was signed
+                kinds         what can be recorded: kinds, fields, what each tells
                 explain       which fields of a record go to a partner, or came from it, and why
   exchange      run           serve partners until stopped
                 sync          one round now
@@ -134,11 +135,16 @@ pub enum Command {
         after_help = "Example:\n  entente explain CAR-2026-0001 --to panel     what of ours would leave to it\n  entente explain EP-2026-0001 --from panel    what of theirs is here, and why the rest is not"
     )]
     Explain(Explain),
+    /// What can be recorded and named in agreements: kinds of records, and the fields of one
+    #[command(
+        after_help = "It needs no home.\n\nExample:\n  entente kinds\n  entente kinds event\n  entente kinds item --json"
+    )]
+    Kinds(Kinds),
     /// Ask records back from whoever holds them, and see who has done it
     #[command(
         subcommand,
         after_help = "Example:\n  entente recall propose CAR-2026-0001 --act withdraw --reason \"serial misread\" --by \"A. Diallo\"\n  \
-        entente recall confirm 0 --by \"M. Osei\"\n  entente recall status 0"
+        entente recall confirm 1 --by \"M. Osei\"\n  entente recall status 1"
     )]
     Recall(Recall),
     /// Pass on what others recorded: ask for grants, answer, and see who holds what by whose hand
@@ -204,6 +210,13 @@ pub enum Command {
     /// Print the manual page, or write one page for each command
     #[command(after_help = "Example:\n  entente man -o /usr/local/share/man/man1")]
     Man(Man),
+}
+
+/// `kinds`.
+#[derive(Debug, Args)]
+pub struct Kinds {
+    /// The kind whose fields are shown; without it, every kind
+    pub kind: Option<String>,
 }
 
 /// `init`.

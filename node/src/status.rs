@@ -1,11 +1,12 @@
 //! Where the node stands: partners, feeds, lag, last success and last error, sizes.
 
 use crate::{
+    agreements,
     clock::say,
     error::Fault,
     node::{Node, health::Rival},
     partners::PartnerState,
-    recall::{RecallError, holders},
+    recall::{RecallError, ending, holders},
     receive::{lease, quarantine},
     records::keep,
     room::{self, For},
@@ -162,9 +163,12 @@ pub fn status(node: &Node) -> Result<Json, Fault> {
             waiting += node.holdings.list(partition, Table::Wanted, &wishes::scope(*sender), None, 10_000)?.len();
         }
     }
+    let proposals = agreements::list(node)?.into_iter().filter(|agreement| !agreement.waits_for.is_empty());
     Ok(json!({
         "id": node.keys.org.to_string(),
         "handle": node.config.handle,
+        "proposals": proposals.collect::<Vec<_>>(),
+        "erasures": ending::erasures(node, |_| true)?,
         "warnings": warnings(node),
         "certificate_until": node.keys.certificate_until(node.clock.now()).map(|t| t.to_string()),
         "records_own": own,

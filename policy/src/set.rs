@@ -237,6 +237,11 @@ impl PolicySet {
         self.agreements.get(&id)
     }
 
+    /// Every agreement that is in force and can be applied.
+    pub fn in_force(&self) -> impl Iterator<Item = &Agreement> {
+        self.agreements.values().map(|governed| &governed.in_force.agreement)
+    }
+
     fn digest(&self) -> Hash {
         let mut parts: Vec<Vec<u8>> = vec![self.own.as_bytes().to_vec()];
         for governed in self.agreements.values() {

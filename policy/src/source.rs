@@ -76,6 +76,12 @@ pub fn parse(source: &str, drafting: &Drafting<'_>) -> Result<Checked, SourceErr
     faults.or(Some(Checked { agreement, reveals }))
 }
 
+/// The line of a text in which a dotted key stands, or the nearest table that leads to it; none where it is no TOML.
+pub fn line_of(source: &str, key: &str) -> Option<usize> {
+    let document = text::parse(source).ok()?;
+    Some(Table::root(source, &document).line_below(key))
+}
+
 /// A fault of the checked agreement, at its line of the text.
 fn placed(root: &Table<'_>, fault: CheckFault) -> SourceError {
     let table = fault.clause.and_then(|place| root.tables("clause").ok()?.into_iter().nth(place));

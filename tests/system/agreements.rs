@@ -54,6 +54,83 @@ fn without_an_agreement_nothing_leaves() {
     a.sync(&b);
     assert!(b.received().is_empty());
     assert_eq!(b.json(&["agreement", "list"])[0]["waits_for_us"], true, "the proposal travels by itself");
+    // Each side names the same one: who has done its part is not waited for.
+    for (home, us, says) in [(&a, false, "waits for b"), (&b, true, "waits for us")] {
+        let row = home.json(&["agreement", "list"])[0].clone();
+        assert_eq!((&row["waits_for"], &row["waits_for_us"]), (&serde_json::json!(["b"]), &us.into()), "{row}");
+        let id = row["agreement"].as_str().unwrap_or_default();
+        for args in [&["agreement", "list"][..], &["agreement", "show", id], &["status"]] {
+            let told = String::from_utf8_lossy(&home.run(args).stdout).into_owned();
+            let said = if args[0] == "agreement" && args[1] == "show" {
+                says.replace("for ", "for  ")
+            } else {
+                says.to_owned()
+            };
+            assert!(told.contains(&said), "{args:?}: {told}");
+        }
+    }
+}
+
+/// Story: a draft is checked whose text has no id, whose legal basis is still the template's, and whose last day is over. What
+/// would not be signed so is said with its line, and an id that signing would not use is not shown.
+#[test]
+fn what_is_not_ready_is_told_before_anybody_signs() {
+    let (_world, [a, b]) = World::of(48, ["a", "b"]);
+    a.pair(&b);
+    let good = a.agreement_text(&b, None, &items("", &NARROW));
+    let draft =
+        a.file("draft.toml", &good.replace("letter", "Note (put its date here)").replace("2036-12-31", "2026-02-01"));
+    let checked = a.json(&["agreement", "check", &draft]);
+    let refused: Vec<&str> = checked["findings"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|finding| finding["refused"] == true)
+        .filter_map(|finding| finding["code"].as_str())
+        .collect();
+    assert_eq!(refused, ["basis-placeholder", "over"], "{checked}");
+    assert_eq!(
+        (&checked["id_at_signing"], &checked["id"], &checked["digest"]),
+        (&true.into(), &Value::Null, &Value::Null)
+    );
+    let told = String::from_utf8_lossy(&a.run(&["agreement", "check", &draft]).stdout).into_owned();
+    for part in ["will be given at signing", "cannot be signed so: line 4, key `basis.text`", "line 7, key `until`"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    assert!(told.split("[[party]]").next().is_some_and(|head| !head.contains("\nid = ")), "{told}");
+    let fault = a.refused(2, &["agreement", "sign", &draft, "--yes"]);
+    assert_eq!(fault["code"], "not-ready", "{fault}");
+    // Signed, the same text has its id, and a check says it.
+    let good = a.file("good.toml", &good);
+    let signed = a.json(&["agreement", "sign", &good, "--yes"]);
+    let checked = a.json(&["agreement", "check", &good]);
+    assert_eq!((&checked["id_at_signing"], &checked["id"]), (&false.into(), &signed["id"]), "{checked}");
+}
+
+/// Story: an agreement ends, and its receiver erases what came under it. The giver reads that where it looks: with the
+/// agreement, in the status, and when the receipt comes on a stick.
+#[test]
+fn a_receipt_of_erasure_is_told_where_it_arrives() {
+    let (_world, [a, b]) = World::of(49, ["a", "b"]);
+    a.pair(&b);
+    let agreed = a.agree(&b, &items("", &NARROW));
+    let stick = |from: &Home, to: &Home, name: &str| {
+        from.ok(&["bundle", "export", "--to", to.handle, "-o", &from.path(name)]);
+        String::from_utf8_lossy(&to.run(&["bundle", "import", &to.path(name)]).stdout).into_owned()
+    };
+    stick(&a, &b, "to-b.bundle");
+    b.ok(&["agreement", "end", &agreed.id, "--yes"]);
+    b.ok(&["agreement", "erase", &agreed.id, "--by", "A. Diallo", "--yes"]);
+    let came = stick(&b, &a, "to-a.bundle");
+    let says = "b has erased what it received under it";
+    assert!(came.contains(says), "{came}");
+    for args in [&["agreement", "show", &agreed.id][..], &["status"]] {
+        let told = String::from_utf8_lossy(&a.run(args).stdout).into_owned();
+        assert!(told.contains(says), "{args:?}: {told}");
+    }
+    assert_eq!(a.json(&["status"])["erasures"][0]["holder"], "b");
+    let own = String::from_utf8_lossy(&b.run(&["agreement", "show", &agreed.id]).stdout).into_owned();
+    assert!(own.contains("this organisation has erased") && own.contains("by A. Diallo"), "{own}");
 }
 
 /// Story: a condition reads a field that its clause withholds. Whoever signs is told so first, in words and as JSON, and

@@ -44,6 +44,11 @@ fn what_is_typed_wrongly_is_refused_with_a_remedy_and_changes_nothing() -> Outco
     let card = b.path("b.card");
     let other_words = a.json(&["identity", "show"])["words"].as_str().unwrap_or_default().to_owned();
     let map = a.file("map.toml", "name = \"m\"\n[[record]]\nname = \"item\"\nkind = \"item\"\nfeilds = 1\n");
+    let base = "name = \"m\"\n[[record]]\nname = \"item\"\nkind = \"item\"\n[record.default]\neval = {}\n[record.fields]\n\
+                number = { column = \"number\" }\ntype = { column = \"Sort\" }\n";
+    let no_column = a.file("no-column.toml", base);
+    let no_kind = a.file("no-kind.toml", &base.replace("kind = \"item\"", "kind = \"gun\""));
+    let no_field = a.file("no-field.toml", &base.replace("type = ", "sort = "));
     let columns = a.file("columns.csv", "colour,weight\nred,3\n");
     let binary = a.path("binary.csv");
     fs::write(&binary, [0xff, 0xfe, 0x00, 0x01])?;
@@ -55,9 +60,12 @@ fn what_is_typed_wrongly_is_refused_with_a_remedy_and_changes_nothing() -> Outco
     let stranger =
         a.agreement_text(&b, None, CLAUSE).replace("handle = \"b\"", "handle = \"z\"").replace("[\"b\"]", "[\"z\"]");
     let stranger = a.file("stranger.toml", &stranger);
+    let unready =
+        a.agreement_text(&b, None, CLAUSE).replace("\"letter\"", "\"Exchange of letters (put its date here)\"");
+    let unready = a.file("unready.toml", &unready.replace("2036-12-31", "2026-01-31"));
     let exists = a.file("exists.jpg", "x");
 
-    let input: [(&[&str], &[&str]); 25] = [
+    let input: [(&[&str], &[&str]); 31] = [
         (&["record", "show", "W-09999"], &["`W-09999`", "entente search"]),
         (&["record", "attachment", "W-00001", "-o", &exists], &["`W-00001`", "attachment"]),
         (&["review", "W-09999", "--state", "verified"], &["`W-09999`"]),
@@ -76,12 +84,24 @@ fn what_is_typed_wrongly_is_refused_with_a_remedy_and_changes_nothing() -> Outco
         (&["import", &columns], &["column"]),
         (&["import", &binary], &["binary.csv"]),
         (&["import", &columns, "--map", &map], &["map.toml", "line 5", "feilds"]),
+        (
+            &["import", &good, "--map", &no_column],
+            &["no-column.toml", "line 9, `Sort`", "import a file that has it", "serial"],
+        ),
+        (&["import", &good, "--map", &no_kind], &["no-kind.toml", "line 2", "`gun`", "write one of item, ammunition"]),
+        (&["import", &good, "--map", &no_field], &["no-field.toml", "line 9", "fields.sort", "entente kinds item"]),
+        (&["kinds", "gun"], &["`gun`", "use one of item, ammunition"]),
+        (&["recall", "status", "0"], &["entente recall list"]),
         (&["import", &good, "--attachments", &absent], &["absent"]),
         (&["agreement", "check", &absent], &["absent"]),
         (&["agreement", "add", &torn], &["torn.signed"]),
         (&["agreement", "sign", &no_term, "--yes"], &["no-term.toml", "line ", "retention-days"]),
         (&["agreement", "sign", &jump, "--yes"], &["7"]),
         (&["agreement", "sign", &stranger, "--yes"], &["`z`"]),
+        (
+            &["agreement", "sign", &unready, "--yes"],
+            &["unready.toml`: line 4, key `basis.text`", "cite the text", "line 7, key `until`", "2026-01-31"],
+        ),
         (&["agreement", "accept", id, "--yes"], &[id]),
     ];
     for (args, says) in input {

@@ -118,6 +118,8 @@ fn each_element_of_each_listing_has_an_id_of_its_own() -> Outcome {
     walk(&b, 0, &["bundle", "import", &bundle]);
     walk(&a, 0, &["bundle", "show", "b"]);
     walk(&a, 1, &["agreement", "templates"]);
+    walk(&a, 1, &["kinds"]);
+    walk(&a, 1, &["kinds", "event"]);
     walk(&a, 0, &["agreement", "new", "panel", "--with", "b", "-o", &a.path("panel.toml")]);
     walk(&a, 1, &["agreement", "check", &draft]);
     walk(&a, 0, &["agreement", "prove", "never item.serial"]);
@@ -171,10 +173,10 @@ fn each_element_of_each_listing_has_an_id_of_its_own() -> Outcome {
     let why = ["--act", "withdraw", "--reason", "misread"];
     walk(&a, 1, &recall(&[&["propose", "--batch", "L-00001"][..], &why].concat(), by));
     walk(&a, 0, &recall(&[&["propose", "L-00002"][..], &why].concat(), by));
-    walk(&a, 1, &recall(&["confirm", "0", "--yes"], ["--by", "M. Osei"]));
-    walk(&a, 0, &recall(&["drop", "1"], by));
+    walk(&a, 1, &recall(&["confirm", "1", "--yes"], ["--by", "M. Osei"]));
+    walk(&a, 0, &recall(&["drop", "2"], by));
     walk(&a, 1, &["sync", "b"]);
-    walk(&a, 1, &["recall", "status", "0"]);
+    walk(&a, 1, &["recall", "status", "1"]);
     walk(&a, 1, &["recall", "list"]);
     walk(&b, 1, &["recall", "list", "--received"]);
     walk(&a, 1, &[&["hold", "place", "M-00001", "--reason", "Tribunal"][..], &by].concat());

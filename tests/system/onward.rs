@@ -69,15 +69,22 @@ fn a_record_goes_on_with_a_grant_and_comes_back_with_a_recall() -> Outcome {
         (vec!["number".to_owned(), "serial".to_owned()], &"a (introduced by b)".into())
     );
     assert_eq!(c.json(&["record", "verify", "O-00001"])["ok"], true);
+    // The grant's twenty days are fewer than the clause's: they count, and both sides say so.
+    let shown = c.json(&["record", "show", "O-00001"]);
+    assert_eq!((&shown["given_by"], &shown["retention_days"]), (&"b".into(), &20.into()), "{shown}");
+    let told = c.json(&["explain", "O-00001", "--from", "b"])["agreements"][0].clone();
+    assert_eq!((&told["retention_days"], &told["kept_until"]), (&20.into(), &shown["kept_until"]), "{told}");
+    let goes = b.json(&["explain", "O-00001", "--to", "c"])["agreements"][0].clone();
+    assert_eq!(goes["grant"]["retention_days"], 20, "{goes}");
     until("the originator knows who holds it", || listed(&a, &["onward", "holders", "O-00001"]).len() == 1);
     let held = listed(&a, &["onward", "holders"]);
     assert_eq!((&held[0]["by"], &held[0]["granted"], &held[0]["state"]), (&"b".into(), &true.into(), &"holds".into()));
 
     let why = ["--act", "erase", "--reason", "the source is in danger", "--by", "A. Diallo"];
     a.ok(&[&["recall", "propose", "O-00001"][..], &why].concat());
-    a.ok(&["recall", "confirm", "0", "--by", "M. Osei", "--yes"]);
-    until("everybody has answered", || a.json(&["recall", "status", "0"])["open"] == 0);
-    let status = a.json(&["recall", "status", "0"]);
+    a.ok(&["recall", "confirm", "1", "--by", "M. Osei", "--yes"]);
+    until("everybody has answered", || a.json(&["recall", "status", "1"])["open"] == 0);
+    let status = a.json(&["recall", "status", "1"]);
     assert_eq!((listing::faults(&status), &status["answers"]["complied"]), (Vec::new(), &2.into()), "{status:#}");
     assert_eq!((state(&b, "O-00001"), c.received()[0]["state"].clone()), (Value::Null, "erased".into()));
     for home in [&a, &b, &c] {

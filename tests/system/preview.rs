@@ -169,6 +169,26 @@ fn what_is_seen_before_signing_is_what_leaves() -> Outcome {
     assert!(told.contains("To b") && told.contains("Would leave:") && told.contains("The first 20 of"), "{told}");
     let told = String::from_utf8_lossy(&a.run(&["agreement", "diff", &agreed.id, &draft]).stdout).into_owned();
     assert!(told.contains("records newly exposed") && told.contains("exposes"), "{told}");
+
+    // A text without an id would be signed as another agreement, beside the one in force. That is said, with what to write
+    // for it to be the next version; a text that says so is told nothing.
+    let beside = a.file("beside.toml", &a.agreement_text(&b, None, &clauses).replace("a and b", "wider"));
+    let differs = a.json(&["agreement", "diff", &agreed.id, &beside]);
+    let newest = a.json(&["agreement", "show", &agreed.id]);
+    let must = &differs["must_say"];
+    assert_eq!((&must["beside"], &must["version"]), (&true.into(), &3.into()), "{must}");
+    assert_eq!((&must["id"], &must["predecessor"]), (&newest["id"], &newest["digest"]), "{must}");
+    assert_eq!(differs["new"]["agreement"], Value::Null, "an id that was drawn for this answer: {differs}");
+    let told = String::from_utf8_lossy(&a.run(&["agreement", "diff", &agreed.id, &beside]).stdout).into_owned();
+    assert!(told.contains("another agreement") && told.contains(&format!("  id = \"{}\"\n", agreed.id)), "{told}");
+    let version =
+        must["write"].as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>().join("\n");
+    let follows = std::fs::read_to_string(&beside)?.replace("version = 1", &version);
+    let follows = a.file("follows.toml", &follows);
+    assert_eq!(a.json(&["agreement", "diff", &agreed.id, &follows])["must_say"], Value::Null);
+    let late = std::fs::read_to_string(&follows)?.replace("version = 3", "version = 4");
+    let late = a.json(&["agreement", "diff", &agreed.id, &a.file("late.toml", &late)]);
+    assert_eq!(late["must_say"]["beside"], false, "{late}");
     Ok(())
 }
 
@@ -244,7 +264,16 @@ fn a_template_is_drafted_looked_at_and_signed() -> Outcome {
             "{name} tells of nothing else"
         );
     }
-    a.ok(&["agreement", "sign", &a.path("panel.toml"), "--yes"]);
+    // What it rests on, only people know: before they have written it, nothing is signed.
+    let panel = a.path("panel.toml");
+    let unready = a.refused(2, &["agreement", "sign", &panel, "--yes"]);
+    assert!(
+        unready["message"].as_str().is_some_and(|why| why.contains("panel.toml`: line 7, key `basis.text`")),
+        "{unready}"
+    );
+    let text = std::fs::read_to_string(&panel)?.replace("(put its date here)", "of 3 March 2026");
+    std::fs::write(&panel, text)?;
+    a.ok(&["agreement", "sign", &panel, "--yes"]);
     let nowhere = a.refused(2, &["agreement", "new", "panel", "--with", "b", "-o", &a.path("no folder/x.toml")]);
     assert!(nowhere["message"].as_str().is_some_and(|why| why.contains("no folder/x.toml")), "{nowhere}");
     for (args, says) in [
@@ -304,17 +333,22 @@ fn what_never_leaves_is_proved_or_shown_to_leave() -> Outcome {
     let prove = |a: &Home, property: &str| -> Value {
         let output = a.run(&["--json", "agreement", "prove", property]);
         let answer: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-        let expected = if answer["answer"] == "proved" { 0 } else { 6 };
-        assert_eq!(output.status.code(), Some(expected), "{property}: {answer}");
+        let holds = answer["answer"] == "proved" || answer["answer"] == "nothing-in-force";
+        assert_eq!(output.status.code(), Some(if holds { 0 } else { 6 }), "{property}: {answer}");
         answer
     };
-    assert_eq!(prove(&a, "never item.make to b")["answer"], "proved");
+    // That holds because nothing could leave at all, and is not said as what a proof over clauses says.
+    for property in ["never item.make to b", "never item"] {
+        let emptily = prove(&a, property);
+        assert_eq!(emptily["answer"], "nothing-in-force", "{emptily}");
+        assert!(emptily["says"].as_str().is_some_and(|says| says.contains("no agreement is in force")), "{emptily}");
+    }
     let agreed = a.sign_text(&b, 1, &a.agreement_text(&b, None, &clauses));
     for property in ["never event.documented-by", "never item.note to anyone", "never attachment.content to b"] {
         assert_eq!(prove(&a, property)["answer"], "proved", "{property}");
     }
-    // B gives nothing at all.
-    assert_eq!(prove(&b, "never item.make")["answer"], "proved");
+    // B has not heard yet that it is in force.
+    assert_eq!(prove(&b, "never item.make")["answer"], "nothing-in-force");
     let leaves = prove(&a, "never item.make to b");
     assert_eq!((leaves["answer"].as_str(), leaves["clause"].as_str()), (Some("no"), Some("all")), "{leaves}");
     assert_eq!(leaves["agreement"], agreed.id.as_str());

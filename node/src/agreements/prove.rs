@@ -17,7 +17,7 @@ use entente_policy::{
     never::{self, Leaving, Never, Property},
     trial::Budget,
 };
-use entente_protocol::{id::OrgId, record::kind::Kind};
+use entente_protocol::{agreement::Agreement, id::OrgId, record::kind::Kind};
 use serde_json::{Value as Json, json};
 use solver::{Solver, SolverFault};
 use std::{path::PathBuf, time::Duration};
@@ -36,13 +36,22 @@ pub fn prove(node: &Node, property: &str, patience_s: u64) -> Result<Json, Agree
     let stated = stated(node, &rules.policy, property)?;
     let patience = Duration::from_secs(patience_s.clamp(1, PATIENCE_S_MAX));
     let mut solver = Asked::Not { path: node.config.solver.clone(), patience };
-    let answer = answer(&rules.policy, &stated.questions, &mut solver);
+    let answer = match stated.questions.iter().any(|question| binds(&rules.policy, question.property.to)) {
+        true => answer(&rules.policy, &stated.questions, &mut solver),
+        false => Answered::Emptily,
+    };
     let mut out = json!({ "id": property.trim() });
     let Some(map) = out.as_object_mut() else { return Ok(out) };
     let mut put = |key: &str, value: Json| drop(map.insert(key.to_owned(), value));
     stated.shown.into_iter().for_each(|(key, value)| put(key, value));
     let by = solver.name();
     let (holds, says) = match answer {
+        Answered::Emptily => (
+            "nothing-in-force",
+            "no agreement is in force with those whom it names, so nothing leaves to them at all: this says nothing of what an \
+             agreement would let go. Ask again when one is in force"
+                .to_owned(),
+        ),
         Answered::ByClauses => (
             "proved",
             "no clause in force gives it, or red lines without a condition keep it: it leaves with no record there may be"
@@ -159,10 +168,16 @@ fn red_line(set: &PolicySet, property: &str) -> Result<Stated, String> {
 
 /// The answer to all questions of a property.
 enum Answered {
+    /// Nothing is in force that could give it.
+    Emptily,
     ByClauses,
     BySolver,
     Leaves(Leaving),
-    NotFound { tried: usize, all: bool, why: String },
+    NotFound {
+        tried: usize,
+        all: bool,
+        why: String,
+    },
 }
 
 /// The solver, looked for when it is first needed.
@@ -189,13 +204,19 @@ impl Asked {
     }
 }
 
+/// Whether an agreement is in force with a partner, or with anybody.
+fn binds(set: &PolicySet, to: Option<OrgId>) -> bool {
+    let with = |agreement: &Agreement| to.is_none_or(|partner| agreement.party(partner).is_some());
+    set.in_force().any(with)
+}
+
 /// Every question is to be answered by a proof; the first that is refuted refutes the whole.
 fn answer(in_force: &PolicySet, questions: &[Question], solver: &mut Asked) -> Answered {
     let (mut by_solver, mut open) = (false, None::<(usize, bool, String)>);
     let mut budget = Budget::default();
     for question in questions {
         match one(question.set.as_ref().unwrap_or(in_force), question.property, solver, &mut budget) {
-            Answered::ByClauses => {}
+            Answered::ByClauses | Answered::Emptily => {}
             Answered::BySolver => by_solver = true,
             Answered::Leaves(leaving) => return Answered::Leaves(leaving),
             Answered::NotFound { tried, all, why } => {

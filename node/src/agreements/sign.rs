@@ -2,7 +2,12 @@
 //!
 //! `call` and `exchange` come here. People approve what they were shown, and nothing signs what they did not approve.
 
-use super::{AgreementError, AgreementRow, Held, held, party_key, read, reload, view::describe};
+use super::{
+    AgreementError, AgreementRow, Held, held, party_key, read,
+    ready::{hindrances, may_sign},
+    reload,
+    view::describe,
+};
 use crate::{
     call::read_text,
     country::country,
@@ -28,11 +33,20 @@ use serde_bytes::ByteBuf;
 use serde_json::{Value as Json, json};
 use std::path::{Path, PathBuf};
 
-/// What a file holds: a text to sign, or an agreement signed so far; and whether it is a text.
-fn read_file(node: &Node, path: &Path) -> Result<(SignedAgreement, bool), AgreementError> {
+/// What a file holds: a text to sign, or an agreement signed so far.
+struct InFile {
+    signed: SignedAgreement,
+    /// The text, where it is one.
+    text: Option<String>,
+    /// Whether its id was drawn for this reading alone, for the text has none: signing draws another.
+    drawn: bool,
+}
+
+fn read_file(node: &Node, path: &Path) -> Result<InFile, AgreementError> {
     let shown = path.display().to_string();
     let text = read_text(path, 2 * limits::AGREEMENT_BYTES_MAX as u64).map_err(|e| AgreementError::File(e.message))?;
     let is_text = !text.trim_start().starts_with("-----BEGIN");
+    let mut drawn = false;
     let signed = if !is_text {
         let bytes = Armour::AGREEMENT.open(&text).map_err(|fault| AgreementError::Armour { path: shown, fault })?;
         SignedAgreement::from_bytes(&bytes).map_err(|fault| in_file(path, fault.into()))?
@@ -44,15 +58,15 @@ fn read_file(node: &Node, path: &Path) -> Result<(SignedAgreement, bool), Agreem
         };
         let drafted = source::parse(&text, &Drafting { id: fresh, party: &party });
         let mut agreement = drafted.map_err(|fault| AgreementError::Source { path: shown, fault })?.agreement;
-        if agreement.id == fresh
-            && let Some(known) = twin(node, &agreement)?
-        {
-            agreement.id = known;
+        if agreement.id == fresh {
+            let known = twin(node, &agreement)?;
+            drawn = known.is_none();
+            agreement.id = known.unwrap_or(fresh);
         }
         SignedAgreement::unsigned(&agreement).map_err(|fault| in_file(path, fault.into()))?
     };
     among_partners(node, &signed).map_err(|fault| in_file(path, fault))?;
-    Ok((signed, is_text))
+    Ok(InFile { signed, text: is_text.then_some(text), drawn })
 }
 
 /// Whether a version that people bring can be applied here, is ours and our partners', and holds as far as it is signed.
@@ -86,11 +100,28 @@ pub enum Version {
     Held(String),
 }
 
+/// A version that people named, read.
+#[derive(Debug, Clone)]
+pub struct Named {
+    /// As it would be in force.
+    pub version: InForce,
+    /// Whether it is a text that nobody has signed.
+    pub is_text: bool,
+    /// Whether its text has no id: this one was drawn for this reading alone.
+    pub drawn: bool,
+}
+
 /// Reads a version, whoever has signed it; nothing is kept.
-pub fn version(node: &Node, version: &Version) -> Result<InForce, AgreementError> {
-    let read = |signed: &SignedAgreement| Ok(InForce { agreement: signed.agreement()?, digest: signed.digest() });
+pub fn version(node: &Node, version: &Version) -> Result<Named, AgreementError> {
+    let read = |signed: &SignedAgreement, is_text, drawn| {
+        let version = InForce { agreement: signed.agreement()?, digest: signed.digest() };
+        Ok(Named { version, is_text, drawn })
+    };
     match version {
-        Version::File(path) => read(&read_file(node, path)?.0),
+        Version::File(path) => {
+            let InFile { signed, text, drawn } = read_file(node, path)?;
+            read(&signed, text.is_some(), drawn)
+        }
         Version::Held(given) => {
             let rules = node.rules();
             let held = rules.agreements.find(given)?;
@@ -100,7 +131,7 @@ pub fn version(node: &Node, version: &Version) -> Result<InForce, AgreementError
                 None => versions.next(),
                 Some(number) => versions.find(|v| v.agreement().is_ok_and(|a| a.version.to_string() == number)),
             };
-            read(signed.ok_or_else(|| AgreementError::Unknown(given.clone()))?)
+            read(signed.ok_or_else(|| AgreementError::Unknown(given.clone()))?, false, false)
         }
     }
 }
@@ -321,17 +352,26 @@ pub fn drop_proposal(node: &Node, given: &str, digest: &str) -> Result<Json, Agr
 
 /// Checks a file and says what it is, keeping nothing.
 pub fn check_file(node: &Node, path: &Path) -> Result<Json, AgreementError> {
-    let (signed, _) = read_file(node, path)?;
+    let InFile { signed, text, drawn } = read_file(node, path)?;
+    let agreement = signed.agreement()?;
     let mut out = describe(node, &signed, "checked")?;
     let lines: Vec<RedLine> = node.red_lines.iter().map(|held| held.line.clone()).collect();
     let is_country = |code: &str| country(code).is_some();
-    let found = analysis::findings(&signed.agreement()?, node.keys.org, &lines, &is_country);
-    let found: Vec<Json> = (1..)
-        .zip(found)
-        .map(|(n, f): (u64, _)| json!({ "id": n.to_string(), "clause": f.clause, "code": f.code, "says": f.says }))
-        .collect();
+    let found = analysis::findings(&agreement, node.keys.org, &lines, &is_country);
+    // What keeps it from being signed comes first.
+    let hinders = hindrances(&agreement, node.interval()).into_iter().map(|found| {
+        let line = text.as_ref().and_then(|text| source::line_of(text, found.key));
+        json!({ "clause": null, "code": found.code, "says": found.says(line), "refused": true })
+    });
+    let found =
+        found.into_iter().map(|f| json!({ "clause": f.clause, "code": f.code, "says": f.says, "refused": false }));
+    let mut found: Vec<Json> = hinders.chain(found).collect();
+    for (n, row) in (1u64..).zip(found.iter_mut().filter_map(Json::as_object_mut)) {
+        row.insert("id".to_owned(), json!(n.to_string()));
+    }
     if let Some(map) = out.as_object_mut() {
         map.insert("findings".to_owned(), json!(found));
+        map.insert("id_at_signing".to_owned(), json!(drawn));
     }
     Ok(out)
 }
@@ -341,7 +381,9 @@ pub fn check_file(node: &Node, path: &Path) -> Result<Json, AgreementError> {
 /// Where the node may not write there, the answer carries the file as `unwritten`, for the caller to write: what was
 /// signed is signed.
 pub fn sign_file(node: &Node, path: &Path, output: &Path) -> Result<Json, AgreementError> {
-    let (signed, _) = take(node, read_file(node, path)?.0, Brought::Approved).map_err(|fault| in_file(path, fault))?;
+    let signed = read_file(node, path)?.signed;
+    may_sign(node, &signed.agreement()?).map_err(|fault| in_file(path, fault))?;
+    let (signed, _) = take(node, signed, Brought::Approved).map_err(|fault| in_file(path, fault))?;
     let text = Armour::AGREEMENT.close(&signed.to_bytes()?);
     let mut out = agreed(node, &signed)?;
     let written = durable::write(output, text.as_bytes(), durable::Existing::Refuse);
@@ -357,8 +399,8 @@ pub fn sign_file(node: &Node, path: &Path, output: &Path) -> Result<Json, Agreem
 /// Takes a signed file from another party.
 pub fn add_file(node: &Node, path: &Path) -> Result<Json, AgreementError> {
     // What the first-named party sends carries no signature yet, and yet its people have approved it.
-    let (given, is_text) = read_file(node, path)?;
-    if is_text {
+    let InFile { signed: given, text, .. } = read_file(node, path)?;
+    if text.is_some() {
         return Err(AgreementError::Unsigned(path.display().to_string()));
     }
     let (signed, _) = take(node, given, Brought::File).map_err(|fault| in_file(path, fault))?;
@@ -375,6 +417,7 @@ pub fn accept(node: &Node, given: &str, digest: &str) -> Result<Json, AgreementE
     if proposal.digest().to_string() != digest {
         return Err(AgreementError::Changed(given.to_owned()));
     }
+    may_sign(node, &proposal.agreement()?)?;
     agreed(node, &take(node, proposal, Brought::Approved)?.0)
 }
 
@@ -396,6 +439,7 @@ pub fn approve(node: &Node, given: &str, digest: &str, by: &str) -> Result<Json,
         return Err(AgreementError::Changed(given.to_owned()));
     }
     let agreement = proposal.agreement()?;
+    may_sign(node, &agreement)?;
     let named = agreement.party(node.keys.org).map_or(&[][..], |party| &party.signatories);
     let same = |person: &&String| person.trim().to_lowercase() == by.trim().to_lowercase();
     let person = named.iter().find(same).ok_or_else(|| {

@@ -52,6 +52,14 @@ const TEMPLATES: [Template; 4] = [
     },
 ];
 
+/// What stands in every template for the date of what the agreement rests on, which only people know.
+const PLACEHOLDER: &str = "(put its date here)";
+
+/// Whether a legal basis is still the template's.
+pub(super) fn is_placeholder(basis: &str) -> bool {
+    basis.contains(PLACEHOLDER)
+}
+
 /// For how long a new agreement is drafted: two years, which people change as they like.
 const YEARS_MS: u64 = 2 * 365 * DAY_MS;
 
@@ -129,11 +137,19 @@ fn fill(template: &str, with: &[(&str, &str)]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{TEMPLATES, fill};
+    use super::{TEMPLATES, fill, is_placeholder};
 
     #[test]
     fn what_is_filled_in_is_not_filled_again() {
         assert_eq!(fill("a = { b = \"{us}\" }", &[("{us}", "{them}"), ("{them}", "x")]), "a = { b = \"{them}\" }");
+    }
+
+    #[test]
+    fn every_template_leaves_its_legal_basis_to_people() {
+        for template in TEMPLATES {
+            let basis = template.text.lines().find(|line| line.starts_with("basis = "));
+            assert!(basis.is_some_and(is_placeholder), "{}", template.name);
+        }
     }
 
     #[test]

@@ -40,7 +40,10 @@ pub struct AgreementView {
     pub until: String,
     /// Digest of the version.
     pub digest: String,
-    /// Whether our own signature is missing.
+    /// Handles of those whose people must act before every party has signed it.
+    #[serde(default)]
+    pub waits_for: Vec<String>,
+    /// Whether we are among them.
     pub waits_for_us: bool,
 }
 
@@ -58,6 +61,7 @@ fn view(node: &Node, signed: &SignedAgreement, state: &str) -> Result<AgreementV
     let agreement = signed.agreement()?;
     let signers: Vec<OrgId> = signed.signed_by().collect();
     let handle = |id: &OrgId| agreement.party(*id).map(|p| p.handle.clone()).unwrap_or_default();
+    let waits_for = waits_for(node, signed, &agreement);
     Ok(AgreementView {
         id: agreement.id.to_string(),
         agreement: agreement.id.to_string(),
@@ -70,8 +74,31 @@ fn view(node: &Node, signed: &SignedAgreement, state: &str) -> Result<AgreementV
         from: agreement.from.date(),
         until: agreement.until.minus(DAY_MS).date(),
         digest: signed.digest().to_string(),
-        waits_for_us: state == State::Proposed.name() && !signers.contains(&node.keys.org),
+        waits_for: waits_for.iter().map(handle).collect(),
+        waits_for_us: waits_for.contains(&node.keys.org),
     })
+}
+
+/// Whose people must act before every party has signed a proposal. Those of ours who approved it have done their part,
+/// though our signature comes last; of the first party's we do not know whether they approved, until it alone is missing.
+fn waits_for(node: &Node, signed: &SignedAgreement, agreement: &Agreement) -> Vec<OrgId> {
+    let rules = node.rules();
+    let Some(held) = proposal_of(&rules, signed, agreement) else { return Vec::new() };
+    let approved = held.approved && signatories_missing(node, signed, agreement).is_empty();
+    let parties = agreement.parties.iter().map(|party| party.id);
+    let missing: Vec<OrgId> = parties.filter(|id| !signed.signed_by().any(|party| party == *id)).collect();
+    let first = agreement.parties.first().map(|party| party.id);
+    let waits = |id: &OrgId| match *id == node.keys.org {
+        true => !approved,
+        false => Some(*id) != first || missing.len() == 1,
+    };
+    missing.iter().copied().filter(waits).collect()
+}
+
+/// The agreement of which this version is the proposal here.
+fn proposal_of<'a>(rules: &'a Rules, signed: &SignedAgreement, agreement: &Agreement) -> Option<&'a Held> {
+    let is_it = |held: &&Held| held.proposal.as_ref().is_some_and(|proposal| proposal.digest() == signed.digest());
+    rules.agreements.get(agreement.id).filter(is_it)
 }
 
 /// Every agreement; one with a later version or a proposal over a version in force stands more than once.
@@ -109,7 +136,8 @@ pub fn show(node: &Node, given: &str) -> Result<Json, AgreementError> {
     let both = current.is_some().then_some(shown).flatten();
     let (signed, state) = current.or(shown).ok_or_else(|| AgreementError::Unknown(given.to_owned()))?;
     let mut out = describe(node, signed, state)?;
-    let erased = ending::of(node, held.id).map_err(|e| AgreementError::Reload(e.to_string()))?;
+    let erased = ending::erasures(node, |row| row.agreement == held.id);
+    let erased = erased.map_err(|e| AgreementError::Reload(e.to_string()))?;
     if let Some(map) = out.as_object_mut() {
         map.insert("erased".to_owned(), json!(erased));
     }
@@ -140,9 +168,7 @@ fn signatories_missing(node: &Node, signed: &SignedAgreement, agreement: &Agreem
         return Vec::new();
     }
     let rules = node.rules();
-    let held = rules.agreements.get(agreement.id);
-    let is_it = |held: &&Held| held.proposal.as_ref().is_some_and(|proposal| proposal.digest() == signed.digest());
-    let approved: &[String] = held.filter(is_it).map_or(&[], |held| &held.approvers);
+    let approved: &[String] = proposal_of(&rules, signed, agreement).map_or(&[], |held| &held.approvers);
     let named = agreement.party(node.keys.org).map_or(&[][..], |party| &party.signatories);
     named.iter().filter(|person| !approved.contains(person)).cloned().collect()
 }

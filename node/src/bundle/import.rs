@@ -15,7 +15,7 @@ use crate::{
     exchange::bundles::Taking,
     node::Node,
     partners::{Partner, PartnerState},
-    recall::holders,
+    recall::{ending, holders},
     receive::{self, ReceiveError},
     records, regular, room,
     share::{
@@ -391,6 +391,7 @@ struct Before {
     open: u64,
     asked: usize,
     card: u64,
+    erasures: Vec<Json>,
 }
 
 impl Before {
@@ -416,6 +417,7 @@ impl Before {
             acknowledged,
             open: holders::open_with(node, peer)?.1,
             asked: crate::recall::asked::count(node, peer)?,
+            erasures: ending::erasures(node, |row| row.holder == peer)?,
             card: rules.book.get(peer).map_or(0, |partner| partner.card.payload().number),
         })
     }
@@ -461,6 +463,7 @@ fn view(node: &Node, header: &Header, (done, news, last): (&Done, bool, u64), be
         "acknowledged": now.acknowledged - before.acknowledged.min(now.acknowledged),
         "recalls_taken": now.asked - before.asked.min(now.asked),
         "recalls_answered": before.open - now.open.min(before.open),
+        "erasures": now.erasures.get(before.erasures.len()..).unwrap_or_default(),
         "missing": missing,
         "left": left,
         "feeds": shown.get("feeds"),

@@ -96,15 +96,22 @@ fn recalled(audit: &Audit, report: &mut Report<'_>) -> Result<(), StoreError> {
 
 fn ours(node: &Node, audit: &Audit, report: &mut Report<'_>) -> Result<(), StoreError> {
     let mut recalls = Vec::new();
-    each_item(audit, report, (Partition::Own, Table::Recall, recall::OURS), "recall", &mut |report, n, bytes| {
-        match decode::<RecallRow>("recall", &bytes) {
-            Ok(row) => recalls.push((n, row)),
-            Err(_) => report.damaged(format!("recall {n}"), "it does not read as written"),
-        }
-        Ok(())
-    })?;
-    for (number, row) in recalls {
-        let (scope, mut named) = (recall::records_scope(number), 0u64);
+    each_item(
+        audit,
+        report,
+        (Partition::Own, Table::Recall, recall::OURS),
+        "row of recalls",
+        &mut |report, n, bytes| {
+            match decode::<RecallRow>("recall", &bytes) {
+                Ok(row) => recalls.push((n, row)),
+                Err(_) => report.damaged(format!("row of recalls {n}"), "it does not read as written"),
+            }
+            Ok(())
+        },
+    )?;
+    for (place, row) in recalls {
+        let number = recall::asking::number_of(place);
+        let (scope, mut named) = (recall::records_scope(place), 0u64);
         let what = format!("records of recall {number}");
         each_item(audit, report, (Partition::Own, Table::Recall, &scope), &what, &mut |report, n, bytes| {
             match decode::<Vec<RecordId>>("records", &bytes) {
@@ -133,7 +140,7 @@ fn ours(node: &Node, audit: &Audit, report: &mut Report<'_>) -> Result<(), Store
                 format!("it is of {} records, and {named} are named", row.records),
             );
         }
-        let (scope, what) = (recall::holders_scope(number), format!("holder of recall {number}"));
+        let (scope, what) = (recall::holders_scope(place), format!("holder of recall {number}"));
         each_item(audit, report, (Partition::Own, Table::Recall, &scope), &what, &mut |report, n, bytes| {
             report.expect(1);
             report.step(1);
@@ -150,7 +157,7 @@ fn ours(node: &Node, audit: &Audit, report: &mut Report<'_>) -> Result<(), Store
             let key = recall::holder_key(holder.recall, holder.partner);
             let at = report.readable(format!("{what}, {n}"), audit.get(Partition::Own, Table::Recall, &key))?.flatten();
             let at = at.and_then(|bytes| decode::<HolderAt>("holder", &bytes).ok());
-            if at.is_none_or(|HolderAt(of, place)| (of, place) != (number, n)) {
+            if at.is_none_or(|HolderAt(of, at)| (of, at) != (place, n)) {
                 report.missing(format!("{what}, {n}"), "its answer would not be found");
             }
             audit.speak(Partition::Own, Table::Recall, &key)

@@ -142,8 +142,11 @@ pub enum Agreement {
         shown: Shown,
     },
     /// Which records and fields a new version exposes, and which it takes back
-    #[command(after_help = "Example:\n  entente agreement diff 3f9a01 panel-2.toml\n  \
-        entente agreement diff 3f9a01 3f9a01/2")]
+    #[command(
+        after_help = "A text without the old one's id is compared as if it took its place; signed, it would be another \
+        agreement beside it. The answer says so, and what to write.\n\nExample:\n  entente agreement diff 3f9a01 panel-2.toml\n  \
+        entente agreement diff 3f9a01 3f9a01/2"
+    )]
     Diff {
         /// The version before: text, signed so far, or the id of an agreement that is held
         old: String,
@@ -157,7 +160,8 @@ pub enum Agreement {
     #[command(
         after_help = "Proved is what no clause gives, or what a solver proves of the conditions and red lines. Else a record of \
         which it leaves is shown. Where no record is found and nothing proves that there is none, that is said to be no proof. \
-        Exit code 6 unless it is proved.\n\nThe solver is cvc5, 1.3 or later (Debian's is too old): put the program from \
+        Where no agreement is in force it holds \
+        emptily, which is said so. Exit code 6 unless it holds.\n\nThe solver is cvc5, 1.3 or later (Debian's is too old): put the program from \
         https://github.com/cvc5/cvc5/releases on the PATH, or name it as `solver` in entente.toml. It is given policies and no \
         record. AGREEMENTS.md, section 5, says what is proved.\n\nExample:\n  \
         entente agreement prove \"never event.documented-by\"\n  \

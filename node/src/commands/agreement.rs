@@ -24,7 +24,7 @@ use std::{
 /// Carries out a command about agreements.
 pub fn agreement(reach: &Reach, command: cli::Agreement) -> Result<Done, Failure> {
     let answer = match command {
-        cli::Agreement::Check { file } => reach.call(&Call::AgreementCheck(absolute(&file)?))?,
+        cli::Agreement::Check { file } => checked(reach.call(&Call::AgreementCheck(absolute(&file)?))?),
         cli::Agreement::Templates => {
             let value = reach.call(&Call::AgreementTemplates)?;
             let mut table = Table::new(&["template", "gives", "asks for a country"]);
@@ -40,7 +40,8 @@ pub fn agreement(reach: &Reach, command: cli::Agreement) -> Result<Done, Failure
         cli::Agreement::Prove { property, timeout } => {
             let answer = reach.call(&Call::AgreementProve { property, timeout_s: timeout })?;
             reach.output.answer(&answer, || object(&answer, reach.output.look))?;
-            return Ok(if text(&answer, "answer") == "proved" { Done::Well } else { Done::No(NOT_VERIFIED) });
+            let holds = matches!(text(&answer, "answer").as_str(), "proved" | "nothing-in-force");
+            return Ok(if holds { Done::Well } else { Done::No(NOT_VERIFIED) });
         }
         cli::Agreement::Sign { file, output, yes } => sign(reach, &file, output, yes)?,
         cli::Agreement::Add { file } => reach.call(&Call::AgreementAdd(absolute(&file)?))?,
@@ -102,6 +103,19 @@ fn new(
     Ok(draft)
 }
 
+/// What a check answers. An id that was drawn for it alone is nobody's: signing draws another.
+fn checked(mut answer: Json) -> Json {
+    if truth(&answer, "id_at_signing")
+        && let Some(map) = answer.as_object_mut()
+    {
+        map.retain(|key, _| !matches!(key.as_str(), "agreement" | "digest"));
+        if let (Some(Json::String(id)), Some(Json::String(text))) = (map.remove("id"), map.get_mut("text")) {
+            *text = text.replacen(&format!("id = \"{id}\"\n"), "", 1);
+        }
+    }
+    answer
+}
+
 /// Shows the exact text, asks, signs.
 fn sign(reach: &Reach, file: &Path, output: Option<PathBuf>, yes: bool) -> Result<Json, Failure> {
     let path = absolute(file)?;
@@ -109,6 +123,11 @@ fn sign(reach: &Reach, file: &Path, output: Option<PathBuf>, yes: bool) -> Resul
     free(&output)?;
     let node = reach.node()?;
     let checked = node.call(&Call::AgreementCheck(path.clone()))?;
+    let refused = list(&checked, "findings").iter().filter(|found| truth(found, "refused"));
+    let refused: Vec<String> = refused.map(|found| format!("`{}`: {}", path.display(), text(found, "says"))).collect();
+    if !refused.is_empty() {
+        return Err(Fault::input("not-ready", refused.join("\n")).into());
+    }
     consent(reach, &checked, yes)?;
     let to = output.clone();
     let signed = if is_signed_form(&path)? {
@@ -249,23 +268,51 @@ fn shown(agreement: &Json, look: Look) -> String {
     if agreement.get("text").is_none() {
         return object(agreement, look);
     }
+    let drawn = truth(agreement, "id_at_signing");
+    let id = if drawn { "will be given at signing: the text has none".to_owned() } else { text(agreement, "id") };
     let facts = [
-        ("id", text(agreement, "id")),
+        ("id", id),
         ("title", text(agreement, "title")),
         ("version", text(agreement, "version")),
         ("state", text(agreement, "state")),
         ("parties", text(agreement, "parties")),
         ("signed by", text(agreement, "signed_by")),
+        ("waits for", waits_for(agreement).unwrap_or_default()),
         ("valid", format!("{} to {}", text(agreement, "from"), text(agreement, "until"))),
         ("digest", text(agreement, "digest")),
         ("file", text(agreement, "file")),
     ];
     let mut out = pairs(facts.into_iter().filter(|(_, value)| !value.is_empty()), look);
+    out.extend(list(agreement, "erased").iter().map(|row| format!("\n{}\n", erased(row))));
     out.push_str(&format!("\n{}{}", plain::lines(&text(agreement, "text")), revealed(agreement)));
     if let Some(proposal) = agreement.get("proposal") {
         out.push_str(&format!("\n{}\n\n{}", look.strong("A new version is proposed:"), shown(proposal, look)));
     }
     out
+}
+
+/// Who must act before every party has signed it; none where it waits for nobody.
+pub(super) fn waits_for(agreement: &Json) -> Option<String> {
+    let who = list(agreement, "waits_for");
+    match (truth(agreement, "waits_for_us"), who) {
+        (_, []) => None,
+        (true, [_]) => Some("us".to_owned()),
+        _ => Some(who.iter().map(super::show::brief).collect::<Vec<_>>().join(" and ")),
+    }
+}
+
+/// That what came under an agreement is gone at its holder: our own deed, or a partner's signed receipt.
+pub(super) fn erased(row: &Json) -> String {
+    let [holder, by, at] = ["holder", "by", "at"].map(|key| plain::line(&text(row, key)));
+    let holder = if holder == "own" { "this organisation".to_owned() } else { holder };
+    let by = if by == holder { String::new() } else { format!(", by {by}") };
+    let what = if truth(row, "done") { "has erased" } else { "is erasing" };
+    let copies: Vec<String> = list(row, "copies").iter().map(|copy| plain::line(&super::show::brief(copy))).collect();
+    let copies = match copies.as_slice() {
+        [] => String::new(),
+        some => format!("; copies that could still open it: {}", some.join(", ")),
+    };
+    format!("{holder} {what} what it received under it ({at}{by}){copies}")
 }
 
 /// What the clauses' conditions tell beside the fields that they disclose.
@@ -281,7 +328,8 @@ fn revealed(agreement: &Json) -> String {
     let found = list(agreement, "findings").iter().map(|finding| {
         let clause = text(finding, "clause");
         let of = if clause.is_empty() { String::new() } else { format!("clause `{clause}`: ") };
-        plain::lines(&format!("{of}{}\n", text(finding, "says")))
+        let refused = if truth(finding, "refused") { "cannot be signed so: " } else { "" };
+        plain::lines(&format!("{refused}{of}{}\n", text(finding, "says")))
     });
     let found: String = found.collect();
     if !found.is_empty() {
@@ -295,7 +343,7 @@ fn table(agreements: &Json) -> Table {
     for agreement in agreements.as_array().into_iter().flatten() {
         let joined = |key| list(agreement, key).iter().map(super::show::brief).collect::<Vec<_>>().join(" ");
         let state = text(agreement, "state");
-        let state = if truth(agreement, "waits_for_us") { format!("{state}, waits for us") } else { state };
+        let state = waits_for(agreement).map_or(state.clone(), |who| format!("{state}, waits for {who}"));
         table.row([
             short(&text(agreement, "id")),
             text(agreement, "version"),
@@ -317,13 +365,49 @@ mod tests {
     fn sample() -> Json {
         json!({ "id": "3f9a01c277", "title": "Field and panel", "version": 1, "state": "proposed",
             "parties": ["field", "panel"], "signed_by": ["panel"], "from": "2026-01-01", "until": "2027-01-01",
-            "digest": "aa", "waits_for_us": true, "text": "title = \"x\u{1b}[2J\"\n" })
+            "digest": "aa", "waits_for": ["field"], "waits_for_us": true, "text": "title = \"x\u{1b}[2J\"\n" })
     }
 
     #[test]
     fn what_waits_for_us_shows_in_the_list() {
         let text = table(&json!([sample()])).render(Look::default());
         assert!(text.contains("3f9a01c2  1        proposed, waits for us  field panel  panel"), "{text}");
+    }
+
+    #[test]
+    fn who_is_waited_for_is_named_at_the_side_that_has_signed() {
+        let mut value = sample();
+        value["waits_for_us"] = json!(false);
+        value["waits_for"] = json!(["panel", "state"]);
+        let text = table(&json!([value])).render(Look::default());
+        assert!(text.contains("proposed, waits for panel and state"), "{text}");
+        assert!(shown(&value, Look::default()).contains("waits for  panel and state\n"));
+        value["waits_for"] = json!([]);
+        assert!(!shown(&value, Look::default()).contains("waits for"));
+    }
+
+    #[test]
+    fn receipts_of_erasure_are_told_in_words() {
+        let mut value = sample();
+        value["erased"] = json!([
+            { "holder": "panel", "by": "panel", "at": "2027-01-01", "done": true, "copies": [] },
+            { "holder": "own", "by": "A. Diallo", "at": "2027-01-02", "done": false, "copies": ["a tape"] }]);
+        let text = shown(&value, Look::default());
+        assert!(text.contains("\npanel has erased what it received under it (2027-01-01)\n"), "{text}");
+        let ours = "this organisation is erasing what it received under it (2027-01-02, by A. Diallo); copies that could still open it: a tape";
+        assert!(text.contains(ours), "{text}");
+    }
+
+    #[test]
+    fn an_id_that_was_drawn_for_a_check_is_not_shown() {
+        let mut value = sample();
+        value["text"] = json!("title = \"x\"\nid = \"3f9a01c277\"\nversion = 1\n");
+        assert_eq!(checked(value.clone()), value, "an id that the text has is shown");
+        value["id_at_signing"] = json!(true);
+        let checked = checked(value);
+        assert_eq!((checked.get("id"), checked.get("digest")), (None, None));
+        let text = shown(&checked, Look::default());
+        assert!(text.contains("will be given at signing") && !text.contains("3f9a01c277"), "{text}");
     }
 
     #[test]

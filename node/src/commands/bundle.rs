@@ -1,6 +1,7 @@
 //! `entente bundle`: what a session exchanges, as a file; what went, what came, and what to do next.
 
 use super::{
+    agreement::erased,
     output::{Done, Failure},
     reach::{Reach, absolute},
     show::{list, short, text, truth},
@@ -97,6 +98,9 @@ fn imported(answer: &Json, look: Look) -> String {
         ("recalls answered", "recalls_answered"),
     ];
     let mut out = counts(answer, &names, look);
+    for row in list(answer, "erasures") {
+        out.push_str(&format!("\nagreement {}: {}\n", short(&text(row, "agreement")), erased(row)));
+    }
     let mut missing = Table::new(&["agreement", "missing"]);
     for row in list(answer, "missing") {
         missing.row([short(&text(row, "id")), text(row, "says")]);

@@ -37,6 +37,12 @@ fn render(value: &Json, look: Look) -> String {
             (look.bad("stays"), format!("{} ({})", text(answer, "why"), text(answer, "code")))
         };
         out.push_str(&format!("{verdict}: {}\n", plain::line(&because)));
+        if let Some(grant) = answer.get("grant").filter(|grant| !grant.is_null()) {
+            let [days, until] = ["retention_days", "until"].map(|key| plain::line(&text(grant, key)));
+            out.push_str(&format!(
+                "its originator's grant: held there for {days} days at most, and not after {until}\n"
+            ));
+        }
         let mut fields = Table::new(&["field", "leaves", "why"]);
         for field in list(answer, "fields") {
             fields.row(["field", "leaves", "why"].map(|key| text(field, key)));
@@ -49,12 +55,22 @@ fn render(value: &Json, look: Look) -> String {
 }
 
 fn received(value: &Json, look: Look) -> String {
-    let keys = ["record", "number", "kind", "partner"];
-    let mut out = pairs(keys.map(|key| (key, text(value, key))).into_iter().filter(|(_, v)| !v.is_empty()), look);
+    let keys = [("record", "record"), ("number", "number"), ("kind", "kind"), ("recorded by", "originator")];
+    let keys = keys.map(|(name, key)| (name, text(value, key)));
+    let mut out = pairs(keys.into_iter().filter(|(_, v)| !v.is_empty()), look);
     for answer in list(value, "agreements") {
         out.push_str(&format!("\n{}\n", look.strong(&plain::line(&text(answer, "title")))));
-        let how = ["state", "at", "version", "clause", "retention_days"].map(|key| (key, text(answer, key)));
-        out.push_str(&pairs(how, look));
+        let how = [
+            ("state", "state"),
+            ("came", "at"),
+            ("given by", "given_by"),
+            ("under version", "version"),
+            ("by clause", "clause"),
+            ("kept for days", "retention_days"),
+            ("kept until", "kept_until"),
+        ];
+        let how = how.map(|(name, key)| (name, text(answer, key)));
+        out.push_str(&pairs(how.into_iter().filter(|(_, v)| !v.is_empty()), look));
         let (mut fields, mut unnamed) = (Table::new(&["field", "here", "why"]), Vec::new());
         for field in list(answer, "fields") {
             match text(field, "code").as_str() {
@@ -93,12 +109,14 @@ mod tests {
     #[test]
     fn what_is_here_of_a_partners_record_and_what_nobody_named() {
         let value = json!({ "record": "ab", "kind": "item", "partner": "car", "agreements": [
-            { "id": "01", "title": "Field and panel", "state": "received", "clause": "items", "fields": [
+            { "id": "01", "title": "Field and panel", "state": "received", "clause": "items", "given_by": "panel",
+              "retention_days": 20, "kept_until": "2026-01-21T00:00:00Z", "fields": [
                 { "field": "serial", "here": true },
                 { "field": "year", "here": false, "code": "not-given", "why": "a clause names it" },
                 { "field": "made-by", "here": false, "code": "slot-not-named", "why": "none does" }] }] });
         let text = received(&value, Look::default());
         assert!(text.contains("serial  yes") && text.contains("year    no    a clause names it"), "{text}");
+        assert!(text.contains("kept for days  20\n") && text.contains("given by       panel\n"), "{text}");
         assert!(text.ends_with("no clause in this direction names: made-by\n"), "{text}");
     }
 }

@@ -13,6 +13,7 @@ mod gate;
 mod identity;
 mod import;
 mod init;
+mod kinds;
 mod onward;
 mod output;
 mod pages;
@@ -113,6 +114,7 @@ fn dispatch(cli: Cli) -> Result<Done, Failure> {
         Command::Release(args) => gate::release(&reach, args),
         Command::Search(args) => record::search(&reach, args),
         Command::Record(command) => record::record(&reach, command),
+        Command::Kinds(args) => kinds::kinds(&reach, &args),
         Command::Explain(args) => explain::explain(&reach, args),
         Command::Run => serve::run(&reach),
         Command::Bundle(command) => bundle::bundle(&reach, command),

@@ -3,7 +3,7 @@
 use super::{
     output::{Done, Failure},
     reach::{Reach, absolute},
-    show::{list, short, text, truth},
+    show::{brief, list, short, text, truth},
     table::{Look, Table, pairs},
 };
 use crate::{agreements::Version, call::Call, cli, error::Fault, share::preview::Shown};
@@ -116,6 +116,10 @@ fn differs(answer: &Json, look: Look) -> String {
         ("our records", text(answer, "records")),
     ];
     let mut out = pairs(facts, look);
+    if let Some(must) = answer.get("must_say").filter(|must| !must.is_null()) {
+        out.push_str(&format!("\n{} {}:\n", look.bad("note:"), text(must, "says")));
+        list(must, "write").iter().for_each(|line| out.push_str(&format!("  {}\n", brief(line))));
+    }
     for party in list(answer, "parties") {
         out.push_str(&heading(party, look));
         out.push_str(&pairs(
@@ -208,6 +212,7 @@ mod tests {
                 "listed": [{ "id": "0123456789ab", "number": "X-1", "kind": "item", "change": "exposed", "gains": ["make"],
                     "loses": [] }] }] });
         let shown = differs(&answer, Look::default());
+        assert!(!shown.contains("note:"), "{shown}");
         for part in
             ["records newly exposed           2", "Panel, version 2", "item  make   4              0", "exposed  make"]
         {

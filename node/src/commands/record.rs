@@ -101,8 +101,21 @@ fn table(records: &Json) -> Table {
 }
 
 fn shown(record: &Json, look: Look) -> String {
-    let keys =
-        ["id", "line", "number", "kind", "originator", "state", "released", "superseded_by", "agreement", "floor"];
+    let keys = [
+        "id",
+        "line",
+        "number",
+        "kind",
+        "originator",
+        "given_by",
+        "state",
+        "released",
+        "superseded_by",
+        "agreement",
+        "retention_days",
+        "kept_until",
+        "floor",
+    ];
     let facts = keys.map(|key| (key.replace('_', " "), text(record, key)));
     let mut out = pairs(facts.into_iter().filter(|(_, value)| !value.is_empty()), look);
     if let Some(fields) = record.get("fields").and_then(Json::as_object) {
@@ -197,6 +210,22 @@ mod tests {
         assert!(text.contains("aabbccdd  CAR-1-01  attachment  its of  original\n"), "{text}");
         assert!(text.contains("serial  ХР 1\n") && text.contains("2026-01-01T00:00:00Z  released  ab"), "{text}");
         assert!(!text.contains('\u{1b}') && !text.contains("superseded"), "{text}");
+    }
+
+    #[test]
+    fn how_long_a_received_record_is_kept_is_shown() {
+        let mut value = sample();
+        if let Some(map) = value.as_object_mut() {
+            map.insert("given_by".to_owned(), json!("panel"));
+            map.insert("retention_days".to_owned(), json!(20));
+            map.insert("kept_until".to_owned(), json!("2026-01-21T00:00:00Z"));
+        }
+        let text = shown(&value, Look::default());
+        assert!(
+            text.contains("retention days  20\n") && text.contains("kept until      2026-01-21T00:00:00Z\n"),
+            "{text}"
+        );
+        assert!(text.contains("given by        panel\n"), "{text}");
     }
 
     #[test]

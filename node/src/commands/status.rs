@@ -1,6 +1,7 @@
 //! `entente status`: where the node stands.
 
 use super::{
+    agreement::{erased, waits_for},
     output::{Done, Failure},
     plain,
     reach::Reach,
@@ -70,6 +71,17 @@ fn render(value: &Json, look: Look) -> String {
         }
     }
     out.push_str(&stopped);
+    for proposal in list(value, "proposals") {
+        let [title, version] = ["title", "version"].map(|key| plain::line(&text(proposal, key)));
+        let (id, who) = (short(&text(proposal, "agreement")), waits_for(proposal).unwrap_or_default());
+        out.push_str(&format!(
+            "\nagreement {id}, `{title}`, version {version}, is proposed and waits for {}\n",
+            plain::line(&who)
+        ));
+    }
+    for row in list(value, "erasures") {
+        out.push_str(&format!("\nagreement {}: {}\n", short(&text(row, "agreement")), erased(row)));
+    }
     out
 }
 
@@ -88,6 +100,20 @@ mod tests {
         assert!(text.contains("records own        4\n") && text.contains("running            no\n"), "{text}");
         assert!(text.contains("\nwarning: the clock \\u{1b}\n"), "{text}");
         assert!(text.contains("panel    active  no                       refused"), "{text}");
+        assert!(!text.contains("waits for") && !text.contains("erased"), "{text}");
         assert!(text.contains("panel    01234567   active    3     2             1          0"), "{text}");
+    }
+
+    #[test]
+    fn who_is_waited_for_and_who_has_erased_is_told() {
+        let value = json!({
+            "proposals": [{ "agreement": "0123456789", "title": "Panel", "version": 2, "waits_for": ["panel"], "waits_for_us": false }],
+            "erasures": [{ "agreement": "0123456789", "holder": "panel", "by": "panel", "at": "2027-01-01", "done": true, "copies": [] }] });
+        let text = render(&value, Look::default());
+        assert!(text.contains("agreement 01234567, `Panel`, version 2, is proposed and waits for panel\n"), "{text}");
+        assert!(
+            text.contains("agreement 01234567: panel has erased what it received under it (2027-01-01)\n"),
+            "{text}"
+        );
     }
 }

@@ -93,7 +93,7 @@ fn a_recall_overtakes_what_waits_to_go_on() -> Outcome {
     let (node, talk, session) = meeting.sides.first_mut().ok_or("a side")?;
     talk.pump(node, session)?;
     recalls::propose(&world.a, &[record], Act::Erase, ("in danger", "A. Diallo"), &mut |_| {})?;
-    recalls::confirm(&world.a, 0, "M. Osei", &mut |_| {})?;
+    recalls::confirm(&world.a, 1, "M. Osei", &mut |_| {})?;
     testkit::exchange(&world.a, &world.b)?;
     meeting.settle()?;
     drop(meeting);
@@ -223,7 +223,7 @@ fn an_old_answer_settles_nothing_that_was_asked_anew() -> Outcome {
     world.exchange()?;
     let id = show::resolve_own(&world.a, "A-1")?;
     recalls::propose(&world.a, &[id], Act::Erase, ("in danger", "A. Diallo"), &mut |_| {})?;
-    recalls::confirm(&world.a, 0, "M. Osei", &mut |_| {})?;
+    recalls::confirm(&world.a, 1, "M. Osei", &mut |_| {})?;
     let brings = |from: &Node, to: &Node, name: &str| -> Outcome {
         let output = world.folder.path().join(name);
         let options =
@@ -253,7 +253,7 @@ fn an_old_answer_settles_nothing_that_was_asked_anew() -> Outcome {
 fn made_up_holders_are_bounded() -> Outcome {
     let (world, record) = Three::passed_on()?;
     recalls::propose(&world.a, &[record], Act::Erase, ("in danger", "A. Diallo"), &mut |_| {})?;
-    recalls::confirm(&world.a, 0, "M. Osei", &mut |_| {})?;
+    recalls::confirm(&world.a, 1, "M. Osei", &mut |_| {})?;
     world.meet()?;
     let mut ids = Vec::new();
     for agreement in world.b.partitions() {
@@ -270,7 +270,7 @@ fn made_up_holders_are_bounded() -> Outcome {
         let told = Told { cards: vec![ByteBuf::from(one.keys.card.bytes().to_vec())], signed };
         relay::take(&world.a, b, &told.to_bytes()?)?;
     }
-    let holders = holders::status(&world.a, 0)?["holders"].as_array().map_or(0, Vec::len);
+    let holders = holders::status(&world.a, 1)?["holders"].as_array().map_or(0, Vec::len);
     assert!((2..=2 + limits::INTRODUCED_PER_PARTNER_MAX).contains(&holders), "{holders}");
     Ok(())
 }

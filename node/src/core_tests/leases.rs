@@ -123,12 +123,12 @@ fn only_a_fresh_word_of_the_giver_renews() -> Outcome {
     }
     let record = show::resolve_own(&world.a, "A-1")?;
     recall::asking::propose(&world.a, &[record], Act::Erase, ("x", "A. Diallo"), &mut |_| {})?;
-    recall::asking::confirm(&world.a, 0, "M. Osei", &mut |_| {})?;
+    recall::asking::confirm(&world.a, 1, "M. Osei", &mut |_| {})?;
     partners::set_state(&world.a, b.org, PartnerState::Suspended)?;
     world.a.reload()?;
     drop(meeting);
     world.exchange()?;
-    assert_eq!(recall::holders::status(&world.a, 0)?["answers"].to_string(), r#"{"complied":1}"#);
+    assert_eq!(recall::holders::status(&world.a, 1)?["answers"].to_string(), r#"{"complied":1}"#);
     assert!(lease::renew(&world.b, a.org, nonce, &says(&lease, &a.runs)?)?);
     assert_eq!(show::show(&world.b, &record.to_string())?["state"], "erased");
     Ok(())

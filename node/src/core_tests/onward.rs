@@ -191,10 +191,10 @@ fn a_recall_reaches_the_onward_holder_and_comes_back_signed() -> Outcome {
     let would: Vec<&str> =
         proposed["holders"].as_array().into_iter().flatten().filter_map(|h| h["handle"].as_str()).collect();
     assert_eq!(would.len(), 2, "{proposed:#}");
-    recalls::confirm(&world.a, 0, "M. Osei", &mut |_| {})?;
-    assert_eq!(holders::status(&world.a, 0)?["answers"].to_string(), r#"{"asked":2}"#);
+    recalls::confirm(&world.a, 1, "M. Osei", &mut |_| {})?;
+    assert_eq!(holders::status(&world.a, 1)?["answers"].to_string(), r#"{"asked":2}"#);
     testkit::exchange(&world.a, &world.b)?;
-    let status = holders::status(&world.a, 0)?;
+    let status = holders::status(&world.a, 1)?;
     assert_eq!(
         (status["answers"].to_string().as_str(), status["open"].as_u64()),
         (r#"{"asked":1,"waiting":1}"#, Some(2))
@@ -203,7 +203,7 @@ fn a_recall_reaches_the_onward_holder_and_comes_back_signed() -> Outcome {
     assert_eq!(world.at_c(one)?, ("erased".to_owned(), Vec::new()));
     assert_eq!(asked::list(&world.c)?[0]["partner"], "b");
     testkit::exchange(&world.a, &world.b)?;
-    let status = holders::status(&world.a, 0)?;
+    let status = holders::status(&world.a, 1)?;
     assert_eq!((status["answers"].to_string().as_str(), status["open"].as_u64()), (r#"{"complied":2}"#, Some(0)));
     let through = status["holders"].as_array().into_iter().flatten().find(|h| h["through"] == "b");
     assert_eq!(through.map(|h| h["handle"].clone()), Some("c (introduced by b)".into()));
@@ -539,12 +539,12 @@ fn what_goes_on_goes_by_bundles_too() -> Outcome {
     assert_eq!((world.at_c(one)?.0.as_str(), world.holders()?.len()), ("received", 1));
     assert_eq!(asking::list(&world.b)?[0]["state"], "granted");
     recalls::propose(&world.a, &[one], Act::Erase, ("in danger", "A. Diallo"), &mut |_| {})?;
-    recalls::confirm(&world.a, 0, "M. Osei", &mut |_| {})?;
+    recalls::confirm(&world.a, 1, "M. Osei", &mut |_| {})?;
     for _ in 0..3 {
         round()?;
     }
     assert_eq!(world.at_c(one)?.0, "erased");
-    let status = holders::status(&world.a, 0)?;
+    let status = holders::status(&world.a, 1)?;
     assert_eq!((status["answers"].to_string().as_str(), status["open"].as_u64()), (r#"{"complied":2}"#, Some(0)));
     for (node, partner) in [(&world.a, &world.b), (&world.b, &world.a)] {
         assert!(said::to_say(node, partner.keys.org, 0)?.is_empty(), "what was heard is not said again");

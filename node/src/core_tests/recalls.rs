@@ -71,15 +71,15 @@ fn a_recall_is_confirmed_by_a_second_person_and_answered() -> Outcome {
     let proposed = asking::propose(&world.a, &[one], Act::Withdraw, ("misread", "A. Diallo"), &mut |_| {})?;
     assert_eq!((proposed["holders"][0]["handle"].as_str(), proposed["shown_to_nobody"].as_u64()), (Some("b"), Some(0)));
     for by in ["a. diallo ", " ", "two\nlines"] {
-        assert!(asking::confirm(&world.a, 0, by, &mut |_| {}).is_err(), "`{by}` confirms");
+        assert!(asking::confirm(&world.a, 1, by, &mut |_| {}).is_err(), "`{by}` confirms");
     }
     world.exchange()?;
     assert_eq!(world.state(one)?, "received", "it was not confirmed");
-    asking::confirm(&world.a, 0, "M. Osei", &mut |_| {})?;
-    assert_eq!(world.answers(0)?, (r#"{"asked":1}"#.to_owned(), 1));
+    asking::confirm(&world.a, 1, "M. Osei", &mut |_| {})?;
+    assert_eq!(world.answers(1)?, (r#"{"asked":1}"#.to_owned(), 1));
     world.exchange()?;
     assert_eq!((world.state(one)?, world.state(two)?), ("recalled".to_owned(), "received".to_owned()));
-    assert_eq!(world.answers(0)?, (r#"{"complied":1}"#.to_owned(), 0));
+    assert_eq!(world.answers(1)?, (r#"{"complied":1}"#.to_owned(), 0));
     assert_eq!(asked::list(&world.b)?[0]["answer"], "complied");
     // What it said may be kept, and it is proved as before.
     assert_eq!(world.found("SN 1")?, 2);
@@ -310,13 +310,13 @@ fn a_recall_that_was_interrupted_goes_on() -> Outcome {
     world.exchange()?;
     let records = [world.id("A-1")?, world.id("A-2")?];
     asking::propose(&world.a, &records, Act::Withdraw, ("misread", "A. Diallo"), &mut |_| {})?;
-    asking::confirmed_only(&world.a, 0, "M. Osei")?;
-    assert_eq!(world.answers(0)?, ("{}".to_owned(), 0));
+    asking::confirmed_only(&world.a, 1, "M. Osei")?;
+    assert_eq!(world.answers(1)?, ("{}".to_owned(), 0));
     recall::keep_up(&world.a)?;
     recall::keep_up(&world.a)?;
-    assert_eq!(world.answers(0)?, (r#"{"asked":2}"#.to_owned(), 2));
+    assert_eq!(world.answers(1)?, (r#"{"asked":2}"#.to_owned(), 2));
     world.exchange()?;
-    assert_eq!(world.answers(0)?, (r#"{"complied":2}"#.to_owned(), 0));
+    assert_eq!(world.answers(1)?, (r#"{"complied":2}"#.to_owned(), 0));
     is_whole(&world.a)
 }
 
@@ -420,7 +420,7 @@ fn no_part_of_a_file_outlives_its_record() -> Outcome {
     let before = blobs(&b)?;
     let proposed = asking::propose(&a, &[shown_less, half], Act::Erase, ("x", "A. Diallo"), &mut |_| {})?;
     assert_eq!(proposed["listed"].as_array().map(Vec::len), Some(2));
-    asking::confirm(&a, 0, "M. Osei", &mut |_| {})?;
+    asking::confirm(&a, 1, "M. Osei", &mut |_| {})?;
     testkit::exchange(&a, &b)?;
     assert!(files::find(&b, partition, row.content())?.is_none(), "the file of a record that showed less since");
     // One segment of each: the whole photograph, and what had come of the film.
@@ -550,13 +550,13 @@ fn what_is_refuted_while_nothing_passes_is_proposed_for_recall() -> Outcome {
     let id = world.a.rules().agreements.iter().next().map(|held| held.id.to_string()).ok_or("an agreement")?;
     agreements::state(&world.a, &id, Standing::Suspended)?;
     let one = world.id("A-1")?;
-    assert_eq!(refute("A-1")?["recalls"], serde_json::json!([0]));
+    assert_eq!(refute("A-1")?["recalls"], serde_json::json!([1]));
     assert_eq!(refute("A-1")?.get("recalls"), None, "it is proposed already");
     world.exchange()?;
     assert_eq!(world.state(one)?, "received", "nobody has confirmed it");
-    asking::confirm(&world.a, 0, "M. Osei", &mut |_| {})?;
+    asking::confirm(&world.a, 1, "M. Osei", &mut |_| {})?;
     world.exchange()?;
-    assert_eq!((world.state(one)?, world.answers(0)?.0), ("recalled".to_owned(), r#"{"complied":1}"#.to_owned()));
+    assert_eq!((world.state(one)?, world.answers(1)?.0), ("recalled".to_owned(), r#"{"complied":1}"#.to_owned()));
     assert_eq!(refute("A-1")?.get("recalls"), None, "it was recalled");
     Ok(())
 }

@@ -12,6 +12,8 @@ use std::{collections::BTreeMap, sync::PoisonError};
 pub struct Health {
     /// Sessions under way in which the partner has answered: one, and none for a moment between two.
     pub sessions: u32,
+    /// When the partner last answered in a session that began.
+    pub began: Option<UnixMillis>,
     /// Why it could not be reached when it was last dialled, and when; forgotten once there is a connection.
     pub unreachable: Option<(UnixMillis, String)>,
     /// When a run or receipt, or a round that a person asked for, last went through.
@@ -67,9 +69,10 @@ impl Health {
         self.sessions > 0
     }
     /// What is wrong with the partner or the way to it now, and since when: without a connection that comes first.
-    /// What was wrong before things last went well is wrong no more.
+    /// What was wrong before things last went well, or before it was met again, is wrong no more: what still is shows anew.
     pub fn trouble(&self) -> Option<&(UnixMillis, String)> {
-        let since = self.error.as_ref().filter(|(at, _)| self.success.is_none_or(|success| success <= *at));
+        let well = self.success.max(self.began);
+        let since = self.error.as_ref().filter(|(at, _)| well.is_none_or(|well| well <= *at));
         self.unreachable.as_ref().or(since)
     }
     /// What went wrong last, whether or not things went well since.
@@ -122,14 +125,35 @@ impl Node {
     }
     /// A session began, or ended.
     pub fn note_session(&self, partner: OrgId, began: bool) {
+        let now = self.clock.now();
         let mut healths = self.healths();
         let health = healths.entry(partner).or_default();
         health.sessions = if began { health.sessions.saturating_add(1) } else { health.sessions.saturating_sub(1) };
         if began {
-            health.unreachable = None;
+            (health.unreachable, health.began) = (None, Some(now));
         }
     }
     fn healths(&self) -> std::sync::MutexGuard<'_, BTreeMap<OrgId, Health>> {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Story: a session ended badly, and the partner was met again. Status went on to show the old trouble beside
+    /// `connected yes`.
+    #[test]
+    fn trouble_is_over_when_the_partner_is_met_again() {
+        let error = |at| Some((UnixMillis(at), "idle timeout".to_owned()));
+        let check = |health: Health, troubled: bool| assert_eq!(health.trouble().is_some(), troubled, "{health:?}");
+        check(Health { error: error(5), ..Health::default() }, true);
+        check(Health { error: error(5), began: Some(UnixMillis(4)), ..Health::default() }, true);
+        let met = Health { error: error(5), began: Some(UnixMillis(6)), sessions: 1, ..Health::default() };
+        assert!(met.last_error().is_some(), "programs see what it was");
+        check(met, false);
+        check(Health { error: error(5), success: Some(UnixMillis(6)), ..Health::default() }, false);
+        check(Health { error: error(7), began: Some(UnixMillis(6)), ..Health::default() }, true);
     }
 }

@@ -103,10 +103,20 @@ fn onward_of(
     Ok(all)
 }
 
-/// The row of a recall.
-pub(super) fn row(node: &Node, number: u64) -> Result<RecallRow, RecallError> {
-    let row = node.holdings.item(Partition::Own, Table::Recall, OURS, number)?;
-    let row = row.ok_or(RecallError::Unknown(number))?;
+/// The number by which people call a recall: from 1. Rows and keys have its place in our list, from 0.
+pub const fn number_of(place: u64) -> u64 {
+    place + 1
+}
+
+/// The place of the recall that people call by this number.
+pub(super) fn place_of(number: u64) -> Result<u64, RecallError> {
+    number.checked_sub(1).ok_or(RecallError::Unknown(number))
+}
+
+/// The row of a recall, by its place.
+pub(super) fn row(node: &Node, place: u64) -> Result<RecallRow, RecallError> {
+    let row = node.holdings.item(Partition::Own, Table::Recall, OURS, place)?;
+    let row = row.ok_or(RecallError::Unknown(number_of(place)))?;
     Ok(decode("recall", &row)?)
 }
 
@@ -144,7 +154,7 @@ pub fn propose(
     }
     let reach = reach(node, &fresh, progress)?;
     let mut txn = node.holdings.begin();
-    let number = txn.count(Partition::Own, Table::Recall, OURS)?;
+    let place = txn.count(Partition::Own, Table::Recall, OURS)?;
     let pages = fresh.chunks(STEP);
     let row = RecallRow {
         act,
@@ -158,12 +168,16 @@ pub fn propose(
     };
     txn.push(Partition::Own, Table::Recall, OURS, &encode("recall", &row)?)?;
     for page in pages {
-        txn.push(Partition::Own, Table::Recall, &records_scope(number), &encode("records", &page.to_vec())?)?;
+        txn.push(Partition::Own, Table::Recall, &records_scope(place), &encode("records", &page.to_vec())?)?;
     }
-    let about = [("recall", number.to_string()), ("records", row.records.to_string()), ("by", row.proposed.by.clone())];
+    let about = [
+        ("recall", number_of(place).to_string()),
+        ("records", row.records.to_string()),
+        ("by", row.proposed.by.clone()),
+    ];
     node.journal(&mut txn, "recall-proposed", &about)?;
     txn.commit()?;
-    let mut view = view(number, &row);
+    let mut view = view(place, &row);
     if let (Some(map), Json::Object(reach)) = (view.as_object_mut(), reach) {
         map.insert("recalled_before".to_owned(), json!(known));
         map.extend(reach);
@@ -203,12 +217,12 @@ pub fn propose_refuted(node: &Node, records: &[RecordId], progress: OnProgress<'
 /// Records of proposals that wait for a second person.
 fn waiting(node: &Node) -> Result<BTreeSet<RecordId>, RecallError> {
     let (mut all, mut open) = (BTreeSet::new(), Vec::new());
-    each(&node.holdings, (Partition::Own, OURS), 0, &mut |number, row: RecallRow| {
-        open.extend((row.confirmed.is_none() && row.dropped.is_none()).then_some(number));
+    each(&node.holdings, (Partition::Own, OURS), 0, &mut |place, row: RecallRow| {
+        open.extend((row.confirmed.is_none() && row.dropped.is_none()).then_some(place));
         Ok(true)
     })?;
-    for number in open {
-        each(&node.holdings, (Partition::Own, &records_scope(number)), 0, &mut |_, page: Vec<RecordId>| {
+    for place in open {
+        each(&node.holdings, (Partition::Own, &records_scope(place)), 0, &mut |_, page: Vec<RecordId>| {
             all.extend(page);
             Ok(true)
         })?;
@@ -259,13 +273,13 @@ fn reach(node: &Node, records: &[RecordId], progress: OnProgress<'_>) -> Result<
 }
 
 /// A recall that waits for a second person, with all that the first one was shown.
-pub(super) fn proposed(node: &Node, number: u64, row: &RecallRow) -> Result<Json, RecallError> {
+pub(super) fn proposed(node: &Node, place: u64, row: &RecallRow) -> Result<Json, RecallError> {
     let mut records: Vec<RecordId> = Vec::new();
-    each(&node.holdings, (Partition::Own, &records_scope(number)), 0, &mut |_, page: Vec<RecordId>| {
+    each(&node.holdings, (Partition::Own, &records_scope(place)), 0, &mut |_, page: Vec<RecordId>| {
         records.extend(page);
         Ok(true)
     })?;
-    let mut view = view(number, row);
+    let mut view = view(place, row);
     if let (Some(map), Json::Object(reach)) = (view.as_object_mut(), reach(node, &records, &mut |_| {})?) {
         map.extend(reach);
     }
@@ -275,7 +289,7 @@ pub(super) fn proposed(node: &Node, number: u64, row: &RecallRow) -> Result<Json
 /// Confirms a recall that another person proposed, and asks every holder.
 pub fn confirm(node: &Node, number: u64, by: &str, progress: OnProgress<'_>) -> Result<Json, RecallError> {
     confirm_row(node, number, by)?;
-    finish(node, number, progress)?;
+    finish(node, place_of(number)?, progress)?;
     super::holders::status(node, number)
 }
 
@@ -286,9 +300,9 @@ pub fn confirmed_only(node: &Node, number: u64, by: &str) -> Result<(), RecallEr
 }
 
 fn confirm_row(node: &Node, number: u64, by: &str) -> Result<(), RecallError> {
-    let confirmed = named(by, node.clock.now())?;
+    let (confirmed, place) = (named(by, node.clock.now())?, place_of(number)?);
     let mut txn = node.holdings.begin();
-    let mut row = row(node, number)?;
+    let mut row = row(node, place)?;
     if let Some(dropped) = &row.dropped {
         return Err(RecallError::Asked(format!("recall {number} was dropped by {}: propose it anew", dropped.by)));
     }
@@ -298,7 +312,7 @@ fn confirm_row(node: &Node, number: u64, by: &str) -> Result<(), RecallError> {
         }
         let about = [("recall", number.to_string()), ("by", confirmed.by.clone())];
         row.confirmed = Some(confirmed);
-        txn.replace_item(Partition::Own, Table::Recall, OURS, number, &encode("recall", &row)?)?;
+        txn.replace_item(Partition::Own, Table::Recall, OURS, place, &encode("recall", &row)?)?;
         node.journal(&mut txn, "recall-confirmed", &about)?;
         txn.commit()?;
     }
@@ -311,47 +325,47 @@ fn is_same_person(a: &Named, b: &Named) -> bool {
 
 /// Drops a recall that was not confirmed.
 pub fn drop_proposed(node: &Node, number: u64, by: &str) -> Result<Json, RecallError> {
-    let dropped = named(by, node.clock.now())?;
+    let (dropped, place) = (named(by, node.clock.now())?, place_of(number)?);
     let mut txn = node.holdings.begin();
-    let mut row = row(node, number)?;
+    let mut row = row(node, place)?;
     if row.confirmed.is_some() {
         return Err(RecallError::Asked(format!("recall {number} is confirmed: what was asked back stays asked back")));
     }
     if row.dropped.is_none() {
         let about = [("recall", number.to_string()), ("by", dropped.by.clone())];
         row.dropped = Some(dropped);
-        txn.replace_item(Partition::Own, Table::Recall, OURS, number, &encode("recall", &row)?)?;
+        txn.replace_item(Partition::Own, Table::Recall, OURS, place, &encode("recall", &row)?)?;
         node.journal(&mut txn, "recall-dropped", &about)?;
         txn.commit()?;
     }
-    Ok(view(number, &row))
+    Ok(view(place, &row))
 }
 
 /// Finishes what was confirmed and not finished: a node was stopped in between.
 pub fn go_on(node: &Node) -> Result<(), RecallError> {
     let mut unfinished = Vec::new();
-    each(&node.holdings, (Partition::Own, OURS), 0, &mut |number, row: RecallRow| {
+    each(&node.holdings, (Partition::Own, OURS), 0, &mut |place, row: RecallRow| {
         if row.confirmed.is_some() && row.done < row.pages {
-            unfinished.push(number);
+            unfinished.push(place);
         }
         Ok(true)
     })?;
-    unfinished.into_iter().try_for_each(|number| finish(node, number, &mut |_| {}))
+    unfinished.into_iter().try_for_each(|place| finish(node, place, &mut |_| {}))
 }
 
 /// One append for each page of records that is not done.
-fn finish(node: &Node, number: u64, progress: OnProgress<'_>) -> Result<(), RecallError> {
+fn finish(node: &Node, place: u64, progress: OnProgress<'_>) -> Result<(), RecallError> {
     let parties = ever_parties(node)?;
     let forgotten = forgotten(node, &parties)?;
     loop {
         let mut txn = node.holdings.begin();
         // Read within the transaction: two who finish one recall do each page once.
-        let mut row = row(node, number)?;
+        let mut row = row(node, place)?;
         if row.done >= row.pages {
             return Ok(());
         }
         progress(Progress { done: row.done * STEP as u64, total: Some(row.records) });
-        let page = node.holdings.item(Partition::Own, Table::Recall, &records_scope(number), row.done)?;
+        let page = node.holdings.item(Partition::Own, Table::Recall, &records_scope(place), row.done)?;
         let records: Vec<RecordId> = decode("records", &page.ok_or(StoreError::Broken { at: row.done })?)?;
         let now = node.clock.now();
         let (mut held_back, mut asked) = (BTreeSet::new(), 0u64);
@@ -373,19 +387,22 @@ fn finish(node: &Node, number: u64, progress: OnProgress<'_>) -> Result<(), Reca
             let (recall, signed) = Recall::new(row.act, node.keys.org, *record, now).sign(&node.keys.records)?;
             for (partner, agreements) in shown.holders {
                 let asks = (recall, *record, signed.clone());
-                HolderRow::unanswered(asks, partner, agreements).add(&mut txn, number)?;
+                HolderRow::unanswered(asks, partner, agreements).add(&mut txn, place)?;
                 asked += 1;
             }
             for (partner, (by, agreements)) in onward {
                 let asks = (recall, *record, signed.clone());
                 let holder = HolderRow::unanswered(asks, partner, agreements);
-                HolderRow { through: Some(by), ..holder }.add(&mut txn, number)?;
+                HolderRow { through: Some(by), ..holder }.add(&mut txn, place)?;
             }
         }
         row.done += 1;
-        txn.replace_item(Partition::Own, Table::Recall, OURS, number, &encode("recall", &row)?)?;
-        let about =
-            [("recall", number.to_string()), ("records", records.len().to_string()), ("asked", asked.to_string())];
+        txn.replace_item(Partition::Own, Table::Recall, OURS, place, &encode("recall", &row)?)?;
+        let about = [
+            ("recall", number_of(place).to_string()),
+            ("records", records.len().to_string()),
+            ("asked", asked.to_string()),
+        ];
         node.journal(&mut txn, "recall", &about)?;
         txn.commit()?;
         // What is on its way to them is thrown away: the next session serves it as hashes.
@@ -398,7 +415,7 @@ fn finish(node: &Node, number: u64, progress: OnProgress<'_>) -> Result<(), Reca
 }
 
 /// A recall of ours as people and programs see it.
-pub(super) fn view(number: u64, row: &RecallRow) -> Json {
+pub(super) fn view(place: u64, row: &RecallRow) -> Json {
     let state = match (&row.dropped, &row.confirmed) {
         (Some(_), _) => "dropped",
         (None, None) => "proposed",
@@ -407,7 +424,7 @@ pub(super) fn view(number: u64, row: &RecallRow) -> Json {
     };
     let who = |named: &Named| json!({ "by": named.by, "at": named.at.to_string() });
     json!({
-        "id": number.to_string(),
+        "id": number_of(place).to_string(),
         "act": row.act.name(),
         "state": state,
         "records": row.records,
@@ -421,9 +438,9 @@ pub(super) fn view(number: u64, row: &RecallRow) -> Json {
 /// Every recall of ours, oldest first.
 pub fn list(node: &Node) -> Result<Json, RecallError> {
     let mut all = Vec::new();
-    each(&node.holdings, (Partition::Own, OURS), 0, &mut |number, row: RecallRow| {
-        let mut view = view(number, &row);
-        let counts = super::holders::counts(node, number)?;
+    each(&node.holdings, (Partition::Own, OURS), 0, &mut |place, row: RecallRow| {
+        let mut view = view(place, &row);
+        let counts = super::holders::counts(node, place)?;
         if let Some(map) = view.as_object_mut() {
             map.insert("answers".to_owned(), json!(counts.by_state()));
             map.insert("open".to_owned(), json!(counts.open()));

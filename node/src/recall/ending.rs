@@ -429,11 +429,11 @@ fn view(node: &Node, row: &ErasureRow) -> Json {
     })
 }
 
-/// Who has erased what came under an agreement: ourselves, and partners whose receipts came.
-pub fn of(node: &Node, agreement: AgreementId) -> Result<Vec<Json>, RecallError> {
+/// Erasures, in the order in which they were known here: our own, and those of partners whose receipts came.
+pub fn erasures(node: &Node, wanted: impl Fn(&ErasureRow) -> bool) -> Result<Vec<Json>, RecallError> {
     let mut all = Vec::new();
     each(&node.holdings, (Partition::Node, ERASURES), 0, &mut |_, row: ErasureRow| {
-        if row.agreement == agreement {
+        if wanted(&row) {
             all.push(view(node, &row));
         }
         Ok(true)

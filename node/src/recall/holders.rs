@@ -238,9 +238,9 @@ impl Counts {
 }
 
 /// Where the holders of a recall stand.
-pub fn counts(node: &Node, number: u64) -> Result<Counts, RecallError> {
+pub fn counts(node: &Node, place: u64) -> Result<Counts, RecallError> {
     let mut counts = Counts::default();
-    each(&node.holdings, (Partition::Own, &holders_scope(number)), 0, &mut |_, row: HolderRow| {
+    each(&node.holdings, (Partition::Own, &holders_scope(place)), 0, &mut |_, row: HolderRow| {
         *counts.0.entry(row.state).or_default() += 1;
         Ok(true)
     })?;
@@ -249,15 +249,16 @@ pub fn counts(node: &Node, number: u64) -> Result<Counts, RecallError> {
 
 /// A recall with each holder: who has done it, who refused, who holds on by law, and who has not confirmed.
 pub fn status(node: &Node, number: u64) -> Result<Json, RecallError> {
-    let row = asking::row(node, number)?;
+    let place = asking::place_of(number)?;
+    let row = asking::row(node, place)?;
     if row.confirmed.is_none() && row.dropped.is_none() {
-        return asking::proposed(node, number, &row);
+        return asking::proposed(node, place, &row);
     }
-    let mut view = asking::view(number, &row);
+    let mut view = asking::view(place, &row);
     let mut holders: BTreeMap<OrgId, (Counts, Option<OrgId>)> = BTreeMap::new();
     let (mut open, mut more) = (Vec::new(), 0u64);
     let book = node.book();
-    each(&node.holdings, (Partition::Own, &holders_scope(number)), 0, &mut |_, row: HolderRow| {
+    each(&node.holdings, (Partition::Own, &holders_scope(place)), 0, &mut |_, row: HolderRow| {
         let holder = holders.entry(row.partner).or_default();
         *holder.0.0.entry(row.state).or_default() += 1;
         holder.1 = row.through;

@@ -17,7 +17,7 @@ use crate::{
     store::{StoreError, layout::Table, txn::Txn},
 };
 use entente_protocol::{
-    agreement::Agreement,
+    agreement::{Agreement, Clause},
     feed::{FeedKey, Run},
     id::{AgreementDigest, AgreementId, FeedId, OrgId, RecordId, StoreId},
     record::{Body, SlotSet, kind::Kind},
@@ -66,6 +66,16 @@ pub fn version_of(
 
 fn over(node: &Node, since: UnixMillis, days: u32) -> bool {
     since.plus(u64::from(days) * DAY_MS) <= node.interval().early
+}
+
+/// For how many days a received record is kept, and until when: its clause's days, and what its originator's grant says
+/// where another passed it on; the shorter counts. A hold may keep it longer, and fields of personal data go before.
+pub fn kept(row: &ReceivedRow, clause: Option<&Clause>) -> Option<(u32, UnixMillis)> {
+    let by_clause = clause.map(|clause| clause.retention_days);
+    let by_grant = row.onward.as_ref();
+    let days = by_clause.into_iter().chain(by_grant.map(|onward| onward.days)).min()?;
+    let over = by_clause.map(|days| row.at.plus(u64::from(days) * DAY_MS));
+    Some((days, over.into_iter().chain(by_grant.map(granted::over_at)).min()?))
 }
 
 /// What of a received record is not over by now.

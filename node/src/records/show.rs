@@ -24,7 +24,7 @@ use entente_protocol::{
     record::{Body, Tlp, Verified, kind::Kind},
     time::UnixMillis,
 };
-use serde_json::{Value as Json, json};
+use serde_json::{Map, Value as Json, json};
 use std::{collections::BTreeSet, io::Read, path::Path};
 
 /// Records whose ids or evidence numbers are looked through for a short form.
@@ -192,7 +192,7 @@ pub fn show(node: &Node, given: &str) -> Result<Json, Fault> {
         }
     }
     if let (Found::Received(agreement, row), Some(map)) = (&found, out.as_object_mut()) {
-        map.insert("handling".to_owned(), handling(node, *agreement, row)?);
+        map.extend(terms(node, *agreement, row)?);
         let shown = |(n, row): (u64, ReceivedRow)| -> Result<Json, Fault> {
             let at = row.at.to_string();
             let earlier = view::view(node, id, &Found::Received(*agreement, Box::new(row)))?;
@@ -206,8 +206,9 @@ pub fn show(node: &Node, given: &str) -> Result<Json, Fault> {
     Ok(out)
 }
 
-/// How a received record is handled: the stricter of its own floor and of the clause under which it came.
-fn handling(node: &Node, agreement: AgreementId, row: &ReceivedRow) -> Result<Json, Fault> {
+/// How a received record is handled, the stricter of its own floor and of the clause under which it came; and how long it is
+/// kept.
+fn terms(node: &Node, agreement: AgreementId, row: &ReceivedRow) -> Result<Map<String, Json>, Fault> {
     let body = Body::from_bytes(&row.body).map_err(Fault::store)?;
     let floor = &body.header().floor;
     let versions = agreements::versions(&node.holdings, agreement)?;
@@ -217,11 +218,18 @@ fn handling(node: &Node, agreement: AgreementId, row: &ReceivedRow) -> Result<Js
     // The strictest label stands first.
     let tlp = [floor.tlp, asked.tlp].into_iter().flatten().min();
     let codes: BTreeSet<u8> = floor.eu_hc.iter().copied().chain(asked.codes).collect();
-    Ok(json!({
+    let handling = json!({
         "tlp": tlp.map(Tlp::name),
         "codes": codes.iter().map(|code| format!("H{code}")).collect::<Vec<_>>(),
         "purposes": version.map(|version| version.purposes.clone()).unwrap_or_default(),
-    }))
+    });
+    let (days, until) = retention::kept(row, clause).filter(|_| !row.openings.is_empty()).unzip();
+    Ok(Map::from_iter([
+        ("handling".to_owned(), handling),
+        ("given_by".to_owned(), json!(row.giver().map(|giver| node.handle_of(giver)))),
+        ("retention_days".to_owned(), json!(days)),
+        ("kept_until".to_owned(), json!(until.map(|until| until.to_string()))),
+    ]))
 }
 
 /// What was disclosed of a received record before less of it was, oldest first.

@@ -50,6 +50,13 @@ impl Spoken {
         };
         value.and_then(|value| value.as_text().map(str::to_owned))
     }
+    /// What its originator's grant says of how long it may be held where it goes on.
+    fn granted(&self, node: &Node, feed: &FeedKey) -> Option<Json> {
+        let Self::Other(held) = self else { return None };
+        let rules = node.rules();
+        let scope = &held.grant(&rules, feed)?.grant.scope;
+        Some(json!({ "retention_days": scope.retention_days, "until": scope.until.to_string() }))
+    }
     /// What would go in a feed, and whether an amendment that is not shown hides it.
     fn explain(&self, node: &Node, feed: &FeedKey) -> Result<(Explanation, bool), ShareError> {
         let rules = node.rules();
@@ -103,6 +110,7 @@ pub fn explain(node: &Node, record: &str, partner: &str) -> Result<Json, Fault> 
             "why": withheld.map(why).or(superseded.then(|| SUPERSEDED_WHY.to_owned())),
             "red_line": withheld.and_then(|w| w.red_line.clone()),
             "sent": sent.is_some_and(|s| !s.withdrawn),
+            "grant": asked.granted(node, &feed),
             "file": explanation.file,
             "fields": fields,
         }));
@@ -141,8 +149,11 @@ pub fn received(node: &Node, record: &str, partner: &str) -> Result<Json, Fault>
         return Err(Fault::input("not-theirs", what));
     }
     if whose != org && giver != org {
-        let (theirs, asked) = (node.handle_of(whose), node.handle_of(org));
-        return Err(Fault::input("not-theirs", format!("`{record}` was recorded by `{theirs}`, not by `{asked}`")));
+        let [theirs, by, asked] = [whose, giver, org].map(|org| node.handle_of(org));
+        let given = if giver == whose { String::new() } else { format!(" and given by `{by}`") };
+        let what =
+            format!("`{record}` was recorded by `{theirs}`{given}, and nothing of it came from `{asked}`: --from {by}");
+        return Err(Fault::input("not-theirs", what));
     }
     let mut answers = Vec::new();
     for agreement in node.partitions() {
@@ -158,6 +169,7 @@ pub fn received(node: &Node, record: &str, partner: &str) -> Result<Json, Fault>
         "number": view.number,
         "kind": view.kind,
         "partner": node.handle_of(org),
+        "originator": view.originator,
         "agreements": answers,
     }))
 }
@@ -181,6 +193,7 @@ fn received_under(
     let named: SlotSet =
         to_us.flat_map(|clause| &clause.disclose).filter(|d| d.kind == kind).flat_map(|d| d.set().iter()).collect();
     let state = view::view(node, id, &Found::Received(agreement, Box::new(row.clone())))?.state;
+    let (days, until) = retention::kept(&row, came_by).filter(|_| !row.openings.is_empty()).unzip();
     let fields: Vec<Json> = kind
         .slots()
         .map(|slot| {
@@ -203,7 +216,9 @@ fn received_under(
         "title": version.map(|version| version.title.clone()),
         "version": version.map(|version| version.version),
         "clause": came_by.map(|clause| clause.name.clone()),
-        "retention_days": came_by.map(|clause| clause.retention_days),
+        "given_by": node.handle_of(giver),
+        "retention_days": days,
+        "kept_until": until.map(|until| until.to_string()),
         "at": row.at.to_string(),
         "state": state,
         "fields": fields,

@@ -367,7 +367,30 @@ impl Shape {
             Self::Point => "longitude and latitude in 1e-7 degree with a precision from 1 to 7".to_owned(),
             Self::Cell => "the south-west corner of a cell of 0.1 degree".to_owned(),
             Self::Finding(codes) => format!("a finding ({}) and whether it is contested", codes.join(", ")),
-            other => format!("the form that SPEC gives for {other:?}"),
+            Self::Uints => "whole numbers from 0".to_owned(),
+            Self::Refs => "references to lines".to_owned(),
+            Self::RoleRefs => "references to lines, each with its role".to_owned(),
+            Self::Texts => "a list of texts".to_owned(),
+            Self::Pairs => "a list of pairs of texts".to_owned(),
+            Self::TextMap => "texts, each with a name".to_owned(),
+            Self::Eval => {
+                "the evaluation: source (A, B, C or X), information (1 to 4), or an Admiralty grade".to_owned()
+            }
+            Self::Handling => "how it is handled: action, purposes, marks, day of review, whom it may go to".to_owned(),
+            Self::Floor => "a handling floor, as that of a record".to_owned(),
+            Self::Money => "an amount in minor units with its ISO 4217 code".to_owned(),
+            Self::Marks => "marks as they stand, each with its state and method".to_owned(),
+            Self::Headstamp => "headstamps as they stand, each with its place from 1 to 12 o'clock".to_owned(),
+            Self::Points => "a list of points, as a point".to_owned(),
+            Self::Content => "the size of a file and what proves it".to_owned(),
+            Self::Lines => "lines of a table, each of named texts".to_owned(),
+            Self::Listings => "listings, each with its list, number and day".to_owned(),
+            Self::Contest => "whether it is contested, and the reply".to_owned(),
+            Self::Answers => "answers, each to one item".to_owned(),
+            Self::Checks => {
+                "checks, each of one item: present, absent, substituted, destroyed-proof or not-shown".to_owned()
+            }
+            Self::Replies => "replies, each to what was asked".to_owned(),
         }
     }
 

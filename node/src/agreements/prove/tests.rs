@@ -146,6 +146,7 @@ fn what_conditions_and_red_lines_keep_is_proved_over_all_records() {
 
 fn why(answer: &Answered) -> String {
     match answer {
+        Answered::Emptily => "nothing in force".to_owned(),
         Answered::ByClauses => "by clauses".to_owned(),
         Answered::BySolver => "by the solver".to_owned(),
         Answered::Leaves(leaving) => format!("{leaving:?}"),

@@ -249,15 +249,20 @@ impl<'a> Labels<'a> {
         let at = Partition::Own;
         let numbered = |what: String| move |n: u64, _: &[u8]| vec![words([&what, &n])];
         let counter = |what: &str| words([&what, &"counter"]);
-        self.list((at, Table::Recall, recall::OURS), &numbered("recall".to_owned()), counter("recall"))?;
+        self.list(
+            (at, Table::Recall, recall::OURS),
+            &numbered("row of recalls".to_owned()),
+            counter("row of recalls"),
+        )?;
         let answers = "answers to recalls";
         self.list((at, Table::Recall, recall::ANSWERS), &numbered(answers.to_owned()), counter(answers))?;
-        for (number, _) in self.audit.items(at, Table::Recall, recall::OURS, None)? {
+        for (place, _) in self.audit.items(at, Table::Recall, recall::OURS, None)? {
+            let number = recall::asking::number_of(place);
             let what = format!("records of recall {number}");
-            let scope = recall::records_scope(number);
+            let scope = recall::records_scope(place);
             self.list((at, Table::Recall, &scope), &numbered(what.clone()), counter(&what))?;
             let what = format!("holder of recall {number}");
-            let scope = recall::holders_scope(number);
+            let scope = recall::holders_scope(place);
             self.list((at, Table::Recall, &scope), &numbered(what.clone()), counter(&what))?;
             for (n, content) in self.audit.items(at, Table::Recall, &scope, None)? {
                 let row = decode::<HolderRow>("holder", &content?)?;

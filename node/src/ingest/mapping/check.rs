@@ -79,10 +79,11 @@ pub(super) fn check(text: &str, raw: raw::Mapping) -> Result<Mapping, MappingErr
     }
     for (slot, value) in &raw.default {
         if !records.iter().any(|record| record.kind.slot(slot).is_some()) {
-            return Err(Place::new(text, value, format!("default.{slot}")).wrong("no record here has this slot"));
+            return Err(Place::new(text, value, format!("default.{slot}"))
+                .wrong("no record here has this field: correct its name, or take it out"));
         }
     }
-    Ok(Mapping { name, source, keys, floor: raw.floor.unwrap_or_default(), records })
+    Ok(Mapping { text: text.to_owned(), name, source, keys, floor: raw.floor.unwrap_or_default(), records })
 }
 
 fn column(raw: raw::Column) -> Column {
@@ -132,7 +133,7 @@ impl Context<'_> {
     fn record(&self, raw: raw::Record, place: &Place<'_>, before: &[RecordRule]) -> Result<RecordRule, MappingError> {
         let kind = Kind::from_name(&raw.kind).ok_or_else(|| {
             let kinds: Vec<&str> = Kind::ALL.iter().map(|kind| kind.name()).collect();
-            place.wrong(format!("`{}` is no kind; kinds are {}", excerpt(&raw.kind), kinds.join(", ")))
+            place.wrong(format!("`{}` is no kind; write one of {}", excerpt(&raw.kind), kinds.join(", ")))
         })?;
         if raw.name.is_empty() || before.iter().any(|record| *record.name == *raw.name) {
             return Err(place.wrong("every record needs a name of its own"));
@@ -212,7 +213,7 @@ impl Context<'_> {
     ) -> Result<Option<LinkRule>, MappingError> {
         let slot = own_slot(kind, name, place)?;
         if !slot.shape.refers() {
-            return Err(place.wrong("this slot does not refer to a record"));
+            return Err(place.wrong("this field does not refer to a record: fill it under fields"));
         }
         match before.iter().find(|record| *record.name == *target) {
             Some(record) => Ok(Some(LinkRule {
@@ -281,7 +282,7 @@ impl Context<'_> {
             raw => Fill::Text(self.text_rule(raw, patterns, place)?),
         };
         if !convert::can_fill(slot.shape, &from) {
-            return Err(place.wrong(format!("the slot holds {}, which cannot be read so", slot.shape.expected())));
+            return Err(place.wrong(format!("the field holds {}, which cannot be read so", slot.shape.expected())));
         }
         Ok(FieldRule { slot, from, default })
     }
@@ -347,17 +348,20 @@ impl Context<'_> {
 fn own_slot(kind: Kind, name: &str, place: &Place<'_>) -> Result<&'static Slot, MappingError> {
     let slot = kind.slot(name).ok_or_else(|| {
         let names: Vec<&str> = kind.slots().map(|slot| slot.name).collect();
-        place.wrong(format!("`{kind}` has no slot of this name; it has {}", names.join(", ")))
+        place.wrong(format!(
+            "`{kind}` has no field of this name; name one of {}: `entente kinds {kind}` says what each holds",
+            names.join(", ")
+        ))
     })?;
     if slot.rung.is_some_and(|rung| rung.derived.is_some()) {
-        return Err(place.wrong("this rung is computed from a finer slot: fill that one"));
+        return Err(place.wrong("this rung is computed from a finer field: fill that one"));
     }
     Ok(slot)
 }
 
 fn constant(slot: &Slot, value: &toml::Value, place: &Place<'_>) -> Result<Value, MappingError> {
     let converted = convert::constant(slot.shape, value);
-    converted.ok_or_else(|| place.wrong(format!("the slot holds {}", slot.shape.expected())))
+    converted.ok_or_else(|| place.wrong(format!("the field holds {}", slot.shape.expected())))
 }
 
 /// Cuts `EV-{case}-{3}` into its pieces.

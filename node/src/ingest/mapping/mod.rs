@@ -48,11 +48,14 @@ pub enum MappingError {
     /// Several things at once, each with its line.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Several(Vec<MappingError>),
-    /// A column that the file does not have.
-    #[error("the mapping names the column `{column}`, which the file does not have; it has {have}")]
+    /// Columns that the file does not have.
+    #[error(
+        "{places}: the file to import has no such column; correct the mapping there, or import a file that has it. The file \
+         has {have}"
+    )]
     NoColumn {
-        /// As the mapping names it.
-        column: String,
+        /// Line and name of each, as the mapping has it.
+        places: String,
         /// The columns there are, shortened.
         have: String,
     },
@@ -61,6 +64,8 @@ pub enum MappingError {
 /// A checked mapping.
 #[derive(Debug)]
 pub struct Mapping {
+    /// As it was typed, to tell the line of a column that a file lacks.
+    text: String,
     name: String,
     source: Source,
     keys: Option<Vec<Column>>,
@@ -154,8 +159,8 @@ impl Mapping {
     /// Refuses a table that lacks a column which the mapping names. Trees have no fixed columns.
     pub fn check_columns(&self, columns: Option<&Columns>) -> Result<(), MappingError> {
         let Some(columns) = columns else { return Ok(()) };
-        let lacking: Vec<String> =
-            self.columns().into_iter().filter(|column| !columns.has(column)).map(|c| excerpt(&c.to_string())).collect();
+        let lacking = self.columns().into_iter().filter(|column| !columns.has(column));
+        let lacking: Vec<String> = lacking.map(|column| self.place_of(&column.to_string())).collect();
         if lacking.is_empty() {
             return Ok(());
         }
@@ -163,7 +168,20 @@ impl Mapping {
             [] => format!("{} columns without names", columns.count()),
             names => names.iter().map(|name| excerpt(name)).take(40).collect::<Vec<_>>().join(", "),
         };
-        Err(MappingError::NoColumn { column: lacking.join("`, `"), have })
+        Err(MappingError::NoColumn { places: lacking.join("; "), have })
+    }
+
+    /// A column with the first line that names it, in quotes or in a template; a column by its number has no such line.
+    fn place_of(&self, column: &str) -> String {
+        let wanted = column.trim().to_lowercase();
+        let named = |line: &str| {
+            let line = line.split_once('#').map_or(line, |(before, _)| before).to_lowercase();
+            line.split(['"', '\'', '{', '}']).any(|part| part.trim() == wanted)
+        };
+        match (1..).zip(self.text.lines()).find(|(_, line)| named(line)) {
+            Some((line, _)) => format!("line {line}, `{}`", excerpt(column)),
+            None => format!("`{}`", excerpt(column)),
+        }
     }
 
     /// Every column that it names, once.

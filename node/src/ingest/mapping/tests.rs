@@ -144,7 +144,7 @@ fn mappings_are_refused_with_line_and_key() {
     for (from, to, line, said) in [
         ("kind = \"party\"", "kind = \"partie\"", 2, "is no kind"),
         ("ptype = { value = \"company\" }", "ptype = { value = \"firm\" }", 9, "one of"),
-        ("name = { column = 2 }", "nam = { column = 2 }", 10, "has no slot of this name"),
+        ("name = { column = 2 }", "nam = { column = 2 }", 10, "has no field of this name"),
         ("name = { column = 2 }", "name = { column = 2, lookup = \"x\" }", 10, "[lookup.x]"),
         (
             "name = { column = 2 }",
@@ -179,7 +179,7 @@ fn mappings_are_refused_with_line_and_key() {
         .replace("kind = \"party\"", "kind = \"event\"")
         .replace("name = { column = 2 }", "")
         .replace("ptype = { value = \"company\" }", "etype = { value = \"found\" }\nplace-cell = { column = 1 }");
-    assert!(Mapping::parse(&derived).unwrap_err().to_string().contains("computed from a finer slot"));
+    assert!(Mapping::parse(&derived).unwrap_err().to_string().contains("computed from a finer field"));
 }
 
 #[test]
@@ -187,7 +187,8 @@ fn a_column_that_is_not_there_is_named_before_the_first_row() {
     let mapping = Mapping::parse(SAMPLE).unwrap();
     let columns = Columns::named(["number", "case"].into_iter()).unwrap();
     let said = mapping.check_columns(Some(&columns)).unwrap_err().to_string();
-    assert!(said.contains("does not have; it has number, case"), "{said}");
+    assert!(said.contains("line 53, `date`"), "{said}");
+    assert!(said.ends_with("import a file that has it. The file has number, case"), "{said}");
 }
 
 #[test]

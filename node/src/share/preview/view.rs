@@ -38,7 +38,8 @@ impl Shown {
 
 /// What of our holdings would leave under a version, for each other party.
 pub fn simulate(node: &Node, version: &Version, shown: Shown, progress: OnProgress<'_>) -> Result<Json, Fault> {
-    let supposed = Supposed::new(node, agreements::version(node, version)?, shown.assumed())?;
+    let named = agreements::version(node, version)?;
+    let supposed = Supposed::new(node, named.version, shown.assumed())?;
     let partners = supposed.partners(node);
     let turns = partners.len() as u64;
     let mut parties = Vec::new();
@@ -48,22 +49,22 @@ pub fn simulate(node: &Node, version: &Version, shown: Shown, progress: OnProgre
     }
     let Agreement { id, version, title, .. } = &supposed.agreement;
     Ok(json!({
-        "agreement": id.to_string(), "title": title, "version": version, "on": supposed.now.early.date(),
+        "agreement": (!named.drawn).then(|| id.to_string()), "title": title, "version": version, "on": supposed.now.early.date(),
         "as_released": shown.as_released, "records": keep::count(node)?, "parties": parties,
     }))
 }
 
 /// Which records and fields a new version exposes that the old one does not, and which it takes back.
 pub fn diff(node: &Node, versions: [&Version; 2], shown: Shown, progress: OnProgress<'_>) -> Result<Json, Fault> {
-    let [old, mut new] = versions.map(|version| agreements::version(node, version));
-    let old = old?;
-    if let Ok(new) = &mut new
-        && node.rules().agreements.get(new.agreement.id).is_none()
-    {
-        // A text without an id, that is to take the place of the old one.
-        new.agreement.id = old.agreement.id;
+    let [old, new] = versions.map(|version| agreements::version(node, version));
+    let (old, mut new) = (old?, new?);
+    let must_say = agreements::must_say(node, &old, &new)?;
+    let drawn = [old.drawn, new.drawn];
+    if node.rules().agreements.get(new.version.agreement.id).is_none() {
+        // Of a text that is to take the place of the old one.
+        new.version.agreement.id = old.version.agreement.id;
     }
-    let [old, new] = [old, new?].map(|version| Supposed::new(node, version, shown.assumed()));
+    let [old, new] = [old, new].map(|named| Supposed::new(node, named.version, shown.assumed()));
     let (old, new) = (old?, new?);
     let mut partners = old.partners(node);
     partners.extend(new.partners(node));
@@ -78,12 +79,12 @@ pub fn diff(node: &Node, versions: [&Version; 2], shown: Shown, progress: OnProg
         let (before, after) = (ask(&old, 2 * turn)?, ask(&new, 2 * turn + 1)?);
         parties.push(difference(node, partner, &before, &after, shown)?);
     }
-    let name = |supposed: &Supposed| {
+    let name = |supposed: &Supposed, drawn: bool| {
         let Agreement { id, version, title, .. } = &supposed.agreement;
-        json!({ "agreement": id.to_string(), "title": title, "version": version })
+        json!({ "agreement": (!drawn).then(|| id.to_string()), "title": title, "version": version })
     };
     Ok(json!({
-        "old": name(&old), "new": name(&new), "on": new.now.early.date(),
+        "old": name(&old, drawn[0]), "new": name(&new, drawn[1]), "must_say": must_say, "on": new.now.early.date(),
         "as_released": shown.as_released, "records": keep::count(node)?, "parties": parties,
     }))
 }
