@@ -266,7 +266,7 @@ impl World<'_> {
     /// Whoever gave something that was erased was told.
     fn check_receipt(&self, n: usize, giver: usize, deal: &Deal) -> Checked {
         let Some(node) = self.node(giver) else { return Ok(()) };
-        let receipts = ending::of(node, deal.id)?;
+        let receipts = ending::erasures(node, |row| row.agreement == deal.id)?;
         let handle = self.organisation(n).handle.as_str();
         if receipts.iter().any(|receipt| receipt["holder"].as_str() == Some(handle) && receipt["done"] == true) {
             return Ok(());

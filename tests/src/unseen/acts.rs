@@ -3,7 +3,7 @@
 
 use super::{
     Planted,
-    tale::{Act, Deal, NODE, OBSERVER, OTHER, Probe, SEEN, Thing, WITH_SOURCE},
+    tale::{Act, Deal, NODE, OBSERVER, OTHER, Probe, SECOND, SEEN, Thing, WITH_SOURCE},
     view::By,
     world::World,
 };
@@ -336,7 +336,13 @@ impl World<'_> {
                 true => "when = 'resource has condition && resource.condition == \"serviceable\"'\n",
                 false => "",
             };
-            clause("items", &format!("{working}disclose.item = [\"number\", \"eval\", \"type\", \"calibre\"{linked}]"));
+            // What the observer gave goes on under the first agreement alone, which both worlds have: it is told under which.
+            if deal != SECOND {
+                clause(
+                    "items",
+                    &format!("{working}disclose.item = [\"number\", \"eval\", \"type\", \"calibre\"{linked}]"),
+                );
+            }
             if deal == SEEN && n == 2 {
                 continue;
             }

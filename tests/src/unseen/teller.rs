@@ -21,6 +21,10 @@ pub struct Teller {
     /// Hidden acts that were drawn, so that each kind has its turn.
     turn: usize,
     second: Option<Standing>,
+    /// What the observer gave goes on to others: of what becomes of it there its originator is told, so nothing hidden may.
+    goes_on: bool,
+    /// Others are suspended where something is hidden: what the observer lets go on to them would wait, and it may see that.
+    apart: bool,
     late: bool,
 }
 
@@ -32,7 +36,7 @@ impl Teller {
         let (others, lease) = (chance.one_in(2), chance.one_in(3).then_some(8));
         let turn = chance.below(1_000);
         let tale = Tale { others, lease, ..Tale::default() };
-        let mut teller = Self { chance, tale, lines: 0, turn, second: None, late: false };
+        let mut teller = Self { chance, tale, lines: 0, turn, second: None, goes_on: false, apart: false, late: false };
         teller.begin();
         for _ in 0..acts {
             match teller.chance.below(5) {
@@ -195,13 +199,16 @@ impl Teller {
         let visible = |t: &Thing| t.owner == NODE && !t.hidden && !t.gone;
         match self.chance.below(28) {
             // Only where both worlds have others: what goes on there is seen by its originator.
-            23..26 if self.tale.others => {
+            23..26 if self.tale.others && !self.apart => {
                 let by = if self.chance.one_in(2) { OBSERVER } else { NODE };
                 let owner = OBSERVER + NODE - by;
                 let fit = |t: &Thing| t.owner == owner && !t.hidden && !t.gone && t.kind == Kind::Item;
-                let Some(thing) = self.some(fit).or_else(|| (owner == OBSERVER).then(|| self.of_the_observer())) else { return };
+                let Some(thing) = self.some(fit).or_else(|| (owner == OBSERVER).then(|| self.of_the_observer())) else {
+                    return;
+                };
                 let yes = !self.chance.one_in(4);
                 self.both(Act::Grant { by, thing, to: OTHER, yes });
+                self.goes_on |= owner == OBSERVER;
                 if owner == OBSERVER && self.chance.one_in(2) {
                     self.both(Act::Recall(vec![thing], Asks::Erase));
                 }
@@ -259,6 +266,8 @@ impl Teller {
             17 => {
                 let by = self.chance.below(2);
                 self.both(Act::Stand(SEEN, by, Standing::Suspended));
+                // A file is kept back, and may come later.
+                self.both(Act::Fetch);
                 self.unseen();
                 self.both(Act::Stand(SEEN, by, Standing::Active));
             }
@@ -404,12 +413,14 @@ impl Teller {
                 self.hide("asked back by others", Act::Recall(vec![thing], act));
             }
             13 => {
-                let partner = if self.chance.one_in(2) { OTHER } else { SOURCE };
+                let partner = if self.chance.one_in(2) && !self.goes_on { OTHER } else { SOURCE };
                 self.hide("others suspended", Act::Suspend(partner, true));
+                self.apart = true;
                 self.seen();
+                self.apart = false;
                 self.hide("others suspended", Act::Suspend(partner, false));
             }
-            14 => {
+            14 if !self.goes_on => {
                 let variant = self.chance.below(2);
                 self.hide("another version for others", Act::Sign(WITH_OTHER, variant));
             }
