@@ -105,6 +105,8 @@ table!(LABELS: Label {
     BUNDLE_ID = "entente/1 bundle id";
     /// Digest of what one part of a bundle carries.
     BUNDLE_PART = "entente/1 bundle part";
+    /// How a checkpoint is named by what knew it, over the note's text.
+    CHECKPOINT_DIGEST = "entente/1 checkpoint digest";
 });
 
 table!(CONTEXTS: Context {

@@ -1,0 +1,24 @@
+//! Custody: the private journal, the log of intervals over it, and what partners witness of that log.
+//!
+//! The node writes and shows, its partners judge; this module computes both sides. It never stores anything, never
+//! speaks, and has no clock: what must be durable before something is said stands in the documentation of the value
+//! that permits it. Format: SPEC, LOG-1 on.
+//!
+//! Reading order: [`tiles`] (how a log is kept, and proofs made from it), [`note`] and [`checkpoint`] (its signed
+//! heads), [`witness`], [`cosignature`] and [`fork`] (what partners say of them).
+
+pub mod checkpoint;
+pub mod cosignature;
+pub mod fork;
+pub mod note;
+pub mod tiles;
+pub mod witness;
+
+#[cfg(test)]
+mod note_tests;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tiles_tests;
+#[cfg(test)]
+mod witness_tests;

@@ -1,0 +1,148 @@
+//! Golden vectors of custody: notes, checkpoints, what witnesses say.
+//!
+//! As [`crate::vectors`], whose rules hold here. Tests only.
+
+use crate::{
+    custody::{
+        checkpoint::UnverifiedCheckpoint,
+        cosignature::Quorum,
+        note::{KeyName, Note, SignatureLine, SignatureType, Verifier},
+        testing::{Model, begins, key, org, origin},
+        witness::Watch,
+    },
+    time::UnixMillis,
+    vectors::{ACCEPTED, Vector, answer_of, check},
+};
+use serde_json::{Value as Json, json};
+
+fn note(text: &str, who: &[(&str, u8)]) -> String {
+    let line = |(name, seed): &(&str, u8)| SignatureLine::sign(text, KeyName::new(name).unwrap(), &key(*seed)).unwrap();
+    Note::new(text.to_owned(), who.iter().map(line).collect()).unwrap().to_string()
+}
+
+#[test]
+fn notes() {
+    let good = note("first\n\nsecond\n", &[("a.example", 1)]);
+    let changed = |from: &str, to: &str| json!(good.replacen(from, to, 1));
+    let invalid = "does not verify";
+    let vectors: Vec<Vector> = vec![
+        ("note_valid", json!(good), ACCEPTED),
+        ("note_with_an_unknown_key_first", json!(note("text\n", &[("b.example", 2), ("a.example", 1)])), ACCEPTED),
+        ("note_signed_twice_by_one_key", json!(note("text\n", &[("a.example", 1), ("a.example", 1)])), "1 key"),
+        (
+            "note_of_unknown_keys",
+            json!(note("text\n", &[("b.example", 2), ("a.example", 2)])),
+            "no key that is expected",
+        ),
+        ("note_with_changed_text", changed("first", "First"), invalid),
+        ("note_with_changed_name", changed("a.example", "c.example"), "no key that is expected"),
+        ("note_without_empty_line", changed("\n\n\u{2014}", "\n\u{2014}"), "line 1"),
+        ("note_without_last_line_feed", json!(good.trim_end()), "an empty line and at least one"),
+        ("note_without_signature", json!("text\n\n"), "at least one line"),
+        ("note_with_hyphen", changed("\u{2014}", "-"), "line 1"),
+        ("note_with_two_spaces", changed("\u{2014} ", "\u{2014}  "), "line 1"),
+        ("note_with_trailing_space", json!(format!("{} \n", good.trim_end())), "line 1"),
+        ("note_with_carriage_return", changed("first\n", "first\r\n"), "control characters"),
+        ("note_with_tab", changed("first", "fi\trst"), "control characters"),
+        ("note_with_short_base64", json!("text\n\n\u{2014} a.example AAAAAQE\n"), "line 1"),
+        ("note_with_unused_bits", json!("text\n\n\u{2014} a.example AAAAAQF=\n"), "line 1"),
+        ("note_with_key_id_alone", json!("text\n\n\u{2014} a.example AAAAAA==\n"), "line 1"),
+        (
+            "note_with_too_many_signatures",
+            json!(format!("text\n\n{}", "\u{2014} b.example AAAAAQE=\n".repeat(65))),
+            "more than 64",
+        ),
+    ];
+    let judge = |input: &Json| {
+        let known = Verifier::new(KeyName::new("a.example").unwrap(), SignatureType::Ed25519, key(1).public()).unwrap();
+        let read = Note::from_bytes(input.as_str().unwrap().as_bytes()).and_then(|note| note.verify(&[known]));
+        answer_of(read, |found| format!("{} key", found.len()))
+    };
+    let about = "Notes (SPEC 8) as text. Known is `a.example`, Ed25519 with a seed of 32 bytes of 01, type 0x01.";
+    check("note.json", include_str!("../../tests/vectors/note.json"), about, vectors, judge);
+}
+
+#[test]
+fn checkpoints() {
+    let text = Model::new(1, 9).at(9).text();
+    let name = origin(1).to_string();
+    let signed = |text: String| json!(note(&text, &[(&name, 1)]));
+    let with = |from: &str, to: &str| {
+        let text = text.replacen(from, to, 1);
+        let name = text.lines().next().unwrap_or_default().to_owned();
+        json!(note(&text, &[(&name, 1)]))
+    };
+    let (form, size) = ("three lines", "size that its log cannot have");
+    let vectors: Vec<Vector> = vec![
+        ("checkpoint_valid", signed(text.clone()), ACCEPTED),
+        ("checkpoint_of_one_second_intervals", with("/600\n", "/1\n"), ACCEPTED),
+        ("checkpoint_signed_by_another_key", json!(note(&text, &[(&name, 2)])), "no key that is expected"),
+        ("checkpoint_signed_under_another_name", json!(note(&text, &[("a.example", 1)])), "no key that is expected"),
+        ("checkpoint_of_another_organisation", with("/01", "/02"), "another organisation"),
+        ("checkpoint_of_no_leaf", with("\n9\n", "\n0\n"), size),
+        ("checkpoint_beyond_the_end_of_time", with("\n9\n", "\n549755813888\n"), size),
+        ("checkpoint_size_with_leading_zero", with("\n9\n", "\n09\n"), form),
+        ("checkpoint_size_signed", with("\n9\n", "\n+9\n"), form),
+        ("checkpoint_with_extension_line", signed(format!("{text}more\n")), form),
+        ("checkpoint_without_root", signed(text.lines().take(2).map(|line| format!("{line}\n")).collect()), form),
+        ("checkpoint_with_short_root", with("=\n", "\n"), form),
+        ("checkpoint_origin_of_another_version", with("entente/1", "entente/2"), "does not name a log"),
+        ("checkpoint_origin_with_upper_case", with("/log/", "/Log/"), "does not name a log"),
+        ("checkpoint_without_interval", with("/600\n", "\n"), "does not name a log"),
+        ("checkpoint_with_interval_of_zero", with("/600\n", "/0\n"), "does not name a log"),
+        ("checkpoint_with_interval_beyond_a_day", with("/600\n", "/86401\n"), "does not name a log"),
+    ];
+    let judge = |input: &Json| {
+        let read = UnverifiedCheckpoint::from_bytes(input.as_str().unwrap().as_bytes());
+        let verified = read.and_then(|checkpoint| checkpoint.verify(org(1), [key(1).public()]));
+        answer_of(verified, |checkpoint| format!("digest {}, up to {}", checkpoint.digest(), checkpoint.time().0))
+    };
+    let about = "Checkpoints (SPEC 8) as notes. The organisation's id is 32 bytes of 01, its log key Ed25519 with a seed of \
+                 32 bytes of 01. The answer has the checkpoint's digest and the time up to which it speaks, in milliseconds.";
+    check("checkpoint.json", include_str!("../../tests/vectors/checkpoint.json"), about, vectors, judge);
+}
+
+#[test]
+fn witnessed_checkpoints() {
+    let log = Model::new(1, 9);
+    let line = |n: u8, at: UnixMillis| {
+        let accepted = Watch::Unseen.handle_offer(&log.offer(0, 9), UnixMillis(u64::MAX)).unwrap();
+        accepted.cosign(org(n), at, &key(n + 100)).unwrap().line().clone()
+    };
+    let with = |lines: &[SignatureLine]| json!(String::from_utf8(log.at(9).to_bytes_with(lines).unwrap()).unwrap());
+    let (first, second) = (begins(9).plus(1_000), begins(9).plus(2_000));
+    let early = UnixMillis(begins(9).0 - 1_000);
+    // The 15th character of a line's Base64 has bits of the time.
+    let other_time = |json: Json| {
+        let note = json.as_str().unwrap().to_owned();
+        let at = note.rfind(' ').unwrap() + 1 + 14;
+        let (before, rest) = note.split_at(at);
+        let (old, after) = rest.split_at(1);
+        json!(format!("{before}{}{after}", if old == "A" { "B" } else { "A" }))
+    };
+    let (few, cannot) = ("witnessed by 1 organisations where 2", "cannot have seen");
+    let vectors: Vec<Vector> = vec![
+        ("witnessed_by_two", with(&[line(2, first), line(3, second)]), "since 1780005402000"),
+        ("witnessed_by_three", with(&[line(4, begins(9)), line(3, second), line(2, first)]), "since 1780005401000"),
+        ("witnessed_by_one", with(&[line(2, first)]), few),
+        ("witnessed_by_one_twice", with(&[line(2, first), line(2, second)]), few),
+        ("witnessed_by_an_unknown_one", with(&[line(2, first), line(9, second)]), few),
+        ("witnessed_by_its_own_organisation", with(&[line(2, first), line(1, second)]), few),
+        ("witnessed_before_its_time", with(&[line(2, early), line(3, second)]), cannot),
+        ("witnessed_in_time_to_come", with(&[line(2, begins(11)), line(3, second)]), cannot),
+        ("witnessed_at_another_time", other_time(with(&[line(2, first), line(3, second)])), "does not verify"),
+    ];
+    let judge = |input: &Json| {
+        let witness = |n: u8| (org(n), vec![key(n + 100).public().clone()]);
+        let quorum = Quorum::new(org(1), &[witness(2), witness(3), witness(4)], 2).unwrap();
+        let cosigned = UnverifiedCheckpoint::from_bytes(input.as_str().unwrap().as_bytes()).unwrap();
+        let checkpoint = cosigned.verify(org(1), [key(1).public()]).unwrap();
+        answer_of(quorum.verify(&checkpoint, &cosigned, begins(10)), |witnessed| {
+            format!("by {}, since {}", witnessed.by().len(), witnessed.since().0)
+        })
+    };
+    let about = "Cosigned checkpoints (SPEC 8), as notes, as of 1780006000000. Witnesses are the organisations whose ids are 32 \
+                 bytes of 02, 03 and 04, with keys of seeds of 32 bytes of 66, 67 and 68 (hexadecimal); two are asked for. \
+                 The answer has how many there are, and since when all under it existed.";
+    check("witness.json", include_str!("../../tests/vectors/witness.json"), about, vectors, judge);
+}
