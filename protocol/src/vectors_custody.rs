@@ -1,19 +1,27 @@
-//! Golden vectors of custody: notes, checkpoints, what witnesses say.
+//! Golden vectors of custody: notes, checkpoints, what witnesses say, intervals, the journal.
 //!
 //! As [`crate::vectors`], whose rules hold here. Tests only.
 
 use crate::{
+    codec::{self, Bounds},
     custody::{
         checkpoint::UnverifiedCheckpoint,
         cosignature::Quorum,
+        event::{EventKind, EventPart, PartOf},
+        interval::{Interval, IntervalLeaf, Opening, seed},
+        journal::Journal,
         note::{KeyName, Note, SignatureLine, SignatureType, Verifier},
         testing::{Model, begins, key, org, origin},
         witness::Watch,
     },
+    id::{AgreementId, LoggedDigest, Nonce, StoreId},
+    label,
     time::UnixMillis,
-    vectors::{ACCEPTED, Vector, answer_of, check},
+    vectors::{ACCEPTED, Vector, answer_of, check, unhex},
 };
 use serde_json::{Value as Json, json};
+
+const BOUNDS: Bounds = Bounds::bytes(1 << 16);
 
 fn note(text: &str, who: &[(&str, u8)]) -> String {
     let line = |(name, seed): &(&str, u8)| SignatureLine::sign(text, KeyName::new(name).unwrap(), &key(*seed)).unwrap();
@@ -145,4 +153,100 @@ fn witnessed_checkpoints() {
                  bytes of 02, 03 and 04, with keys of seeds of 32 bytes of 66, 67 and 68 (hexadecimal); two are asked for. \
                  The answer has how many there are, and since when all under it existed.";
     check("witness.json", include_str!("../../tests/vectors/witness.json"), about, vectors, judge);
+}
+
+#[test]
+fn intervals() {
+    let digest = |n: u8| LoggedDigest::of(label::SIGN_RUN, &[n]);
+    let events: Vec<LoggedDigest> = (1..=5).map(digest).collect();
+    let head = Journal::start(StoreId::from_bytes([1; 16])).head();
+    let made = Interval::new(&events, head, &seed(&[0x88; 32], 7)).unwrap();
+    let input = |leaf: &[u8], asked: LoggedDigest, opening: &[u8]| json!({ "leaf": hex::encode(leaf), "digest": asked.to_string(), "opening": hex::encode(opening) });
+    let open = |n: u8| codec::to_vec(&made.open(digest(n)), BOUNDS).unwrap();
+    let with = |change: fn(&mut Opening)| {
+        let mut opening = made.open(digest(1));
+        change(&mut opening);
+        input(made.leaf().bytes(), digest(1), &codec::to_vec(&opening, BOUNDS).unwrap())
+    };
+    let leaf = made.leaf().bytes();
+    let idle = Interval::new(&[], head, &seed(&[0x88; 32], 8)).unwrap();
+    let nothing = codec::to_vec(&idle.open(digest(1)), BOUNDS).unwrap();
+    let longer = [leaf, &[0]].concat();
+    let root = "does not give the interval's leaf";
+    let vectors: Vec<Vector> = vec![
+        ("interval_logged", input(leaf, digest(1), &open(1)), "Logged"),
+        ("interval_unlogged", input(leaf, digest(9), &open(9)), "Unlogged"),
+        ("interval_idle", input(idle.leaf().bytes(), digest(1), &nothing), "Unlogged"),
+        ("interval_place_of_another", input(leaf, digest(2), &open(1)), "not of this place"),
+        ("interval_of_another_leaf", input(idle.leaf().bytes(), digest(1), &open(1)), root),
+        ("interval_missing_node", with(|o| o.nodes.truncate(30)), root),
+        ("interval_surplus_node", with(|o| o.nodes.push(o.nodes[0])), root),
+        ("interval_swapped_nodes", with(|o| o.nodes.swap(0, 1)), root),
+        ("interval_leaf_with_trailing_byte", input(&longer, digest(1), &open(1)), "bytes follow"),
+    ];
+    let judge = |input: &Json| {
+        let leaf = IntervalLeaf::from_bytes(&unhex(&input["leaf"])).map_err(|fault| fault.to_string());
+        let opening: Opening = codec::from_slice(&unhex(&input["opening"]), BOUNDS).unwrap();
+        let digest: LoggedDigest = input["digest"].as_str().unwrap().parse().unwrap();
+        let opened = leaf.and_then(|leaf| opening.verify(&leaf, digest).map_err(|fault| fault.to_string()));
+        answer_of(opened, |standing| format!("{standing:?}"))
+    };
+    let about = "Places of intervals (SPEC 8), opened: the interval's leaf, the digest that is asked for, the opening. The \
+                 secret of the log is 32 bytes of 88, the leaf with events has index 7, the idle one 8; the journal is that \
+                 of store 16 bytes of 01, without events. The answer says whether the digest is logged.";
+    check("interval.json", include_str!("../../tests/vectors/interval.json"), about, vectors, judge);
+}
+
+#[test]
+fn journals() {
+    let store = StoreId::from_bytes([1; 16]);
+    let part = |part_of, n: u8| EventPart {
+        part_of,
+        salt: Nonce::from_bytes([n; 16]),
+        what: "run-signed".to_owned(),
+        about: vec![("entries".to_owned(), n.to_string())],
+    };
+    let two = [PartOf::Own, PartOf::Agreement(AgreementId::from_bytes([7; 16]))];
+    let two: Vec<EventPart> = two.into_iter().zip(1..).map(|(of, n)| part(of, n)).collect();
+    let run = LoggedDigest::of(label::SIGN_RUN, b"run");
+    let mut journal = Journal::start(store);
+    let mut append = |kind, at, parts: &[EventPart], logged| {
+        journal.append(kind, UnixMillis(at), parts, logged).unwrap().bytes().to_vec()
+    };
+    let events = [
+        append(EventKind::Key, 10, &[part(PartOf::Node, 3)], None),
+        append(EventKind::RunSent, 20, &two, Some(run)),
+        append(EventKind::Clock, 5, &[], None),
+    ];
+    let of = |events: &[&Vec<u8>], opened: &[u8]| json!({ "events": events.iter().map(hex::encode).collect::<Vec<_>>(), "part": hex::encode(opened) });
+    let [a, b, c] = &events;
+    let opened = two[1].to_bytes().unwrap();
+    let guessed = EventPart { salt: Nonce::from_bytes([9; 16]), ..two[1].clone() }.to_bytes().unwrap();
+    let mut changed = b.clone();
+    // a5 | 61 76 01 ("v": 1) | 62 61 74 14 ("at": 20) | ...
+    changed[7] ^= 1;
+    let follow = "does not follow";
+    let vectors: Vec<Vector> = vec![
+        ("journal_valid", of(&[a, b, c], &opened), ACCEPTED),
+        ("journal_without_an_event", of(&[a, c], &opened), follow),
+        ("journal_in_another_order", of(&[b, a, c], &opened), follow),
+        ("journal_with_an_event_twice", of(&[a, b, b], &opened), follow),
+        ("journal_with_a_changed_time", of(&[a, &changed, c], &opened), "event 2"),
+        ("journal_part_of_another_salt", of(&[a, b, c], &guessed), "no part"),
+    ];
+    let judge = |input: &Json| {
+        let mut journal = Journal::start(StoreId::from_bytes([1; 16]));
+        let mut place = None;
+        for bytes in input["events"].as_array().unwrap() {
+            match journal.handle_event(&unhex(bytes)) {
+                Ok(event) => place = place.or(event.open(&unhex(&input["part"]))),
+                Err(fault) => return fault.to_string(),
+            }
+        }
+        let found = place.map(|(place, _)| place).ok_or("no part of any event");
+        answer_of(found, |place| format!("digest {}, part {place}", journal.head().digest))
+    };
+    let about = "Journals (SPEC 8) of the store whose id is 16 bytes of 01: events in order, and the opening of one part. The \
+                 answer has the digest after the last event and the place of the part.";
+    check("journal.json", include_str!("../../tests/vectors/journal.json"), about, vectors, judge);
 }

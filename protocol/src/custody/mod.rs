@@ -5,15 +5,23 @@
 //! that permits it. Format: SPEC, LOG-1 on.
 //!
 //! Reading order: [`tiles`] (how a log is kept, and proofs made from it), [`note`] and [`checkpoint`] (its signed
-//! heads), [`witness`], [`cosignature`] and [`fork`] (what partners say of them).
+//! heads), [`witness`], [`cosignature`] and [`fork`] (what partners say of them), [`event`] and [`journal`] (what happened),
+//! [`interval`] (a leaf of the log).
 
 pub mod checkpoint;
 pub mod cosignature;
+pub mod event;
 pub mod fork;
+pub mod interval;
+pub mod journal;
 pub mod note;
 pub mod tiles;
 pub mod witness;
 
+#[cfg(test)]
+mod interval_tests;
+#[cfg(test)]
+mod journal_tests;
 #[cfg(test)]
 mod note_tests;
 #[cfg(test)]
