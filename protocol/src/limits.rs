@@ -166,6 +166,10 @@ pub const EVENT_PART_BYTES_MAX: usize = 64 << 10;
 pub const EVENT_STATEMENTS_MAX: usize = 256;
 /// Text of one statement in a part of a journal's event.
 pub const EVENT_TEXT_BYTES_MAX: usize = 4 << 10;
+/// Runs of one partner's store whose place in its log is not proved yet.
+pub const OWED_RUNS_MAX: usize = 4_096;
+/// Runs whose places in a log one message proves, or refuses to prove.
+pub const PROOFS_PER_MESSAGE_MAX: usize = 256;
 
 /// Difference between a partner's stated time and ours that a session accepts, in milliseconds.
 pub const CLOCK_SKEW_MS_MAX: u64 = 5 * 60 * 1_000;
@@ -202,3 +206,10 @@ const _: () = assert!(CARD_BYTES_MAX < CONTROL_FRAME_BYTES_MAX && AGREEMENT_BYTE
 const _: () = assert!(LOG_SIZE_MAX <= 1 << LOG_PROOF_HASHES_MAX, "any log's proofs fit");
 const _: () = assert!(WITNESSES_MAX < NOTE_SIGNATURES_MAX, "every witness fits one note beside the log");
 const _: () = assert!(INTERVAL_TREE_DEPTH < 32, "places are 32-bit numbers");
+const _: () = assert!(
+    PROOFS_PER_MESSAGE_MAX
+        * (INTERVAL_TREE_DEPTH as usize + INTERVAL_PLACE_EVENTS_MAX + LOG_PROOF_HASHES_MAX + 16)
+        * 34
+        <= CONTROL_FRAME_BYTES_MAX,
+    "the longest list of proofs fits one message"
+);

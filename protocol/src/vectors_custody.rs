@@ -1,4 +1,4 @@
-//! Golden vectors of custody: notes, checkpoints, what witnesses say, intervals, the journal.
+//! Golden vectors of custody: notes, checkpoints, what witnesses say, intervals, the journal, logged and unlogged runs.
 //!
 //! As [`crate::vectors`], whose rules hold here. Tests only.
 
@@ -11,13 +11,16 @@ use crate::{
         interval::{Interval, IntervalLeaf, Opening, seed},
         journal::Journal,
         note::{KeyName, Note, SignatureLine, SignatureType, Verifier},
+        proof::{UnloggedRun, logged_run},
+        proof_tests::{Kept, run},
         testing::{Model, begins, key, org, origin},
         witness::Watch,
     },
+    feed::testing as feeds,
     id::{AgreementId, LoggedDigest, Nonce, StoreId},
     label,
     time::UnixMillis,
-    vectors::{ACCEPTED, Vector, answer_of, check, unhex},
+    vectors::{ACCEPTED, Vector, answer, answer_of, check, unhex},
 };
 use serde_json::{Value as Json, json};
 
@@ -249,4 +252,38 @@ fn journals() {
     let about = "Journals (SPEC 8) of the store whose id is 16 bytes of 01: events in order, and the opening of one part. The \
                  answer has the digest after the last event and the place of the part.";
     check("journal.json", include_str!("../../tests/vectors/journal.json"), about, vectors, judge);
+}
+
+#[test]
+fn logged_and_unlogged_runs() {
+    let at = begins(5).plus(1);
+    let evidence = |signed_at: UnixMillis, kept: &Kept| {
+        let signed = run(signed_at);
+        let proof = kept.prove(logged_run(&signed).unwrap(), 9);
+        let made = UnloggedRun::new(signed, feeds::feed_key(1, 2, 7), proof, &kept.model.at(9)).unwrap();
+        json!(hex::encode(made.to_bytes().unwrap()))
+    };
+    let out = Kept::new(9, 5, &[LoggedDigest::from_bytes([9; 32])]);
+    let logged = Kept::new(9, 5, &[logged_run(&run(at)).unwrap()]);
+    let flipped = |json: Json, from_end: usize| {
+        let mut bytes = unhex(&json);
+        let place = bytes.len() - from_end;
+        bytes[place] ^= 1;
+        json!(hex::encode(bytes))
+    };
+    let vectors: Vec<Vector> = vec![
+        ("unlogged_run", evidence(at, &out), ACCEPTED),
+        ("unlogged_run_that_is_logged", evidence(at, &logged), "is in the log"),
+        ("unlogged_run_of_another_interval", evidence(begins(6), &out), "leaf 5 where 6"),
+        ("unlogged_run_before_its_log", evidence(UnixMillis(5), &out), "before its log"),
+        ("unlogged_run_under_a_changed_checkpoint", flipped(evidence(at, &out), 2), "line 1"),
+    ];
+    let judge = |input: &Json| {
+        let log = [key(1).public().clone()];
+        let read = UnloggedRun::from_bytes(&unhex(input)).unwrap();
+        answer(read.verify(feeds::runs_key(org(1)), &log))
+    };
+    let about = "Evidence that a run was kept out of its sender's log (SPEC 8), as hexadecimal CBOR. The sender's id is 32 bytes \
+                 of 01; its runs key and its log key are one here, Ed25519 with a seed of 32 bytes of 01.";
+    check("custody.json", include_str!("../../tests/vectors/custody.json"), about, vectors, judge);
 }

@@ -6,7 +6,7 @@
 //!
 //! Reading order: [`tiles`] (how a log is kept, and proofs made from it), [`note`] and [`checkpoint`] (its signed
 //! heads), [`witness`], [`cosignature`] and [`fork`] (what partners say of them), [`event`] and [`journal`] (what happened),
-//! [`interval`] (a leaf of the log).
+//! [`interval`] (a leaf of the log), [`proof`] and [`owed`] (that runs are in it), [`message`] (what both sides say).
 
 pub mod checkpoint;
 pub mod cosignature;
@@ -14,7 +14,10 @@ pub mod event;
 pub mod fork;
 pub mod interval;
 pub mod journal;
+pub mod message;
 pub mod note;
+pub mod owed;
+pub mod proof;
 pub mod tiles;
 pub mod witness;
 
@@ -24,6 +27,8 @@ mod interval_tests;
 mod journal_tests;
 #[cfg(test)]
 mod note_tests;
+#[cfg(test)]
+pub(crate) mod proof_tests;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
