@@ -1,6 +1,6 @@
 //! Checkpoints (C2SP tlog-checkpoint): how far a log is, signed by the organisation that keeps it.
 //!
-//! The [`Origin`] fixes whose log it is, of which store, since when, and how long an interval lasts; a log has one leaf
+//! The [`Origin`] fixes whose log it is, of which store and epoch, since when, and how long an interval lasts; a log has one leaf
 //! for each interval since then, so a checkpoint's size tells the time up to which it speaks, and nothing else. Bytes
 //! become an [`UnverifiedCheckpoint`], and under a log key of the organisation's card a [`Checkpoint`]: only that is
 //! witnessed, compared and proved against.
@@ -29,7 +29,9 @@ pub enum CheckpointFault {
     #[error("a checkpoint is three lines: origin, size and root")]
     Form,
     /// An origin that is none of ours.
-    #[error("the checkpoint's first line does not name a log: expected {ORIGIN}organisation/store/created/interval")]
+    #[error(
+        "the checkpoint's first line does not name a log: expected {ORIGIN}organisation/store/epoch/created/interval"
+    )]
     Origin,
     /// A size that no log of this origin has: none, too many, or after the end of time.
     #[error("the checkpoint has a size that its log cannot have")]
@@ -44,16 +46,17 @@ pub enum CheckpointFault {
 pub struct Origin {
     org: OrgId,
     store: StoreId,
+    epoch: u32,
     created_s: u64,
     interval_s: u64,
 }
 
 impl Origin {
     /// The log of an organisation's store, created at a whole second, with intervals of some seconds. `None` where no log
-    /// may be so.
-    pub fn new(org: OrgId, store: StoreId, created_s: u64, interval_s: u64) -> Option<Self> {
+    /// may be so. A later epoch is begun where a store was restored from a copy that is older than what was witnessed.
+    pub fn new(org: OrgId, store: StoreId, epoch: u32, created_s: u64, interval_s: u64) -> Option<Self> {
         let fits = (1..=limits::LOG_INTERVAL_S_MAX).contains(&interval_s) && created_s <= TIME_S_MAX;
-        fits.then_some(Self { org, store, created_s, interval_s })
+        fits.then_some(Self { org, store, epoch, created_s, interval_s })
     }
 
     /// Whose log.
@@ -63,6 +66,10 @@ impl Origin {
     /// Of which of its stores.
     pub fn store(&self) -> StoreId {
         self.store
+    }
+    /// 0, and one more each time that the store's log began anew.
+    pub fn epoch(&self) -> u32 {
+        self.epoch
     }
     /// How long an interval lasts, in milliseconds.
     pub fn interval_ms(&self) -> u64 {
@@ -95,7 +102,8 @@ impl Origin {
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{ORIGIN}{}/{}/{}/{}", self.org, self.store, self.created_s, self.interval_s)
+        let Self { org, store, epoch, created_s, interval_s } = self;
+        write!(f, "{ORIGIN}{org}/{store}/{epoch}/{created_s}/{interval_s}")
     }
 }
 
@@ -105,8 +113,9 @@ impl FromStr for Origin {
         let read = || {
             let mut parts = text.strip_prefix(ORIGIN)?.split('/');
             let (org, store) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+            let epoch = u32::try_from(decimal(parts.next()?)?).ok()?;
             let (created_s, interval_s) = (decimal(parts.next()?)?, decimal(parts.next()?)?);
-            Self::new(org, store, created_s, interval_s)
+            Self::new(org, store, epoch, created_s, interval_s)
         };
         read().filter(|origin| origin.to_string() == text).ok_or(CheckpointFault::Origin)
     }

@@ -13,6 +13,7 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
+use std::cmp::Ordering;
 
 const BOUNDS: Bounds = Bounds::bytes(2 * limits::NOTE_BYTES_MAX + 64);
 
@@ -21,8 +22,10 @@ const BOUNDS: Bounds = Bounds::bytes(2 * limits::NOTE_BYTES_MAX + 64);
 pub enum Fork {
     /// One size, two roots.
     Roots,
-    /// Two logs of one store: another creation or interval.
+    /// Two logs of one store and epoch: another creation or interval.
     Origins,
+    /// A later epoch that begins before an earlier one has ended.
+    Epochs,
 }
 
 /// A proof of a fork that does not hold.
@@ -63,11 +66,14 @@ impl ForkProof {
             return None;
         }
         let (a, b) = (first.head(), second.head());
-        let fork = match first.origin() == second.origin() {
-            false => Fork::Origins,
-            true if a.size == b.size && a.root != b.root => Fork::Roots,
-            true => return None,
+        let overlap = |earlier: &Checkpoint, later: &Checkpoint| later.origin().begins(0) < earlier.time();
+        let contradict = match first.origin().epoch().cmp(&second.origin().epoch()) {
+            Ordering::Less => overlap(first, second).then_some(Fork::Epochs),
+            Ordering::Greater => overlap(second, first).then_some(Fork::Epochs),
+            Ordering::Equal if first.origin() != second.origin() => Some(Fork::Origins),
+            Ordering::Equal => (a.size == b.size && a.root != b.root).then_some(Fork::Roots),
         };
+        let fork = contradict?;
         Some(Self { first: first.clone(), second: second.clone(), fork })
     }
 

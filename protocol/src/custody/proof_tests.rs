@@ -159,7 +159,7 @@ fn a_run_that_was_kept_out_is_shown_to_everybody() {
     }
     // Under the log of another store of the same organisation.
     let mut elsewhere = out;
-    elsewhere.model.origin = Origin::new(org(1), StoreId::from_bytes([9; 16]), CREATED_S, INTERVAL_S).unwrap();
+    elsewhere.model.origin = Origin::new(org(1), StoreId::from_bytes([9; 16]), 0, CREATED_S, INTERVAL_S).unwrap();
     assert_eq!(judge(&unlogged(&elsewhere, at)), Err(UnloggedFault::Proof(LogProofFault::OtherLog)));
 }
 

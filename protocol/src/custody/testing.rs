@@ -25,7 +25,7 @@ pub fn key(n: u8) -> SigningKey {
 }
 
 pub fn origin(n: u8) -> Origin {
-    Origin::new(org(n), StoreId::from_bytes([n; 16]), CREATED_S, INTERVAL_S).unwrap()
+    Origin::new(org(n), StoreId::from_bytes([n; 16]), 0, CREATED_S, INTERVAL_S).unwrap()
 }
 
 /// The beginning of interval `index`, in every model log.

@@ -49,6 +49,9 @@ pub enum Step {
     Same,
     /// It goes on from there.
     Grown,
+    /// The store's log began anew after that, and says so: what it held before cannot be proved by it any more. People
+    /// are told.
+    Anew,
 }
 
 /// An offer that goes on from what was seen: the permit to cosign.
@@ -101,7 +104,8 @@ pub enum Declined {
 }
 
 impl Watch {
-    /// Judges an offer. `now` is the witness's clock, the late end where it is an interval.
+    /// Judges an offer. `now` is the witness's clock, the early end where it is an interval: a witness confirms that a
+    /// time is over.
     ///
     /// After [`Declined::Fork`] the watch becomes [`Watch::Forked`]; after any other refusal it stays.
     pub fn handle_offer(&self, offer: &Offer, now: UnixMillis) -> Result<Accepted, Declined> {
@@ -127,11 +131,23 @@ impl Watch {
         }
         let size = |checkpoint: Option<&Checkpoint>| checkpoint.map_or(0, |checkpoint| checkpoint.head().size);
         let sizes = (size(seen), size(held.as_ref()), new.head().size);
+        let stale = Err(Declined::Stale { seen: sizes.0, held: sizes.1 });
+        let place = |checkpoint: &Checkpoint| (*checkpoint.origin(), checkpoint.head());
+        if let Some(seen) = seen.filter(|seen| seen.origin() != new.origin()) {
+            // A later epoch names the very head that was seen: whoever begins anew owns up to what there was.
+            let later = new.origin().epoch() > seen.origin().epoch();
+            let owned = held.as_ref().is_some_and(|held| place(held) == place(seen));
+            let step = Step::Anew;
+            return if later && owned && proof.is_empty() { Ok(Accepted { new: new.clone(), step }) } else { stale };
+        }
+        if held.as_ref().is_some_and(|held| held.origin() != new.origin()) {
+            return stale;
+        }
         if sizes.1 > sizes.2 {
             return Err(Declined::Shrinks { held: sizes.1, new: sizes.2 });
         }
         if sizes.0 != sizes.1 {
-            return Err(Declined::Stale { seen: sizes.0, held: sizes.1 });
+            return stale;
         }
         let step = step(seen, new, proof).map_err(Declined::Proof)?;
         Ok(Accepted { new: new.clone(), step })

@@ -26,13 +26,16 @@ fn read(bytes: &[u8], n: u8) -> Result<Checkpoint, CheckpointFault> {
 #[test]
 fn an_origin_has_one_form() {
     let text = origin(1).to_string();
-    assert_eq!(text, format!("entente/1/log/{}/{}/1780000000/600", "01".repeat(32), "01".repeat(16)));
+    assert_eq!(text, format!("entente/1/log/{}/{}/0/1780000000/600", "01".repeat(32), "01".repeat(16)));
     assert_eq!(text.parse(), Ok(origin(1)));
     let with = |from: &str, to: &str| text.replacen(from, to, 1);
     for wrong in [
         String::new(),
         with("entente/1", "entente/2"),
         with("/600", "/0"),
+        with("/0/178", "/00/178"),
+        with("/0/178", "/4294967296/178"),
+        with("/0/178", "/178"),
         with("/600", "/0600"),
         with("/600", "/+600"),
         with("/600", "/86401"),
@@ -46,7 +49,7 @@ fn an_origin_has_one_form() {
     ] {
         assert_eq!(wrong.parse::<Origin>(), Err(CheckpointFault::Origin), "{wrong}");
     }
-    assert_eq!(Origin::new(org(1), StoreId::from_bytes([1; 16]), 0, limits::LOG_INTERVAL_S_MAX + 1), None);
+    assert_eq!(Origin::new(org(1), StoreId::from_bytes([1; 16]), 0, 0, limits::LOG_INTERVAL_S_MAX + 1), None);
 }
 
 #[test]
@@ -211,7 +214,7 @@ fn a_rewritten_log_contradicts_itself() {
 fn a_store_has_one_log() {
     let log = Model::new(1, 9);
     let other = |created_s, interval_s| {
-        let origin = Origin::new(org(1), log.origin.store(), created_s, interval_s).unwrap();
+        let origin = Origin::new(org(1), log.origin.store(), 0, created_s, interval_s).unwrap();
         Model { origin, leaves: log.leaves.clone() }
     };
     for second in [other(CREATED_S, 1), other(CREATED_S + 1, INTERVAL_S)] {
@@ -219,10 +222,43 @@ fn a_store_has_one_log() {
         assert_eq!(fork(judge(None, &Offer { held: Some(second.at(3)), ..log.offer(3, 9) })).fork(), Fork::Origins);
     }
     // Another store, and another organisation: no fork, and no mixture.
-    let elsewhere = Origin::new(org(1), StoreId::from_bytes([9; 16]), CREATED_S, INTERVAL_S).unwrap();
+    let elsewhere = Origin::new(org(1), StoreId::from_bytes([9; 16]), 0, CREATED_S, INTERVAL_S).unwrap();
     let elsewhere = Model { origin: elsewhere, leaves: log.leaves.clone() };
     assert_eq!(judge(Some(log.at(9)), &elsewhere.offer(0, 9)), Err(Declined::OtherLog));
     assert_eq!(judge(Some(log.at(9)), &Model::new(2, 9).offer(0, 9)), Err(Declined::OtherLog));
+}
+
+/// A store was restored from an older copy. What its log signed since then is lost, and nobody can make it again; its next
+/// epoch says so to each witness, by the head that this one saw.
+#[test]
+fn an_older_copy_begins_anew_and_owns_up_to_what_was_seen() {
+    let log = Model::new(1, 20);
+    let anew = |epoch, created_s| {
+        let origin = Origin::new(org(1), log.origin.store(), epoch, created_s, INTERVAL_S).unwrap();
+        Model { origin, leaves: Model::new(1, 5).rewritten(0).leaves }
+    };
+    let after = CREATED_S + 9 * INTERVAL_S;
+    let next = anew(1, after);
+    let offer = |held: Option<Checkpoint>, log: &Model| Offer { held, ..log.offer(0, 3) };
+    let stale = |seen, held| Err(Declined::Stale { seen, held });
+    assert_eq!(judge(Some(log.at(9)), &offer(Some(log.at(9)), &next)), Ok(Step::Anew));
+    assert_eq!(judge(Some(log.at(9)), &offer(Some(log.at(9)), &anew(7, after))), Ok(Step::Anew), "it missed some");
+    assert_eq!(judge(None, &offer(None, &next)), Ok(Step::First));
+    // It does not own up to what was seen, or to all of it.
+    assert_eq!(judge(Some(log.at(9)), &offer(None, &next)), stale(9, 0));
+    assert_eq!(judge(Some(log.at(9)), &offer(Some(log.at(8)), &next)), stale(9, 8));
+    assert_eq!(judge(None, &offer(Some(log.at(9)), &next)), stale(0, 9));
+    // The earlier epoch does not come back, nor is a head of it one of the later.
+    assert_eq!(judge(Some(next.at(3)), &log.offer(3, 3)), stale(3, 3));
+    assert_eq!(judge(Some(next.at(3)), &Offer { held: Some(log.at(3)), ..next.offer(3, 4) }), stale(3, 3));
+    let proved = Offer { held: Some(log.at(9)), ..next.offer(2, 3) };
+    assert_eq!(judge(Some(log.at(9)), &proved), stale(9, 9), "nothing is proved from one to the other");
+    // It was begun before it ended: so one of the two is not true of that time.
+    let overlap = anew(1, after - 1);
+    let proof = fork(judge(Some(log.at(9)), &offer(Some(log.at(9)), &overlap)));
+    assert_eq!(proof.fork(), Fork::Epochs);
+    assert_eq!(ForkProof::of(&overlap.at(1), &log.at(9)).map(|proof| proof.fork()), Some(Fork::Epochs));
+    assert_eq!(ForkProof::of(&next.at(1), &log.at(9)), None);
 }
 
 #[test]
