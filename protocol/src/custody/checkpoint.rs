@@ -1,9 +1,9 @@
 //! Checkpoints (C2SP tlog-checkpoint): how far a log is, signed by the organisation that keeps it.
 //!
-//! The [`Origin`] fixes whose log it is, of which store and epoch, since when, and how long an interval lasts; a log has one leaf
-//! for each interval since then, so a checkpoint's size tells the time up to which it speaks, and nothing else. Bytes
-//! become an [`UnverifiedCheckpoint`], and under a log key of the organisation's card a [`Checkpoint`]: only that is
-//! witnessed, compared and proved against.
+//! The [`Origin`] fixes whose log it is, of which store and epoch, since when, and how long an interval lasts; a log has
+//! one leaf for each interval since then, so a checkpoint's size tells the time up to which it speaks, and nothing else.
+//! Bytes become an [`UnverifiedCheckpoint`], and under a log key of the organisation's card a [`Checkpoint`]: only that
+//! is witnessed, compared and proved against.
 
 use super::note::{KeyName, Note, NoteFault, SignatureLine, SignatureType, Verifier};
 use crate::{
