@@ -151,6 +151,12 @@ id!(
     /// A card: SHA-256 over label and payload; twelve words spell its first 132 bits.
     CardDigest, 32, "a card's digest");
 id!(
+    /// What stands in the log of its organisation: SHA-256 over label, context and what was signed; or an event's digest.
+    LoggedDigest, 32, "a logged digest");
+id!(
+    /// A journal up to and with one event: SHA-256 over label and event, which names the digest before it.
+    JournalDigest, 32, "a journal's digest");
+id!(
     /// A tree node, leaf or root.
     Hash, 32, "a hash");
 id!(

@@ -23,6 +23,10 @@ pub const TAG_RUN_NODE: u8 = 0x31;
 pub const TAG_CHUNK_LEAF: u8 = 0x40;
 /// Tag of a chunk tree node.
 pub const TAG_CHUNK_NODE: u8 = 0x41;
+/// Tag of an interval tree leaf: SHA-256(tag, salt, digests).
+pub const TAG_INTERVAL_LEAF: u8 = 0x50;
+/// Tag of an interval tree node.
+pub const TAG_INTERVAL_NODE: u8 = 0x51;
 
 /// A label that is hashed before what it describes, followed by a zero byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,6 +109,26 @@ table!(LABELS: Label {
     BUNDLE_ID = "entente/1 bundle id";
     /// Digest of what one part of a bundle carries.
     BUNDLE_PART = "entente/1 bundle part";
+    /// How a checkpoint is named by what knew it, over the note's text.
+    CHECKPOINT_DIGEST = "entente/1 checkpoint digest";
+    /// Seed of an interval, from the log's secret.
+    INTERVAL_SEED = "entente/1 interval seed";
+    /// Salts of an interval's tree, from its seed.
+    INTERVAL_SALT = "entente/1 interval salt";
+    /// An empty place of an interval's tree, or an empty subtree.
+    INTERVAL_EMPTY = "entente/1 interval empty";
+    /// Salt of what an interval's leaf says of the journal, from the interval's seed.
+    INTERVAL_JOURNAL_SALT = "entente/1 interval journal salt";
+    /// What an interval's leaf says of the journal.
+    INTERVAL_JOURNAL = "entente/1 interval journal";
+    /// Digest under which something signed stands in an interval's tree.
+    LOGGED = "entente/1 logged";
+    /// First digest of a journal.
+    JOURNAL_START = "entente/1 journal start";
+    /// Digest of a journal's event.
+    JOURNAL_EVENT = "entente/1 journal event";
+    /// Digest of one part of a journal's event.
+    EVENT_PART = "entente/1 event part";
 });
 
 table!(CONTEXTS: Context {
@@ -176,6 +200,8 @@ mod tests {
             TAG_RUN_NODE,
             TAG_CHUNK_LEAF,
             TAG_CHUNK_NODE,
+            TAG_INTERVAL_LEAF,
+            TAG_INTERVAL_NODE,
         ];
         let unique: std::collections::BTreeSet<_> = tags.iter().collect();
         assert_eq!(unique.len(), tags.len());

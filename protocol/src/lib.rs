@@ -5,7 +5,7 @@
 //! `SPEC.md` beside this crate is the normative text; section numbers in the code refer to it.
 //!
 //! Reading order: [`limits`], [`id`], [`label`] (every tag and signature context), [`codec`],
-//! [`record`] (the life of a record), [`batch`], [`agreement`], [`feed`], [`session`], [`recall`], [`grant`],
+//! [`record`] (the life of a record), [`batch`], [`agreement`], [`feed`], [`session`], [`recall`], [`grant`], [`custody`],
 //! [`bundle`].
 
 pub mod agreement;
@@ -15,6 +15,7 @@ pub mod bundle;
 pub mod clearance;
 pub mod codec;
 pub mod cose;
+pub mod custody;
 pub mod error;
 pub mod feed;
 pub mod grant;
@@ -40,6 +41,8 @@ pub mod value;
 mod vectors;
 #[cfg(test)]
 mod vectors_bundle;
+#[cfg(test)]
+mod vectors_custody;
 #[cfg(test)]
 mod vectors_onward;
 #[cfg(test)]

@@ -136,6 +136,41 @@ pub const CHUNK_BYTES: u32 = 1 << 20;
 /// Chunks of an attachment.
 pub const CHUNKS_MAX: usize = 4_096;
 
+/// A signed note with all its signatures.
+pub const NOTE_BYTES_MAX: usize = 64 << 10;
+/// Signatures of one note, unknown ones included.
+pub const NOTE_SIGNATURES_MAX: usize = 64;
+/// Name of a key in a note.
+pub const NOTE_NAME_BYTES_MAX: usize = 255;
+/// Leaves of a log.
+pub const LOG_SIZE_MAX: u64 = 1 << 40;
+/// Hashes of an inclusion or consistency proof.
+pub const LOG_PROOF_HASHES_MAX: usize = 63;
+/// Seconds of a log's interval.
+pub const LOG_INTERVAL_S_MAX: u64 = 86_400;
+/// Leaves that are put to a log at once.
+pub const LOG_APPEND_MAX: usize = 1 << 16;
+/// Depth of the tree over the events of an interval.
+pub const INTERVAL_TREE_DEPTH: u8 = 31;
+/// Events of an interval.
+pub const INTERVAL_EVENTS_MAX: usize = 1 << 18;
+/// Events of an interval that share a place.
+pub const INTERVAL_PLACE_EVENTS_MAX: usize = 8;
+/// Witnesses that are counted for one log.
+pub const WITNESSES_MAX: usize = 48;
+/// Parts of a journal's event: one for each partition that it touches.
+pub const EVENT_PARTS_MAX: usize = 512;
+/// One part of a journal's event.
+pub const EVENT_PART_BYTES_MAX: usize = 64 << 10;
+/// Statements in one part of a journal's event.
+pub const EVENT_STATEMENTS_MAX: usize = 256;
+/// Text of one statement in a part of a journal's event.
+pub const EVENT_TEXT_BYTES_MAX: usize = 4 << 10;
+/// Runs of one partner's store whose place in its log is not proved yet.
+pub const OWED_RUNS_MAX: usize = 4_096;
+/// Runs whose places in a log one message proves, or refuses to prove.
+pub const PROOFS_PER_MESSAGE_MAX: usize = 256;
+
 /// Difference between a partner's stated time and ours that a session accepts, in milliseconds.
 pub const CLOCK_SKEW_MS_MAX: u64 = 5 * 60 * 1_000;
 
@@ -168,3 +203,13 @@ const _: () = assert!(
     "the largest attachment has no more chunks than a manifest may list"
 );
 const _: () = assert!(CARD_BYTES_MAX < CONTROL_FRAME_BYTES_MAX && AGREEMENT_BYTES_MAX < CONTROL_FRAME_BYTES_MAX);
+const _: () = assert!(LOG_SIZE_MAX <= 1 << LOG_PROOF_HASHES_MAX, "any log's proofs fit");
+const _: () = assert!(WITNESSES_MAX < NOTE_SIGNATURES_MAX, "every witness fits one note beside the log");
+const _: () = assert!(INTERVAL_TREE_DEPTH < 32, "places are 32-bit numbers");
+const _: () = assert!(
+    PROOFS_PER_MESSAGE_MAX
+        * (INTERVAL_TREE_DEPTH as usize + INTERVAL_PLACE_EVENTS_MAX + LOG_PROOF_HASHES_MAX + 16)
+        * 34
+        <= CONTROL_FRAME_BYTES_MAX,
+    "the longest list of proofs fits one message"
+);

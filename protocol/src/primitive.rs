@@ -288,7 +288,8 @@ impl SigningKey {
     pub fn public(&self) -> &PublicKey {
         &self.public
     }
-    /// Ed25519 over `message`. Only [`crate::cose`] calls this: everything signed carries a context.
+    /// Ed25519 over `message`. Only [`crate::cose`] and [`crate::custody::note`] call this: everything signed carries a
+    /// context, or the origin of a log.
     pub(crate) fn sign(&self, message: &[u8]) -> Vec<u8> {
         self.pair.sign(message).as_ref().to_vec()
     }

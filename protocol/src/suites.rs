@@ -6,8 +6,13 @@
 use crate::{
     codec::{self, Bounds, CodecError, scan, scan_first},
     cose::{Sign1, sig_structure},
+    custody::{
+        checkpoint::CheckpointText,
+        note::{Note, Signed, Verifier},
+        tiles::{Log, Tile, append},
+    },
     id::Hash,
-    merkle::{verify_consistency, verify_inclusion},
+    merkle::{self, verify_consistency, verify_inclusion},
     primitive::{KeyError, PublicKey, sha256},
     value::Value,
 };
@@ -276,6 +281,54 @@ fn merkle_consistency_fails_exactly_where_it_must() {
     }
     println!("{run} run, {left_out} left out: subtrees that are no prefix");
     assert_eq!(run + left_out, 216);
+}
+
+/// The log that transparency tools ship as an example: leaves, tiles and root, and three cosignatures of its checkpoints.
+#[test]
+fn a_tiled_log_of_others_is_read_proved_and_its_witnesses_verify() {
+    let Some(folder) = suite("tlog-tiles") else { return };
+    let leaves: Vec<Hash> = (0..300).map(|n| merkle::leaf_hash(format!("record {n}").as_bytes())).collect();
+    let mut tiles = Vec::new();
+    for (tile, hashes) in append(0, &leaves, |_| Err("nothing is there yet")).unwrap() {
+        let bytes: Vec<u8> = hashes.iter().flat_map(|hash| *hash.as_bytes()).collect();
+        assert_eq!(read(&folder.join("mirror").join(tile.to_string())), bytes, "{tile}");
+        tiles.push((tile, hashes));
+    }
+    assert_eq!(
+        tiles.iter().map(|(tile, _)| tile.to_string()).collect::<Vec<_>>(),
+        ["tile/0/000", "tile/0/001.p/44", "tile/1/000.p/1"]
+    );
+    let find =
+        |wanted: Tile| tiles.iter().find(|(tile, _)| *tile == wanted).map(|(_, hashes)| hashes.clone()).ok_or("");
+    let mut log = Log::new(300, find).unwrap();
+    let root = log.root(300).unwrap();
+    for (index, leaf) in (0..).zip(&leaves) {
+        let proof = log.prove_inclusion(index, 300).unwrap();
+        assert_eq!(verify_inclusion(*leaf, index, 300, root, &proof), Ok(()));
+    }
+    let mut of_these_records = 0;
+    for (name, file) in [("mirror", "mirror.v0.json"), ("witness", "witness.v0.json"), ("witness2", "witness.v0.json")]
+    {
+        let keys = json(&folder.join(name).join(file));
+        let known = [Verifier::from_vkey(keys["verifier_keys"][0].as_str().unwrap()).unwrap()];
+        let bytes = read(&folder.join(name).join("checkpoint"));
+        let note = Note::from_bytes(&bytes).unwrap();
+        assert_eq!(note.to_string().as_bytes(), bytes);
+        assert_eq!(note.verify(&known), Ok(vec![(0, Signed { time_s: Some(1_767_139_200) })]), "{name}");
+        let text = CheckpointText::parse(note.danger_unverified_text()).unwrap();
+        assert_eq!((text.head.size, text.to_string().as_str()), (300, note.danger_unverified_text()));
+        // Two of the three trees were left out with their leaves; their signatures stand.
+        of_these_records += usize::from(text.head.root == root);
+        for at in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1;
+            let taken = Note::from_bytes(&changed).and_then(|note| note.verify(&known));
+            // The line of the log itself is of a kind that is unknown here; a change to it is passed over.
+            let others = note.lines().len() > 1 && taken.is_ok();
+            assert!(taken.is_err() || others, "{name}: byte {at}");
+        }
+    }
+    assert_eq!(of_these_records, 1);
 }
 
 /// Every byte string in an item, encoded and bare; `None` where the bytes are not one definite item.

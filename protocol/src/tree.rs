@@ -2,7 +2,7 @@
 //!
 //! Where nothing stands, the caller's filler stands: a pseudorandom value for each empty leaf and
 //! for the top of each empty subtree, so that neither shape nor proof tells what else is committed.
-//! Used for slots (depth 6), batches (depth 16), runs (depth 12).
+//! Used for slots (depth 6), batches (depth 16), runs (depth 12), intervals of a log (depth 31).
 
 use crate::{id::Hash, primitive::tagged};
 
@@ -112,6 +112,19 @@ impl Tree {
         Grown { tree: self, levels }
     }
 
+    /// The root over one node, which stands at `level` above or at leaf `at`, with what stands beside it on the way up,
+    /// lowest first. `None` unless exactly the hashes needed are there.
+    pub fn climb(self, level: u8, at: u32, node: Hash, beside: &[Hash]) -> Option<Hash> {
+        let levels = level..self.depth;
+        if level > self.depth || at >= self.width() || levels.len() != beside.len() {
+            return None;
+        }
+        let step = |hash, (level, beside): (u8, &Hash)| {
+            if at >> level & 1 == 0 { self.node(hash, *beside) } else { self.node(*beside, hash) }
+        };
+        Some(levels.zip(beside).fold(node, step))
+    }
+
     /// The root that `disclosed` leaves and `nodes` give. `None` unless positions rise strictly, lie
     /// within the tree, and exactly the nodes needed are there.
     pub fn rebuild(self, disclosed: &[Leaf], nodes: &[Hash]) -> Option<Hash> {
@@ -165,10 +178,24 @@ impl Grown {
         nodes
     }
 
+    /// The level of the largest empty subtree around leaf `at`; 0 where only the leaf is empty, or nothing is.
+    pub fn empty_above(&self, at: u32) -> u8 {
+        (0..=self.tree.depth).rev().find(|level| self.kept(*level, at >> level).is_none()).unwrap_or(0)
+    }
+
+    /// What stands beside the node at `level` above leaf `at`, on the way to the root, lowest first.
+    pub fn beside(&self, at: u32, level: u8, mut filler: impl FnMut(u8, u32) -> Hash) -> Vec<Hash> {
+        (level..self.tree.depth).map(|level| self.node(level, at >> level ^ 1, &mut filler)).collect()
+    }
+
     fn node(&self, level: u8, index: u32, filler: &mut impl FnMut(u8, u32) -> Hash) -> Hash {
-        let kept = self.levels.get(usize::from(level)).map(Vec::as_slice).unwrap_or_default();
-        let place = kept.binary_search_by_key(&index, |(at, _)| *at).ok();
-        place.and_then(|place| kept.get(place)).map_or_else(|| filler(level, index), |(_, hash)| *hash)
+        self.kept(level, index).unwrap_or_else(|| filler(level, index))
+    }
+
+    fn kept(&self, level: u8, index: u32) -> Option<Hash> {
+        let kept = self.levels.get(usize::from(level))?;
+        let place = kept.binary_search_by_key(&index, |(at, _)| *at).ok()?;
+        kept.get(place).map(|(_, hash)| *hash)
     }
 
     /// Ends because `level` falls.
@@ -228,6 +255,17 @@ mod tests {
                 let mut changed = nodes.clone();
                 changed[at] = leaf(99).1;
                 prop_assert_ne!(TREE.rebuild(&disclosed, &changed), Some(root));
+            }
+            // One place alone, whether a leaf stands there or not.
+            for at in 0..64 {
+                let level = grown.empty_above(at);
+                let node = if present >> at & 1 == 1 { leaf(at).1 } else { filler(level, at >> level) };
+                let beside = grown.beside(at, level, filler);
+                prop_assert_eq!(TREE.climb(level, at, node, &beside), Some(root));
+                if level < 6 {
+                    prop_assert_ne!(TREE.climb(level, at ^ (1 << level), node, &beside), Some(root));
+                }
+                prop_assert_eq!(TREE.climb(level, at, node, &[beside, vec![root]].concat()), None);
             }
             let more = [nodes.clone(), vec![root]].concat();
             prop_assert_eq!(TREE.rebuild(&disclosed, &more), None);
