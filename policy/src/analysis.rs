@@ -81,7 +81,7 @@ fn look(own: OrgId, trial: &Trial, [free, barred]: [&Slice; 2], most: usize, bud
         else {
             continue;
         };
-        seen.applies.extend(&places);
+        seen.applies.extend(places.iter());
         let verdict = barred.engine.judge(&given);
         // TLP:RED passes over clauses that do not carry it: each combination stands for a red record and for another.
         for red in [false, true] {

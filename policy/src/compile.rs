@@ -21,6 +21,7 @@ use entente_protocol::{
 use std::{
     collections::{HashMap, HashSet},
     str::FromStr,
+    sync::Arc,
 };
 
 /// What is asked for.
@@ -54,7 +55,7 @@ impl Action {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// These clauses apply, by their places, rising.
-    Clauses(Vec<u16>),
+    Clauses(Arc<[u16]>),
     /// None applies; whether a field that a condition reads is missing.
     NoClause { absent: bool },
     /// A red line holds, by its place.
@@ -198,7 +199,7 @@ impl Engine {
             Decision::Allow => {
                 let mut places: Vec<u16> = deciding.into_iter().filter_map(clause_place).collect();
                 places.sort_unstable();
-                Verdict::Clauses(places)
+                Verdict::Clauses(places.into())
             }
             Decision::Deny => match deciding.into_iter().filter_map(red_line_place).min() {
                 Some(place) => Verdict::RedLine(place),

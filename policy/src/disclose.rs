@@ -10,6 +10,7 @@ use entente_protocol::{
     },
     value::Value,
 };
+use std::{collections::BTreeMap, sync::LazyLock};
 
 /// What a clause lets go of one record.
 #[derive(Debug)]
@@ -27,7 +28,8 @@ pub(crate) fn disclose(covered: &Covered, question: &Question<'_>, granted: Opti
     let mut disclosed = Disclosed { slots: SlotSet::EMPTY, file: false, withheld: Vec::new() };
     // A party that does not say what it is counts as a person.
     let person = ptype(kind).is_some_and(|slot| (question.values)(slot).as_ref().is_none_or(is_person));
-    for number in question.present.iter() {
+    disclosed.slots = question.present.and(covered.plain).and(granted.unwrap_or(covered.plain));
+    for number in question.present.without(disclosed.slots).iter() {
         let fate = match kind.slot_number(number) {
             None => Err(Reason::SlotNotNamed),
             Some(_) if granted.is_some_and(|granted| !granted.contains(number)) => Err(Reason::SlotNotGranted),
@@ -40,6 +42,13 @@ pub(crate) fn disclose(covered: &Covered, question: &Question<'_>, granted: Opti
     }
     disclosed.file = kind == Kind::Attachment && disclosed.slots.iter().any(|n| is_content(kind, n));
     disclosed
+}
+
+/// Fields that a clause lets go with every record that has them, whatever they say.
+pub(crate) fn plain(covered: &Covered, kind: Kind) -> SlotSet {
+    let is_plain = |slot: &&Slot| slot.shape != Shape::Content && slot.name != "supersedes" && !slot.shape.refers();
+    let given = kind.slots().filter(is_plain).filter(|slot| named(covered, slot, true).is_ok());
+    given.map(|slot| slot.number).collect()
 }
 
 /// Whether the clause names a slot, and personal data in the way that personal data asks for. `person` says that the
@@ -83,7 +92,9 @@ pub(crate) fn always_refers(slot: &Slot) -> bool {
 
 /// The slot that says what a party is, in the kind that has it.
 pub(crate) fn ptype(kind: Kind) -> Option<u8> {
-    kind.slot("ptype").map(|slot| slot.number)
+    static SLOTS: LazyLock<BTreeMap<Kind, u8>> =
+        LazyLock::new(|| Kind::ALL.into_iter().filter_map(|kind| Some((kind, kind.slot("ptype")?.number))).collect());
+    SLOTS.get(&kind).copied()
 }
 
 /// Whether a value of [`ptype`] is a natural person.

@@ -8,7 +8,7 @@
 use crate::{attribute::Given, compile::Verdict};
 use entente_protocol::{label, primitive::labelled};
 use std::{
-    collections::BTreeMap,
+    collections::HashMap,
     sync::{Mutex, PoisonError},
 };
 
@@ -20,7 +20,7 @@ pub(crate) type Key = [u8; 32];
 
 /// The key of a verdict: the slice and what its policies read.
 pub(crate) fn key(slice: u32, given: &[Option<Given>]) -> Key {
-    let mut bytes = Vec::with_capacity(64);
+    let mut bytes = Vec::with_capacity(256);
     for value in given {
         match value {
             None => bytes.push(0),
@@ -34,7 +34,7 @@ pub(crate) fn key(slice: u32, given: &[Option<Given>]) -> Key {
 #[derive(Debug, Default)]
 pub(crate) struct Memo {
     /// The lock covers the map only; it is never held while a policy is evaluated.
-    verdicts: Mutex<BTreeMap<Key, Verdict>>,
+    verdicts: Mutex<HashMap<Key, Verdict>>,
 }
 
 impl Memo {

@@ -11,7 +11,7 @@ use crate::{
     disclose::{self, Hangs},
     likely::unlikely,
     redline::RedLine,
-    set::{CompileError, Covered, PolicySet, Slice},
+    set::{CompileError, Covered, Governed, PolicySet, Slice},
     trial::{self, Budget, Trial},
 };
 use entente_protocol::{
@@ -88,9 +88,21 @@ pub fn meeting(set: &PolicySet, kind: Kind, when: &str) -> Result<PolicySet, Con
     let outside = format!("!(\n{when}\n)");
     let line = RedLine::new("what is not asked about", Action::Release, &[kind], &[], Some(&outside))?;
     let lines: Vec<RedLine> = set.red_lines().iter().cloned().chain([line]).collect();
+    with(set, &lines, |_| true)
+}
+
+/// The same set, of these agreements alone.
+///
+/// # Errors
+/// None that the set itself did not have.
+pub fn of(set: &PolicySet, wanted: impl Fn(&Governed) -> bool) -> Result<PolicySet, ConditionFault> {
+    with(set, set.red_lines(), wanted)
+}
+
+fn with(set: &PolicySet, lines: &[RedLine], wanted: impl Fn(&Governed) -> bool) -> Result<PolicySet, ConditionFault> {
     let accredited: Vec<String> = set.accredited.iter().cloned().collect();
-    let agreements = set.agreements.values().cloned().collect();
-    PolicySet::new(set.own(), agreements, &lines, set.partners.clone(), &accredited)
+    let agreements = set.agreements.values().filter(|governed| wanted(governed)).cloned().collect();
+    PolicySet::new(set.own(), agreements, lines, set.partners.clone(), &accredited)
         .map_err(|CompileError::TwoVersions { .. }| ConditionFault::Engine)
 }
 
@@ -152,7 +164,7 @@ pub(crate) struct Place<'a> {
 /// Every place where a property is in question. None proves it.
 pub(crate) fn places(set: &PolicySet, property: Property) -> Vec<Place<'_>> {
     let mut places = Vec::new();
-    for ((action, partner, agreement, kind), slice) in &set.slices {
+    for ((action, partner, agreement, kind), slice) in set.slices.iter() {
         let asked = property.to.is_none_or(|to| to == *partner);
         if *action != Action::Release || *kind != property.kind || !asked {
             continue;

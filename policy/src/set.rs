@@ -8,7 +8,7 @@ use crate::{
     check::{self, CheckFault},
     compile::{Action, Engine},
     condition::ConditionFault,
-    handling,
+    disclose, handling,
     memo::Memo,
     redline::RedLine,
 };
@@ -19,7 +19,7 @@ use entente_protocol::{
     primitive::labelled,
     record::{SlotSet, kind::Kind, schema_digest},
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// A partner as this node treats it, whatever agreements say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,6 +66,8 @@ pub enum CompileError {
 pub(crate) struct Covered {
     pub(crate) place: u16,
     pub(crate) slots: SlotSet,
+    /// Of them, those that go with every record that has them.
+    pub(crate) plain: SlotSet,
     pub(crate) personal: SlotSet,
     pub(crate) red: bool,
     pub(crate) files: Vec<String>,
@@ -80,8 +82,30 @@ pub(crate) struct Slice {
     pub(crate) engine: Engine,
 }
 
-/// Slices by direction, partner, agreement and kind.
-type Slices = BTreeMap<(Action, OrgId, AgreementId, Kind), Slice>;
+/// Direction, partner, agreement and kind.
+type Concerning = (Action, OrgId, AgreementId, Kind);
+
+/// Slices by what they concern, in that order, and quickly found.
+#[derive(Debug, Default)]
+pub(crate) struct Slices {
+    all: Vec<(Concerning, Slice)>,
+    places: HashMap<Concerning, usize>,
+}
+
+impl Slices {
+    fn new(slices: BTreeMap<Concerning, Slice>) -> Self {
+        let places = slices.keys().copied().zip(0..).collect();
+        Self { all: slices.into_iter().collect(), places }
+    }
+    /// The one that concerns this, if a clause does.
+    pub(crate) fn get(&self, concerning: &Concerning) -> Option<&Slice> {
+        self.places.get(concerning).and_then(|place| self.all.get(*place)).map(|(_, slice)| slice)
+    }
+    /// Every one.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &(Concerning, Slice)> {
+        self.all.iter()
+    }
+}
 
 /// Everything that decisions depend on, beside the question.
 #[derive(Debug)]
@@ -131,7 +155,7 @@ impl PolicySet {
             red_lines: red_lines.to_vec(),
             partners,
             accredited: accredited.iter().map(|class| handling::class_spelling(class)).collect(),
-            slices: BTreeMap::new(),
+            slices: Slices::default(),
             memo: Some(Memo::default()),
             version: Hash::from_bytes([0; 32]),
             local: Hash::from_bytes([0; 32]),
@@ -150,14 +174,14 @@ impl PolicySet {
         }
         set.agreements.retain(|id, _| !refused.contains_key(id));
         set.aside.extend(refused);
-        set.slices = slices;
+        set.slices = Slices::new(slices);
         set.local = digest_of(label::POLICY_LOCAL, set.local_parts());
         set.version = set.digest();
         Ok(set)
     }
 
     /// The slices of one agreement, numbered from `first`.
-    fn slice(&self, first: u32, agreement: &Agreement) -> Result<Slices, ConditionFault> {
+    fn slice(&self, first: u32, agreement: &Agreement) -> Result<BTreeMap<Concerning, Slice>, ConditionFault> {
         let mut slices = BTreeMap::new();
         for partner in agreement.parties.iter().map(|p| p.id).filter(|p| self.partners.contains_key(p)) {
             for (action, from, to) in [(Action::Release, self.own, partner), (Action::Accept, partner, self.own)] {
@@ -181,12 +205,16 @@ impl PolicySet {
     ) -> Result<Slice, ConditionFault> {
         let concerning = self.red_lines.iter().enumerate().filter(|(_, line)| line.concerns(action, kind, partner));
         let red_lines: Vec<(usize, &RedLine)> = concerning.collect();
-        let covered = clauses.iter().map(|(place, clause)| Covered {
-            place: *place,
-            slots: clause.disclose.iter().find(|d| d.kind == kind).map(|d| d.set()).unwrap_or_default(),
-            personal: clause.personal.iter().filter(|p| p.kind == kind).map(|p| p.slot).collect(),
-            red: clause.red,
-            files: clause.files.clone(),
+        let covered = clauses.iter().map(|(place, clause)| {
+            let covered = Covered {
+                place: *place,
+                slots: clause.disclose.iter().find(|d| d.kind == kind).map(|d| d.set()).unwrap_or_default(),
+                plain: SlotSet::EMPTY,
+                personal: clause.personal.iter().filter(|p| p.kind == kind).map(|p| p.slot).collect(),
+                red: clause.red,
+                files: clause.files.clone(),
+            };
+            Covered { plain: disclose::plain(&covered, kind), ..covered }
         });
         Ok(Slice {
             number,

@@ -12,12 +12,16 @@ mod tests;
 use super::AgreementError;
 use crate::node::Node;
 use entente_policy::{
-    Action, PolicySet,
+    Action, Governed, PolicySet,
     claim::{self, Claim, Confirmed},
     never::{self, Leaving, Never, Property},
     trial::Budget,
 };
-use entente_protocol::{agreement::Agreement, id::OrgId, record::kind::Kind};
+use entente_protocol::{
+    agreement::{Agreement, Standing},
+    id::OrgId,
+    record::kind::Kind,
+};
 use serde_json::{Value as Json, json};
 use solver::{Solver, SolverFault};
 use std::{path::PathBuf, time::Duration};
@@ -32,12 +36,16 @@ pub const PATIENCE_S_MAX: u64 = 3_600;
 
 /// Answers a property that a person states.
 pub fn prove(node: &Node, property: &str, patience_s: u64) -> Result<Json, AgreementError> {
-    let rules = node.rules();
-    let stated = stated(node, &rules.policy, property)?;
+    // What is over gives nothing any more. What is suspended may be resumed, and what begins later will give.
+    let now = node.interval();
+    let goes_on =
+        |governed: &Governed| governed.standing != Standing::Ended && now.early < governed.in_force.agreement.until;
+    let set = never::of(&node.rules().policy, goes_on).map_err(|error| AgreementError::Property(error.to_string()))?;
+    let stated = stated(node, &set, property)?;
     let patience = Duration::from_secs(patience_s.clamp(1, PATIENCE_S_MAX));
     let mut solver = Asked::Not { path: node.config.solver.clone(), patience };
-    let answer = match stated.questions.iter().any(|question| binds(&rules.policy, question.property.to)) {
-        true => answer(&rules.policy, &stated.questions, &mut solver),
+    let answer = match stated.questions.iter().any(|question| binds(&set, question.property.to)) {
+        true => answer(&set, &stated.questions, &mut solver),
         false => Answered::Emptily,
     };
     let mut out = json!({ "id": property.trim() });

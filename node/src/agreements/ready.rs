@@ -27,6 +27,11 @@ impl Hindrance {
     }
 }
 
+/// Whether its last day is over for certain.
+pub(super) fn is_over(agreement: &Agreement, now: Interval) -> bool {
+    agreement.until <= now.early
+}
+
 /// What keeps a version from being signed at this time.
 pub(super) fn hindrances(agreement: &Agreement, now: Interval) -> Vec<Hindrance> {
     let mut found = Vec::new();
@@ -38,8 +43,7 @@ pub(super) fn hindrances(agreement: &Agreement, now: Interval) -> Vec<Hindrance>
             fix: "cite the text with its date, as \"Exchange of letters of 12 November 2025\"",
         });
     }
-    // Only what is over for certain.
-    if agreement.until <= now.early {
+    if is_over(agreement, now) {
         found.push(Hindrance {
             code: "over",
             key: "until",

@@ -4,7 +4,7 @@
 
 use super::{
     AgreementError, AgreementRow, Held, held, party_key, read,
-    ready::{hindrances, may_sign},
+    ready::{hindrances, is_over, may_sign},
     reload,
     view::describe,
 };
@@ -263,7 +263,9 @@ fn take(
     let unsigned = !signed.signed_by().any(|p| p == own);
     let named = agreement.party(own).map_or(&[][..], |party| &party.signatories);
     let both = named.iter().all(|person| row.approvers.contains(person));
-    if row.approved == Some(signed.digest()) && unsigned && both && (!first || others) {
+    // What is over by now would only take the place of what is in force.
+    let over = is_over(&agreement, node.interval());
+    if row.approved == Some(signed.digest()) && unsigned && both && (!first || others) && !over {
         signed.sign(own, &node.keys.agreements, now)?;
     }
     let complete = signed.complete(|org, kid| party_key(node, org, kid))?.is_some();
@@ -382,7 +384,14 @@ pub fn check_file(node: &Node, path: &Path) -> Result<Json, AgreementError> {
 /// signed is signed.
 pub fn sign_file(node: &Node, path: &Path, output: &Path) -> Result<Json, AgreementError> {
     let signed = read_file(node, path)?.signed;
-    may_sign(node, &signed.agreement()?).map_err(|fault| in_file(path, fault))?;
+    let agreement = signed.agreement()?;
+    let is_it = |version: &SignedAgreement| version.digest() == signed.digest();
+    let rules = node.rules();
+    let held = rules.agreements.get(agreement.id);
+    // A lost file of what every party has signed is had again, over or not.
+    if !held.is_some_and(|held| held.signed.iter().chain(&held.next).any(is_it)) {
+        may_sign(node, &agreement).map_err(|fault| in_file(path, fault))?;
+    }
     let (signed, _) = take(node, signed, Brought::Approved).map_err(|fault| in_file(path, fault))?;
     let text = Armour::AGREEMENT.close(&signed.to_bytes()?);
     let mut out = agreed(node, &signed)?;

@@ -210,3 +210,28 @@ fn every_record_of_a_kind_may_be_asked_for() -> Outcome {
     assert_eq!((world.at_c(first)?.0, world.at_c(second)?.0), ("withdrawn".to_owned(), "withdrawn".to_owned()));
     Ok(())
 }
+
+/// Story: a third party declines to erase what is recalled, in its agreement with the holder. The originator signed neither
+/// that nor a word of it: what it asks to be erased is erased. What the holder itself gave is kept.
+#[test]
+fn who_signed_nothing_of_it_is_not_refused_an_erasure() -> Outcome {
+    let text = testkit::agreement("2036-12-31");
+    let declining = text
+        .replace("notice-days = 0", "notice-days = 0\nobligations = [\"erase-when-recalled\"]")
+        .replace("name = \"B\"", "name = \"B\"\ndeclines = [\"erase-when-recalled\"]");
+    let world = Three::new("\"with-grant\"", &text, &declining)?;
+    let passed_on = world.release("A-1")?;
+    testkit::release(world.folder.path(), &world.b, "B-1")?;
+    let given = show::resolve_own(&world.b, "B-1")?;
+    world.meet()?;
+    world.let_on(passed_on)?;
+    for (node, record, answers) in [(&world.a, passed_on, r#"{"complied":2}"#), (&world.b, given, r#"{"refused":1}"#)] {
+        recalls::propose(node, &[record], Act::Erase, ("in danger", "A. Diallo"), &mut |_| {})?;
+        recalls::confirm(node, 1, "M. Osei", &mut |_| {})?;
+        world.meet()?;
+        assert_eq!(holders::status(node, 1)?["answers"].to_string(), answers);
+    }
+    assert_eq!(world.at_c(passed_on)?, ("erased".to_owned(), Vec::new()));
+    assert_eq!(world.at_c(given)?.0, "recalled");
+    world.is_whole()
+}

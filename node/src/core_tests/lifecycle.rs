@@ -122,3 +122,46 @@ fn no_word_is_kept_for_what_cannot_be_signed() -> Outcome {
     assert_eq!(proposal(&world.b)?["signatories_missing"].as_array().map(Vec::len), Some(2));
     Ok(())
 }
+
+/// Story: nothing goes under what has ended, and a proof does not say otherwise. What is suspended may be resumed: of that it
+/// says what it lets go.
+#[test]
+fn what_is_over_is_not_said_to_let_anything_go() -> Outcome {
+    let world = World::new("2026-01-01", "2036-12-31")?;
+    let agreement = world.agreement()?.to_string();
+    let answer = || Ok::<_, AgreementError>(agreements::prove(&world.a, "never item.type to b", 5)?["answer"].clone());
+    assert_eq!(answer()?, "no");
+    agreements::state(&world.a, &agreement, Standing::Suspended)?;
+    assert_eq!(answer()?, "no");
+    agreements::state(&world.a, &agreement, Standing::Ended)?;
+    assert_eq!(answer()?, "nothing-in-force");
+
+    let world = World::new("2026-01-01", "2026-12-31")?;
+    let answer = || Ok::<_, AgreementError>(agreements::prove(&world.a, "never item.type to b", 5)?["answer"].clone());
+    assert_eq!(answer()?, "no");
+    world.move_to(NOW.plus(60 * DAY))?;
+    assert_eq!(answer()?, "nothing-in-force");
+    Ok(())
+}
+
+/// Story: the first-named party approved a version, and the other's signature comes when its last day is over. The node does
+/// not sign it; a file of what every party signed in time is had again, over or not.
+#[test]
+fn what_is_over_is_signed_by_nobody() -> Outcome {
+    let world = World::strangers()?;
+    let file = |name: &str| world.folder.path().join(name);
+    fs::write(file("draft.toml"), testkit::agreement("2026-12-31"))?;
+    ask(&world.a, &Call::AgreementSign { path: file("draft.toml"), output: file("one") })?;
+    let signed = ask(&world.b, &Call::AgreementSign { path: file("one"), output: file("two") })?;
+    let agreement = signed["id"].as_str().ok_or("id")?;
+    world.move_to(NOW.plus(60 * DAY))?;
+    ask(&world.a, &Call::AgreementAdd(file("two")))?;
+    assert_eq!(shown(&world.a, agreement)?, "proposed");
+
+    let world = World::new("2026-01-01", "2026-12-31")?;
+    world.move_to(NOW.plus(60 * DAY))?;
+    let file = |name: &str| world.folder.path().join(name);
+    let again = ask(&world.a, &Call::AgreementSign { path: file("two"), output: file("again") })?;
+    assert_eq!(again["state"], "signed", "{again:#}");
+    Ok(())
+}

@@ -13,7 +13,7 @@ use entente_protocol::{
     limits,
     recall::{NOTICE_ANSWERS, NOTICE_ERASURE, NOTICE_RECALLS},
     session::{Notice, SendError, Session},
-    time::UnixMillis,
+    time::{HOUR_MS, UnixMillis},
 };
 use std::collections::BTreeSet;
 
@@ -22,7 +22,7 @@ const UNANSWERED_MAX: u32 = 4;
 /// How long an answer keeps further notices back.
 const PATIENCE_MS: u64 = 60_000;
 /// What was not answered for good is asked again after so long.
-const AGAIN_MS: u64 = 3_600_000;
+const AGAIN_MS: u64 = HOUR_MS;
 
 /// What was said of recalls in one session.
 #[derive(Debug, Default)]

@@ -4,8 +4,9 @@
 //! an agreement: it marks the record as taken back in every partition that holds it, and deletes what it said where
 //! that is asked and nobody holds on to it by law. The same recall again changes nothing, and gets its answer again.
 
-use super::{ASKED, AskedRow, RecallError, asked_key, each, erase, hold, relay};
+use super::{ASKED, AskedRow, RecallError, asked_key, each, erase, hold, relay, retention};
 use crate::{
+    agreements,
     node::Node,
     onward::holding,
     partners::introduced::Shown,
@@ -19,7 +20,7 @@ use crate::{
     store::{layout::Table, txn::Txn},
 };
 use entente_protocol::{
-    agreement::Obligation,
+    agreement::{Agreement, Obligation},
     cose::SignatureBytes,
     id::{AgreementId, OrgId, RecallId, RecordId},
     identity::Purpose,
@@ -128,9 +129,9 @@ fn in_partition(
             continue;
         }
         let state = match (recall.act.deletes(), hold::is_held(&txn, partition, recall.record)?) {
-            (true, false) if row.openings.is_empty() => AnswerState::Complied,
-            // It said so before anything was given: it is taken back, and what it said stays.
-            (true, _) if keeps(node, agreement) => AnswerState::Refused,
+            (true, _) if row.openings.is_empty() => AnswerState::Complied,
+            // It said so before this was given, to whoever asks for it: it is taken back, and what it said stays.
+            (true, _) if keeps(node, agreement, &row, recall.originator)? => AnswerState::Refused,
             (true, true) => AnswerState::LegalHold,
             (true, false) => {
                 let from = row.giver().unwrap_or(from);
@@ -180,11 +181,13 @@ fn in_partition(
     Ok(states)
 }
 
-/// Whether the agreement says that this organisation deletes nothing that is recalled.
-fn keeps(node: &Node, agreement: AgreementId) -> bool {
-    let rules = node.rules();
-    let in_force = rules.agreements.get(agreement).and_then(|held| held.in_force.as_ref());
-    in_force.is_some_and(|f| f.agreement.declines(node.keys.org, Obligation::EraseWhenRecalled))
+/// Whether the version under which a record came says that this organisation deletes nothing that is recalled. It binds
+/// whoever signed it: an originator of whom the record came by another's hand is no party, and agreed to nothing.
+fn keeps(node: &Node, agreement: AgreementId, row: &ReceivedRow, originator: OrgId) -> Result<bool, RecallError> {
+    let versions = agreements::versions(&node.holdings, agreement)?;
+    let version = retention::version_of(node, agreement, row)?.and_then(|digest| versions.get(&digest));
+    let declines = |v: &Agreement| v.declines(node.keys.org, Obligation::EraseWhenRecalled);
+    Ok(version.is_some_and(|version| version.party(originator).is_some() && declines(version)))
 }
 
 fn asked_at(txn: &Txn<'_>, partition: Partition, place: u64) -> Result<Option<AskedRow>, RecallError> {

@@ -77,9 +77,11 @@ pub fn is_begun(holdings: &Holdings, agreement: AgreementId) -> Result<bool, Sto
     Ok(holdings.get(Partition::Node, Table::Recall, &key(agreement, None))?.is_some())
 }
 
-/// Whether a partner's receipt says that it has erased what came under an agreement.
+/// Whether a partner's receipt says that it has erased what came under an agreement that is over here too. Of any other
+/// it may say so, and take what is on its way.
 pub fn is_erased_by(node: &Node, agreement: AgreementId, partner: OrgId) -> Result<bool, StoreError> {
-    Ok(node.holdings.get(Partition::Node, Table::Recall, &key(agreement, Some(partner)))?.is_some())
+    let over = stands(node, agreement).is_some_and(|state| state.step(Step::Erase).is_ok());
+    Ok(over && node.holdings.get(Partition::Node, Table::Recall, &key(agreement, Some(partner)))?.is_some())
 }
 
 fn at(node: &Node, agreement: AgreementId) -> Result<Option<(u64, ErasureRow)>, RecallError> {

@@ -21,7 +21,7 @@ use entente_protocol::{
     identity::Purpose,
     limits,
     recall::{AnswerState, Answers, Recalls},
-    time::UnixMillis,
+    time::{HOUR_MS, UnixMillis},
 };
 use serde_bytes::ByteBuf;
 use serde_json::{Value as Json, json};
@@ -72,7 +72,7 @@ pub(super) fn rank(state: Option<AnswerState>) -> u8 {
 }
 
 /// How often a partner is asked anew at the most.
-const AGAIN_MS: u64 = 3_600_000;
+const AGAIN_MS: u64 = HOUR_MS;
 
 /// Whether nothing more is to be said about it: there is an answer for good, given since the partner was last asked anew.
 fn is_settled(row: &HolderRow, again: UnixMillis) -> bool {

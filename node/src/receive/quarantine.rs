@@ -21,13 +21,13 @@ use entente_protocol::{
     feed::{Entry, FeedKey, Run, RunEntry, RunFault, RunMessage},
     id::{AgreementId, FeedId, Hash, OrgId, RecordId},
     primitive::sha256,
-    time::UnixMillis,
+    time::{HOUR_MS, UnixMillis},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 /// How long a mark stays as it is, whatever else does not hold.
-const MARK_AGAIN_MS: u64 = 3_600_000;
+const MARK_AGAIN_MS: u64 = HOUR_MS;
 /// Characters of a reason: it may quote what a partner wrote.
 const WHY_CHARS_MAX: usize = 300;
 

@@ -5,7 +5,10 @@
 
 use super::{shape::Shape, tables};
 use serde::{Deserialize, Serialize};
-use std::fmt;
+use std::{fmt, sync::LazyLock};
+
+/// Numbers that a slot may have: a [`SlotSet`](super::SlotSet) holds as many.
+const SLOTS: usize = 64;
 
 /// A kind of record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -281,7 +284,19 @@ impl Kind {
 
     /// A slot by number.
     pub fn slot_number(self, number: u8) -> Option<&'static Slot> {
-        self.slots().find(|slot| slot.number == number)
+        // A decision asks this of every field of a record.
+        static BY_NUMBER: LazyLock<Vec<[Option<&'static Slot>; SLOTS]>> = LazyLock::new(|| {
+            let of = |kind: Kind| {
+                let mut slots = [None; SLOTS];
+                for slot in kind.slots() {
+                    slots.get_mut(usize::from(slot.number)).into_iter().for_each(|place| *place = Some(slot));
+                }
+                slots
+            };
+            // In the order in which the kinds are numbered.
+            Kind::ALL.into_iter().map(of).collect()
+        });
+        BY_NUMBER.get(self as usize)?.get(usize::from(number)).copied().flatten()
     }
 }
 
@@ -294,6 +309,21 @@ impl fmt::Display for Kind {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_slot_is_found_by_its_number_in_every_kind() {
+        for (place, kind) in Kind::ALL.into_iter().enumerate() {
+            assert_eq!(kind as usize, place);
+            for number in 0..=u8::MAX {
+                let found = kind.slots().find(|slot| slot.number == number);
+                assert_eq!(
+                    kind.slot_number(number).map(|slot| slot.name),
+                    found.map(|slot| slot.name),
+                    "{kind} {number}"
+                );
+            }
+        }
+    }
     use std::collections::BTreeSet;
 
     #[test]

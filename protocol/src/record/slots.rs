@@ -123,6 +123,8 @@ impl Blinds {
 pub struct Record {
     pub(super) body: Body,
     pub(super) values: Values,
+    /// Of `values`, so that a decision need not walk over them.
+    present: SlotSet,
     pub(super) seed: Zeroizing<[u8; 32]>,
 }
 
@@ -142,7 +144,8 @@ impl Record {
         let blinds = Blinds::new(&seed);
         let leaves = leaves(&values, &blinds);
         let root = TREE.root(&leaves, blinds.filler());
-        Ok(Self { body: Body::new(header, root)?, values, seed })
+        let present = values.iter().map(|(slot, _)| *slot).collect();
+        Ok(Self { body: Body::new(header, root)?, values, present, seed })
     }
 
     /// From its stored parts; refuses parts that do not give the root in the body.
@@ -152,7 +155,8 @@ impl Record {
         let rising = leaves.windows(2).all(|w| matches!(w, [a, b] if a.0 < b.0));
         let within = leaves.last().is_none_or(|(at, _)| *at < TREE.width());
         (rising && within && TREE.root(&leaves, blinds.filler()) == body.root()).then_some(())?;
-        Some(Self { body, values, seed })
+        let present = values.iter().map(|(slot, _)| *slot).collect();
+        Some(Self { body, values, present, seed })
     }
 
     /// Body, values and seed, for sealing and for nothing else.
@@ -174,7 +178,7 @@ impl Record {
     }
     /// Slots that hold something.
     pub fn present(&self) -> SlotSet {
-        self.values.iter().map(|(slot, _)| *slot).collect()
+        self.present
     }
     /// Canonical bytes of every value, by rising slot.
     pub fn values(&self) -> &[(u8, Vec<u8>)] {
@@ -182,7 +186,12 @@ impl Record {
     }
     /// The value of a slot.
     pub fn value(&self, slot: u8) -> Option<Value> {
-        let (_, bytes) = self.values.iter().find(|(number, _)| *number == slot)?;
+        if !self.present.contains(slot) {
+            return None;
+        }
+        // They rise by slot.
+        let place = self.values.binary_search_by_key(&slot, |(number, _)| *number).ok()?;
+        let (_, bytes) = self.values.get(place)?;
         crate::codec::from_slice(bytes, crate::codec::Bounds::bytes(limits::SLOT_VALUE_BYTES_MAX)).ok()
     }
     /// The seed, for sealing beside the record and for nothing else.

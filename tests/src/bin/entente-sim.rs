@@ -38,6 +38,9 @@ fn options() -> Result<(Plan, Range<u64>, usize, Option<u64>), String> {
             }
         }
     }
+    if one_in != 1 && !all {
+        return Err("`--one-in` goes with `--all`".to_owned());
+    }
     Ok((plan, seeds, threads, all.then_some(one_in)))
 }
 

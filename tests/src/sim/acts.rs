@@ -226,7 +226,9 @@ impl World<'_> {
         let Some(proposal) = held.and_then(|held| held.proposal.as_ref()) else { return Ok(()) };
         let digest = proposal.digest();
         let erased = held.is_some_and(|held| held.erased);
-        if known.version(digest).is_none_or(|version| version.approved.contains(&n)) || self.ended(&known) || erased {
+        // What is over is not signed.
+        let signs = |version: &Version| !version.approved.contains(&n) && self.now(n) < version.time.1;
+        if !known.version(digest).is_some_and(signs) || self.ended(&known) || erased {
             return Ok(());
         }
         self.approve(n, known.id, digest);

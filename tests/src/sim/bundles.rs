@@ -16,6 +16,7 @@ use entente_protocol::{
     bundle::Part,
     identity::Purpose,
     session::{Lane, Message},
+    time::UnixMillis,
 };
 use std::{
     fs::{self, File},
@@ -31,6 +32,8 @@ const AT_LAST: usize = 3;
 pub struct Carried {
     path: PathBuf,
     ends: [usize; 2],
+    /// When, by its maker's clock.
+    made: UnixMillis,
     runs: Vec<Taking>,
 }
 
@@ -70,6 +73,7 @@ impl World<'_> {
             max_bytes: self.chance.one_in(4).then_some(SMALL_BYTES),
             ..ExportOptions::default()
         };
+        let made = self.now(n);
         self.say(|| format!("{n}: makes a bundle for {to}: {options:?}"));
         self.act(n, Doing::Other, |node| {
             allowed(bundle::export(node, &options, &mut |_| {}), &["removed", "clock", "max-size", "lease"])
@@ -87,7 +91,7 @@ impl World<'_> {
             }
         }
         self.stats.bundles += 1;
-        self.carried.push(Carried { path, ends: [n, to], runs });
+        self.carried.push(Carried { path, ends: [n, to], made, runs });
         Ok(())
     }
 
@@ -109,11 +113,11 @@ impl World<'_> {
     }
 
     fn bring(&mut self, at: usize) -> Checked {
-        let Carried { path, ends: [from, n], runs } = &self.carried[at];
-        let (path, from, n, runs) = (path.clone(), *from, *n, runs.clone());
+        let Carried { path, ends: [from, n], made, runs } = &self.carried[at];
+        let (path, from, n, made, runs) = (path.clone(), *from, *n, *made, runs.clone());
         self.say(|| format!("{n}: takes {} of {from}", path.display()));
         self.machines[n].since = self.now(n);
-        self.note_met_by_hand(n, from);
+        self.note_met_at(n, from, made);
         let done = self.act(n, Doing::Bundle(runs.clone()), |node| {
             allowed(bundle::import(node, &path, &mut |_| {}), &["no-partner", "clock"])
         })?;

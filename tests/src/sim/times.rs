@@ -16,7 +16,7 @@ use super::{
 };
 use entente_node::{
     node::Node,
-    recall::{self, ending},
+    recall::{self, RecallError, ending},
     receive::lease,
     seal::keyring::Partition,
 };
@@ -102,6 +102,7 @@ impl World<'_> {
     fn keep_up_all(&mut self) -> Checked {
         for n in 0..self.machines.len() {
             let deaf = self.plan.planted == Some(Planted::DeafToTime);
+            self.machines[n].kept_up = self.now(n);
             self.act(n, Doing::Other, |node| {
                 node.tick()?;
                 if !deaf {
@@ -131,7 +132,13 @@ impl World<'_> {
         self.say(|| format!("{n}: people ask to erase what came under {:?}", deal.id));
         let id = deal.id.to_string();
         // Refused where it is not over, or where a hold keeps something: what stands afterwards is looked at.
-        self.act(n, Doing::Other, |node| Ok(drop(ending::erase(node, &id, ("one of us", &[]), &mut |_| {}))))?;
+        self.act(n, Doing::Other, |node| match ending::erase(node, &id, ("one of us", &[]), &mut |_| {}) {
+            Ok(_)
+            | Err(RecallError::Step(_) | RecallError::Followed | RecallError::Held(_) | RecallError::Asked(_)) => {
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        })?;
         self.check_times(n)
     }
 
@@ -145,9 +152,20 @@ impl World<'_> {
         self.ended(deal) || last.is_some_and(|last| last <= self.now(n))
     }
 
+    /// Whether people of a node approved a version that takes the place of what is in force there.
+    fn follows(&self, n: usize, deal: &Deal) -> bool {
+        let digest = self.node(n).and_then(|node| {
+            let rules = node.rules();
+            Some(rules.agreements.get(deal.id)?.in_force.as_ref()?.digest)
+        });
+        let number = digest.and_then(|digest| deal.version(digest)).map(|version| version.number);
+        deal.versions.iter().any(|version| Some(version.number) > number && version.approved.contains(&n))
+    }
+
     /// Whether what a node took at a time was kept as long as any clause says.
     pub(super) fn is_kept_long_enough(&self, n: usize, since: UnixMillis) -> bool {
-        Plan::times(self.seed) && since.plus(KEPT_DAYS * DAY_MS) <= self.now(n)
+        // Nothing goes but when a node looks after it.
+        Plan::times(self.seed) && since.plus(KEPT_DAYS * DAY_MS) <= self.machines[n].kept_up
     }
 
     /// Whether the newest release of a record in a feed was kept long enough.
@@ -166,15 +184,14 @@ impl World<'_> {
     /// A message reaches a node: of a lease, or of a run, it is a meeting with who sent it.
     pub(super) fn note_met(&mut self, n: usize, from: usize, lane: Lane, content: &[u8]) {
         match Message::from_bytes(lane, content) {
-            Ok(Message::Notice(notice)) if notice.kind == NOTICE_LEASE => self.note_met_by_hand(n, from),
-            Ok(Message::Run(_)) => self.note_met_by_hand(n, from),
+            Ok(Message::Notice(notice)) if notice.kind == NOTICE_LEASE => self.note_met_at(n, from, self.now(n)),
+            Ok(Message::Run(_)) => self.note_met_at(n, from, self.now(n)),
             _ => {}
         }
     }
 
-    /// The same, of a bundle.
-    pub(super) fn note_met_by_hand(&mut self, n: usize, from: usize) {
-        let now = self.now(n);
+    /// The same, at a time: what a bundle brings was met when it was made.
+    pub(super) fn note_met_at(&mut self, n: usize, from: usize, now: UnixMillis) {
         for (place, deal) in self.model.deals.iter().enumerate() {
             if deal.parties.contains(&n) && deal.parties.contains(&from) {
                 let met = self.model.met.entry((place, from)).or_default();
@@ -242,8 +259,10 @@ impl World<'_> {
             // A hold keeps the whole partition, also where nothing of its record is left.
             let held = &self.model.facts[n].held;
             let mut given = self.received_from((place, from)).peekable();
-            if deal.besides.erases && self.ended(deal) && given.peek().is_some() && !given.any(|r| held.contains(&r)) {
-                return self.broken(format!("I5: node {n} has not erased what came under {:?}, which ended", deal.id));
+            let over = self.ended(deal) || (self.is_over(n, deal) && !self.follows(n, deal));
+            if deal.besides.erases && over && given.peek().is_some() && !given.any(|r| held.contains(&r)) {
+                return self
+                    .broken(format!("I5: node {n} has not erased what came under {:?}, which is over", deal.id));
             }
             for record in self.received_from((place, from)) {
                 if self.is_gone((place, from), record) && !is_held(&record) {

@@ -62,6 +62,8 @@ pub struct Machine {
     pub doing: Option<Doing>,
     /// When that began, by its own clock.
     pub since: UnixMillis,
+    /// When it last looked after what time does, by its own clock.
+    pub kept_up: UnixMillis,
     /// How far its lists were seen to have no gap, since it started.
     pub grown: Grown,
 }
@@ -112,7 +114,7 @@ impl<'c> World<'c> {
                 false => Disk::new(cast, store, plan.planted).map_err(|e| Broken(format!("no folder: {e}")))?,
             };
             let node = Some(disk.start(organisation).map_err(|e| Broken(format!("no node: {e}")))?);
-            machines.push(Machine { disk, node, doing: None, since: BEGIN, grown: Grown::default() });
+            machines.push(Machine { disk, node, doing: None, since: BEGIN, kept_up: BEGIN, grown: Grown::default() });
         }
         // A ring, so that everybody has somebody; of three nodes sometimes a line.
         let mut pairs: Vec<(usize, usize)> = (0..count).map(|n| (n, (n + 1) % count)).collect();
@@ -204,6 +206,7 @@ impl<'c> World<'c> {
             return Ok(());
         }
         self.say(|| format!("{n} starts"));
+        self.machines[n].kept_up = self.now(n);
         let mut node = self.power_on(n);
         if node.is_err() && self.machines[n].disk.ledger.is_poisoned() {
             // The disk failed at what a start writes itself: the power goes and comes once more.

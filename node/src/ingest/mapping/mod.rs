@@ -175,8 +175,10 @@ impl Mapping {
     fn place_of(&self, column: &str) -> String {
         let wanted = column.trim().to_lowercase();
         let named = |line: &str| {
-            let line = line.split_once('#').map_or(line, |(before, _)| before).to_lowercase();
-            line.split(['"', '\'', '{', '}']).any(|part| part.trim() == wanted)
+            let line = line.trim().to_lowercase();
+            // These name no column.
+            let other = ["#", "kind", "name", "format"].iter().any(|key| line.starts_with(key));
+            !other && line.split(['"', '\'', '{', '}']).any(|part| part.trim() == wanted)
         };
         match (1..).zip(self.text.lines()).find(|(_, line)| named(line)) {
             Some((line, _)) => format!("line {line}, `{}`", excerpt(column)),

@@ -60,6 +60,7 @@ pub fn diff(node: &Node, versions: [&Version; 2], shown: Shown, progress: OnProg
     let (old, mut new) = (old?, new?);
     let must_say = agreements::must_say(node, &old, &new)?;
     let drawn = [old.drawn, new.drawn];
+    let ids = [&old, &new].map(|named| named.version.agreement.id);
     if node.rules().agreements.get(new.version.agreement.id).is_none() {
         // Of a text that is to take the place of the old one.
         new.version.agreement.id = old.version.agreement.id;
@@ -79,12 +80,13 @@ pub fn diff(node: &Node, versions: [&Version; 2], shown: Shown, progress: OnProg
         let (before, after) = (ask(&old, 2 * turn)?, ask(&new, 2 * turn + 1)?);
         parties.push(difference(node, partner, &before, &after, shown)?);
     }
-    let name = |supposed: &Supposed, drawn: bool| {
-        let Agreement { id, version, title, .. } = &supposed.agreement;
-        json!({ "agreement": (!drawn).then(|| id.to_string()), "title": title, "version": version })
+    let name = |supposed: &Supposed, place: usize| {
+        let Agreement { version, title, .. } = &supposed.agreement;
+        let id = ids.get(place).filter(|_| drawn.get(place) == Some(&false));
+        json!({ "agreement": id.map(ToString::to_string), "title": title, "version": version })
     };
     Ok(json!({
-        "old": name(&old, drawn[0]), "new": name(&new, drawn[1]), "must_say": must_say, "on": new.now.early.date(),
+        "old": name(&old, 0), "new": name(&new, 1), "must_say": must_say, "on": new.now.early.date(),
         "as_released": shown.as_released, "records": keep::count(node)?, "parties": parties,
     }))
 }
