@@ -234,6 +234,10 @@ impl Interval {
     pub fn journal(&self) -> JournalOpening {
         self.journal
     }
+    /// Whether an event stands in it.
+    pub fn holds(&self, event: LoggedDigest) -> bool {
+        self.places.get(&event.place()).is_some_and(|digests| digests.contains(&event))
+    }
     /// The place of an event, opened: as the event, or as what it is instead.
     ///
     /// What is opened as empty shows how empty its neighbourhood is: that is for auditors, and not for partners.

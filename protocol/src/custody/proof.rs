@@ -54,8 +54,15 @@ pub struct LeafProof {
 }
 
 impl LeafProof {
-    /// The proof of an event's place in interval `index`; `path` leads from its leaf to the checkpoint that is meant.
-    pub fn new(index: u64, interval: &Interval, event: LoggedDigest, path: Vec<Hash>) -> Self {
+    /// The proof that an event stands in interval `index`; `path` leads from its leaf to the checkpoint that is meant. None
+    /// where it does not stand there: what would then be opened is evidence against whoever opens it, and a mistake of ours
+    /// must not become that.
+    pub fn new(index: u64, interval: &Interval, event: LoggedDigest, path: Vec<Hash>) -> Option<Self> {
+        interval.holds(event).then(|| Self::of_place(index, interval, event, path))
+    }
+
+    /// The place of an event, opened as whatever stands there.
+    pub(crate) fn of_place(index: u64, interval: &Interval, event: LoggedDigest, path: Vec<Hash>) -> Self {
         let leaf = ByteBuf::from(interval.leaf().bytes());
         Self { leaf, path, index, opening: interval.open(event) }
     }

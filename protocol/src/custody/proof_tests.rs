@@ -44,7 +44,11 @@ impl Kept {
     pub fn prove(&self, event: LoggedDigest, size: u64) -> LeafProof {
         let leaves = &self.model.leaves[..size as usize];
         let path = merkle::prove_inclusion(leaves, self.busy as usize).unwrap();
-        LeafProof::new(self.busy, &self.interval, event, path)
+        let proof = LeafProof::of_place(self.busy, &self.interval, event, path.clone());
+        // Nobody opens the place of what is not there by mistake.
+        let made = LeafProof::new(self.busy, &self.interval, event, path);
+        assert_eq!(made, self.interval.holds(event).then(|| proof.clone()));
+        proof
     }
 }
 
