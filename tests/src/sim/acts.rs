@@ -227,7 +227,8 @@ impl World<'_> {
         let digest = proposal.digest();
         let erased = held.is_some_and(|held| held.erased);
         // What is over is not signed.
-        let signs = |version: &Version| !version.approved.contains(&n) && self.now(n) < version.time.1;
+        let over = proposal.agreement()?.until <= self.now(n);
+        let signs = |version: &Version| !version.approved.contains(&n) && !over;
         if !known.version(digest).is_some_and(signs) || self.ended(&known) || erased {
             return Ok(());
         }

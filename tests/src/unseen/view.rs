@@ -57,6 +57,8 @@ pub const ROWS: &[(&str, &str, Treatment)] = &[
     ("originator of a recalled record", "who holds it", Treatment::Alike),
     ("holder of a withdrawn record", "that it was withdrawn", Treatment::Alike),
     ("witness of checkpoints", "when a node ran", Treatment::Elsewhere),
+    ("whoever is shown that a run is logged", "that something else happened", Treatment::Elsewhere),
+    ("whoever is shown a cosignature", "who witnesses that log", Treatment::Elsewhere),
     ("partner", "the number of an organisation's stores", Treatment::Alike),
     ("partner that matches", "the size of the set", Treatment::Elsewhere),
     ("whoever finds a bundle", "that it is an age file", Treatment::Elsewhere),
