@@ -141,6 +141,11 @@ impl UnloggedRun {
         if read.v == 1 { Ok(read) } else { Err(CodecError::Shape) }
     }
 
+    /// The run that it is about, as it was signed. Nothing is known of it before the evidence is verified.
+    pub fn run(&self) -> &SignatureBytes {
+        &self.run
+    }
+
     /// The run that its sender signed and kept out of its log, and the checkpoint under which that is so. `runs` finds a
     /// runs key of the sender, `log` are its log keys.
     pub fn verify(
