@@ -47,6 +47,8 @@ mod vectors_custody;
 #[cfg(test)]
 mod vectors_onward;
 #[cfg(test)]
+mod vectors_package;
+#[cfg(test)]
 mod vectors_values;
 #[cfg(test)]
 mod vectors_wire;

@@ -98,7 +98,7 @@ pub fn gather(node: &Node, options: &Options, progress: OnProgress<'_>) -> Resul
             continue;
         }
         chooser.add(&mut all, id, &found)?;
-        if options.without_files {
+        if !chooser.brings_files() {
             continue;
         }
         for linked in chooser.attachments(id, &found)? {
@@ -183,6 +183,15 @@ impl Chooser<'_> {
         all.taken.insert(id);
         all.records.push(Chosen { id, part, shown, file, attested });
         Ok(())
+    }
+
+    /// Whether photographs go with what they show: not where their content was not asked for.
+    fn brings_files(&self) -> bool {
+        let wanted = match &self.options.show {
+            Show::Fields(fields) => fields.iter().any(|field| field == "content"),
+            Show::All | Show::As(_) => true,
+        };
+        wanted && !self.options.without_files
     }
 
     /// The records of a record's photographs and other files.

@@ -35,6 +35,7 @@ pub const ALL: &[Target] = &[
     target("recall", "recalls, answers, receipts of erasure", Form::Cbor, 4 << 10, signed::recalls),
     target("grant", "grants, requests, words of what was passed on, heard", Form::Cbor, 4 << 10, signed::grants),
     target("bundle", "openings and parts of bundles", Form::Cbor, 4 << 10, signed::bundles),
+    target("package", "evidence packages, whole files and their parts", Form::Raw, 32 << 10, signed::packages),
     target("certificate", "chains of certificates, at several times", Form::Der, 16 << 10, signed::certificate),
     target("agreement-text", "agreements as people write them", Form::Text, 16 << 10, people::agreement_text),
     target("redline-text", "red lines as people write them", Form::Text, 8 << 10, people::redline_text),
