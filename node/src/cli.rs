@@ -176,6 +176,9 @@ pub enum Command {
     /// Legal hold: what may not be deleted, whoever asks for it
     #[command(subcommand, after_help = "Example:\n  entente hold list")]
     Hold(Hold),
+    /// The log that partners witness: show it, verify it, prove a record by it
+    #[command(subcommand, after_help = "Example:\n  entente log show\n  entente log prove CAR-2026-0001")]
+    Log(Log),
     /// The time: what is known about it, and what to do where it is in doubt
     #[command(subcommand, after_help = "Example:\n  entente clock show")]
     Clock(Clock),
@@ -336,7 +339,7 @@ pub use keeping::{Hold, Propose, Recall, RecallAct};
 pub use onward::{Ask, Onward};
 pub use package::{Package, Verify};
 pub use parties::{Agreement, Identity, Partner, Shown};
-pub use upkeep::{Clock, Recover, Redline};
+pub use upkeep::{Clock, Log, Recover, Redline};
 
 #[cfg(test)]
 mod tests;

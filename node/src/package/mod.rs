@@ -5,6 +5,7 @@
 //! the journal's word that one was made.
 
 mod gather;
+mod logs;
 mod page;
 pub mod read;
 mod write;
@@ -20,7 +21,7 @@ use entente_protocol::{
     package::{
         Name,
         name::LogPart,
-        parts::{LogProofs, Logged, Manifest},
+        parts::Manifest,
     },
     primitive::sha256,
 };
@@ -59,21 +60,6 @@ pub struct Options {
     pub force: bool,
 }
 
-/// A log's part of a package, as the node's own log or a partner's proofs give it.
-struct LogPiece {
-    /// The cosigned checkpoint.
-    note: Vec<u8>,
-    /// Places in it.
-    proofs: LogProofs,
-    /// Whose cards it needs beside its own organisation's.
-    witnesses: Vec<OrgId>,
-}
-
-/// What logs prove of these batches and runs. None: this node keeps no log yet, and was given no proofs.
-const fn log_proofs(_: &Node, _: &[Logged]) -> Option<Vec<LogPiece>> {
-    None
-}
-
 /// Makes a package.
 pub fn make(node: &Node, options: &Options, progress: OnProgress<'_>) -> Result<Json, Fault> {
     if !options.force && options.output.symlink_metadata().is_ok() {
@@ -81,8 +67,7 @@ pub fn make(node: &Node, options: &Options, progress: OnProgress<'_>) -> Result<
     }
     let gathered = gather::gather(node, options, progress)?;
     let now = node.clock.now();
-    let logged: Vec<Logged> = (1u32..).zip(&gathered.batches).map(|(n, _)| Logged::Batch(n)).collect();
-    let logs = log_proofs(node, &logged).unwrap_or_default();
+    let logs = logs::log_proofs(node, &gathered.batches)?;
     let orgs: BTreeSet<OrgId> =
         gathered.orgs.iter().copied().chain(logs.iter().flat_map(|log| log.witnesses.iter().copied())).collect();
     if orgs.len() > limits::PACKAGE_CARDS_MAX {
@@ -144,7 +129,9 @@ fn card(node: &Node, org: OrgId) -> Result<Vec<u8>, Fault> {
 }
 
 /// Records that one event of the journal names.
-const NAMED_MAX: usize = 256;
+const NAMED_MAX: usize = 200;
+
+const _: () = assert!(NAMED_MAX + 2 <= limits::EVENT_STATEMENTS_MAX, "one part of an event takes them");
 
 fn note(node: &Node, options: &Options, gathered: &Gathered) -> Result<(), Fault> {
     let shown = match &options.show {
