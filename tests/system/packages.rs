@@ -45,7 +45,8 @@ fn both(python: Option<&str>, file: &str, cards: &[&str]) -> Result<Value, Box<d
     if let Some(python) = python {
         let (code, other) = second(python, file, cards)?;
         assert_eq!((code, &other["ok"]), (0, &Value::Bool(true)), "{other}");
-        let pairs = said["records"].as_array().into_iter().flatten().zip(other["records"].as_array().into_iter().flatten());
+        let pairs =
+            said["records"].as_array().into_iter().flatten().zip(other["records"].as_array().into_iter().flatten());
         for (a, b) in pairs {
             assert_eq!([&a["id"], &a["number"], &a["kind"]], [&b["id"], &b["number"], &b["kind"]]);
             assert_eq!((&a["since_by"], &a["file"]), (&b["since"]["how"], &b["file"]), "{a} {b}");
@@ -126,12 +127,21 @@ fn packages_of_own_and_received_records_are_verified_by_two_programs() -> Outcom
     assert_eq!(taken["not_ours"][0]["records"], 2, "whoever makes it is told whose it is: {taken}");
     let received = both(python, &b.path("taken.zip"), &[&card])?;
     let record = &received["records"][0];
-    assert_eq!((&record["since_by"], &record["hands"][0]["to"]), (&"countersigned".into(), &received["maker"]), "{record}");
+    assert_eq!(
+        (&record["since_by"], &record["hands"][0]["to"]),
+        (&"countersigned".into(), &received["maker"]),
+        "{record}"
+    );
     assert!(record["hands"][0]["received"].is_string() && record["id"] == first["id"], "{record}");
     let page = fs::read(b.path("taken.zip"))?;
     let page = String::from_utf8_lossy(&page).into_owned();
     let page = page.split("<!doctype html>").nth(1).and_then(|rest| rest.split("</html>").next()).ok_or("no page")?;
-    assert!(page.contains("P-00003") && !page.contains("<script") && !page.contains("http://") && !page.contains("https://"));
+    assert!(
+        page.contains("P-00003")
+            && !page.contains("<script")
+            && !page.contains("http://")
+            && !page.contains("https://")
+    );
 
     altered(python, &b)?;
     // What its originator takes back is proved to be recorded, and said to be taken back.

@@ -71,11 +71,15 @@ fn one(out: &mut String, record: &Json, look: Look) {
     let number = if number.is_empty() { short(&text(record, "id")) } else { number };
     let line = |name: &str, says: &str| format!("  {name:<12}{}\n", plain::line(says));
     out.push_str(&format!("\n{mark}  {} ({})\n", plain::line(&number), plain::line(&text(record, "kind"))));
-    out.push_str(&line("recorded by", &format!("{}, attested {}", text(record, "originator"), text(record, "attested"))));
+    out.push_str(&line(
+        "recorded by",
+        &format!("{}, attested {}", text(record, "originator"), text(record, "attested")),
+    ));
     out.push_str(&line("existed", &text(record, "since")));
     for hand in list(record, "hands") {
         let [from, to, sent, received] = ["from", "to", "sent", "received"].map(|key| text(hand, key));
-        let received = if received.is_empty() { "not countersigned".to_owned() } else { format!("countersigned {received}") };
+        let received =
+            if received.is_empty() { "not countersigned".to_owned() } else { format!("countersigned {received}") };
         out.push_str(&line("went", &format!("from {from} to {to}, sent {sent}, {received}")));
     }
     let fields: Vec<String> = list(record, "fields").iter().filter_map(|f| f.as_str().map(str::to_owned)).collect();

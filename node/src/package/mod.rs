@@ -18,11 +18,7 @@ use crate::{
 use entente_protocol::{
     id::{Hash, OrgId},
     limits,
-    package::{
-        Name,
-        name::LogPart,
-        parts::Manifest,
-    },
+    package::{Name, name::LogPart, parts::Manifest},
     primitive::sha256,
 };
 use gather::Gathered;
@@ -148,12 +144,7 @@ fn note(node: &Node, options: &Options, gathered: &Gathered) -> Result<(), Fault
 }
 
 /// Writes the files of all records that have one to give.
-fn files(
-    node: &Node,
-    gathered: &Gathered,
-    writer: &mut Writer,
-    progress: OnProgress<'_>,
-) -> Result<(u64, u64), Fault> {
+fn files(node: &Node, gathered: &Gathered, writer: &mut Writer, progress: OnProgress<'_>) -> Result<(u64, u64), Fault> {
     let of = |record: &gather::Chosen| record.file.as_ref().map_or(0, |file| file.row.size);
     let total = gathered.records.iter().map(of).sum();
     let (mut files, mut done) = (0u64, 0u64);

@@ -4,17 +4,12 @@
 //! the page. Whatever it shows was escaped; small pictures stand in it, others beside it.
 
 use super::{
-    gather::{Chosen, Gathered, File},
+    gather::{Chosen, File, Gathered},
     name_of,
 };
 use crate::{error::Fault, node::Node, records::view, share::files};
 use base64::{Engine, engine::general_purpose::STANDARD};
-use entente_protocol::{
-    id::OrgId,
-    limits,
-    package::Name,
-    time::UnixMillis,
-};
+use entente_protocol::{id::OrgId, limits, package::Name, time::UnixMillis};
 use std::{collections::BTreeSet, fmt::Write, io::Read};
 
 /// Pictures up to so many bytes stand in the page itself, so that it can be read alone.
@@ -60,7 +55,9 @@ pub fn escaped(text: &str) -> String {
             '\'' => out.push_str("&#39;"),
             '\n' => out.push_str("<br>"),
             // What does not show, or turns the line round, is shown as what it is.
-            c if c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}') => {
+            c if c.is_control()
+                || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}') =>
+            {
                 out.extend(c.escape_unicode());
             }
             c => out.push(c),

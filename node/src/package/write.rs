@@ -7,8 +7,8 @@ use entente_protocol::{
     id::Hash,
     package::{
         Name,
+        container::{self, Crc, Entry},
         parts::Listed,
-        zip::{self, Crc, Entry},
     },
     primitive::Sha256Stream,
 };
@@ -117,7 +117,7 @@ impl Writer {
         self.part(Name::Manifest, manifest)?;
         let (directory, offset) = (std::mem::take(&mut self.directory), self.written);
         self.raw(&directory)?;
-        self.raw(&zip::end(self.count, directory.len() as u64, offset))?;
+        self.raw(&container::end(self.count, directory.len() as u64, offset))?;
         let fails = |e: io::Error| cannot(&self.path, &e);
         self.out.flush().map_err(fails)?;
         self.out.get_ref().sync_all().map_err(fails)?;

@@ -50,7 +50,8 @@ pub fn entry_in_run(row: &ReceivedRow, kept: &RunInRow) -> Option<(Run, Vec<u8>,
     let place = usize::try_from(index).ok()?;
     let salt = Nonce::from_slice(pairs.get(place)?.get(EntryHash::LEN..)?)?;
     let redacted = Redacted { body: row.body.clone(), openings: row.openings(), nodes: row.nodes.clone() };
-    let released = Release::hash_again(redacted, row.onward.map(|onward| onward.grant), row.clause, run.version).ok()?;
+    let released =
+        Release::hash_again(redacted, row.onward.map(|onward| onward.grant), row.clause, run.version).ok()?;
     let entry = Entry::Release { hash: released, salt, record: row.id()? }.to_bytes().ok()?;
     (hashes.get(place) == Some(&Entry::hash_of(&entry))).then(|| {
         let nodes = run.prove(&hashes, index);

@@ -81,7 +81,13 @@ impl Parties {
     }
 
     /// The entry of a key on its organisation's card, whether it counts or not. `None` where it is not listed.
-    pub fn listed(&self, org: OrgId, purpose: Purpose, kid: KeyId, name: Name) -> Result<Option<&CardKey>, PackageFault> {
+    pub fn listed(
+        &self,
+        org: OrgId,
+        purpose: Purpose,
+        kid: KeyId,
+        name: Name,
+    ) -> Result<Option<&CardKey>, PackageFault> {
         Ok(self.known(org, name)?.card.listed(purpose, kid))
     }
 

@@ -17,7 +17,8 @@ use serde_bytes::ByteBuf;
 
 const MANIFEST: Bounds =
     Bounds { bytes_max: limits::PACKAGE_MANIFEST_BYTES_MAX, items_max: limits::PACKAGE_MANIFEST_ITEMS_MAX };
-const PART: Bounds = Bounds { bytes_max: limits::PACKAGE_PART_BYTES_MAX, items_max: limits::PACKAGE_MANIFEST_ITEMS_MAX };
+const PART: Bounds =
+    Bounds { bytes_max: limits::PACKAGE_PART_BYTES_MAX, items_max: limits::PACKAGE_MANIFEST_ITEMS_MAX };
 
 /// One part, as the list has it: name, bytes, SHA-256.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -192,8 +193,7 @@ impl Part {
     }
     /// What is shown, to verify it.
     pub fn redacted(&self) -> Redacted {
-        let opening =
-            |o: &WireOpening| Opening { slot: o.0, salt: *o.1.as_bytes(), value: o.2.clone() };
+        let opening = |o: &WireOpening| Opening { slot: o.0, salt: *o.1.as_bytes(), value: o.2.clone() };
         Redacted {
             body: self.body.clone(),
             openings: self.openings.iter().map(opening).collect(),

@@ -5,8 +5,8 @@
 
 use super::{
     PackageFault,
+    container::{self, Crc, Entry},
     name::Name,
-    zip::{self, Crc, Entry},
 };
 use crate::{id::Hash, limits, primitive::Sha256Stream};
 
@@ -70,10 +70,15 @@ impl<S: Source> Archive<S> {
     /// Compares the container with what its names, sizes and checksums must give.
     pub fn open(mut source: S) -> Result<Self, PackageFault> {
         let total = source.len();
-        let tail = taken(&mut source, total.saturating_sub(zip::END64_BYTES as u64), total.min(98), zip::END64_BYTES)?;
-        let (count, size, start) = zip::stated_end(&tail).ok_or(PackageFault::End)?;
+        let tail = taken(
+            &mut source,
+            total.saturating_sub(container::END64_BYTES as u64),
+            total.min(98),
+            container::END64_BYTES,
+        )?;
+        let (count, size, start) = container::stated_end(&tail).ok_or(PackageFault::End)?;
         let after = start.checked_add(size).filter(|after| *after < total).ok_or(PackageFault::End)?;
-        let expected = zip::end(count, size, start);
+        let expected = container::end(count, size, start);
         if total - after != expected.len() as u64 || !tail.ends_with(&expected) {
             return Err(PackageFault::End);
         }
@@ -82,12 +87,12 @@ impl<S: Source> Archive<S> {
         let mut places: Vec<Place> = Vec::new();
         // Ends: each turn takes a header of 46 bytes or more off what is left.
         while !rest.is_empty() {
-            let stated = zip::stated_entry(rest).ok_or(PackageFault::Directory)?;
+            let stated = container::stated_entry(rest).ok_or(PackageFault::Directory)?;
             let name = in_order(places.last().map(|place| place.entry.name), stated.name)?;
             let entry = Entry { name, size: stated.size, crc: stated.crc };
             let (given, behind) = rest.split_at_checked(stated.len).ok_or(PackageFault::Directory)?;
             if given != entry.central_header(offset) {
-                return Err(PackageFault::Header { name, why: zip::difference(given, 8) });
+                return Err(PackageFault::Header { name, why: container::difference(given, 8) });
             }
             if entry.size > name.bytes_max() {
                 return Err(PackageFault::TooLong { name });
@@ -97,7 +102,7 @@ impl<S: Source> Archive<S> {
             let end = content.checked_add(entry.size).filter(|end| *end <= start).ok_or(PackageFault::Directory)?;
             let found = taken(&mut source, offset, header.len() as u64, 1 << 10)?;
             if found != header {
-                return Err(PackageFault::Header { name, why: zip::difference(&found, 6) });
+                return Err(PackageFault::Header { name, why: container::difference(&found, 6) });
             }
             places.push(Place { entry, offset: content });
             (rest, offset) = (behind, end);

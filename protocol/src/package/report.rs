@@ -77,7 +77,10 @@ impl Since {
     /// The time.
     pub const fn at(&self) -> UnixMillis {
         match self {
-            Self::Witnessed { at, .. } | Self::Countersigned { at, .. } | Self::Sent { at, .. } | Self::Stated { at } => *at,
+            Self::Witnessed { at, .. }
+            | Self::Countersigned { at, .. }
+            | Self::Sent { at, .. }
+            | Self::Stated { at } => *at,
         }
     }
 }

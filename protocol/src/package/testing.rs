@@ -1,10 +1,9 @@
 //! Sample packages for tests: real cards, batch, run, receipt and log, and whatever a test changes in them.
 
 use super::{
-    Name, Pins, Report, PackageFault,
+    Name, PackageFault, Pins, Report, container,
     name::LogPart,
     parts::{Carried, Listed, LogPlace, LogProofs, Logged, Manifest, Part, SentRun, Standing, State},
-    zip,
 };
 use crate::{
     attachment::ManifestBuilder,
@@ -94,7 +93,8 @@ pub fn attachment(n: u8) -> Record {
     let mut manifest = ManifestBuilder::new();
     manifest.update(FILE).unwrap();
     let of = Value::Array(vec![Value::Bytes(org(ORIGINATOR).as_bytes().to_vec()), Value::Bytes(vec![1; 16])]);
-    let mut draft = Draft::new(Kind::Attachment, org(ORIGINATOR), LineId::from_bytes([n; 16]), HandlingFloor::default());
+    let mut draft =
+        Draft::new(Kind::Attachment, org(ORIGINATOR), LineId::from_bytes([n; 16]), HandlingFloor::default());
     draft.set("number", Value::text(format!("T-{n}"))).unwrap();
     draft.set("eval", Value::map([("admiralty", Value::text("B2"))])).unwrap();
     draft.set("of", of).unwrap();
@@ -143,8 +143,7 @@ impl Sample {
     pub fn new(slots: &[u8]) -> Self {
         let (first, second) = (item(1), attachment(2));
         let ids: Vec<RecordId> = vec![first.id(), second.id()];
-        let batch =
-            Batch::attest(&ids, &[9; 32], org(ORIGINATOR), ATTESTED, None, &key(ORIGINATOR, 1)).unwrap();
+        let batch = Batch::attest(&ids, &[9; 32], org(ORIGINATOR), ATTESTED, None, &key(ORIGINATOR, 1)).unwrap();
         let positions = batch.positions();
         let entries: Vec<Vec<u8>> = (1u8..)
             .zip(&ids)
@@ -214,7 +213,7 @@ pub fn sealed(parts: &[(Name, Vec<u8>)], maker: u8, made: UnixMillis) -> Vec<u8>
     let manifest = Manifest::new(org(maker), made, listed.collect()).sign(&key(maker, 3)).unwrap();
     let mut all: Vec<(Name, &[u8])> = parts.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();
     all.push((Name::Manifest, &manifest));
-    zip::pack(&all)
+    container::pack(&all)
 }
 
 pub fn verified(bytes: &[u8]) -> Result<Report, PackageFault> {

@@ -1,11 +1,11 @@
 //! What a package proves, and that whatever is changed in it is refused and named.
 
 use super::{
-    Confirmed, FileState, Name, PackageFault, Pins, Report, Since,
+    Confirmed, FileState, Name, PackageFault, Pins, Report, Since, container,
     name::LogPart,
     parts::{Logged, Part, SentRun, Standing, State},
     testing::*,
-    verify, zip,
+    verify,
 };
 use crate::{
     cose::SignatureBytes,
@@ -141,7 +141,7 @@ fn every_flipped_bit_of_a_part_is_refused_behind_mended_checksums() {
             changed[part].1[at] ^= 1 << (at % 8);
             let mut all: Vec<(Name, &[u8])> = changed.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();
             all.push((Name::Manifest, &manifest));
-            let said = refused(&zip::pack(&all)).to_string();
+            let said = refused(&container::pack(&all)).to_string();
             // A card that is another organisation's, or none, is missing to what needs it.
             assert!(said.contains(&format!("`{name}`")) || said.contains("card"), "byte {at} of {name}: {said}");
         }
@@ -193,7 +193,7 @@ fn what_zip_allows_and_a_package_does_not_is_named() {
     let offset = central(&good) as u64;
     let size = good.len() as u64 - 22 - offset;
     let mut wide = good[..good.len() - 22].to_vec();
-    wide.extend(zip::end(0, u64::MAX, offset));
+    wide.extend(container::end(0, u64::MAX, offset));
     let at = wide.len() - 98;
     wide[at + 40..at + 48].copy_from_slice(&size.to_le_bytes());
     assert_eq!(refused(&wide), PackageFault::End);
@@ -220,7 +220,10 @@ fn names_order_and_numbers_are_fixed() {
     let twice = whole(&|parts| parts.insert(first, parts[first].clone()));
     assert_eq!(twice, PackageFault::Twice { name: Name::Record(1) });
     assert_eq!(whole(&|parts| drop(parts.remove(first))), PackageFault::Order { name: Name::Record(2) });
-    assert!(matches!(whole(&|parts| drop(parts.remove(batch))), PackageFault::Parts { name: Name::Record(1), .. } | PackageFault::Parts { name: Name::Log(..), .. }));
+    assert!(matches!(
+        whole(&|parts| drop(parts.remove(batch))),
+        PackageFault::Parts { name: Name::Record(1), .. } | PackageFault::Parts { name: Name::Log(..), .. }
+    ));
     let proofs = at(Name::Log(1, LogPart::Proofs));
     assert!(matches!(whole(&|parts| drop(parts.remove(proofs))), PackageFault::Order { .. }));
     let card = whole(&|parts| {
@@ -250,7 +253,10 @@ fn the_proofs_of_others_prove_nothing() {
     let part = |part: &Part, above: Vec<Hash>, position| {
         Part::new(part.redacted(), (part.batch, position, above), part.standing, part.runs.clone())
     };
-    check(&|s| s.records[0] = part(&s.records[0], s.records[1].above.clone(), s.records[1].position), "are not in the batch");
+    check(
+        &|s| s.records[0] = part(&s.records[0], s.records[1].above.clone(), s.records[1].position),
+        "are not in the batch",
+    );
     check(&|s| s.records[0].batch = 2, "its batch is not there");
     check(&|s| s.records[0].batch = 0, "its batch is not there");
     check(&|s| s.records[1] = s.records[0].clone(), "same record stands twice");
@@ -273,7 +279,10 @@ fn the_proofs_of_others_prove_nothing() {
     );
     check(&|s| s.runs[0] = SentRun::new(feed(), s.runs[0].receipt.clone().unwrap(), None), "does not prove");
     // A log that is another event's, and one whose checkpoint is another's.
-    check(&|s| s.log = Some(logged(crate::id::LoggedDigest::from_bytes([1; 32]), ATTESTED, Logged::Batch(1))), "`log/01.cbor`");
+    check(
+        &|s| s.log = Some(logged(crate::id::LoggedDigest::from_bytes([1; 32]), ATTESTED, Logged::Batch(1))),
+        "`log/01.cbor`",
+    );
     check(&|s| s.log.as_mut().unwrap().1.places[0].of = Logged::Batch(2), "not there");
     check(&|s| s.log.as_mut().unwrap().1.places[0].of = Logged::Run(1), "`log/01.cbor`");
     check(&|s| s.log.as_mut().unwrap().1.places.clear(), "proves nothing");
@@ -352,7 +361,7 @@ fn a_key_of_another_purpose_or_organisation_signs_nothing() {
     let with = |manifest: Vec<u8>| {
         let mut all: Vec<(Name, &[u8])> = parts.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();
         all.push((Name::Manifest, &manifest));
-        refused(&zip::pack(&all))
+        refused(&container::pack(&all))
     };
     for key in [key(RECEIVER, 1), key(RECEIVER, 2), key(ORIGINATOR, 3), key(90, 3)] {
         let signed = manifest.sign(&key).unwrap();
@@ -432,12 +441,12 @@ fn large_parts_stream_by() {
     assert_eq!(verify(&mut sparse, &Pins::default(), NOW, &mut |_, _| ()), Err(PackageFault::End));
     assert!(sparse.largest <= 98, "{}", sparse.largest);
     // Beyond what any part has.
-    let entry = zip::Entry { name: Name::Summary, size: limits::PACKAGE_SUMMARY_BYTES_MAX as u64 + 1, crc: 0 };
+    let entry = container::Entry { name: Name::Summary, size: limits::PACKAGE_SUMMARY_BYTES_MAX as u64 + 1, crc: 0 };
     let (header, directory) = (entry.local_header(), entry.central_header(0));
     let mut bytes = header;
     bytes.resize(bytes.len() + limits::PACKAGE_SUMMARY_BYTES_MAX + 1, 0);
     let offset = bytes.len() as u64;
     bytes.extend_from_slice(&directory);
-    bytes.extend(zip::end(1, directory.len() as u64, offset));
+    bytes.extend(container::end(1, directory.len() as u64, offset));
     assert_eq!(refused(&bytes), PackageFault::TooLong { name: Name::Summary });
 }

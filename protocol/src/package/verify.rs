@@ -293,7 +293,8 @@ impl Pass {
         for place in &proofs.places {
             let (event, time, witnessed, is_its_own) = match place.of {
                 Logged::Batch(n) => {
-                    let batch = self.batches.get_mut(place_of(n)).ok_or(fits("it speaks of a batch that is not there"))?;
+                    let batch =
+                        self.batches.get_mut(place_of(n)).ok_or(fits("it speaks of a batch that is not there"))?;
                     let own = batch.head.originator == origin.org();
                     (batch.event, batch.head.time, &mut batch.witnessed, own)
                 }

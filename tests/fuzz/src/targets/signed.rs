@@ -453,8 +453,11 @@ pub fn packages() -> Subject {
     let seeds: Vec<Vec<u8>> = vectors(include_str!("../../../vectors/package.json")).iter().map(unhex).collect();
     // When the vectors are read.
     let now = UnixMillis(1_780_096_000_000);
-    let genuine: HashSet<Vec<u8>> =
-        seeds.iter().filter(|seed| package::verify(seed.as_slice(), &Pins::default(), now, &mut |_, _| ()).is_ok()).cloned().collect();
+    let genuine: HashSet<Vec<u8>> = seeds
+        .iter()
+        .filter(|seed| package::verify(seed.as_slice(), &Pins::default(), now, &mut |_, _| ()).is_ok())
+        .cloned()
+        .collect();
     let judge = move |input: &[u8], notes: &mut Notes| -> Verdict {
         let verified = package::verify(input, &Pins::default(), now, &mut |_, _| ());
         notes.result("package", &verified);

@@ -291,7 +291,10 @@ mod tests {
             let central = entry(size).central_header(3);
             assert_eq!(central.len(), 46 + 12 + extra, "{size}");
             let stated = stated_entry(&central).unwrap();
-            assert_eq!((stated.size, stated.crc, stated.name, stated.len), (size, 7, &b"summary.html"[..], central.len()));
+            assert_eq!(
+                (stated.size, stated.crc, stated.name, stated.len),
+                (size, 7, &b"summary.html"[..], central.len())
+            );
         }
         assert_eq!(entry(1).central_header(WIDE).len(), 46 + 12 + 12);
         assert_eq!(entry(WIDE).central_header(WIDE).len(), 46 + 12 + 28);
