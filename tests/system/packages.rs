@@ -189,6 +189,35 @@ fn altered(python: Option<&str>, b: &Home) -> Outcome {
     Ok(())
 }
 
+fn unhex(text: &str) -> Vec<u8> {
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    text.as_bytes().chunks_exact(2).filter_map(byte).collect()
+}
+
+/// The golden packages of this repository, read by the second verifier: it takes those that must be taken, and no other.
+#[test]
+fn the_second_verifier_reads_the_vectors_alike() -> Outcome {
+    let Some(python) = python() else {
+        println!("skipped: the vectors of packages, read a second time: no Python with `cryptography` is at hand");
+        return Ok(());
+    };
+    let vectors: Value = serde_json::from_str(include_str!("../vectors/package.json"))?;
+    let (folder, script) = (tempfile::tempdir()?, Path::new(env!("CARGO_MANIFEST_DIR")).join("verifier/verify.py"));
+    let path = folder.path().join("vector.zip");
+    let mut read = 0;
+    for vector in vectors["vectors"].as_array().into_iter().flatten() {
+        fs::write(&path, unhex(vector["input"].as_str().unwrap_or_default()))?;
+        let now = ["--now", "1780096000000"];
+        let said = output(Command::new(&python).arg("-B").arg(&script).arg(&path).args(now))?;
+        let is_taken = vector["answer"].as_str().is_some_and(|answer| answer.starts_with("accepted"));
+        let text = String::from_utf8_lossy(&said.stdout).into_owned();
+        assert_eq!(said.status.code(), Some(if is_taken { 0 } else { 6 }), "{}: {text}", vector["name"]);
+        read += 1;
+    }
+    assert!(read >= 10, "{read} vectors");
+    Ok(())
+}
+
 /// What is no file, or no package, is told as what it is.
 #[test]
 fn what_cannot_be_looked_at_is_no_verdict() -> Outcome {
