@@ -20,7 +20,9 @@ fn python() -> Option<String> {
 fn verify(file: &str, cards: &[&str]) -> Result<(i32, Value), Box<dyn Error>> {
     let mut command = Command::new(entente());
     command.args(["--json", "verify", file]).env_remove("ENTENTE_HOME");
-    cards.iter().for_each(|card| drop(command.args(["--card", card])));
+    for card in cards {
+        command.args(["--card", card]);
+    }
     let output = output(&mut command)?;
     let said = if output.stdout.is_empty() { &output.stderr } else { &output.stdout };
     Ok((output.status.code().unwrap_or(-1), serde_json::from_slice(said)?))
@@ -31,7 +33,9 @@ fn second(python: &str, file: &str, cards: &[&str]) -> Result<(i32, Value), Box<
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("verifier/verify.py");
     let mut command = Command::new(python);
     command.arg("-B").arg(script).arg(file);
-    cards.iter().for_each(|card| drop(command.args(["--card", card])));
+    for card in cards {
+        command.args(["--card", card]);
+    }
     let output = output(&mut command)?;
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.is_empty(), "{said}");
@@ -63,7 +67,8 @@ fn field_names(record: &Value) -> Vec<&str> {
 
 fn package(home: &Home, name: &str, more: &[&str]) -> String {
     let path = home.path(name);
-    home.json(&[&["package", "-o", &path][..], more].concat());
+    let made = home.json(&[&["package", "-o", &path][..], more].concat());
+    assert!(made["records"].as_u64() > Some(0), "{made}");
     path
 }
 
