@@ -22,6 +22,7 @@ mod huge_files;
 mod kill;
 mod life;
 mod listings;
+mod log;
 mod mishaps;
 mod networks;
 mod newcomer;
