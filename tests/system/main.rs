@@ -27,6 +27,7 @@ mod mishaps;
 mod networks;
 mod newcomer;
 mod onward;
+mod packages;
 mod photographs;
 mod preview;
 mod prove;

@@ -17,6 +17,7 @@ mod kinds;
 mod log;
 mod onward;
 mod output;
+mod package;
 mod pages;
 mod partner;
 mod plain;
@@ -30,6 +31,7 @@ mod serve;
 mod show;
 mod status;
 mod table;
+mod verify;
 
 use crate::{
     cli::{Cli, Command, Global},
@@ -116,6 +118,8 @@ fn dispatch(cli: Cli) -> Result<Done, Failure> {
         Command::Release(args) => gate::release(&reach, args),
         Command::Search(args) => record::search(&reach, args),
         Command::Record(command) => record::record(&reach, command),
+        Command::Package(args) => package::package(&reach, args),
+        Command::Verify(args) => verify::verify(&reach, &args),
         Command::Kinds(args) => kinds::kinds(&reach, &args),
         Command::Explain(args) => explain::explain(&reach, args),
         Command::Run => serve::run(&reach),
