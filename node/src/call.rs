@@ -8,8 +8,9 @@ mod select;
 
 use crate::{
     agreements::{self, AgreementError},
-    bundle,
+    backup, bundle,
     clock::say,
+    doctor,
     error::Fault,
     ingest::import::{self, ImportError, ImportOptions},
     node::Node,
@@ -307,6 +308,18 @@ pub enum Call {
     BundleShow(String),
     /// Partners, feeds, lag, errors, sizes.
     Status,
+    /// Makes an archive of all that is held, in a folder.
+    Backup {
+        /// Which folder.
+        folder: PathBuf,
+        /// One that needs no other.
+        full: bool,
+    },
+    /// What is well, what is not, and what to do.
+    Doctor {
+        /// Say nothing of partners.
+        offline: bool,
+    },
     /// Whether everything that is stored is still what was written.
     Check {
         /// Whether to remove files that no record speaks of; only while the node does not run.
@@ -380,6 +393,8 @@ impl Call {
             Self::BundleImport(_) => "bundle-import",
             Self::BundleShow(_) => "bundle-show",
             Self::Status => "status",
+            Self::Backup { .. } => "backup",
+            Self::Doctor { .. } => "doctor",
             Self::Check { .. } => "check",
             Self::Sync { .. } => "sync",
             Self::Stop => "stop",
@@ -419,6 +434,8 @@ impl Call {
             | Self::ExplainAll { .. }
             | Self::BundleShow(_)
             | Self::Status
+            | Self::Backup { .. }
+            | Self::Doctor { .. }
             | Self::Check { .. } => true,
             Self::IdentityRenew
             | Self::PartnerAdd { .. }
@@ -656,7 +673,13 @@ fn carry_out(node: &Node, call: &Call, progress: OnProgress<'_>) -> Result<Json,
         Call::BundleImport(path) => bundle::import(node, path, progress),
         Call::BundleShow(given) => bundle::show(node, given),
         Call::Status => crate::status::status(node),
-        Call::Check { sweep } => crate::check::check(node, *sweep, progress),
+        Call::Backup { folder, full } => backup::backup(node, folder, *full, progress),
+        Call::Doctor { offline } => doctor::doctor(node, *offline),
+        Call::Check { sweep } => {
+            let found = crate::check::check(node, *sweep, progress)?;
+            doctor::checked::note(node, &found);
+            Ok(found)
+        }
         Call::Sync { .. } | Call::Stop => {
             Err(Fault::input("not-running", "the node does not run: start it with `entente run`"))
         }
