@@ -11,7 +11,7 @@ use crate::{
     records::keep,
     room::{self, For},
     seal::keyring::Partition,
-    share::{feeds, wishes},
+    share::{feeds, lost, wishes},
     store::layout::Table,
 };
 use entente_protocol::{
@@ -87,6 +87,7 @@ pub fn partner(node: &Node, org: OrgId) -> Result<Json, RecallError> {
             "differs": health.differs.get(&agreement).map(|differs| differs.says()),
             "locked_since": lease::locked(node, agreement, org)?.map(|since| since.to_string()),
             "stopped": stopped,
+            "lost": lost::of(node, &key)?.count,
             "quarantine": quarantine::of(node, agreement, org)?.map(|row| row.says(&node.handle_of(org))),
         }));
     }

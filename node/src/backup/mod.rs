@@ -18,8 +18,6 @@ pub mod archive;
 pub mod index;
 pub mod made;
 pub mod manifest;
-#[cfg(test)]
-mod tests;
 pub mod verify;
 
 use crate::{

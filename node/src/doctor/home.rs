@@ -8,7 +8,7 @@ use crate::{
     seal::keyring::{KEYRING_FILE, KEYRING_RECOVERY_FILE},
     secret::{recovery, unlock::NODE_KEY_FILE},
     status::folder_bytes,
-    store::open,
+    store::open as store,
 };
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
@@ -20,8 +20,8 @@ const ELSEWHERE: [(&str, &str); 2] =
 /// What every age file begins with.
 const SEALED: &[u8] = b"age-encryption.org/v1";
 
-/// Looks at the files.
-pub fn files(home: &Home, findings: &mut Findings) {
+/// Looks at the files. Of a home that is `open` what unlocked it is there, wherever that is.
+pub fn files(home: &Home, open: bool, findings: &mut Findings) {
     let config = match Config::load(home) {
         Ok(config) => {
             findings.ok("settings", format!("`{}` reads", home.config().display()));
@@ -32,13 +32,13 @@ pub fn files(home: &Home, findings: &mut Findings) {
             None
         }
     };
-    keys(home, findings, config.as_ref().is_some_and(|config| config.identity_file.is_some()));
+    keys(home, findings, open || config.as_ref().is_some_and(|config| config.identity_file.is_some()));
     match identity::own_card(home) {
         Ok(card) => findings.ok("card", format!("number {}", card.payload().number)),
         Err(error) => findings.trouble("card", Blame::Setup, error, "Put `organisation.card` back from a backup."),
     }
     let missing: Vec<String> =
-        open::parts(&home.store()).iter().filter(|part| !part.exists()).map(|part| part.display().to_string()).collect();
+        store::parts(&home.store()).iter().filter(|part| !part.exists()).map(|part| part.display().to_string()).collect();
     if !missing.is_empty() {
         let says = format!("`{}` is missing", missing.join("`, `"));
         findings.trouble("store", Blame::Store, says, "Copy what is left aside, then restore a backup.");
@@ -52,7 +52,7 @@ pub fn files(home: &Home, findings: &mut Findings) {
     disk(home, findings, config.as_ref().map_or(256 << 20, |config| config.free_bytes_min));
 }
 
-fn keys(home: &Home, findings: &mut Findings, by_file: bool) {
+fn keys(home: &Home, findings: &mut Findings, unlocked: bool) {
     let folder = home.keys();
     let mut faults = 0;
     let mut trouble = |findings: &mut Findings, says: String, what: &str| {
@@ -61,7 +61,7 @@ fn keys(home: &Home, findings: &mut Findings, by_file: bool) {
     };
     let put_back = "Put the file back from a backup; with `keyring.recovery.age` in place, `entente recover` makes the keyring anew.";
     let names: Vec<&str> = KEYS.iter().copied().chain([KEYRING_RECOVERY_FILE]).collect();
-    let node = (!by_file && !folder.join(NODE_KEY_FILE).exists()).then_some(NODE_KEY_FILE);
+    let node = (!unlocked && !folder.join(NODE_KEY_FILE).exists()).then_some(NODE_KEY_FILE);
     for name in names.into_iter().filter(|name| !folder.join(name).exists()).chain(node) {
         trouble(findings, format!("`keys/{name}` is missing"), put_back);
     }

@@ -76,7 +76,7 @@ impl Findings {
             "part": part,
             "level": level.name(),
             "ok": level != Level::Trouble,
-            "whose": whose.map(|whose| whose_words(whose)),
+            "whose": whose.map(whose_words),
             "says": says.to_string(),
             "do": what,
         }));
@@ -95,7 +95,7 @@ const fn whose_words(blame: Blame) -> &'static str {
 /// Looks at an open node.
 pub fn doctor(node: &Node, offline: bool) -> Result<Json, Fault> {
     let mut findings = Findings::default();
-    home::files(&node.home, &mut findings);
+    home::files(&node.home, true, &mut findings);
     held::every(node, &mut findings);
     log(node, &mut findings);
     if !offline {
@@ -107,7 +107,7 @@ pub fn doctor(node: &Node, offline: bool) -> Result<Json, Fault> {
 /// Looks at a home that does not open: `why` says so.
 pub fn damaged(home: &crate::config::Home, why: &Fault) -> Json {
     let mut findings = Findings::default();
-    home::files(home, &mut findings);
+    home::files(home, false, &mut findings);
     let what = match why.code.as_str() {
         "unlock" => "Give the right secret; if it is lost, use the recovery file (`entente recover`).",
         "config" => "Mend `entente.toml`, or restore a backup.",

@@ -49,6 +49,16 @@ fn one(node: &Node, org: OrgId, part: &str, row: &Json, findings: &mut Findings)
                 findings.trouble(part, Blame::Partner, says, what);
             }
         }
+        let lost = feed["lost"].as_u64().unwrap_or_default();
+        if lost > 0 {
+            let agreement = feed["agreement"].as_str().unwrap_or_default().get(..8).unwrap_or_default();
+            let says = format!(
+                "it holds {lost} records of ours under agreement {agreement} that this store does not have: they were recorded \
+                 after the backup that was put back"
+            );
+            let what = "Ask its people for them, import them again, and tell it which of its own they take the place of.";
+            findings.warn(part, Blame::Setup, says, what);
+        }
         if let Some(says) = feed["differs"].as_str() {
             findings.warn(part, Blame::Partner, says, "Compare `entente agreement list` by voice.");
         }

@@ -252,7 +252,7 @@ fn snapshots_stand_still(subject: &Subject) -> Outcome {
         // An engine may let it wait until the snapshot is gone.
         let writer = scope.spawn(move || {
             taken.wait();
-            drop(tell.send(()));
+            let _ = tell.send(());
             ledger.append(Append { deletes: vec![b"row 07".to_vec()], ..put("row 03", "after") })
         });
         {
