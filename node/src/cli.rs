@@ -159,6 +159,9 @@ pub enum Command {
     /// Legal hold: what may not be deleted, whoever asks for it
     #[command(subcommand, after_help = "Example:\n  entente hold list")]
     Hold(Hold),
+    /// The log that partners witness: show it, verify it, prove a record by it
+    #[command(subcommand, after_help = "Example:\n  entente log show\n  entente log prove CAR-2026-0001")]
+    Log(Log),
     /// The time: what is known about it, and what to do where it is in doubt
     #[command(subcommand, after_help = "Example:\n  entente clock show")]
     Clock(Clock),
@@ -346,7 +349,7 @@ pub use evidence::{Explain, Filter, Import, Record, Release, Review, ReviewState
 pub use keeping::{Hold, Propose, Recall, RecallAct};
 pub use onward::{Ask, Onward};
 pub use parties::{Agreement, Identity, Partner, Shown};
-pub use upkeep::{Clock, Recover, Redline};
+pub use upkeep::{Clock, Log, Recover, Redline};
 
 #[cfg(test)]
 mod tests;

@@ -141,7 +141,8 @@ impl Mark {
             thread::sleep(ASKED_AFTER);
         }
         let what = name.split('.').next().unwrap_or(name);
-        let why = format!("another {what} is under way in `{}`: wait for it, or name a new folder", home.path().display());
+        let why =
+            format!("another {what} is under way in `{}`: wait for it, or name a new folder", home.path().display());
         Err(Fault::input("home-exists", why))
     }
 

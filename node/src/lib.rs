@@ -24,6 +24,7 @@ pub mod control;
 #[cfg(test)]
 mod core_tests;
 pub mod country;
+pub mod custody;
 pub mod demo;
 pub mod doctor;
 pub mod error;
@@ -31,6 +32,7 @@ pub mod exchange;
 pub mod identity;
 pub mod ingest;
 pub mod init;
+pub mod journal;
 pub mod node;
 pub mod onward;
 pub mod partners;

@@ -98,7 +98,9 @@ impl Manifest {
     }
     /// Reads that of a folder where there must be one.
     pub fn expect(folder: &Path) -> Result<Self, BackupError> {
-        Self::read(folder)?.filter(|known| !known.archives.is_empty()).ok_or_else(|| BackupError::None(folder.to_owned()))
+        Self::read(folder)?
+            .filter(|known| !known.archives.is_empty())
+            .ok_or_else(|| BackupError::None(folder.to_owned()))
     }
     /// Writes it, at one instant.
     pub fn write(&self, folder: &Path) -> Result<(), BackupError> {

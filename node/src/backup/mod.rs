@@ -116,7 +116,9 @@ pub enum BackupError {
     #[error("another backup into `{0}` is under way: wait for it")]
     Busy(PathBuf),
     /// Where nobody would look for it when the home is gone.
-    #[error("`{0}` lies in the home: what is lost with the home is no backup; name a folder elsewhere, on another disk")]
+    #[error(
+        "`{0}` lies in the home: what is lost with the home is no backup; name a folder elsewhere, on another disk"
+    )]
     InHome(PathBuf),
     /// A node over a store in memory.
     #[error("this node keeps its keys in memory: there is nothing to back up")]
@@ -160,7 +162,9 @@ impl From<crate::seal::stream::StreamError> for io::Error {
 impl From<BackupError> for Fault {
     fn from(error: BackupError) -> Self {
         match &error {
-            BackupError::Store(_) | BackupError::Row(_) | BackupError::Blob(_) | BackupError::Short => Self::store(error),
+            BackupError::Store(_) | BackupError::Row(_) | BackupError::Blob(_) | BackupError::Short => {
+                Self::store(error)
+            }
             BackupError::Write { .. } | BackupError::Busy(_) | BackupError::Random(_) => Self::setup("backup", error),
             _ => Self::input("backup", error),
         }
@@ -353,7 +357,9 @@ impl Copying<'_> {
         paths.extend(files_below(&home.keys())?);
         let lines = self.node.config.red_lines.as_ref().map(|lines| home.path().join(lines));
         // What lies elsewhere is not part of the home.
-        if let Some(lines) = lines.filter(|lines| fs::canonicalize(lines).is_ok_and(|real| real.starts_with(home.path()))) {
+        if let Some(lines) =
+            lines.filter(|lines| fs::canonicalize(lines).is_ok_and(|real| real.starts_with(home.path())))
+        {
             paths.extend(if lines.is_dir() { files_below(&lines)? } else { vec![lines] });
         }
         let left_out = [KEYRING_FILE, KEYRING_RECOVERY_FILE, NODE_KEY_FILE].map(|name| home.keys().join(name));

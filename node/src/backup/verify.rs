@@ -9,7 +9,10 @@ use super::{
 use crate::{
     call::{OnProgress, Progress},
     error::Fault,
-    seal::{hybrid::Identity, keyring::{Keyring, Partition}},
+    seal::{
+        hybrid::Identity,
+        keyring::{Keyring, Partition},
+    },
     store::BlobName,
 };
 use serde_json::{Value as Json, json};
@@ -65,11 +68,18 @@ pub fn verify(folder: &Path, recovery: Option<&Identity>, progress: OnProgress<'
     }
     let path = folder.join(manifest::KEYRING);
     let keyring = match recovery {
-        Some(recovery) => Keyring::survey_copy(&path, recovery).map(|(open, _)| format!("it opens {} partitions", open.len())),
+        Some(recovery) => {
+            Keyring::survey_copy(&path, recovery).map(|(open, _)| format!("it opens {} partitions", open.len()))
+        }
         None if path.exists() => Ok("it is there; --recovery-file FILE tells whether it opens".to_owned()),
-        None => Err(crate::seal::keyring::KeyringError::File(crate::secret::keyfile::KeyFileError::Missing(path.clone()))),
+        None => {
+            Err(crate::seal::keyring::KeyringError::File(crate::secret::keyfile::KeyFileError::Missing(path.clone())))
+        }
     };
-    let (ok, says) = keyring.map_or_else(|e| (false, format!("{e}: without it the archives open and nothing in them does")), |says| (true, says));
+    let (ok, says) = keyring.map_or_else(
+        |e| (false, format!("{e}: without it the archives open and nothing in them does")),
+        |says| (true, says),
+    );
     rows.push(json!({ "id": "keyring", "file": path.display().to_string(), "ok": ok, "says": says }));
     Ok(Json::Array(rows))
 }

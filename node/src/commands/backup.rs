@@ -51,12 +51,7 @@ pub fn backup(reach: &Reach, args: cli::Backup) -> Result<Done, Failure> {
     }
 }
 
-fn look(
-    reach: &Reach,
-    folder: &Path,
-    recovery: Option<&Path>,
-    passphrase: Option<PathBuf>,
-) -> Result<Done, Failure> {
+fn look(reach: &Reach, folder: &Path, recovery: Option<&Path>, passphrase: Option<PathBuf>) -> Result<Done, Failure> {
     let identity = recovery.map(|file| opened(file, passphrase)).transpose()?;
     let identity = identity.map(|(identity, _)| identity);
     let value = reach.watched(|progress| verify::verify(folder, identity.as_ref(), progress))?;

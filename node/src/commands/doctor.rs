@@ -50,8 +50,10 @@ mod tests {
 
     #[test]
     fn what_is_in_trouble_is_said_first_and_with_what_to_do() {
-        let row = |level: &str, ok: bool| json!({ "id": "disk", "part": "disk", "level": level, "ok": ok, "says": "full",
-            "whose": "whoever runs this node", "do": "Make room." });
+        let row = |level: &str, ok: bool| {
+            json!({ "id": "disk", "part": "disk", "level": level, "ok": ok, "says": "full",
+            "whose": "whoever runs this node", "do": "Make room." })
+        };
         assert!(render(&json!([row("ok", true)]), Look::default()).starts_with("all is well"));
         assert!(render(&json!([row("warning", true)]), Look::default()).starts_with("no trouble; 1 to see to"));
         let text = render(&json!([row("trouble", false), row("ok", true)]), Look::default());

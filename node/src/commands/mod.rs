@@ -16,6 +16,7 @@ mod identity;
 mod import;
 mod init;
 mod kinds;
+mod log;
 mod onward;
 mod output;
 mod pages;
@@ -110,6 +111,7 @@ fn dispatch(cli: Cli) -> Result<Done, Failure> {
         Command::Recall(command) => recall::recall(&reach, command),
         Command::Onward(command) => onward::onward(&reach, command),
         Command::Hold(command) => recall::hold(&reach, command),
+        Command::Log(command) => log::log(&reach, command),
         Command::Clock(command) => clock::clock(&reach, command),
         Command::Recover(args) => recover::recover(&reach, args),
         Command::Import(args) => import::import(&reach, args),

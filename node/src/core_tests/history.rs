@@ -261,9 +261,7 @@ fn put_back(mut world: World, since: &dyn Fn(&World) -> Outcome) -> Result<World
 }
 
 fn journaled(node: &Node, what: &str) -> Result<usize, Box<dyn std::error::Error>> {
-    let events = node.holdings.journal(None, 1_000)?;
-    let is = |event: &[u8]| event.windows(what.len()).any(|part| part == what.as_bytes());
-    Ok(events.iter().filter(|(_, event)| is(&event.event)).count())
+    Ok(crate::journal::texts(&node.holdings)?.iter().filter(|event| event.contains(what)).count())
 }
 
 /// Story: yesterday's copy of a store is put back. Its partner holds more of the feed than the copy knows. Nothing is

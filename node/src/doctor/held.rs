@@ -29,7 +29,9 @@ pub fn every(node: &Node, findings: &mut Findings) {
         findings.ok("certificate", format!("it counts until {until}"));
     }
     match say::trouble(node) {
-        Some(says) => findings.trouble("clock", Blame::Setup, says, "Compare this machine's clock with another, and mend it."),
+        Some(says) => {
+            findings.trouble("clock", Blame::Setup, says, "Compare this machine's clock with another, and mend it.")
+        }
         None => findings.ok("clock", "it agrees with what partners have signed"),
     }
     backup(node, findings);
@@ -44,7 +46,12 @@ fn store(node: &Node, findings: &mut Findings) {
     match node.holdings.head() {
         Ok(head) => findings.ok("store", format!("{} appends, and it answers", head.sequence)),
         Err(error) => {
-            findings.trouble("store", Blame::Store, error, "Stop the node, copy the home aside, and run `entente check`.");
+            findings.trouble(
+                "store",
+                Blame::Store,
+                error,
+                "Stop the node, copy the home aside, and run `entente check`.",
+            );
         }
     }
     let now = node.clock.now();
@@ -71,7 +78,12 @@ fn files(node: &Node, findings: &mut Findings) {
         Ok((of, missing)) => {
             let named = missing.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
             let says = format!("{} of {of} are gone from the disk: {named}", missing.len());
-            findings.trouble("files", Blame::Store, says, "Run `entente check`, and restore what it names from a backup.");
+            findings.trouble(
+                "files",
+                Blame::Store,
+                says,
+                "Run `entente check`, and restore what it names from a backup.",
+            );
         }
         Err(error) => findings.trouble("files", Blame::Store, error, "Run `entente check`."),
     }
@@ -126,11 +138,22 @@ fn restored(node: &Node, findings: &mut Findings) {
     if node.clock.now().0.saturating_sub(mark.at.0) > RESTORE_DAYS * DAY_MS {
         return;
     }
-    let says = format!("this store was put back on {} from a backup of {}: what was done between is not in it", mark.at, mark.taken);
-    findings.warn("restore", Blame::Setup, says, "Run `entente sync` with each partner, and do again what nobody else knows of.");
+    let says = format!(
+        "this store was put back on {} from a backup of {}: what was done between is not in it",
+        mark.at, mark.taken
+    );
+    findings.warn(
+        "restore",
+        Blame::Setup,
+        says,
+        "Run `entente sync` with each partner, and do again what nobody else knows of.",
+    );
     let opens = mark.agreements.iter().filter(|agreement| node.partitions().contains(agreement)).count();
     if opens > 0 {
-        let says = format!("the restored keyring opens {opens} agreements; one that was erased after {} is among them again", mark.taken);
+        let says = format!(
+            "the restored keyring opens {opens} agreements; one that was erased after {} is among them again",
+            mark.taken
+        );
         findings.warn("restore", Blame::Setup, says, "Erase it again: `entente agreement erase ID --by NAME`.");
     }
 }

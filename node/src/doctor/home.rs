@@ -37,8 +37,11 @@ pub fn files(home: &Home, open: bool, findings: &mut Findings) {
         Ok(card) => findings.ok("card", format!("number {}", card.payload().number)),
         Err(error) => findings.trouble("card", Blame::Setup, error, "Put `organisation.card` back from a backup."),
     }
-    let missing: Vec<String> =
-        store::parts(&home.store()).iter().filter(|part| !part.exists()).map(|part| part.display().to_string()).collect();
+    let missing: Vec<String> = store::parts(&home.store())
+        .iter()
+        .filter(|part| !part.exists())
+        .map(|part| part.display().to_string())
+        .collect();
     if !missing.is_empty() {
         let says = format!("`{}` is missing", missing.join("`, `"));
         findings.trouble("store", Blame::Store, says, "Copy what is left aside, then restore a backup.");
@@ -75,7 +78,11 @@ fn keys(home: &Home, findings: &mut Findings, unlocked: bool) {
         }
         let mode = entry.metadata().map_or(0, |found| found.permissions().mode());
         if mode & 0o077 != 0 {
-            trouble(findings, format!("`keys/{name}` can be read by others"), "Run `chmod 600` on it, and `chmod 700` on `keys`.");
+            trouble(
+                findings,
+                format!("`keys/{name}` can be read by others"),
+                "Run `chmod 600` on it, and `chmod 700` on `keys`.",
+            );
         }
         if !is_sealed(&path) {
             trouble(findings, format!("`keys/{name}` is not sealed, or damaged"), put_back);
@@ -84,7 +91,12 @@ fn keys(home: &Home, findings: &mut Findings, unlocked: bool) {
     for (name, without) in ELSEWHERE {
         if !folder.join(name).exists() {
             let says = format!("`keys/{name}` is not here: {without}");
-            findings.warn("keys", Blame::Setup, says, "Bring it when it is needed, if you keep it elsewhere on purpose.");
+            findings.warn(
+                "keys",
+                Blame::Setup,
+                says,
+                "Bring it when it is needed, if you keep it elsewhere on purpose.",
+            );
         }
     }
     if faults == 0 {

@@ -1,12 +1,7 @@
 //! What is known of each partner: when things last went well, what is wrong, which keys end, which feeds stand still.
 
 use super::Findings;
-use crate::{
-    error::Blame,
-    node::Node,
-    partners::PartnerState,
-    status,
-};
+use crate::{error::Blame, node::Node, partners::PartnerState, status};
 use entente_protocol::{id::OrgId, time::DAY_MS};
 use serde_json::Value as Json;
 
@@ -45,7 +40,10 @@ fn one(node: &Node, org: OrgId, part: &str, row: &Json, findings: &mut Findings)
             ("locked_since", "Run `entente sync` with the partner: its lease has passed."),
         ] {
             if let Some(says) = feed[key].as_str() {
-                let says = format!("agreement {}: {says}", feed["agreement"].as_str().unwrap_or_default().get(..8).unwrap_or_default());
+                let says = format!(
+                    "agreement {}: {says}",
+                    feed["agreement"].as_str().unwrap_or_default().get(..8).unwrap_or_default()
+                );
                 findings.trouble(part, Blame::Partner, says, what);
             }
         }
@@ -56,7 +54,8 @@ fn one(node: &Node, org: OrgId, part: &str, row: &Json, findings: &mut Findings)
                 "it holds {lost} records of ours under agreement {agreement} that this store does not have: they were recorded \
                  after the backup that was put back"
             );
-            let what = "Ask its people for them, import them again, and tell it which of its own they take the place of.";
+            let what =
+                "Ask its people for them, import them again, and tell it which of its own they take the place of.";
             findings.warn(part, Blame::Setup, says, what);
         }
         if let Some(says) = feed["differs"].as_str() {

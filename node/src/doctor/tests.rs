@@ -25,9 +25,16 @@ fn a_home_that_is_neglected_is_told_so() -> Outcome {
     let clock = Arc::new(ManualClock::at(NOW));
     let (a, b) = (testkit::node(folder.path(), "a", &clock)?, testkit::node(folder.path(), "b", &clock)?);
     let found = doctor(&a, false)?;
-    for (part, is) in [("keys", "ok"), ("store", "ok"), ("files", "ok"), ("clock", "ok"), ("backup", "warning"),
-        ("last check", "warning"), ("recovery file", "warning"), ("partner b", "nothing")]
-    {
+    for (part, is) in [
+        ("keys", "ok"),
+        ("store", "ok"),
+        ("files", "ok"),
+        ("clock", "ok"),
+        ("backup", "warning"),
+        ("last check", "warning"),
+        ("recovery file", "warning"),
+        ("partner b", "nothing"),
+    ] {
         assert_eq!(level(&found, part), is, "{part}: {found}");
     }
     assert!(found.as_array().ok_or("rows")?.iter().all(|row| row["ok"] == true));
@@ -72,7 +79,11 @@ fn a_broken_home_gets_what_can_be_said() -> Outcome {
     ];
     for (part, gone) in harms {
         let path = home.path().join(gone);
-        if path.is_dir() { fs::remove_dir_all(&path)? } else { fs::remove_file(&path)? }
+        if path.is_dir() {
+            fs::remove_dir_all(&path)?
+        } else {
+            fs::remove_file(&path)?
+        }
         let found = damaged(&home, &why);
         assert_eq!(level(&found, part), "trouble", "{gone}: {found}");
         assert_eq!(level(&found, "opening"), "trouble");

@@ -26,7 +26,7 @@ use crate::{
     config::{Config, Home, RawConfig},
     error::{Fault, unquoted},
     init::Mark,
-    node::Event,
+    journal,
     records::stored::encode,
     recover::{self, Recover},
     regular,
@@ -318,13 +318,12 @@ fn note(
         digest: digest.ok_or_else(|| BackupError::Damaged(what.folder.to_owned()))?,
         agreements: found.opens.clone(),
     };
-    let about = vec![("backup".to_owned(), last.number.to_string()), ("taken".to_owned(), last.at.to_string())];
-    let event = Event { at: clock.now(), what: "restored".to_owned(), about };
+    let about = [("backup", last.number.to_string()), ("taken", last.at.to_string())];
     let made = Made::of(last, what.folder, false, found.opens.clone());
     let mut txn = holdings.begin();
     mark::write(&mut txn, &restored).map_err(Fault::store)?;
     txn.put(Partition::Node, Table::Meta, made::KEY, &encode("backup", &made).map_err(Fault::store)?)?;
-    txn.journal(&encode("event", &event).map_err(Fault::store)?)?;
+    journal::add(&holdings, &mut txn, clock.now(), ("restored", &about), None)?;
     txn.commit()?;
     Ok(())
 }

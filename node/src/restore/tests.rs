@@ -2,7 +2,11 @@
 
 use super::{Restore, UNFINISHED, mark, restore};
 use crate::{
-    backup::{self, archive::Writer, manifest::{self, Manifest}},
+    backup::{
+        self,
+        archive::Writer,
+        manifest::{self, Manifest},
+    },
     clock::ManualClock,
     config::Home,
     error::Fault,
@@ -156,15 +160,19 @@ fn what_is_not_whole_is_not_put_back() -> Outcome {
     let recovery = story.recovery("a")?;
     let (one, two) = ("0001-full.age", "0002-more.age");
     type Harm<'a> = &'a dyn Fn(&Path) -> Outcome;
-    let cut = |name: &'static str| move |at: &Path| {
-        let bytes = fs::read(at.join(name))?;
-        Ok(fs::write(at.join(name), &bytes[..bytes.len() - 40])?)
+    let cut = |name: &'static str| {
+        move |at: &Path| {
+            let bytes = fs::read(at.join(name))?;
+            Ok(fs::write(at.join(name), &bytes[..bytes.len() - 40])?)
+        }
     };
-    let flip = |name: &'static str| move |at: &Path| -> Outcome {
-        let mut bytes = fs::read(at.join(name))?;
-        let middle = bytes.len() / 2;
-        bytes[middle] ^= 1;
-        Ok(fs::write(at.join(name), bytes)?)
+    let flip = |name: &'static str| {
+        move |at: &Path| -> Outcome {
+            let mut bytes = fs::read(at.join(name))?;
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            Ok(fs::write(at.join(name), bytes)?)
+        }
     };
     // The digests are made to fit, as somebody would who can write the folder.
     let fitting = |at: &Path, of: &str, name: &str| -> Outcome {

@@ -87,9 +87,14 @@ pub fn answer(node: &Node, peer: OrgId, store: StoreId, lost: &Lost) -> Result<O
         if held.feed != feed.id() || number.is_none() && held.run != place {
             continue;
         }
-        let slots = held.openings.iter().fold(0u64, |slots, (slot, ..)| slots | 1u64.checked_shl(u32::from(*slot)).unwrap_or(0));
+        let slots = held
+            .openings
+            .iter()
+            .fold(0u64, |slots, (slot, ..)| slots | 1u64.checked_shl(u32::from(*slot)).unwrap_or(0));
         let gone = match number {
-            Some(number) => withdrawn(node, feed.agreement, record).ok().flatten().is_some_and(|row| row.number == number),
+            Some(number) => {
+                withdrawn(node, feed.agreement, record).ok().flatten().is_some_and(|row| row.number == number)
+            }
             None => false,
         };
         if number.is_some() && !gone {

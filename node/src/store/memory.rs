@@ -4,8 +4,8 @@
 //! a key stands twice in one append: an engine on disk would take both silently.
 
 use super::{
-    Append, BlobName, Ledger, Position, ReadSeek, Row, SCAN_ROWS_MAX, SequenceRow, Snapshot, StoreError, Vault, VaultWriter,
-    bound, chain, scan_start,
+    Append, BlobName, Ledger, Position, ReadSeek, Row, SCAN_ROWS_MAX, SequenceRow, Snapshot, StoreError, Vault,
+    VaultWriter, bound, chain, scan_start,
 };
 use std::{
     collections::{BTreeMap, HashSet},

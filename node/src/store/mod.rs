@@ -8,9 +8,9 @@
 
 pub mod chain;
 pub mod check;
-pub mod copy;
 #[cfg(test)]
 mod conformance;
+pub mod copy;
 pub mod failure;
 pub mod files;
 pub mod fjall;

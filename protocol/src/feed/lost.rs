@@ -83,7 +83,8 @@ impl HeldRun {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, CodecError> {
         let held: Self = codec::from_slice(bytes, HELD)?;
         let run = Run::danger_unverified(&held.run).map_err(|_| CodecError::Shape)?;
-        let within = |one: &HeldRecord| one.number.checked_sub(run.before.length).is_some_and(|place| place < run.count);
+        let within =
+            |one: &HeldRecord| one.number.checked_sub(run.before.length).is_some_and(|place| place < run.count);
         let rises = held.records.is_sorted_by(|one, next| one.number < next.number);
         if held.v == 1 && run.feed == held.feed && rises && held.records.iter().all(within) {
             Ok(held)
@@ -115,8 +116,19 @@ mod tests {
         let hashes = [EntryHash::from_bytes([1; 32]), EntryHash::from_bytes([2; 32])];
         let run = Run::over(feed, Cursor { length: 7, ..Cursor::start(feed) }, &hashes, VERSION, UnixMillis(1), None)?;
         let run = run.sign(&SigningKey::from_seed(&[3; 32])?)?;
-        let record = |number| HeldRecord { slots: 5, clause: 0, number, record: RecordId::from_bytes([4; 32]), withdrawn: false };
-        let held = |records: &[u64]| HeldRun { v: 1, run: run.clone(), feed, records: records.iter().map(|n| record(*n)).collect() };
+        let record = |number| HeldRecord {
+            slots: 5,
+            clause: 0,
+            number,
+            record: RecordId::from_bytes([4; 32]),
+            withdrawn: false,
+        };
+        let held = |records: &[u64]| HeldRun {
+            v: 1,
+            run: run.clone(),
+            feed,
+            records: records.iter().map(|n| record(*n)).collect(),
+        };
         for right in [&[][..], &[7], &[7, 8]] {
             assert_eq!(HeldRun::from_bytes(&held(right).to_bytes()?)?, held(right));
         }
