@@ -15,6 +15,8 @@
 //! is copied before, and what came since after. Memory: one row, and the names of blobs.
 
 pub mod archive;
+mod error;
+mod folder;
 pub mod index;
 pub mod made;
 pub mod manifest;
@@ -22,14 +24,12 @@ pub mod verify;
 
 use crate::{
     call::{OnProgress, Progress},
-    config::Home,
     error::Fault,
     node::Node,
     regular,
     seal::keyring::{KEYRING_FILE, KEYRING_RECOVERY_FILE, Partition},
     secret::{
-        RandomError,
-        durable::{self, Existing, TEMPORARY},
+        durable::{self, Existing},
         keyfile::KEY_FILE_BYTES_MAX,
         unlock::NODE_KEY_FILE,
     },
@@ -37,139 +37,16 @@ use crate::{
 };
 use archive::{Kind, Writer};
 use entente_protocol::{id::AgreementId, time::UnixMillis};
-use manifest::{Archive, Manifest};
-use rustix::fs::{FlockOperation, flock};
+pub use error::BackupError;
+use manifest::Archive;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use std::{
     collections::BTreeSet,
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs,
     io::{self, Seek, SeekFrom},
-    os::unix::fs::{DirBuilderExt, MetadataExt},
-    path::{Path, PathBuf},
+    path::Path,
 };
-
-/// A backup could not be made or read.
-#[derive(Debug, thiserror::Error)]
-pub enum BackupError {
-    /// The disk that the backup goes to.
-    #[error("`{path}` cannot be written: {cause}; what was in the folder before is whole")]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        cause: io::Error,
-    },
-    /// A file of the backup, or one that goes into it.
-    #[error("`{path}` cannot be read: {cause}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        cause: io::Error,
-    },
-    /// A blob of ours.
-    #[error("a file that the store holds cannot be read: {0}; `entente check` names it")]
-    Blob(io::Error),
-    /// A blob ended before its length.
-    #[error("a file that the store holds ended too early; `entente check` names it")]
-    Short,
-    /// There is none.
-    #[error("`{0}` holds no backup: there is no `backup.json` in it that names one")]
-    None(PathBuf),
-    /// Not what we wrote.
-    #[error("`{0}` is damaged, or not a file of a backup: take another copy of it")]
-    Damaged(PathBuf),
-    /// Another number of bytes.
-    #[error("`{path}` is cut short: {bytes} of {of} bytes are there; take another copy of it")]
-    CutShort {
-        /// The file.
-        path: PathBuf,
-        /// Bytes that are there.
-        bytes: u64,
-        /// Bytes that were written.
-        of: u64,
-    },
-    /// Other bytes.
-    #[error("`{0}` is not the file that `backup.json` names: it was changed, or is another backup's")]
-    Changed(PathBuf),
-    /// What is inside is not what is said of it.
-    #[error("`{path}` does not belong here: {why}")]
-    Swapped {
-        /// The file.
-        path: PathBuf,
-        /// What does not fit.
-        why: String,
-    },
-    /// Sealed to others.
-    #[error("`{0}` is sealed to others: it is another organisation's, or this is not its recovery file")]
-    Other(PathBuf),
-    /// The folder has backups of something else.
-    #[error("`{folder}` holds backups of {of}: name another folder")]
-    Foreign {
-        /// The folder.
-        folder: PathBuf,
-        /// Of what.
-        of: String,
-    },
-    /// Another backup is being made into it.
-    #[error("another backup into `{0}` is under way: wait for it")]
-    Busy(PathBuf),
-    /// Where nobody would look for it when the home is gone.
-    #[error(
-        "`{0}` lies in the home: what is lost with the home is no backup; name a folder elsewhere, on another disk"
-    )]
-    InHome(PathBuf),
-    /// A node over a store in memory.
-    #[error("this node keeps its keys in memory: there is nothing to back up")]
-    InMemory,
-    /// Our own store.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A row of ours.
-    #[error(transparent)]
-    Row(#[from] crate::records::stored::RowDamage),
-    /// No randomness.
-    #[error(transparent)]
-    Random(#[from] RandomError),
-}
-
-impl BackupError {
-    fn at(path: &Path, cause: impl Into<io::Error>) -> Self {
-        Self::Write { path: path.to_owned(), cause: cause.into() }
-    }
-    fn read(path: &Path, cause: io::Error) -> Self {
-        Self::Read { path: path.to_owned(), cause }
-    }
-    /// What a sealed stream says of itself.
-    fn broken(path: &Path, cause: io::Error) -> Self {
-        match cause.kind() {
-            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => Self::Damaged(path.to_owned()),
-            _ => Self::read(path, cause),
-        }
-    }
-}
-
-impl From<crate::seal::stream::StreamError> for io::Error {
-    fn from(error: crate::seal::stream::StreamError) -> Self {
-        match error {
-            crate::seal::stream::StreamError::Io(error) => error,
-            other => Self::other(other.to_string()),
-        }
-    }
-}
-
-impl From<BackupError> for Fault {
-    fn from(error: BackupError) -> Self {
-        match &error {
-            BackupError::Store(_) | BackupError::Row(_) | BackupError::Blob(_) | BackupError::Short => {
-                Self::store(error)
-            }
-            BackupError::Write { .. } | BackupError::Busy(_) | BackupError::Random(_) => Self::setup("backup", error),
-            _ => Self::input("backup", error),
-        }
-    }
-}
 
 /// What an archive says of itself, sealed in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -225,13 +102,13 @@ fn make(node: &Node, folder: &Path, full: bool, progress: OnProgress<'_>) -> Res
     let (Some(recipients), Some(copy)) = (keyring.recipients(), keyring.recovery_copy()) else {
         return Err(BackupError::InMemory);
     };
-    prepare(folder, &node.home)?;
-    let _lock = lock(folder)?;
-    let mut manifest = known(node, folder)?;
-    sweep(folder, &manifest)?;
+    folder::prepare(folder, &node.home)?;
+    let _lock = folder::lock(folder)?;
+    let mut manifest = folder::known(node, folder)?;
+    folder::sweep(folder, &manifest)?;
     let own = keyring.keys(Partition::Node).map_err(StoreError::from)?;
     let held = match manifest.archives.last().filter(|_| !full) {
-        Some(last) => held(folder, last, own.identity()),
+        Some(last) => folder::held(folder, last, own.identity()),
         None => None,
     };
     let (number, full) = (manifest.archives.last().map_or(1, |last| last.number.saturating_add(1)), held.is_none());
@@ -311,11 +188,11 @@ fn make(node: &Node, folder: &Path, full: bool, progress: OnProgress<'_>) -> Res
         // They help nobody any more; the next backup sweeps what stays.
         let _ = index::remove(folder, earlier);
     }
-    made::note(node, &made::Made::of(&made, folder, same_disk(folder, &node.home), agreements))?;
+    made::note(node, &made::Made::of(&made, folder, folder::same_disk(folder, &node.home), agreements))?;
     let mut answer = verify::view(folder, &made, None);
     if let Some(members) = answer.as_object_mut() {
         members.insert("keyring".to_owned(), json!(beside.display().to_string()));
-        members.insert("same_disk".to_owned(), json!(same_disk(folder, &node.home)));
+        members.insert("same_disk".to_owned(), json!(folder::same_disk(folder, &node.home)));
     }
     Ok(answer)
 }
@@ -354,13 +231,13 @@ impl Copying<'_> {
     fn home_files(&mut self) -> Result<(), BackupError> {
         let home = &self.node.home;
         let mut paths = vec![home.config(), home.card()];
-        paths.extend(files_below(&home.keys())?);
+        paths.extend(folder::files_below(&home.keys())?);
         let lines = self.node.config.red_lines.as_ref().map(|lines| home.path().join(lines));
         // What lies elsewhere is not part of the home.
         if let Some(lines) =
             lines.filter(|lines| fs::canonicalize(lines).is_ok_and(|real| real.starts_with(home.path())))
         {
-            paths.extend(if lines.is_dir() { files_below(&lines)? } else { vec![lines] });
+            paths.extend(if lines.is_dir() { folder::files_below(&lines)? } else { vec![lines] });
         }
         let left_out = [KEYRING_FILE, KEYRING_RECOVERY_FILE, NODE_KEY_FILE].map(|name| home.keys().join(name));
         for path in paths.iter().filter(|path| !left_out.contains(path)) {
@@ -436,105 +313,4 @@ impl Copying<'_> {
             (self.progress)(Progress { done: self.done >> 20, total: Some(self.total.max(self.done) >> 20) });
         }
     }
-}
-
-/// Files of a folder, in order; none of those below it, and none that is unfinished.
-fn files_below(folder: &Path) -> Result<Vec<PathBuf>, BackupError> {
-    let failed = |e| BackupError::read(folder, e);
-    let mut paths = Vec::new();
-    for entry in fs::read_dir(folder).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let is_file = entry.file_type().map_err(failed)?.is_file();
-        if is_file && entry.path().extension().is_none_or(|ending| ending != TEMPORARY) {
-            paths.push(entry.path());
-        }
-    }
-    paths.sort();
-    Ok(paths)
-}
-
-/// Makes the folder where there is none, outside the home.
-fn prepare(folder: &Path, home: &Home) -> Result<(), BackupError> {
-    let failed = |e| BackupError::at(folder, e);
-    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
-    let within = |path: &Path| fs::canonicalize(path).map_err(|e| BackupError::read(path, e));
-    if within(folder)?.starts_with(within(home.path())?) {
-        return Err(BackupError::InHome(folder.to_owned()));
-    }
-    Ok(())
-}
-
-/// One backup at a time into a folder.
-fn lock(folder: &Path) -> Result<File, BackupError> {
-    let path = folder.join("backup.lock");
-    let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
-    let file = file.map_err(|e| BackupError::at(&path, e))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(BackupError::Busy(folder.to_owned())),
-        // Some network disks know no locks.
-        _ => Ok(file),
-    }
-}
-
-/// What lies in the folder, which must be of this store.
-fn known(node: &Node, folder: &Path) -> Result<Manifest, BackupError> {
-    let (org, store) = (node.keys.org.to_string(), node.holdings.store_id().to_string());
-    let manifest = Manifest::read(folder)?.unwrap_or_else(|| Manifest::new(node.keys.org, node.holdings.store_id()));
-    let foreign = |of| Err(BackupError::Foreign { folder: folder.to_owned(), of });
-    if manifest.organisation != org {
-        return foreign(format!("another organisation, {}", manifest.organisation));
-    }
-    if manifest.store != store {
-        return foreign(format!("another store of this organisation, {}", manifest.store));
-    }
-    Ok(manifest)
-}
-
-/// What the newest archive and those before it hold; nothing where that cannot be told, or one of them is not there.
-fn held(
-    folder: &Path,
-    last: &Archive,
-    identity: &crate::seal::hybrid::Identity,
-) -> Option<(index::Rows, BTreeSet<BlobName>)> {
-    let [rows, files] = index::paths(folder, last.number);
-    let manifest = Manifest::read(folder).ok()??;
-    let whole = |one: &Archive| fs::metadata(manifest::path(folder, one)).is_ok_and(|file| file.len() == one.bytes);
-    if !manifest.chain(None)?.iter().all(whole) {
-        tracing::warn!("an archive is missing or cut short: the next one is full");
-        return None;
-    }
-    match (index::Rows::open(&rows, identity), index::names(&files, identity)) {
-        (Ok(rows), Ok(names)) => Some((rows, names)),
-        _ => {
-            tracing::warn!("what the archives hold cannot be told: the next one is full");
-            None
-        }
-    }
-}
-
-/// Removes what a killed backup left: unfinished files, and archives that never counted.
-fn sweep(folder: &Path, manifest: &Manifest) -> Result<(), BackupError> {
-    let failed = |e| BackupError::at(folder, e);
-    let last = manifest.archives.last().map_or(0, |last| last.number);
-    for entry in fs::read_dir(folder).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let number = name.split_once('-').and_then(|(number, _)| number.parse::<u32>().ok());
-        let ours = number.is_some() || name.starts_with(manifest::NAME) || name.starts_with(manifest::KEYRING);
-        let unfinished = ours && name.ends_with(&format!(".{TEMPORARY}"));
-        let index = name.ends_with(".index") && number.is_some_and(|number| number != last);
-        let never = number.is_some_and(|number| {
-            number > last && [true, false].iter().any(|full| name == Archive::file_of(number, *full))
-        });
-        if unfinished || index || never {
-            fs::remove_file(&path).map_err(|e| BackupError::at(&path, e))?;
-        }
-    }
-    Ok(())
-}
-
-/// Whether a folder lies on the disk of the home, with which it would be lost.
-fn same_disk(folder: &Path, home: &Home) -> bool {
-    let disk = |path: &Path| fs::metadata(path).map(|found| found.dev());
-    matches!((disk(folder), disk(home.path())), (Ok(one), Ok(other)) if one == other)
 }

@@ -27,11 +27,16 @@ impl Conversation {
     }
 
     /// Answers a partner that lost the end of its feed; what cannot be answered is passed over.
-    pub(super) fn tell_lost(&mut self, node: &Node, session: &mut Session, notice: &Notice) -> Result<(), ExchangeFault> {
+    pub(super) fn tell_lost(
+        &mut self,
+        node: &Node,
+        session: &mut Session,
+        notice: &Notice,
+    ) -> Result<(), ExchangeFault> {
         let (Ok(lost), Some(store)) = (Lost::from_bytes(&notice.content), self.peer_store) else { return Ok(()) };
         let Some(held) = lost::answer(node, self.peer, store, &lost)? else { return Ok(()) };
         // Looked up, each: who asks again and again pays for it.
-        self.replayed += 1 + held.records.len() as u64;
+        self.replayed += 1 + held.records.len() as u64 / 256;
         // One of so many records that they do not fit is taken without them: the run is what counts.
         let bare = || HeldRun { records: Vec::new(), ..held.clone() }.to_bytes();
         let content = held.to_bytes().or_else(|_| bare()).map_err(|e| fatal(&e.to_string()))?;
