@@ -1,7 +1,7 @@
 //! The drill: a node is backed up while it runs, its disk is lost, and with the recovery file alone it comes back and goes
 //! on with its partner; an old backup, a wrong passphrase, and a kill at any moment.
 
-use entente_tests::{Home, entente, items_clause, recovery_passphrase, run, until};
+use entente_tests::{Home, ended, entente, items_clause, recovery_passphrase, run, until};
 use serde_json::Value;
 use std::{
     error::Error,
@@ -108,7 +108,7 @@ fn a_lost_disk_is_put_back_and_the_node_goes_on() -> Outcome {
     meet(&a, &b);
     assert_eq!(numbers(&b), ["A-1", "A-2", "A-3", "A-4"]);
     assert_eq!(
-        a.json(&["search", "--limit", "100"]).as_array().map(Vec::len),
+        a.json(&["search", "--kind", "item"]).as_array().map(Vec::len),
         Some(3),
         "all but what came after the backup"
     );
@@ -175,7 +175,7 @@ fn killed_after(args: &[&str], wait: Duration) -> Outcome {
         .spawn()?;
     thread::sleep(wait);
     let _ = child.kill();
-    child.wait()?;
+    ended(&mut child)?;
     Ok(())
 }
 
