@@ -5,7 +5,8 @@
 //! found, shown), [`partners`] and [`agreements`], [`redlines`], [`share`] (the only way out), [`receive`] and
 //! [`room`] (how much is taken), [`recall`] (what is asked back, and what is not kept longer), [`onward`] (what goes on to
 //! others by its originator's grant), [`exchange`] (what one session says), [`bundle`] (the same without a network),
-//! [`peer`] (TLS and QUIC), [`run`] (serving), [`recover`] (a lost secret), [`backup`] and [`restore`] (a lost disk), [`doctor`] (what to look at), [`control`] (the socket), [`check`] (is it still
+//! [`package`] (evidence for whoever has no node), [`peer`] (TLS and QUIC), [`run`] (serving), [`recover`] (a lost secret),
+//! [`backup`] and [`restore`] (a lost disk), [`doctor`] (what to look at), [`control`] (the socket), [`check`] (is it still
 //! what was written), [`commands`] (the command line), [`demo`]. Below all of them: [`store`] (ledger and vault), [`seal`],
 //! [`secret`]; [`regular`] opens what people name.
 //!
@@ -35,6 +36,7 @@ pub mod init;
 pub mod journal;
 pub mod node;
 pub mod onward;
+pub mod package;
 pub mod partners;
 pub mod peer;
 pub mod recall;
