@@ -4,16 +4,16 @@
 //! is JSON for programs, which `commands` renders for people. Paths are absolute: the running node
 //! may stand in another folder.
 
+mod faults;
 mod select;
 
 use crate::{
-    agreements::{self, AgreementError},
-    backup, bundle,
+    agreements, backup, bundle,
     clock::say,
     custody::{self, view::LogCall},
     doctor,
     error::Fault,
-    ingest::import::{self, ImportError, ImportOptions},
+    ingest::import::{self, ImportOptions},
     node::Node,
     onward::{self, answering::Narrowed, asking::Wish},
     package,
@@ -22,8 +22,7 @@ use crate::{
     receive::quarantine,
     records::{
         gate::{self, Review},
-        keep::KeepError,
-        search::{self, Query, SearchError},
+        search::{self, Query},
         show,
     },
     redlines, regular,
@@ -488,58 +487,6 @@ pub struct Progress {
 
 /// Whoever wants to know how far a call has come.
 pub type OnProgress<'a> = &'a mut dyn FnMut(Progress);
-
-impl From<PartnerError> for Fault {
-    fn from(error: PartnerError) -> Self {
-        let code = match &error {
-            PartnerError::Card(_) => "card-refused",
-            PartnerError::Words => "words-differ",
-            PartnerError::Own => "own-card",
-            PartnerError::Handle(_) => "handle-taken",
-            PartnerError::WasRemoved(_) => "was-removed",
-            PartnerError::Unknown(_) | PartnerError::Ambiguous(_) => "no-partner",
-            PartnerError::Often | PartnerError::Room(_) => "card-waits",
-            PartnerError::Store(_) | PartnerError::Damage(_) => return Self::store(error),
-        };
-        Self::input(code, error)
-    }
-}
-
-impl From<KeepError> for Fault {
-    fn from(error: KeepError) -> Self {
-        match &error {
-            KeepError::Draft { .. } => Self::input("draft-refused", error),
-            KeepError::NoRecord(_) => Self::input("no-record", error),
-            _ => Self::store(error),
-        }
-    }
-}
-
-impl From<SearchError> for Fault {
-    fn from(error: SearchError) -> Self {
-        match error {
-            SearchError::Keep(error) => error.into(),
-            SearchError::Lease(error) => Self::store(error),
-            other => Self::input("query", other),
-        }
-    }
-}
-
-impl From<AgreementError> for Fault {
-    fn from(error: AgreementError) -> Self {
-        if error.is_store() { Self::store(error) } else { Self::input("agreement", error) }
-    }
-}
-
-impl From<ImportError> for Fault {
-    fn from(error: ImportError) -> Self {
-        match &error {
-            _ if error.is_store() => Self::store(error),
-            ImportError::Child { fault, .. } if fault.is_setup() => Self::setup("reader", error),
-            _ => Self::input("import", error),
-        }
-    }
-}
 
 /// Reads a small text file that a person named.
 pub fn read_text(path: &Path, bytes_max: u64) -> Result<String, Fault> {
