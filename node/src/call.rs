@@ -4,27 +4,28 @@
 //! is JSON for programs, which `commands` renders for people. Paths are absolute: the running node
 //! may stand in another folder.
 
+mod faults;
 mod select;
 
 use crate::{
-    agreements::{self, AgreementError},
-    bundle,
+    agreements, bundle,
     clock::say,
     error::Fault,
-    ingest::import::{self, ImportError, ImportOptions},
+    ingest::import::{self, ImportOptions},
     node::Node,
     onward::{self, answering::Narrowed, asking::Wish},
     partners::{self, PartnerError, PartnerState, PartnerView},
     recall::{self, asked, asking, ending, hold, holders, select::Common},
     receive::quarantine,
     records::{
-        gate::{self, Review},
-        keep::KeepError,
-        search::{self, Query, SearchError},
+        gate::{self, Pass, Review},
+        history, passing,
+        search::{self, Query},
         show,
     },
     redlines, regular,
     share::{explain, preview},
+    users::{self, UserCall, Who, acts},
 };
 use entente_protocol::{identity::UnconfirmedCard, recall::Act, time::UnixMillis};
 use select::{select, to_review};
@@ -265,14 +266,30 @@ pub enum Call {
         /// To what.
         state: Review,
     },
+    /// Takes a stage of the review, where the settings name stages.
+    Stage {
+        /// For which records.
+        records: Selection,
+        /// Which.
+        stage: String,
+    },
     /// Releases.
     Release(Selection),
+    /// Events that a person has signed, in hexadecimal: each is its own proof.
+    Signed {
+        /// The events.
+        events: Vec<String>,
+    },
+    /// Persons of this organisation.
+    User(UserCall),
     /// Searches.
     Search(Query),
     /// One record.
     RecordShow(String),
     /// Proves one record as far as this node can.
     RecordVerify(String),
+    /// What happened to one record, step by step, and who signed it.
+    RecordHistory(String),
     /// Writes a record's file.
     RecordAttachment {
         /// The attachment record.
@@ -368,10 +385,14 @@ impl Call {
             Self::ClockLower { .. } => "clock-lower",
             Self::Import(_) => "import",
             Self::Review { .. } => "review",
+            Self::Stage { .. } => "stage",
             Self::Release(_) => "release",
+            Self::Signed { .. } => "signed",
+            Self::User(call) => call.name(),
             Self::Search(_) => "search",
             Self::RecordShow(_) => "record-show",
             Self::RecordVerify(_) => "record-verify",
+            Self::RecordHistory(_) => "record-history",
             Self::RecordAttachment { .. } => "record-attachment",
             Self::Explain { .. } => "explain",
             Self::ExplainReceived { .. } => "explain-received",
@@ -413,6 +434,8 @@ impl Call {
             | Self::Search(_)
             | Self::RecordShow(_)
             | Self::RecordVerify(_)
+            | Self::RecordHistory(_)
+            | Self::User(UserCall::Begin(_) | UserCall::List | UserCall::Show(_))
             | Self::RecordAttachment { .. }
             | Self::Explain { .. }
             | Self::ExplainReceived { .. }
@@ -441,7 +464,10 @@ impl Call {
             | Self::ClockLower { .. }
             | Self::Import(_)
             | Self::Review { .. }
+            | Self::Stage { .. }
             | Self::Release(_)
+            | Self::Signed { .. }
+            | Self::User(_)
             | Self::BundleExport(_)
             | Self::BundleImport(_)
             | Self::Sync { .. }
@@ -462,58 +488,6 @@ pub struct Progress {
 /// Whoever wants to know how far a call has come.
 pub type OnProgress<'a> = &'a mut dyn FnMut(Progress);
 
-impl From<PartnerError> for Fault {
-    fn from(error: PartnerError) -> Self {
-        let code = match &error {
-            PartnerError::Card(_) => "card-refused",
-            PartnerError::Words => "words-differ",
-            PartnerError::Own => "own-card",
-            PartnerError::Handle(_) => "handle-taken",
-            PartnerError::WasRemoved(_) => "was-removed",
-            PartnerError::Unknown(_) | PartnerError::Ambiguous(_) => "no-partner",
-            PartnerError::Often | PartnerError::Room(_) => "card-waits",
-            PartnerError::Store(_) | PartnerError::Damage(_) => return Self::store(error),
-        };
-        Self::input(code, error)
-    }
-}
-
-impl From<KeepError> for Fault {
-    fn from(error: KeepError) -> Self {
-        match &error {
-            KeepError::Draft { .. } => Self::input("draft-refused", error),
-            KeepError::NoRecord(_) => Self::input("no-record", error),
-            _ => Self::store(error),
-        }
-    }
-}
-
-impl From<SearchError> for Fault {
-    fn from(error: SearchError) -> Self {
-        match error {
-            SearchError::Keep(error) => error.into(),
-            SearchError::Lease(error) => Self::store(error),
-            other => Self::input("query", other),
-        }
-    }
-}
-
-impl From<AgreementError> for Fault {
-    fn from(error: AgreementError) -> Self {
-        if error.is_store() { Self::store(error) } else { Self::input("agreement", error) }
-    }
-}
-
-impl From<ImportError> for Fault {
-    fn from(error: ImportError) -> Self {
-        match &error {
-            _ if error.is_store() => Self::store(error),
-            ImportError::Child { fault, .. } if fault.is_setup() => Self::setup("reader", error),
-            _ => Self::input("import", error),
-        }
-    }
-}
-
 /// Reads a small text file that a person named.
 pub fn read_text(path: &Path, bytes_max: u64) -> Result<String, Fault> {
     let refuse = |e| Fault::input("file", format!("`{}` cannot be read: {e}", path.display()));
@@ -530,9 +504,18 @@ fn read_card(path: &Path) -> Result<UnconfirmedCard, Fault> {
     })
 }
 
-/// Carries out a call. Where the store failed on the way, nothing is reported as done, whatever became of the error.
+/// Carries out a call of nobody in particular.
 pub fn answer(node: &Node, call: &Call, progress: OnProgress<'_>) -> Result<Json, Fault> {
-    let answer = carry_out(node, call, progress);
+    answer_by(node, call, None, progress)
+}
+
+/// Carries out a call, `by` being a person's signature over it. Whose it is, and whether that one may, is asked first and
+/// here alone. Where the store failed on the way, nothing is reported as done, whatever became of the error.
+pub fn answer_by(node: &Node, call: &Call, by: Option<&str>, progress: OnProgress<'_>) -> Result<Json, Fault> {
+    let answer = acts::admit(node, call, by).and_then(|who| {
+        let answer = carry_out(node, call, &who, progress)?;
+        acts::note(node, call, &who).map(|()| answer)
+    });
     match node.holdings.failed() {
         Some(cause) => {
             let store = node.home.store();
@@ -543,7 +526,7 @@ pub fn answer(node: &Node, call: &Call, progress: OnProgress<'_>) -> Result<Json
     }
 }
 
-fn carry_out(node: &Node, call: &Call, progress: OnProgress<'_>) -> Result<Json, Fault> {
+fn carry_out(node: &Node, call: &Call, who: &Who, progress: OnProgress<'_>) -> Result<Json, Fault> {
     match call {
         Call::Identity => Ok(node.identity_view()),
         Call::Card => Ok(json!({ "card": node.keys.card.to_armour(), "words": node.keys.card.words().to_string() })),
@@ -631,23 +614,37 @@ fn carry_out(node: &Node, call: &Call, progress: OnProgress<'_>) -> Result<Json,
         Call::RedLineList => Ok(redlines::view(node, &node.red_lines)),
         Call::ClockShow => Ok(say::view(node)),
         Call::ClockLower { to } => say::lower(node, *to),
-        Call::Import(options) => Ok(json!(import::import(node, options, progress)?)),
+        Call::Import(options) => {
+            let mut report = json!(import::import(node, options, who, progress)?);
+            if let (Some(held), Some(map)) = (who.held(), report.as_object_mut()) {
+                map.insert("sign".to_owned(), json!(passing::lay_imports(node, held)?));
+            }
+            Ok(report)
+        }
         Call::Review { records, state } => {
+            let pass = passing::by_state(node, *state)?;
             let (ids, stay) = to_review(node, select(node, records)?, records, *state)?;
-            let outcome = gate::review_showing(node, &ids, *state, progress)?;
+            let outcome = gate::pass_showing(node, &ids, &pass, who.held(), progress)?;
             let recalls = match state {
-                gate::Review::Refuted => recall::asking::propose_refuted(node, &ids, progress)?,
+                // What a person refutes is refuted once it is signed.
+                gate::Review::Refuted if who.held().is_none() => recall::asking::propose_refuted(node, &ids, progress)?,
                 _ => Vec::new(),
             };
             Ok(json!(gate::GateOutcome { stay, recalls, ..outcome }))
         }
-        Call::Release(records) => {
-            let ids = select(node, records)?;
-            Ok(json!(gate::release_showing(node, &ids, progress)?))
+        Call::Stage { records, stage } => {
+            let pass = Pass::Stage(passing::stage(node, stage)?);
+            Ok(json!(gate::pass_showing(node, &select(node, records)?, &pass, who.held(), progress)?))
         }
+        Call::Release(records) => {
+            Ok(json!(gate::pass_showing(node, &select(node, records)?, &Pass::Release, who.held(), progress)?))
+        }
+        Call::Signed { events } => passing::take(node, events),
+        Call::User(call) => users::call(node, call, who),
         Call::Search(query) => Ok(json!(search::search(node, query)?)),
         Call::RecordShow(given) => show::show(node, given),
         Call::RecordVerify(given) => show::verify(node, given),
+        Call::RecordHistory(given) => history::history(node, given),
         Call::RecordAttachment { record, output } => show::attachment(node, record, output, progress),
         Call::Explain { record, partner } => explain::explain(node, record, partner),
         Call::ExplainReceived { record, partner } => explain::received(node, record, partner),

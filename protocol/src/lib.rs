@@ -6,7 +6,7 @@
 //!
 //! Reading order: [`limits`], [`id`], [`label`] (every tag and signature context), [`codec`],
 //! [`record`] (the life of a record), [`batch`], [`agreement`], [`feed`], [`session`], [`recall`], [`grant`], [`custody`],
-//! [`bundle`].
+//! [`bundle`], [`user`].
 
 pub mod agreement;
 pub mod attachment;
@@ -36,6 +36,7 @@ mod suites;
 pub mod text;
 pub mod time;
 pub mod tree;
+pub mod user;
 pub mod value;
 #[cfg(test)]
 mod vectors;
@@ -45,6 +46,8 @@ mod vectors_bundle;
 mod vectors_custody;
 #[cfg(test)]
 mod vectors_onward;
+#[cfg(test)]
+mod vectors_users;
 #[cfg(test)]
 mod vectors_values;
 #[cfg(test)]

@@ -18,10 +18,14 @@ use serde_json::Value as Json;
 pub fn review(reach: &Reach, args: cli::Review) -> Result<Done, Failure> {
     let all = args.all_drafts.then_some(Selection::AllDrafts);
     let records = selection(args.ids, all, "--all-drafts", args.filter)?;
-    let state = match args.state {
-        ReviewState::Reviewed => Review::Reviewed,
-        ReviewState::Verified => Review::Verified,
-        ReviewState::Refuted => Review::Refuted,
+    let state = match (args.state, args.stage) {
+        (_, Some(stage)) => {
+            let outcome = reach.call_watched(&Call::Stage { records, stage: stage.clone() })?;
+            return show(reach, &outcome, &stage);
+        }
+        (Some(ReviewState::Reviewed) | None, None) => Review::Reviewed,
+        (Some(ReviewState::Verified), None) => Review::Verified,
+        (Some(ReviewState::Refuted), None) => Review::Refuted,
     };
     let outcome = reach.call_watched(&Call::Review { records, state })?;
     show(reach, &outcome, state.name())
@@ -72,6 +76,11 @@ fn show(reach: &Reach, outcome: &Json, done: &str) -> Result<Done, Failure> {
     match (count("changed"), count("unchanged"), list(outcome, "refused").len()) {
         (false, false, refused @ 1..) => {
             let why = list(outcome, "refused").first().map(|record| text(record, "why")).unwrap_or_default();
+            if done != "released" {
+                let message = format!("none of {refused} could be passed as `{done}`: {why}");
+                let code = if why.starts_with("four eyes") { "four-eyes" } else { "not-passed" };
+                return Err(Fault::input(code, message).into());
+            }
             let message = format!(
                 "none of {refused} may be released yet, and nothing was ({why}): review them first, `entente review ID --state reviewed`"
             );
@@ -139,6 +148,7 @@ mod tests {
             unchanged: 1,
             refused: vec![NotYet { id: "0123456789ab".to_owned(), why: "draft".to_owned() }],
             recalls: vec![3],
+            sign: Vec::new(),
         };
         let text = render(&serde_json::json!(outcome), "released", Look::default());
         assert!(text.contains("released  2\n") && text.contains("01234567  draft"), "{text}");

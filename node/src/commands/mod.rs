@@ -10,6 +10,7 @@ mod check;
 mod clock;
 mod explain;
 mod gate;
+mod history;
 mod identity;
 mod import;
 mod init;
@@ -18,6 +19,7 @@ mod onward;
 mod output;
 mod pages;
 mod partner;
+mod person;
 mod plain;
 mod preview;
 mod reach;
@@ -29,6 +31,7 @@ mod serve;
 mod show;
 mod status;
 mod table;
+mod user;
 
 use crate::{
     cli::{Cli, Command, Global},
@@ -107,6 +110,7 @@ fn dispatch(cli: Cli) -> Result<Done, Failure> {
         Command::Recall(command) => recall::recall(&reach, command),
         Command::Onward(command) => onward::onward(&reach, command),
         Command::Hold(command) => recall::hold(&reach, command),
+        Command::User(command) => user::user(&reach, command),
         Command::Clock(command) => clock::clock(&reach, command),
         Command::Recover(args) => recover::recover(&reach, args),
         Command::Import(args) => import::import(&reach, args),

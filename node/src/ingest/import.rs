@@ -29,6 +29,7 @@ use crate::{
     regular,
     share::ShareError,
     store::StoreError,
+    users::Who,
 };
 use entente_protocol::{
     id::{Hash, LineId},
@@ -241,8 +242,13 @@ pub fn look(reader: &Program, options: &ImportOptions) -> Result<ImportReport, I
     Ok(report)
 }
 
-/// Imports a file.
-pub fn import(node: &Node, options: &ImportOptions, progress: OnProgress<'_>) -> Result<ImportReport, ImportError> {
+/// Imports a file. `who` brings it in.
+pub fn import(
+    node: &Node,
+    options: &ImportOptions,
+    who: &Who,
+    progress: OnProgress<'_>,
+) -> Result<ImportReport, ImportError> {
     let (mapping, mut rows) = open(&node.reader, options)?;
     let mut extent = rows.extent();
     let attachments = options.attachments.as_deref().map(Attachments::open).transpose()?;
@@ -251,7 +257,7 @@ pub fn import(node: &Node, options: &ImportOptions, progress: OnProgress<'_>) ->
     let written = AtomicU64::new(0);
     // Three threads beside the child that parses: rows are mapped, records are made, steps are written.
     thread::scope(|scope| {
-        let (mut steps, writer) = Steps::begin(scope, node, options.dry_run, &written);
+        let (mut steps, writer) = Steps::begin(scope, (node, who), options.dry_run, &written);
         let (out, chunks) = sync_channel(CHUNKS_WAITING_MAX);
         let mapping = &mapping;
         scope.spawn(move || map_all(rows, mapping, &out));

@@ -101,10 +101,12 @@ pub enum Table {
     Trace = 51,
     /// Checkpoints and cosignatures. List; scope: log origin.
     Checkpoint = 52,
-    /// Users of this node. Point; key: name; partition: node.
+    /// Users of this node. Point; not in use yet.
     User = 60,
-    /// Users in order. List of scope ""; partition: node.
+    /// Certificates of persons in the order in which they were made. List of scope ""; partition: node.
     UserList = 61,
+    /// Who brought a batch in, where that was a person. Point; key: batch id.
+    Import = 62,
 }
 
 impl Table {
@@ -143,6 +145,8 @@ impl Table {
             (Self::Recall, "recalls"),
             (Self::Introduced, "introduced organisations"),
             (Self::Grant, "onward release"),
+            (Self::UserList, "persons"),
+            (Self::Import, "who brought in"),
         ];
         let known = all.iter().find(|(table, _)| row.first() == Some(&(*table as u8)));
         known.map_or("a table that this version does not use", |(_, name)| name)

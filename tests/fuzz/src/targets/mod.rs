@@ -34,6 +34,7 @@ pub const ALL: &[Target] = &[
     target("standing", "standing notices", Form::Cbor, 2 << 10, signed::standing),
     target("recall", "recalls, answers, receipts of erasure", Form::Cbor, 4 << 10, signed::recalls),
     target("grant", "grants, requests, words of what was passed on, heard", Form::Cbor, 4 << 10, signed::grants),
+    target("user", "certificates of persons, and calls that they signed", Form::Cbor, 4 << 10, signed::users),
     target("bundle", "openings and parts of bundles", Form::Cbor, 4 << 10, signed::bundles),
     target("certificate", "chains of certificates, at several times", Form::Der, 16 << 10, signed::certificate),
     target("agreement-text", "agreements as people write them", Form::Text, 16 << 10, people::agreement_text),
