@@ -25,12 +25,15 @@ fn persons_pass_a_record_and_its_history_names_them() -> Outcome {
     let folder = tempfile::tempdir()?;
     let (mut a, mut b) = (Home::init(folder.path(), "a"), Home::init(folder.path(), "b"));
     a.pair(&b);
-    a.agree(&b, &entente_tests::items_clause(&["number", "eval", "type", "serial", "serial-prefix", "serial-state"]));
+    let _ = a.agree(
+        &b,
+        &entente_tests::items_clause(&["number", "eval", "type", "serial", "serial-prefix", "serial-state"]),
+    );
     let [osei, diallo, costa] = ["osei", "diallo", "costa"].map(|name| phrase(folder.path(), name));
     let (osei, diallo, costa) = (osei?, diallo?, costa?);
     let trial = a.json(&["user", "add", "Osei", "--role", "administrator", "--dry-run"]);
     assert_eq!((&trial["dry_run"], a.json(&["user", "list"])), (&Value::Bool(true), serde_json::json!([])));
-    a.refused(2, &["user", "add", "Diallo", "--role", "collector", "--new-passphrase-file", &diallo]);
+    let _ = a.refused(2, &["user", "add", "Diallo", "--role", "collector", "--new-passphrase-file", &diallo]);
     assert_eq!(fs::read_dir(a.folder().users())?.count(), 0, "the key of somebody who was not added stays");
     a.ok(&["user", "add", "Osei", "--role", "administrator", "--new-passphrase-file", &osei]);
     let as_osei = ["--user", "Osei", "--user-passphrase-file", &osei];
@@ -69,7 +72,7 @@ fn persons_pass_a_record_and_its_history_names_them() -> Outcome {
     assert_eq!(a.refused(3, &all.iter().map(String::as_str).collect::<Vec<_>>())["code"], "user-key");
     assert_eq!(ok(&a, &as_costa, &["review", "N-1", "--state", "verified"])["changed"], 1);
     assert_eq!(ok(&a, &as_costa, &["release", "N-1"])["changed"], 1);
-    a.json(&["sync", "b"]);
+    let _ = a.json(&["sync", "b"]);
 
     let history = ok(&a, &as_costa, &["record", "history", "N-1"]);
     let steps: Vec<String> = history["steps"]
@@ -117,7 +120,7 @@ fn persons_pass_a_record_and_its_history_names_them() -> Outcome {
     let new = phrase(folder.path(), "another")?;
     ok(&a, &as_costa, &["user", "passphrase", "--new-passphrase-file", &new]);
     let all = with(&as_costa, &["search"]);
-    a.refused(3, &all.iter().map(String::as_str).collect::<Vec<_>>());
+    let _ = a.refused(3, &all.iter().map(String::as_str).collect::<Vec<_>>());
     let as_costa = ["--user", "Costa", "--user-passphrase-file", &new];
     ok(&a, &as_costa, &["search"]);
     ok(&a, &as_osei, &["user", "disable", "Costa", "--yes"]);

@@ -71,16 +71,20 @@ pub fn query(filter: Filter) -> Query {
 }
 
 fn show(reach: &Reach, outcome: &Json, done: &str) -> Result<Done, Failure> {
-    reach.output.answer(outcome, || render(outcome, done, reach.output.look))?;
     let count = |key| text(outcome, key) != "0";
+    let refused = list(outcome, "refused");
+    if let (false, false, Some(first)) = (count("changed"), count("unchanged"), refused.first())
+        && done != "released"
+    {
+        let why = text(first, "why");
+        let message = format!("none of {} could be passed as `{done}`: {why}", refused.len());
+        let code = if why.starts_with("four eyes") { "four-eyes" } else { "not-passed" };
+        return Err(Fault::input(code, message).into());
+    }
+    reach.output.answer(outcome, || render(outcome, done, reach.output.look))?;
     match (count("changed"), count("unchanged"), list(outcome, "refused").len()) {
         (false, false, refused @ 1..) => {
             let why = list(outcome, "refused").first().map(|record| text(record, "why")).unwrap_or_default();
-            if done != "released" {
-                let message = format!("none of {refused} could be passed as `{done}`: {why}");
-                let code = if why.starts_with("four eyes") { "four-eyes" } else { "not-passed" };
-                return Err(Fault::input(code, message).into());
-            }
             let message = format!(
                 "none of {refused} may be released yet, and nothing was ({why}): review them first, `entente review ID --state reviewed`"
             );

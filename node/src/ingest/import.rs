@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     call::{OnProgress, Progress},
+    error::Fault as Told,
     node::Node,
     records::{
         keep::{self, KeepError},
@@ -132,6 +133,16 @@ impl ImportError {
     /// Whether the store is at fault, and nobody outside.
     pub const fn is_store(&self) -> bool {
         matches!(self, Self::Keep(_) | Self::Share(_))
+    }
+}
+
+impl From<ImportError> for Told {
+    fn from(error: ImportError) -> Self {
+        match &error {
+            _ if error.is_store() => Self::store(error),
+            ImportError::Child { fault, .. } if fault.is_setup() => Self::setup("reader", error),
+            _ => Self::input("import", error),
+        }
     }
 }
 
