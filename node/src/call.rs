@@ -10,10 +10,12 @@ mod select;
 use crate::{
     agreements, bundle,
     clock::say,
+    custody::{self, view::LogCall},
     error::Fault,
     ingest::import::{self, ImportOptions},
     node::Node,
     onward::{self, answering::Narrowed, asking::Wish},
+    package,
     partners::{self, PartnerError, PartnerState, PartnerView},
     recall::{self, asked, asking, ending, hold, holders, select::Common},
     receive::quarantine,
@@ -250,6 +252,8 @@ pub enum Call {
     RedLineCheck(PathBuf),
     /// The red lines that hold here.
     RedLineList,
+    /// About logs: the own one, and partners'.
+    Log(LogCall),
     /// What is known about the time.
     ClockShow,
     /// Lowers the latest time that this machine's clock has shown; to now where no time is given.
@@ -316,6 +320,8 @@ pub enum Call {
         /// The partner.
         partner: String,
     },
+    /// Writes an evidence package.
+    PackageMake(package::Options),
     /// Writes a bundle for a partner.
     BundleExport(bundle::ExportOptions),
     /// Takes a bundle of a partner.
@@ -381,6 +387,7 @@ impl Call {
             Self::HoldList => "hold-list",
             Self::RedLineCheck(_) => "red-line-check",
             Self::RedLineList => "red-line-list",
+            Self::Log(call) => call.name(),
             Self::ClockShow => "clock-show",
             Self::ClockLower { .. } => "clock-lower",
             Self::Import(_) => "import",
@@ -397,6 +404,7 @@ impl Call {
             Self::Explain { .. } => "explain",
             Self::ExplainReceived { .. } => "explain-received",
             Self::ExplainAll { .. } => "explain-all",
+            Self::PackageMake(_) => "package-make",
             Self::BundleExport(_) => "bundle-export",
             Self::BundleImport(_) => "bundle-import",
             Self::BundleShow(_) => "bundle-show",
@@ -409,6 +417,7 @@ impl Call {
     /// Whether it leaves partners, agreements and records as they are, so that no session has anything new to look for.
     pub const fn only_reads(&self) -> bool {
         match self {
+            Self::Log(call) => call.only_reads(),
             Self::Identity
             | Self::Card
             | Self::PartnerRead(_)
@@ -437,6 +446,7 @@ impl Call {
             | Self::RecordHistory(_)
             | Self::User(UserCall::Begin(_) | UserCall::List | UserCall::Show(_))
             | Self::RecordAttachment { .. }
+            | Self::PackageMake(_)
             | Self::Explain { .. }
             | Self::ExplainReceived { .. }
             | Self::ExplainAll { .. }
@@ -612,6 +622,7 @@ fn carry_out(node: &Node, call: &Call, who: &Who, progress: OnProgress<'_>) -> R
             Ok(redlines::view(node, &lines))
         }
         Call::RedLineList => Ok(redlines::view(node, &node.red_lines)),
+        Call::Log(call) => custody::view::answer(node, call, progress),
         Call::ClockShow => Ok(say::view(node)),
         Call::ClockLower { to } => say::lower(node, *to),
         Call::Import(options) => {
@@ -649,6 +660,7 @@ fn carry_out(node: &Node, call: &Call, who: &Who, progress: OnProgress<'_>) -> R
         Call::Explain { record, partner } => explain::explain(node, record, partner),
         Call::ExplainReceived { record, partner } => explain::received(node, record, partner),
         Call::ExplainAll { partner } => explain::summary(node, partner),
+        Call::PackageMake(options) => package::make(node, options, progress),
         Call::BundleExport(options) => bundle::export(node, options, progress),
         Call::BundleImport(path) => bundle::import(node, path, progress),
         Call::BundleShow(given) => bundle::show(node, given),

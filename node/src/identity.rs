@@ -83,6 +83,10 @@ pub struct Keys {
     pub runs: SigningKey,
     /// The first user's key: signs reviews and release events.
     pub user: SigningKey,
+    /// Signs the heads of our log.
+    pub log: SigningKey,
+    /// Cosigns the heads of others' logs.
+    pub witness: SigningKey,
     /// TLS: PKCS #8 of the node key.
     pub tls: Secret<Vec<u8>>,
     /// TLS: node certificate, then the issuing one. Replaced as a whole by renewal.
@@ -98,11 +102,13 @@ pub struct Keys {
     card_trouble: Option<renew::Trouble>,
 }
 
-const PURPOSES: [(&str, Purpose); 4] = [
+const PURPOSES: [(&str, Purpose); 6] = [
     ("records", Purpose::Records),
     ("agreements", Purpose::Agreements),
     ("runs", Purpose::Runs),
     ("user", Purpose::Users),
+    ("log", Purpose::Log),
+    ("witness", Purpose::Witness),
 ];
 
 /// The key file of the identity to which bundles for us are sealed.
@@ -198,6 +204,17 @@ fn bundles(home: &Home, node: &Identity) -> Result<Identity, IdentityError> {
     }
 }
 
+/// Draws a signing key where there is none.
+fn ensure(home: &Home, node: &Identity, name: &str) -> Result<(), IdentityError> {
+    let path = file(home, &format!("{name}.age"));
+    if path.exists() {
+        return Ok(());
+    }
+    let recovery = recovery::recipient(&home.keys()).map_err(|e| IdentityError::Recovery(e.to_string()))?;
+    let seed = secret::random_secret::<32>()?;
+    Ok(KeyFile::write(&path, &[&node.recipient(), &recovery], seed.expose(), Existing::Refuse)?)
+}
+
 fn pkcs8(key: &Secret<Vec<u8>>) -> PrivatePkcs8KeyDer<'_> {
     PrivatePkcs8KeyDer::from(key.expose().as_slice())
 }
@@ -230,15 +247,17 @@ pub fn own_card(home: &Home) -> Result<Card, IdentityError> {
 }
 
 impl Keys {
-    /// Keys that were made elsewhere, in the order records, agreements, runs, user, and no certificate: a node over
-    /// them decides and signs, and has no place on a network.
-    pub fn offline(card: Card, [records, agreements, runs, user]: [SigningKey; 4]) -> Self {
+    /// Keys that were made elsewhere, in the order records, agreements, runs, user, log, witness, and no certificate: a
+    /// node over them decides and signs, and has no place on a network.
+    pub fn offline(card: Card, [records, agreements, runs, user, log, witness]: [SigningKey; 6]) -> Self {
         Self {
             org: card.payload().org,
             records,
             agreements,
             runs,
             user,
+            log,
+            witness,
             tls: Secret::new(Vec::new()),
             chain: RwLock::new(Vec::new()),
             issuing: None,
@@ -261,13 +280,21 @@ impl Keys {
             Err(error) => return Err(error.into()),
         };
         let bundles = bundles(home, node)?;
-        let (card, card_trouble) = renew::card(home, config, (node, &bundles), now)?;
+        // A home of an earlier version has none of these yet.
+        for name in ["log", "witness"] {
+            ensure(home, node, name)?;
+        }
+        let (log, witness) = (key("log")?, key("witness")?);
+        let fresh = [(Purpose::Log, log.public().clone()), (Purpose::Witness, witness.public().clone())];
+        let (card, card_trouble) = renew::card(home, config, (node, &bundles), &fresh, now)?;
         let keys = Self {
             org: card.org(),
             records: key("records")?,
             agreements: key("agreements")?,
             runs: key("runs")?,
             user: key("user")?,
+            log,
+            witness,
             tls: KeyFile::read(&file(home, "tls.age"), node)?,
             chain: RwLock::new(vec![read(file(home, "tls.der"))?, read(file(home, "issuing.der"))?]),
             issuing,

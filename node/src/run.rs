@@ -11,6 +11,7 @@ use crate::{
     clock::SystemClock,
     config::Home,
     control::server::{self, Live},
+    custody,
     error::{Blame, Fault},
     node::Node,
     partners::PartnerState,
@@ -180,6 +181,19 @@ async fn tick(node: Arc<Node>, wakes: Wakes, mut stop: Stop) {
     }
 }
 
+/// Each interval of the log that is over is told at once: a partner learns that time has passed, and not what woke us.
+async fn intervals(node: Arc<Node>, wakes: Wakes, mut stop: Stop) {
+    loop {
+        let wait = custody::until_next(&node);
+        tokio::select! {
+            () = stop.requested() => return,
+            () = tokio::time::sleep(wait) => {}
+        }
+        node.look();
+        wakes.wake_all();
+    }
+}
+
 fn jitter() -> Jitter {
     Arc::new(|below| secret::random::<8>().map_or(0, |bytes| u64::from_be_bytes(bytes) % below.max(1)))
 }
@@ -276,6 +290,7 @@ async fn serve<F: Future<Output = R> + Send, R>(
     tasks.spawn(upkeep(Arc::clone(&running)));
     tasks.spawn(bringing::bring(Arc::clone(&node), Arc::clone(&peers), resting, files));
     tasks.spawn(tick(Arc::clone(&node), wakes, stop.clone()));
+    tasks.spawn(intervals(Arc::clone(&node), running.wakes.clone(), stop.clone()));
     tasks.spawn(server::serve(listener, Arc::clone(&node), Arc::clone(&running), stop.clone()));
     let ending = ending(&mut tasks, until(Arc::new(RunningNode(Arc::clone(&running)))), stop.clone()).await;
     running.stopper.stop();

@@ -106,20 +106,27 @@ impl Attribute {
             Origin::Tlp => header.floor.tlp.map(|tlp| Given::Text(tlp.name().to_owned())),
             Origin::Class => header.floor.class.clone().map(Given::Text),
             Origin::EuHc => Some(Given::Longs(header.floor.eu_hc.iter().copied().map(i64::from).collect())),
-            Origin::Slot(slot, reading) => reading.read(&values(slot)?),
+            Origin::Slot(slot, reading) => reading.read(values(slot)?),
         }
     }
 }
 
 impl Reading {
-    fn read(self, value: &Value) -> Option<Given> {
+    fn read(self, value: Value) -> Option<Given> {
         let text = |v: &Value| v.as_text().map(str::to_owned);
         match self {
-            Self::Text => text(value).map(Given::Text),
+            // Taken, not copied: most of what conditions read is text.
+            Self::Text => {
+                if let Value::Text(text) = value {
+                    Some(Given::Text(text))
+                } else {
+                    None
+                }
+            }
             Self::Long => value.as_int().map(Given::Long),
             Self::Bool => {
                 if let Value::Bool(b) = value {
-                    Some(Given::Bool(*b))
+                    Some(Given::Bool(b))
                 } else {
                     None
                 }

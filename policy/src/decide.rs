@@ -141,11 +141,11 @@ impl PolicySet {
         }
         handling::binds_holders(&header.floor, now, &self.accredited)?;
         let slice = self.slices.get(&(Action::Accept, from, agreement, header.kind)).ok_or(Reason::KindNotCovered)?;
-        let carrying = self.applying(slice, header, &|slot| verified.value(slot).cloned())?;
+        let mut carrying = self.applying(slice, header, &|slot| verified.value(slot).cloned())?;
         if verified.shown().is_empty() {
             return Err(Reason::NothingToDisclose.into());
         }
-        if !carrying.iter().any(|covered| permits_shown(covered, verified)) {
+        if !carrying.any(|covered| permits_shown(covered, verified)) {
             return Err(Reason::OverDisclosed.into());
         }
         Ok(Acceptance::assertion(verified.id(), from, agreement))
@@ -163,8 +163,7 @@ impl PolicySet {
         handling::binds_release(&header.floor, question.now, &self.accredited)?;
         let key = (Action::Release, question.partner, question.agreement, header.kind);
         let slice = self.slices.get(&key).ok_or(Reason::KindNotCovered)?;
-        let carrying = self.applying(slice, header, question.values)?;
-        let covered = *carrying.first().ok_or(Reason::TlpRed)?;
+        let covered = self.applying(slice, header, question.values)?.next().ok_or(Reason::TlpRed)?;
         let disclosed = disclose::disclose(covered, question, granted);
         Ok(Ruling { grant: question.onward.filter(|_| !own), governed, covered, disclosed })
     }
@@ -208,7 +207,7 @@ impl PolicySet {
         slice: &'a Slice,
         header: &Header,
         values: &dyn Fn(u8) -> Option<Value>,
-    ) -> Result<Vec<&'a Covered>, Withheld> {
+    ) -> Result<impl Iterator<Item = &'a Covered> + use<'a>, Withheld> {
         let given = slice.engine.load(header, values);
         let verdict = match &self.memo {
             Some(memo) => memo.verdict(memo::key(slice.number, &given), || slice.engine.judge(&given)),
@@ -229,9 +228,9 @@ impl PolicySet {
             }
         };
         let red = handling::is_red(&header.floor);
-        let carrying: Vec<&Covered> =
-            slice.clauses.iter().filter(|c| places.contains(&c.place) && (c.red || !red)).collect();
-        if carrying.is_empty() { Err(Reason::TlpRed.into()) } else { Ok(carrying) }
+        let mut carrying =
+            slice.clauses.iter().filter(move |c| places.contains(&c.place) && (c.red || !red)).peekable();
+        if carrying.peek().is_none() { Err(Reason::TlpRed.into()) } else { Ok(carrying) }
     }
 }
 

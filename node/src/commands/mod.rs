@@ -15,8 +15,10 @@ mod identity;
 mod import;
 mod init;
 mod kinds;
+mod log;
 mod onward;
 mod output;
+mod package;
 mod pages;
 mod partner;
 mod person;
@@ -32,6 +34,7 @@ mod show;
 mod status;
 mod table;
 mod user;
+mod verify;
 
 use crate::{
     cli::{Cli, Command, Global},
@@ -111,6 +114,7 @@ fn dispatch(cli: Cli) -> Result<Done, Failure> {
         Command::Onward(command) => onward::onward(&reach, command),
         Command::Hold(command) => recall::hold(&reach, command),
         Command::User(command) => user::user(&reach, command),
+        Command::Log(command) => log::log(&reach, command),
         Command::Clock(command) => clock::clock(&reach, command),
         Command::Recover(args) => recover::recover(&reach, args),
         Command::Import(args) => import::import(&reach, args),
@@ -118,6 +122,8 @@ fn dispatch(cli: Cli) -> Result<Done, Failure> {
         Command::Release(args) => gate::release(&reach, args),
         Command::Search(args) => record::search(&reach, args),
         Command::Record(command) => record::record(&reach, command),
+        Command::Package(args) => package::package(&reach, args),
+        Command::Verify(args) => verify::verify(&reach, &args),
         Command::Kinds(args) => kinds::kinds(&reach, &args),
         Command::Explain(args) => explain::explain(&reach, args),
         Command::Run => serve::run(&reach),

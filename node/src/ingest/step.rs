@@ -62,11 +62,9 @@ impl Step {
                 Kept::Instead(before) => discarded.push(before),
             }
         }
-        let count = self.records.len();
         if let Some(batch) = keep::add(node, &mut txn, self.records)? {
             passing::note_importer(&mut txn, batch, who, node.clock.now())?;
         }
-        node.journal(&mut txn, "import", &[("records", count.to_string())])?;
         txn.commit()?;
         for file in &discarded {
             files::discard(node, Partition::Own, file)?;

@@ -12,6 +12,7 @@ use crate::{
 };
 use entente_protocol::{
     batch::{self, Batch, BatchError},
+    custody::proof::logged_batch,
     id::{BatchId, Hash, LineId, Nonce, RecordId},
     record::{Body, Draft, DraftError, Record, kind::Kind},
     value::Value,
@@ -163,11 +164,16 @@ pub fn add(node: &Node, txn: &mut Txn<'_>, records: Vec<New>) -> Result<Option<B
     let ids: Vec<RecordId> = records.iter().map(|new| new.record.id()).collect();
     let batch_secret = Zeroizing::new(secret::random::<32>()?);
     let now = node.clock.now();
-    let batch = Batch::attest(&ids, &batch_secret, node.keys.org, now, None, &node.keys.records)?;
+    let batch = Batch::attest(&ids, &batch_secret, node.keys.org, now, node.log.witnessed(), &node.keys.records)?;
     let positions = batch.positions();
     let first = txn.count(Partition::Own, Table::Record, b"")?;
-    let row = BatchRow { head: batch.head().clone(), first, secret: batch_secret.to_vec(), records: ids };
+    let head = batch.head().clone();
+    // INVARIANT: a head of our own making reads.
+    let logged = logged_batch(&head).map_err(|_| StoreError::Broken { at: first })?;
+    let about = [("records", ids.len().to_string())];
+    let row = BatchRow { head, first, secret: batch_secret.to_vec(), records: ids };
     let number = txn.push(Partition::Own, Table::Batch, b"", &encode("batch", &row)?)?;
+    node.journal_signed(txn, now, ("batch", &about), logged)?;
     let mut facets = Facets::default();
     for new in records {
         let position = positions.get(&new.record.id()).copied().unwrap_or_default();
@@ -209,7 +215,8 @@ pub fn commit(draft: Draft) -> Result<Record, KeepError> {
     draft.commit(nonce, seed).map_err(|fault| KeepError::Draft { which, fault })
 }
 
-fn batch_row(node: &Node, number: u64) -> Result<BatchRow, KeepError> {
+/// The batch of this number.
+pub fn batch_row(node: &Node, number: u64) -> Result<BatchRow, KeepError> {
     let row = node.holdings.item(Partition::Own, Table::Batch, b"", number)?;
     Ok(decode("batch", &row.ok_or(StoreError::Broken { at: number })?)?)
 }

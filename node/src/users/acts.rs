@@ -45,7 +45,9 @@ pub fn act(call: &Call) -> Option<Act> {
         Call::Review { state, .. } => of_review(*state),
         Call::Stage { .. } => Act::Read,
         Call::Release(_) => Act::Release,
-        Call::BundleExport(_) | Call::BundleImport(_) => Act::Exchange,
+        Call::BundleExport(_) | Call::BundleImport(_) | Call::PackageMake(_) => Act::Exchange,
+        Call::Log(log) if log.only_reads() => Act::Read,
+        Call::Log(_) => Act::Manage,
         Call::Check { .. } => Act::Audit,
         Call::PartnerRead(_)
         | Call::PartnerList

@@ -1,9 +1,11 @@
 //! The targets: one for each parser of outside bytes, and planted defects that the rig must find.
 //!
-//! `wire` has what stands on the wire without a signature, `signed` what is signed, `people` and `pictures` what people bring,
+//! `wire` has what stands on the wire without a signature, `signed` what is signed, `custody` what logs and their witnesses
+//! say, `people` and `pictures` what people bring,
 //! `home` what lies in a home or comes over its socket, `session` operations in a row, `planted` what shows that a defect
 //! is found.
 
+mod custody;
 mod home;
 mod people;
 mod pictures;
@@ -36,6 +38,11 @@ pub const ALL: &[Target] = &[
     target("grant", "grants, requests, words of what was passed on, heard", Form::Cbor, 4 << 10, signed::grants),
     target("user", "certificates of persons, and calls that they signed", Form::Cbor, 4 << 10, signed::users),
     target("bundle", "openings and parts of bundles", Form::Cbor, 4 << 10, signed::bundles),
+    target("package", "evidence packages, whole files and their parts", Form::Raw, 32 << 10, signed::packages),
+    target("note", "signed notes, checkpoints, cosignatures", Form::Text, 16 << 10, custody::notes),
+    target("log-message", "messages of logs and witnesses", Form::Cbor, 16 << 10, custody::messages),
+    target("evidence", "forks, and runs that were kept out of a log", Form::Cbor, 16 << 10, custody::evidence),
+    target("place", "leaves of a log, places of intervals, events", Form::Cbor, 8 << 10, custody::places),
     target("certificate", "chains of certificates, at several times", Form::Der, 16 << 10, signed::certificate),
     target("agreement-text", "agreements as people write them", Form::Text, 16 << 10, people::agreement_text),
     target("redline-text", "red lines as people write them", Form::Text, 8 << 10, people::redline_text),
