@@ -26,7 +26,7 @@ disclose.item = ["number", "eval", "type"]
 "#;
 
 /// Commands that answer without a listing, or that other stories run: what they print is looked at there.
-const ELSEWHERE: [&str; 28] = [
+const ELSEWHERE: [&str; 36] = [
     "init",
     "identity-card",
     "identity-renew",
@@ -44,11 +44,19 @@ const ELSEWHERE: [&str; 28] = [
     "clock-lower",
     "recover",
     "record-attachment",
+    "record-history",
     "onward-ask",
     "onward-grant",
     "onward-refuse",
     "onward-list",
     "onward-holders",
+    "user-add",
+    "user-disable",
+    "user-list",
+    "user-passphrase",
+    "user-role",
+    "user-roles",
+    "user-show",
     "run",
     "stop",
     "demo",

@@ -41,4 +41,5 @@ mod tables;
 mod terminal;
 mod tidy;
 mod unseen;
+mod users;
 mod watch;

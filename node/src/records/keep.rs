@@ -11,9 +11,9 @@ use crate::{
     store::{StoreError, layout::Table, txn::Txn},
 };
 use entente_protocol::{
-    batch::{Batch, BatchError},
+    batch::{self, Batch, BatchError},
     custody::proof::logged_batch,
-    id::{Hash, LineId, Nonce, RecordId},
+    id::{BatchId, Hash, LineId, Nonce, RecordId},
     record::{Body, Draft, DraftError, Record, kind::Kind},
     value::Value,
 };
@@ -156,9 +156,10 @@ pub struct New {
 /// Attests records as one batch and adds them to a transaction. Nothing is written before its commit.
 ///
 /// At most [`BATCH_RECORDS_MAX`](entente_protocol::limits::BATCH_RECORDS_MAX) records; bad drafts are the caller's to leave out first ([`commit`]).
-pub fn add(node: &Node, txn: &mut Txn<'_>, records: Vec<New>) -> Result<(), KeepError> {
+/// The batch that they make.
+pub fn add(node: &Node, txn: &mut Txn<'_>, records: Vec<New>) -> Result<Option<BatchId>, KeepError> {
     if records.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     let ids: Vec<RecordId> = records.iter().map(|new| new.record.id()).collect();
     let batch_secret = Zeroizing::new(secret::random::<32>()?);
@@ -178,7 +179,8 @@ pub fn add(node: &Node, txn: &mut Txn<'_>, records: Vec<New>) -> Result<(), Keep
         let position = positions.get(&new.record.id()).copied().unwrap_or_default();
         add_one(txn, &mut facets, new, number, position)?;
     }
-    facets.write(txn, Partition::Own)
+    facets.write(txn, Partition::Own)?;
+    Ok(Some(batch.id()))
 }
 
 fn add_one(txn: &mut Txn<'_>, facets: &mut Facets, new: New, batch: u64, position: u32) -> Result<(), KeepError> {
@@ -217,6 +219,12 @@ pub fn commit(draft: Draft) -> Result<Record, KeepError> {
 pub fn batch_row(node: &Node, number: u64) -> Result<BatchRow, KeepError> {
     let row = node.holdings.item(Partition::Own, Table::Batch, b"", number)?;
     Ok(decode("batch", &row.ok_or(StoreError::Broken { at: number })?)?)
+}
+
+/// The id of a batch of ours.
+pub fn batch_id(node: &Node, number: u64) -> Result<BatchId, KeepError> {
+    let row = batch_row(node, number)?;
+    Ok(batch::danger_id_of_head(&row.head).map_err(|_| StoreError::Broken { at: number })?)
 }
 
 /// The records of a batch of ours, in their order.
