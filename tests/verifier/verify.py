@@ -566,12 +566,14 @@ class Checkpoint:
 
         return {org: at for org, at in by.items() if holds(org, at)}
 
-    def holds(self, proof, digest, stated, where):
-        """OWE-3: that a digest stands in the leaf of the time that it states."""
+    def holds(self, proof, digest, stated, where, later):
+        """OWE-3: that a digest stands in the leaf of the time that it states, or where that may be `later`, in a later one."""
         members(proof, where, ("leaf", "path", "index", "opening"))
         due = stated // 1000 - self.created
-        need(due >= 0, where, "it states a time before the log")
-        need(is_uint(proof["index"]) and proof["index"] == due // self.interval, where, "another leaf than the one that is due")
+        need(later or due >= 0, where, "it states a time before the log")
+        due = max(due, 0) // self.interval
+        index = proof["index"]
+        need(is_uint(index) and (index == due or later and index > due), where, "another leaf than the one that is due")
         leaf = members(cbor(proof["leaf"], where), where, ("v", "events", "journal"))
         need(is_bytes(leaf["events"], 32) and is_bytes(leaf["journal"], 32), where, "no leaf")
         path = hashes_of(proof["path"], where, 63)
@@ -742,7 +744,7 @@ class Verifier:
             own = one["originator"] == self.checkpoint.org if kind == "batch" else \
                 (one["sender"], one["store"]) == (self.checkpoint.org, self.checkpoint.store)
             need(own, name, "of another log than that of whoever signed")
-            self.checkpoint.holds(item["proof"], one["digest"], one["time"], name)
+            self.checkpoint.holds(item["proof"], one["digest"], one["time"], name, "batch" in item["of"])
             for org, at in self.checkpoint.by.items():
                 one["by"][org] = at
 

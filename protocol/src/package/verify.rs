@@ -307,7 +307,12 @@ impl Pass {
             if !is_its_own {
                 return Err(fits("it is of another log than that of whoever signed"));
             }
-            let due = origin.leaf_at(time).ok_or(fits("it speaks of a time before the log was created"))?;
+            let stated = origin.leaf_at(time);
+            let due = match place.of {
+                // A batch that was attested while the clock was wrong, or before the log began anew, stands later (JRN-3).
+                Logged::Batch(_) => stated.unwrap_or(0).max(place.proof.index()),
+                Logged::Run(_) => stated.ok_or(fits("it speaks of a time before the log was created"))?,
+            };
             let standing = place.proof.verify(&checkpoint, due, event);
             match standing.map_err(|fault| PackageFault::Log { name, fault })? {
                 LogStanding::Logged => witnessed.extend(by.iter().map(|(org, at)| (*org, *at))),
