@@ -175,6 +175,9 @@ fn each_element_of_each_listing_has_an_id_of_its_own() -> Outcome {
     a.start();
     walk(&a, 2, &["status"]);
     walk(&a, 1, &["sync", "b"]);
+    let package = a.path("package.zip");
+    walk(&a, 0, &["package", "M-00002", "L-00001", "-o", &package]);
+    walk(&a, 2, &["verify", &package]);
     let by = ["--by", "A. Diallo"];
     let recall =
         |words: &[&'static str], by: [&'static str; 2]| -> Vec<&'static str> { [&["recall"], words, &by].concat() };
