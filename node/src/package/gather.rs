@@ -312,12 +312,7 @@ impl Chooser<'_> {
     }
 
     /// The run that brought it, with its countersignature. None where not enough of it was kept.
-    fn carried(
-        &self,
-        agreement: AgreementId,
-        row: &ReceivedRow,
-        kept: &RunInRow,
-    ) -> Result<Option<(SentRun, (FeedId, u64), Carried)>, Fault> {
+    fn carried(&self, agreement: AgreementId, row: &ReceivedRow, kept: &RunInRow) -> Result<Option<Brought>, Fault> {
         let Some(giver) = row.giver() else { return Ok(None) };
         let feeds = retention::feeds_of(self.node, giver, agreement)?;
         let Some(feed) = feeds.into_iter().find(|feed| feed.id() == row.feed) else { return Ok(None) };
@@ -346,6 +341,9 @@ impl Chooser<'_> {
         }
     }
 }
+
+/// A run that brought a record, its feed and place, and the entry in it.
+type Brought = (SentRun, (FeedId, u64), Carried);
 
 impl Gathered {
     /// The number of a batch's head.

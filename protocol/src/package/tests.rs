@@ -204,10 +204,13 @@ fn what_zip_allows_and_a_package_does_not_is_named() {
     assert_eq!(refused(&bomb), PackageFault::End);
 }
 
+/// What is done to the parts of a package.
+type Change<'a> = &'a dyn Fn(&mut Vec<(Name, Vec<u8>)>);
+
 #[test]
 fn names_order_and_numbers_are_fixed() {
     let sample = Sample::new(SHOWN);
-    let whole = |change: &dyn Fn(&mut Vec<(Name, Vec<u8>)>)| {
+    let whole = |change: Change<'_>| {
         let mut parts = sample.parts();
         change(&mut parts);
         refused(&sealed(&parts, RECEIVER, MADE))
