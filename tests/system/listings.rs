@@ -26,7 +26,7 @@ disclose.item = ["number", "eval", "type"]
 "#;
 
 /// Commands that answer without a listing, or that other stories run: what they print is looked at there.
-const ELSEWHERE: [&str; 38] = [
+const ELSEWHERE: [&str; 39] = [
     "init",
     "identity-card",
     "identity-renew",
@@ -43,6 +43,7 @@ const ELSEWHERE: [&str; 38] = [
     "clock-show",
     "clock-lower",
     "recover",
+    "restore",
     "record-attachment",
     "record-history",
     "onward-ask",
@@ -149,6 +150,11 @@ fn each_element_of_each_listing_has_an_id_of_its_own() -> Outcome {
         assert_eq!(shown["agreement"], row["agreement"]);
     }
     walk(&a, 1, &["redline", "list"]);
+    let backups = a.path("backups");
+    walk(&a, 0, &["backup", &backups]);
+    walk(&a, 1, &["backup", "list", &backups]);
+    walk(&a, 1, &["backup", "verify", &backups]);
+    walk(&a, 1, &["doctor"]);
     walk(&a, 1, &["redline", "check", &red]);
     walk(&a, 1, &["partner", "list"]);
     walk(&a, 1, &["explain", "L-00001", "--to", "b"]);
