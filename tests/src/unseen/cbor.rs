@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 /// The names of SHOW-2 whose values are masked where they are byte strings: what is random, and what is computed from it.
 /// `node` is an element of `nodes`, `heard` one of a notice of kind 8, `signature` the last of a COSE_Sign1.
-pub const MASKED: [&str; 15] = [
+pub const MASKED: [&str; 22] = [
     "salt",
     "nonce",
     "hash",
@@ -23,6 +23,13 @@ pub const MASKED: [&str; 15] = [
     "checkpoint",
     "heard",
     "signature",
+    "proof",
+    "path",
+    "digests",
+    "run",
+    "runs",
+    "events",
+    "journal",
 ];
 /// The slot in which a record names the one that it amends.
 const SUPERSEDES: u64 = 5;
@@ -127,6 +134,7 @@ impl Masks {
             Cbor::Uint(_) if key == "position" => "<position>".to_owned(),
             Cbor::Uint(n) => n.to_string(),
             Cbor::Nint(n) => format!("-1-{n}"),
+            Cbor::Text(text) if text.starts_with("\u{2014} ") => self.note(text),
             Cbor::Text(text) => format!("{text:?}"),
             Cbor::Tag(tag, inner) => format!("{tag}({})", self.text(key, inner)),
             Cbor::Simple(n) => format!("simple {n}"),
@@ -139,10 +147,23 @@ impl Masks {
 
     /// Bytes that hold a value themselves are read on.
     fn bytes(&mut self, key: &str, bytes: &[u8]) -> String {
+        if let Some(note) = str::from_utf8(bytes).ok().filter(|text| text.starts_with("entente/1/log/")) {
+            return self.note(note);
+        }
         match read(bytes) {
             Some(inner @ (Cbor::Array(_) | Cbor::Map(_) | Cbor::Tag(..))) => format!("<<{}>>", self.text(key, &inner)),
             _ => format!("h'{}'", hex(bytes)),
         }
+    }
+
+    /// A head of a log: its root and its signatures are masked.
+    fn note(&mut self, note: &str) -> String {
+        let told = |(n, line): (usize, &str)| match (n, line.rsplit_once(' ')) {
+            (2, _) => self.name(line.as_bytes()),
+            (_, Some((name, signature))) => format!("{name} {}", self.name(signature.as_bytes())),
+            _ => line.to_owned(),
+        };
+        note.lines().enumerate().map(told).collect::<Vec<_>>().join("; ")
     }
 
     fn map(&mut self, members: &[(Cbor, Cbor)]) -> String {
@@ -179,6 +200,11 @@ impl Masks {
             ("openings", [Cbor::Uint(slot), salt, Cbor::Bytes(value)]) => {
                 let salt = self.text("salt", salt);
                 vec![slot.to_string(), salt, self.opened(*slot, value)]
+            }
+            ("proofs", [Cbor::Map(_), ..]) => {
+                let mut parts: Vec<String> = items.iter().map(|item| self.text("logged", item)).collect();
+                parts.sort_by_key(String::len);
+                parts
             }
             // In the order of ids, which are computed from what is random: what they are is compared, as a whole.
             ("answers", [Cbor::Map(_), ..]) => {
