@@ -176,6 +176,8 @@ impl Masks {
             .map(|((key, value), name)| match (*name, value) {
                 // How many there are follows from the positions, which `view` has checked.
                 ("nodes", _) if names == ["head", "nodes"] => "nodes: <as the positions ask>".to_owned(),
+                // Which of them two runs of one interval share follows from their digests, which are masked.
+                ("nodes", Cbor::Array(nodes)) if names == ["nodes", "shown"] => format!("nodes: <{}>", nodes.len()),
                 ("content", Cbor::Bytes(content)) if heard => {
                     let inner = read(content).unwrap_or(Cbor::Simple(0));
                     format!("content: {}", self.text("heard", &inner))
