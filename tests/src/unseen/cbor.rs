@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 
 /// The names of SHOW-2 whose values are masked where they are byte strings: what is random, and what is computed from it.
-/// `node` is an element of `nodes`, `heard` one of a notice of kind 8, `signature` the last of a COSE_Sign1.
+/// `node` is an element of `nodes`, `heard` one of a notice of kind 8, `signature` the last of a COSE_Sign1; the names of
+/// [`IN_LOGS`] are masked in notices of kind 10 only.
 pub const MASKED: [&str; 22] = [
     "salt",
     "nonce",
@@ -31,10 +32,14 @@ pub const MASKED: [&str; 22] = [
     "events",
     "journal",
 ];
+/// Those of them that are masked in what is said about logs, and nowhere else.
+const IN_LOGS: [&str; 7] = ["proof", "path", "digests", "run", "runs", "events", "journal"];
 /// The slot in which a record names the one that it amends.
 const SUPERSEDES: u64 = 5;
 /// The notice that names what was heard.
 const HEARD: u64 = 8;
+/// The notice that is about logs.
+const LOG: u64 = 10;
 
 /// A value.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -113,6 +118,8 @@ pub struct Masks {
     seen: BTreeMap<Vec<u8>, usize>,
     /// Whether evidence numbers are masked too.
     numbers: bool,
+    /// Whether what is read is about logs.
+    log: bool,
 }
 
 impl Masks {
@@ -134,11 +141,11 @@ impl Masks {
             Cbor::Uint(_) if key == "position" => "<position>".to_owned(),
             Cbor::Uint(n) => n.to_string(),
             Cbor::Nint(n) => format!("-1-{n}"),
-            Cbor::Text(text) if text.starts_with("\u{2014} ") => self.note(text),
+            Cbor::Text(text) if self.log && text.starts_with("\u{2014} ") => self.note(text),
             Cbor::Text(text) => format!("{text:?}"),
             Cbor::Tag(tag, inner) => format!("{tag}({})", self.text(key, inner)),
             Cbor::Simple(n) => format!("simple {n}"),
-            Cbor::Bytes(bytes) if MASKED.contains(&key) => self.name(bytes),
+            Cbor::Bytes(bytes) if MASKED.contains(&key) && (self.log || !IN_LOGS.contains(&key)) => self.name(bytes),
             Cbor::Bytes(bytes) => self.bytes(key, bytes),
             Cbor::Array(items) => self.list(key, items),
             Cbor::Map(members) => self.map(members),
@@ -147,7 +154,7 @@ impl Masks {
 
     /// Bytes that hold a value themselves are read on.
     fn bytes(&mut self, key: &str, bytes: &[u8]) -> String {
-        if let Some(note) = str::from_utf8(bytes).ok().filter(|text| text.starts_with("entente/1/log/")) {
+        if let Some(note) = str::from_utf8(bytes).ok().filter(|text| self.log && text.starts_with("entente/1/log/")) {
             return self.note(note);
         }
         match read(bytes) {
@@ -169,7 +176,9 @@ impl Masks {
     fn map(&mut self, members: &[(Cbor, Cbor)]) -> String {
         let names: Vec<&str> =
             members.iter().map(|(key, _)| if let Cbor::Text(text) = key { text.as_str() } else { "" }).collect();
-        let heard = members.iter().any(|(key, value)| *key == Cbor::Text("kind".into()) && *value == Cbor::Uint(HEARD));
+        let is =
+            |kind| members.iter().any(|(key, value)| *key == Cbor::Text("kind".into()) && *value == Cbor::Uint(kind));
+        let (heard, log) = (is(HEARD), is(LOG));
         let told: Vec<String> = members
             .iter()
             .zip(&names)
@@ -177,7 +186,15 @@ impl Masks {
                 // How many there are follows from the positions, which `view` has checked.
                 ("nodes", _) if names == ["head", "nodes"] => "nodes: <as the positions ask>".to_owned(),
                 // Which of them two runs of one interval share follows from their digests, which are masked.
-                ("nodes", Cbor::Array(nodes)) if names == ["nodes", "shown"] => format!("nodes: <{}>", nodes.len()),
+                ("nodes", Cbor::Array(nodes)) if self.log && names == ["nodes", "shown"] => {
+                    format!("nodes: <{}>", nodes.len())
+                }
+                ("content", Cbor::Bytes(content)) if log => {
+                    self.log = true;
+                    let told = format!("content: {}", self.bytes("", content));
+                    self.log = false;
+                    told
+                }
                 ("content", Cbor::Bytes(content)) if heard => {
                     let inner = read(content).unwrap_or(Cbor::Simple(0));
                     format!("content: {}", self.text("heard", &inner))
@@ -203,7 +220,8 @@ impl Masks {
                 let salt = self.text("salt", salt);
                 vec![slot.to_string(), salt, self.opened(*slot, value)]
             }
-            ("proofs", [Cbor::Map(_), ..]) => {
+            // In the order of runs' digests. What is compared: how many there are, and which leaves they are of.
+            ("proofs", [Cbor::Map(_), ..]) if self.log => {
                 let mut parts: Vec<String> = items.iter().map(|item| self.text("logged", item)).collect();
                 parts.sort_by_key(String::len);
                 parts
