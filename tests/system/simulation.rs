@@ -36,6 +36,8 @@ fn planted_bugs_are_found() {
         let usual = Plan { planted: Some(planted), ..Plan::default() };
         let plan = if planted == Planted::HalvedAppend { Plan { files_one_in: 1, ..usual } } else { usual };
         let finding = run_all(&plan, 0..200, threads()).expect_err(name);
+        // A node whose journal lost half an append sees it by itself, where it goes on before the world looks.
+        let seen = (planted == Planted::HalvedAppend).then_some("the ledger's sequence breaks at");
         // A node that is deaf shares on, or has forgotten what its people stated when it starts again.
         let promises: &[&str] = match planted {
             Planted::ForgetfulStore => &["I1"],
@@ -49,7 +51,8 @@ fn planted_bugs_are_found() {
             Planted::DeafToTime => &["I5"],
             Planted::EndlessLease | Planted::LateEnd => &["I2"],
         };
-        assert!(promises.iter().any(|promise| finding.what.starts_with(promise)), "{name}: {finding}");
+        let promised = promises.iter().any(|promise| finding.what.starts_with(promise));
+        assert!(promised || seen.is_some_and(|seen| finding.what.contains(seen)), "{name}: {finding}");
         assert!(finding.to_string().contains("--seeds"), "{finding}");
     }
 }
