@@ -12,6 +12,7 @@ use crate::{
     clock::say,
     error::Fault,
     ingest::import::{self, ImportError, ImportOptions},
+    keys,
     node::Node,
     onward::{self, answering::Narrowed, asking::Wish},
     partners::{self, PartnerError, PartnerState, PartnerView},
@@ -66,6 +67,8 @@ pub enum Call {
     Card,
     /// Renews the node's certificate now.
     IdentityRenew,
+    /// Keys over time.
+    Keys(keys::Ask),
     /// What a card file says, with its words, trusting nothing.
     PartnerRead(PathBuf),
     /// Adds a partner whose words were confirmed.
@@ -328,6 +331,7 @@ impl Call {
             Self::Identity => "identity",
             Self::Card => "card",
             Self::IdentityRenew => "identity-renew",
+            Self::Keys(ask) => ask.name(),
             Self::PartnerRead(_) => "partner-read",
             Self::PartnerAdd { .. } => "partner-add",
             Self::PartnerList => "partner-list",
@@ -388,6 +392,7 @@ impl Call {
     /// Whether it leaves partners, agreements and records as they are, so that no session has anything new to look for.
     pub const fn only_reads(&self) -> bool {
         match self {
+            Self::Keys(ask) => ask.only_reads(),
             Self::Identity
             | Self::Card
             | Self::PartnerRead(_)
@@ -551,6 +556,7 @@ fn carry_out(node: &Node, call: &Call, progress: OnProgress<'_>) -> Result<Json,
             node.renew(true)?;
             Ok(node.identity_view())
         }
+        Call::Keys(ask) => keys::answer(node, ask, progress),
         Call::PartnerRead(path) => {
             let card = read_card(path)?;
             let payload = card.payload();

@@ -21,6 +21,7 @@ The life of a record:
                 bundle        the same without a network: a sealed file for a stick, or one way
                 status        partners, feeds, what waits
                 clock         what is known about the time, where nothing is decided for it
+                key           rotate and revoke keys, and what follows for what they signed
                 recover       another passphrase, when it or the keyring is lost
   take back     recall        ask records back from whoever holds them, and see who has done it
                 hold          what a court does not let go: not deleted, whoever asks for it
@@ -93,6 +94,9 @@ pub enum Command {
     /// The organisation's identity, and its card for partners
     #[command(subcommand, after_help = "Example:\n  entente identity card -o field.card")]
     Identity(Identity),
+    /// Keys over time: list, rotate, revoke; attest anew what a lost key made suspect
+    #[command(subcommand, after_help = "Example:\n  entente key list\n  entente key rotate records --dry-run")]
+    Key(Key),
     /// Partners: add one by its card, suspend, resume, remove
     #[command(subcommand, after_help = "Example:\n  entente partner add panel.card")]
     Partner(Partner),
@@ -306,12 +310,14 @@ pub fn temporary_folder() -> PathBuf {
 mod bundle;
 mod evidence;
 mod keeping;
+mod keys;
 mod onward;
 mod parties;
 mod upkeep;
 pub use bundle::{Bundle, Export};
 pub use evidence::{Explain, Filter, Import, Record, Release, Review, ReviewState, Search};
 pub use keeping::{Hold, Propose, Recall, RecallAct};
+pub use keys::{Contact, Key, Person};
 pub use onward::{Ask, Onward};
 pub use parties::{Agreement, Identity, Partner, Shown};
 pub use upkeep::{Clock, Recover, Redline};

@@ -18,7 +18,7 @@ use crate::{
 };
 use entente_protocol::{
     id::OrgId,
-    identity::{Address, CARD_FORMAT, Card, CardFault, CardKey, CardPayload, Purpose, UnconfirmedCard},
+    identity::{Address, CARD_FORMAT, Card, CardFault, CardKey, CardPayload, Purpose, UnconfirmedCard, next_root},
     primitive::{KeyError, PublicKey, SigningKey, SigningKeyError},
     time::UnixMillis,
 };
@@ -29,7 +29,11 @@ use std::{
     sync::{PoisonError, RwLock},
 };
 
+pub mod latest;
+pub mod overlap;
 pub mod renew;
+
+use latest::Latest;
 
 /// The organisation's identity could not be made or read.
 #[derive(Debug, thiserror::Error)]
@@ -76,29 +80,32 @@ pub struct Keys {
     /// The organisation.
     pub org: OrgId,
     /// Attests records.
-    pub records: SigningKey,
+    pub records: Latest<SigningKey>,
     /// Signs agreements and standing notices.
-    pub agreements: SigningKey,
+    pub agreements: Latest<SigningKey>,
     /// Signs runs and receipts.
-    pub runs: SigningKey,
+    pub runs: Latest<SigningKey>,
     /// The first user's key: signs reviews and release events.
-    pub user: SigningKey,
+    pub user: Latest<SigningKey>,
     /// TLS: PKCS #8 of the node key.
-    pub tls: Secret<Vec<u8>>,
+    pub tls: Latest<Secret<Vec<u8>>>,
+    /// The node key that takes its place, once partners had the time to learn of it.
+    next: Latest<Option<Secret<Vec<u8>>>>,
     /// TLS: node certificate, then the issuing one. Replaced as a whole by renewal.
     chain: RwLock<Vec<Vec<u8>>>,
     /// PKCS #8 of the issuing key, unless it is kept elsewhere.
-    issuing: Option<Secret<Vec<u8>>>,
+    issuing: Latest<Option<Secret<Vec<u8>>>>,
     /// What bundles for us are sealed to, and nothing else: the node's own identity opens every key file, and is not kept.
     /// None where the keys were made elsewhere.
     pub bundles: Option<Identity>,
     /// The own card.
-    pub card: Card,
+    pub card: Latest<Card>,
     /// Why the card is not as the settings say, if it is not.
     card_trouble: Option<renew::Trouble>,
 }
 
-const PURPOSES: [(&str, Purpose); 4] = [
+/// Key files that hold the seed of a signing key, and what each is for.
+pub(crate) const PURPOSES: [(&str, Purpose); 4] = [
     ("records", Purpose::Records),
     ("agreements", Purpose::Agreements),
     ("runs", Purpose::Runs),
@@ -108,11 +115,11 @@ const PURPOSES: [(&str, Purpose); 4] = [
 /// The key file of the identity to which bundles for us are sealed.
 pub const BUNDLES_FILE: &str = "bundles.age";
 
-fn file(home: &Home, name: &str) -> PathBuf {
+pub(crate) fn file(home: &Home, name: &str) -> PathBuf {
     home.keys().join(name)
 }
 
-fn write(path: PathBuf, bytes: &[u8], existing: Existing) -> Result<(), IdentityError> {
+pub(crate) fn write(path: PathBuf, bytes: &[u8], existing: Existing) -> Result<(), IdentityError> {
     durable::write(&path, bytes, existing).map_err(|cause| IdentityError::Io { path, cause })
 }
 
@@ -156,6 +163,7 @@ pub fn create(
         KeyFile::write(&file(home, &format!("{name}.age")), &recipients, seed.expose(), Existing::Refuse)?;
         keys.push(CardKey::new(purpose, key.public().clone(), now));
     }
+    let next = draw_next_root(home, &recipients)?;
     let bundles = make_bundles(home, &recipients)?;
     let payload = CardPayload {
         v: CARD_FORMAT,
@@ -169,11 +177,21 @@ pub fn create(
         number: 1,
         contacts: Vec::new(),
         addresses: addresses(config)?,
-        next_root: None,
+        next_root: Some(next_root(&next)),
         succession: Vec::new(),
     };
     write_card(home, &payload, &SigningKey::from_pkcs8(root_key.expose())?, Existing::Refuse)?;
     Ok(org)
+}
+
+/// Key file of the root key that follows the present one: the card commits to it. It may be kept elsewhere.
+pub const NEXT_ROOT_FILE: &str = "root-next.age";
+
+/// Draws the root key that will follow.
+pub(crate) fn draw_next_root(home: &Home, recipients: &[&Recipient]) -> Result<PublicKey, IdentityError> {
+    let key = issue::generate()?;
+    KeyFile::write(&file(home, NEXT_ROOT_FILE), recipients, key.expose(), Existing::Replace)?;
+    Ok(PublicKey::from_spki(&issue::public_key(&pkcs8(&key))?)?)
 }
 
 /// Draws the identity to which bundles for us are sealed.
@@ -198,7 +216,7 @@ fn bundles(home: &Home, node: &Identity) -> Result<Identity, IdentityError> {
     }
 }
 
-fn pkcs8(key: &Secret<Vec<u8>>) -> PrivatePkcs8KeyDer<'_> {
+pub(crate) fn pkcs8(key: &Secret<Vec<u8>>) -> PrivatePkcs8KeyDer<'_> {
     PrivatePkcs8KeyDer::from(key.expose().as_slice())
 }
 
@@ -235,31 +253,34 @@ impl Keys {
     pub fn offline(card: Card, [records, agreements, runs, user]: [SigningKey; 4]) -> Self {
         Self {
             org: card.payload().org,
-            records,
-            agreements,
-            runs,
-            user,
-            tls: Secret::new(Vec::new()),
+            records: Latest::new(records),
+            agreements: Latest::new(agreements),
+            runs: Latest::new(runs),
+            user: Latest::new(user),
+            tls: Latest::new(Secret::new(Vec::new())),
+            next: Latest::new(None),
             chain: RwLock::new(Vec::new()),
-            issuing: None,
+            issuing: Latest::new(None),
             bundles: None,
-            card,
+            card: Latest::new(card),
             card_trouble: None,
         }
     }
 
     /// Opens every key that a running node needs; renews card and certificate where that is due and can be done.
     pub fn open(home: &Home, config: &Config, node: &Identity, now: UnixMillis) -> Result<Self, IdentityError> {
-        let key = |name: &str| -> Result<SigningKey, IdentityError> {
+        overlap::settle(home, node)?;
+        let key = |name: &str| -> Result<Latest<SigningKey>, IdentityError> {
             let seed = KeyFile::read(&file(home, &format!("{name}.age")), node)?;
             let seed: &[u8; 32] = seed.expose().as_slice().try_into().map_err(|_| SigningKeyError)?;
-            Ok(SigningKey::from_seed(seed)?)
+            Ok(Latest::new(SigningKey::from_seed(seed)?))
         };
-        let issuing = match KeyFile::read(&file(home, "issuing.age"), node) {
-            Ok(key) => Some(key),
-            Err(KeyFileError::Missing(_)) => None,
-            Err(error) => return Err(error.into()),
+        let there = |name: &str| match KeyFile::read(&file(home, name), node) {
+            Ok(key) => Ok(Some(key)),
+            Err(KeyFileError::Missing(_)) => Ok(None),
+            Err(error) => Err(IdentityError::from(error)),
         };
+        let (issuing, next) = (there("issuing.age")?, there(overlap::NEXT_NODE)?);
         let bundles = bundles(home, node)?;
         let (card, card_trouble) = renew::card(home, config, (node, &bundles), now)?;
         let keys = Self {
@@ -268,11 +289,12 @@ impl Keys {
             agreements: key("agreements")?,
             runs: key("runs")?,
             user: key("user")?,
-            tls: KeyFile::read(&file(home, "tls.age"), node)?,
+            tls: Latest::new(KeyFile::read(&file(home, "tls.age"), node)?),
+            next: Latest::new(next),
             chain: RwLock::new(vec![read(file(home, "tls.der"))?, read(file(home, "issuing.der"))?]),
-            issuing,
+            issuing: Latest::new(issuing),
             bundles: Some(bundles),
-            card,
+            card: Latest::new(card),
             card_trouble,
         };
         if let Err(error) = keys.renew(home, now, false) {
@@ -280,6 +302,27 @@ impl Keys {
             tracing::warn!(%error, "the node's certificate could not be renewed");
         }
         Ok(keys)
+    }
+
+    /// Another key signs for a purpose from now on.
+    pub(crate) fn sign_with(&self, purpose: Purpose, key: SigningKey) {
+        match purpose {
+            Purpose::Records => self.records.replace(key),
+            Purpose::Agreements => self.agreements.replace(key),
+            Purpose::Runs => self.runs.replace(key),
+            Purpose::Users => self.user.replace(key),
+            Purpose::Root | Purpose::Issuing | Purpose::Node | Purpose::Log | Purpose::Witness => {}
+        }
+    }
+
+    /// A node key that takes the place of the one in use when that one ends.
+    pub(crate) fn wait_for(&self, key: Secret<Vec<u8>>) {
+        self.next.replace(Some(key));
+    }
+
+    /// Another key issues certificates from now on.
+    pub(crate) fn issue_with(&self, key: Secret<Vec<u8>>) {
+        self.issuing.replace(Some(key));
     }
 
     /// The certificates that partners are shown: the node's, then the issuing one.

@@ -29,6 +29,7 @@ pub mod exchange;
 pub mod identity;
 pub mod ingest;
 pub mod init;
+pub mod keys;
 pub mod node;
 pub mod onward;
 pub mod partners;

@@ -13,6 +13,7 @@ mod gate;
 mod identity;
 mod import;
 mod init;
+mod keys;
 mod kinds;
 mod onward;
 mod output;
@@ -101,6 +102,7 @@ fn dispatch(cli: Cli) -> Result<Done, Failure> {
     match cli.command {
         Command::Init(args) => init::init(&reach, args),
         Command::Identity(command) => identity::identity(&reach, command),
+        Command::Key(command) => keys::key(&reach, command),
         Command::Partner(command) => partner::partner(&reach, command),
         Command::Agreement(command) => agreement::agreement(&reach, command),
         Command::Redline(command) => redline::redline(&reach, command),

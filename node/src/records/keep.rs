@@ -5,19 +5,23 @@ use super::{
     stored::{BatchRow, OwnRow, RowDamage, decode, encode},
 };
 use crate::{
+    keys::suspect,
     node::Node,
     seal::keyring::Partition,
     secret::{self, RandomError},
     store::{StoreError, layout::Table, txn::Txn},
 };
 use entente_protocol::{
-    batch::{Batch, BatchError},
+    batch::{Batch, BatchError, danger_unverified_head},
+    cose::SignatureBytes,
     id::{Hash, LineId, Nonce, RecordId},
+    identity::Purpose,
     record::{Body, Draft, DraftError, Record, kind::Kind},
+    time::UnixMillis,
     value::Value,
 };
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, PoisonError},
 };
 use zeroize::Zeroizing;
@@ -165,7 +169,7 @@ pub fn add(node: &Node, txn: &mut Txn<'_>, records: Vec<New>) -> Result<(), Keep
     let batch = Batch::attest(&ids, &batch_secret, node.keys.org, now, None, &node.keys.records)?;
     let positions = batch.positions();
     let first = txn.count(Partition::Own, Table::Record, b"")?;
-    let row = BatchRow { head: batch.head().clone(), first, secret: batch_secret.to_vec(), records: ids };
+    let row = BatchRow { head: batch.head().clone(), again: None, first, secret: batch_secret.to_vec(), records: ids };
     let number = txn.push(Partition::Own, Table::Batch, b"", &encode("batch", &row)?)?;
     let mut facets = Facets::default();
     for new in records {
@@ -207,7 +211,8 @@ pub fn commit(draft: Draft) -> Result<Record, KeepError> {
     draft.commit(nonce, seed).map_err(|fault| KeepError::Draft { which, fault })
 }
 
-fn batch_row(node: &Node, number: u64) -> Result<BatchRow, KeepError> {
+/// The row of a batch of ours.
+pub fn batch_row(node: &Node, number: u64) -> Result<BatchRow, KeepError> {
     let row = node.holdings.item(Partition::Own, Table::Batch, b"", number)?;
     Ok(decode("batch", &row.ok_or(StoreError::Broken { at: number })?)?)
 }
@@ -217,24 +222,62 @@ pub fn in_batch(node: &Node, number: u64) -> Result<Vec<RecordId>, KeepError> {
     Ok(batch_row(node, number)?.records)
 }
 
+/// A head over the records of a batch under the key of today.
+pub fn attested_anew(node: &Node, row: &BatchRow) -> Result<SignatureBytes, KeepError> {
+    let secret: [u8; 32] = row.secret.as_slice().try_into().map_err(|_| StoreError::Broken { at: row.first })?;
+    let batch = Batch::from_parts(&row.records, &secret, row.newest().clone())?;
+    Ok(batch.again(node.keys.org, node.clock.now(), None, &node.keys.records)?.head().clone())
+}
+
 /// Batches that were lately asked for, by number, the last one behind. A batch never changes once it is in the store.
 #[derive(Default)]
-pub struct Batches(Mutex<VecDeque<(u64, Arc<Batch>)>>);
+pub struct Batches {
+    trees: Mutex<VecDeque<(u64, Arc<Batch>)>>,
+    /// Since when each is suspect, if it is: looked up once, where any is.
+    suspect: Mutex<BTreeMap<u64, Option<UnixMillis>>>,
+}
 
 impl Batches {
     /// One tree has some megabytes; a run rarely spans more batches.
     const MAX: usize = 4;
+
+    /// Forgets them: another key signs, or a head is another.
+    pub fn forget(&self) {
+        self.trees.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.suspect.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Since when a batch is suspect, as it is known or found out.
+    pub fn suspect<E>(
+        &self,
+        number: u64,
+        find: impl FnOnce() -> Result<Option<UnixMillis>, E>,
+    ) -> Result<Option<UnixMillis>, E> {
+        if let Some(known) = self.suspect.lock().unwrap_or_else(PoisonError::into_inner).get(&number) {
+            return Ok(*known);
+        }
+        let found = find()?;
+        self.suspect.lock().unwrap_or_else(PoisonError::into_inner).insert(number, found);
+        Ok(found)
+    }
 }
 
-/// A record's whole batch again, to prove any of its records.
+/// A record's whole batch again, to prove any of its records. Where its key has ended in good order, or its head is older
+/// than the day since which the key is in other hands, the same records are attested anew under the key of today (BAT-5).
 pub fn batch(node: &Node, number: u64) -> Result<Arc<Batch>, KeepError> {
-    let known = || node.batches.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = || node.batches.trees.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((_, batch)) = known().iter().find(|(n, _)| *n == number) {
         return Ok(Arc::clone(batch));
     }
     let row = batch_row(node, number)?;
     let secret: [u8; 32] = row.secret.as_slice().try_into().map_err(|_| StoreError::Broken { at: number })?;
-    let batch = Arc::new(Batch::from_parts(&row.records, &secret, row.head)?);
+    let mut batch = Batch::from_parts(&row.records, &secret, row.newest().clone())?;
+    let (now, card) = (node.clock.now(), &node.keys.card);
+    let (key, _) = danger_unverified_head(row.newest()).map_err(|_| StoreError::Broken { at: number })?;
+    if card.key(Purpose::Records, key, now).is_none() && suspect::of_batch(node, &row)?.is_none() {
+        batch = batch.again(node.keys.org, now, None, &node.keys.records)?;
+    }
+    let batch = Arc::new(batch);
     let mut batches = known();
     if batches.len() >= Batches::MAX {
         batches.pop_front();
