@@ -10,6 +10,7 @@ use crate::{
     agreements::{self, AgreementError},
     bundle,
     clock::say,
+    custody::{self, view::LogCall},
     error::Fault,
     ingest::import::{self, ImportError, ImportOptions},
     keys,
@@ -252,6 +253,8 @@ pub enum Call {
     RedLineCheck(PathBuf),
     /// The red lines that hold here.
     RedLineList,
+    /// About logs: the own one, and partners'.
+    Log(LogCall),
     /// What is known about the time.
     ClockShow,
     /// Lowers the latest time that this machine's clock has shown; to now where no time is given.
@@ -368,6 +371,7 @@ impl Call {
             Self::HoldList => "hold-list",
             Self::RedLineCheck(_) => "red-line-check",
             Self::RedLineList => "red-line-list",
+            Self::Log(call) => call.name(),
             Self::ClockShow => "clock-show",
             Self::ClockLower { .. } => "clock-lower",
             Self::Import(_) => "import",
@@ -393,6 +397,7 @@ impl Call {
     pub const fn only_reads(&self) -> bool {
         match self {
             Self::Keys(ask) => ask.only_reads(),
+            Self::Log(call) => call.only_reads(),
             Self::Identity
             | Self::Card
             | Self::PartnerRead(_)
@@ -635,6 +640,7 @@ fn carry_out(node: &Node, call: &Call, progress: OnProgress<'_>) -> Result<Json,
             Ok(redlines::view(node, &lines))
         }
         Call::RedLineList => Ok(redlines::view(node, &node.red_lines)),
+        Call::Log(call) => custody::view::answer(node, call, progress),
         Call::ClockShow => Ok(say::view(node)),
         Call::ClockLower { to } => say::lower(node, *to),
         Call::Import(options) => Ok(json!(import::import(node, options, progress)?)),

@@ -97,6 +97,9 @@ pub enum Command {
     /// Keys over time: list, rotate, revoke; attest anew what a lost key made suspect
     #[command(subcommand, after_help = "Example:\n  entente key list\n  entente key rotate records --dry-run")]
     Key(Key),
+    /// The keys under which everything is stored: give partitions new ones
+    #[command(subcommand, after_help = "Example:\n  entente keyring rotate --dry-run")]
+    Keyring(Keyring),
     /// Partners: add one by its card, suspend, resume, remove
     #[command(subcommand, after_help = "Example:\n  entente partner add panel.card")]
     Partner(Partner),
@@ -160,6 +163,9 @@ pub enum Command {
     /// Legal hold: what may not be deleted, whoever asks for it
     #[command(subcommand, after_help = "Example:\n  entente hold list")]
     Hold(Hold),
+    /// The log that partners witness: show it, verify it, prove a record by it
+    #[command(subcommand, after_help = "Example:\n  entente log show\n  entente log prove CAR-2026-0001")]
+    Log(Log),
     /// The time: what is known about it, and what to do where it is in doubt
     #[command(subcommand, after_help = "Example:\n  entente clock show")]
     Clock(Clock),
@@ -317,10 +323,10 @@ mod upkeep;
 pub use bundle::{Bundle, Export};
 pub use evidence::{Explain, Filter, Import, Record, Release, Review, ReviewState, Search};
 pub use keeping::{Hold, Propose, Recall, RecallAct};
-pub use keys::{Contact, Key, Person};
+pub use keys::{Contact, Key, Keyring, Person};
 pub use onward::{Ask, Onward};
 pub use parties::{Agreement, Identity, Partner, Shown};
-pub use upkeep::{Clock, Recover, Redline};
+pub use upkeep::{Clock, Log, Recover, Redline};
 
 #[cfg(test)]
 mod tests;

@@ -10,6 +10,7 @@ mod hostile;
 mod insistent;
 mod leases;
 mod lifecycle;
+mod log;
 mod onward;
 mod previews;
 mod quarantine;

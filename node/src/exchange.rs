@@ -6,6 +6,7 @@
 pub mod bundles;
 mod heads;
 mod leases;
+mod log;
 mod onward;
 mod recalls;
 
@@ -25,6 +26,7 @@ use entente_protocol::{
     agreement::{AgreementFault, SignedAgreement, Standing, StandingNotice},
     codec::{self, Bounds},
     cose::SignatureBytes,
+    custody::{message::NOTICE_LOG, proof::logged_run},
     error::PeerFault,
     feed::{Carried, FeedKey},
     grant::{NOTICE_HEARD, NOTICE_RELAYED, NOTICE_REQUEST},
@@ -128,6 +130,7 @@ pub struct Conversation {
     onward: u64,
     /// Number of our card that the partner was told; none at first.
     card_told: Option<u64>,
+    logs: log::Logs,
 }
 
 impl Conversation {
@@ -163,6 +166,7 @@ impl Conversation {
             recalls: recalls::Recalls::default(),
             onward: 0,
             card_told: None,
+            logs: log::Logs::default(),
         };
         conversation.name_agreements(node, &mut session)?;
         Ok((conversation, session))
@@ -184,6 +188,7 @@ impl Conversation {
         match event {
             Event::Ready(hello) => {
                 (self.peer_store, self.peer_nonce) = (Some(hello.store), Some(hello.nonce));
+                self.greeted(node.clock.now(), hello.time);
                 // A greeting whose clock differs from ours by more than minutes is none.
                 node.believe(node.clock.now());
             }
@@ -296,6 +301,7 @@ impl Conversation {
                 }
             },
             Event::Notice(notice) if notice.kind == NOTICE_LEASE => self.leased(node, session, &notice)?,
+            Event::Notice(notice) if notice.kind == NOTICE_LOG => self.hear_log(node, session, &notice)?,
             Event::Notice(notice) if (NOTICE_REQUEST..=NOTICE_RELAYED).contains(&notice.kind) => {
                 // A notice of it costs as much as a proposal: so many are looked at.
                 // What is not heard now is said again in a later session.
@@ -333,6 +339,7 @@ impl Conversation {
         self.say_recalls(node, session)?;
         self.say_onward(node, session)?;
         self.renew_leases(node, session)?;
+        self.say_log(node, session)?;
         if !self.early.is_empty() {
             let early: Vec<ReceivedHead> = std::mem::take(&mut self.early).into_values().collect();
             self.heads(node, session, &early)?;
@@ -363,10 +370,29 @@ impl Conversation {
             self.paused.remove(&agreement);
             // A partner that does not hold our version yet would judge the run by another.
             if self.theirs.get(&agreement) == Some(&version) {
-                more |= fill(node, session, &feed)?;
+                more |= self.fill(node, session, &feed)?;
             }
         }
         Ok(more)
+    }
+
+    /// Sends what is due of one feed, as far as its window goes. Whether there is more to do at once.
+    fn fill(&mut self, node: &Node, session: &mut Session, feed: &FeedKey) -> Result<bool, ExchangeFault> {
+        let id = feed.id();
+        while session.window(id) > 0 {
+            let Some(next) = session.next(id) else { return Ok(false) };
+            // Whoever changes something wakes this session when it is in force.
+            let Some(step) = next_run(node, feed, next.length)? else { return Ok(false) };
+            match step.run {
+                Some(run) => {
+                    let logged = logged_run(&run.message.run).map_err(|e| fatal(&e.to_string()))?;
+                    session.send_run(run.message)?;
+                    self.owe(logged);
+                }
+                None => return Ok(step.more),
+            }
+        }
+        Ok(false)
     }
 
     /// Names the agreements that the partner shares with us, where that differs from what it was told last: that
@@ -539,21 +565,6 @@ fn versions<'a>(node: &Node, held: &'a Held, peer: OrgId) -> Result<Vec<&'a Sign
 /// Whether something may pass under an agreement now.
 fn shares(node: &Node, peer: OrgId, agreement: AgreementId) -> bool {
     node.rules().policy.passes(peer, agreement, node.interval()).is_ok()
-}
-
-/// Sends what is due of one feed, as far as its window goes. Whether there is more to do at once.
-fn fill(node: &Node, session: &mut Session, feed: &FeedKey) -> Result<bool, ExchangeFault> {
-    let id = feed.id();
-    while session.window(id) > 0 {
-        let Some(next) = session.next(id) else { return Ok(false) };
-        // Whoever changes something wakes this session when it is in force.
-        let Some(step) = next_run(node, feed, next.length)? else { return Ok(false) };
-        match step.run {
-            Some(run) => session.send_run(run.message)?,
-            None => return Ok(step.more),
-        }
-    }
-    Ok(false)
 }
 
 /// The run of a feed that begins at an entry, signed before or now. None where what it was decided by has changed

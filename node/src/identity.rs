@@ -7,6 +7,7 @@
 
 use crate::{
     config::{Config, Home},
+    latest::Latest,
     peer::issue,
     seal::hybrid::{Identity, Recipient},
     secret::{
@@ -29,11 +30,8 @@ use std::{
     sync::{PoisonError, RwLock},
 };
 
-pub mod latest;
 pub mod overlap;
 pub mod renew;
-
-use latest::Latest;
 
 /// The organisation's identity could not be made or read.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +85,10 @@ pub struct Keys {
     pub runs: Latest<SigningKey>,
     /// The first user's key: signs reviews and release events.
     pub user: Latest<SigningKey>,
+    /// Signs the heads of our log.
+    pub log: Latest<SigningKey>,
+    /// Cosigns the heads of others' logs.
+    pub witness: Latest<SigningKey>,
     /// TLS: PKCS #8 of the node key.
     pub tls: Latest<Secret<Vec<u8>>>,
     /// The node key that takes its place, once partners had the time to learn of it.
@@ -105,11 +107,13 @@ pub struct Keys {
 }
 
 /// Key files that hold the seed of a signing key, and what each is for.
-pub(crate) const PURPOSES: [(&str, Purpose); 4] = [
+pub(crate) const PURPOSES: [(&str, Purpose); 6] = [
     ("records", Purpose::Records),
     ("agreements", Purpose::Agreements),
     ("runs", Purpose::Runs),
     ("user", Purpose::Users),
+    ("log", Purpose::Log),
+    ("witness", Purpose::Witness),
 ];
 
 /// The key file of the identity to which bundles for us are sealed.
@@ -216,6 +220,17 @@ fn bundles(home: &Home, node: &Identity) -> Result<Identity, IdentityError> {
     }
 }
 
+/// Draws a signing key where there is none.
+fn ensure(home: &Home, node: &Identity, name: &str) -> Result<(), IdentityError> {
+    let path = file(home, &format!("{name}.age"));
+    if path.exists() {
+        return Ok(());
+    }
+    let recovery = recovery::recipient(&home.keys()).map_err(|e| IdentityError::Recovery(e.to_string()))?;
+    let seed = secret::random_secret::<32>()?;
+    Ok(KeyFile::write(&path, &[&node.recipient(), &recovery], seed.expose(), Existing::Refuse)?)
+}
+
 pub(crate) fn pkcs8(key: &Secret<Vec<u8>>) -> PrivatePkcs8KeyDer<'_> {
     PrivatePkcs8KeyDer::from(key.expose().as_slice())
 }
@@ -248,15 +263,17 @@ pub fn own_card(home: &Home) -> Result<Card, IdentityError> {
 }
 
 impl Keys {
-    /// Keys that were made elsewhere, in the order records, agreements, runs, user, and no certificate: a node over
-    /// them decides and signs, and has no place on a network.
-    pub fn offline(card: Card, [records, agreements, runs, user]: [SigningKey; 4]) -> Self {
+    /// Keys that were made elsewhere, in the order records, agreements, runs, user, log, witness, and no certificate: a
+    /// node over them decides and signs, and has no place on a network.
+    pub fn offline(card: Card, [records, agreements, runs, user, log, witness]: [SigningKey; 6]) -> Self {
         Self {
             org: card.payload().org,
             records: Latest::new(records),
             agreements: Latest::new(agreements),
             runs: Latest::new(runs),
             user: Latest::new(user),
+            log: Latest::new(log),
+            witness: Latest::new(witness),
             tls: Latest::new(Secret::new(Vec::new())),
             next: Latest::new(None),
             chain: RwLock::new(Vec::new()),
@@ -282,13 +299,21 @@ impl Keys {
         };
         let (issuing, next) = (there("issuing.age")?, there(overlap::NEXT_NODE)?);
         let bundles = bundles(home, node)?;
-        let (card, card_trouble) = renew::card(home, config, (node, &bundles), now)?;
+        // A home of an earlier version has none of these yet.
+        for name in ["log", "witness"] {
+            ensure(home, node, name)?;
+        }
+        let (log, witness) = (key("log")?, key("witness")?);
+        let fresh = [(Purpose::Log, log.public().clone()), (Purpose::Witness, witness.public().clone())];
+        let (card, card_trouble) = renew::card(home, config, (node, &bundles), &fresh, now)?;
         let keys = Self {
             org: card.org(),
             records: key("records")?,
             agreements: key("agreements")?,
             runs: key("runs")?,
             user: key("user")?,
+            log,
+            witness,
             tls: Latest::new(KeyFile::read(&file(home, "tls.age"), node)?),
             next: Latest::new(next),
             chain: RwLock::new(vec![read(file(home, "tls.der"))?, read(file(home, "issuing.der"))?]),
@@ -311,7 +336,9 @@ impl Keys {
             Purpose::Agreements => self.agreements.replace(key),
             Purpose::Runs => self.runs.replace(key),
             Purpose::Users => self.user.replace(key),
-            Purpose::Root | Purpose::Issuing | Purpose::Node | Purpose::Log | Purpose::Witness => {}
+            Purpose::Log => self.log.replace(key),
+            Purpose::Witness => self.witness.replace(key),
+            Purpose::Root | Purpose::Issuing | Purpose::Node => {}
         }
     }
 

@@ -23,13 +23,16 @@ pub mod control;
 #[cfg(test)]
 mod core_tests;
 pub mod country;
+pub mod custody;
 pub mod demo;
 pub mod error;
 pub mod exchange;
 pub mod identity;
 pub mod ingest;
 pub mod init;
+pub mod journal;
 pub mod keys;
+pub mod latest;
 pub mod node;
 pub mod onward;
 pub mod partners;

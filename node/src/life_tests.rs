@@ -62,8 +62,7 @@ impl World {
 }
 
 fn journal(node: &Node) -> Result<String, Fault> {
-    let events = node.holdings.journal(None, 1_000)?;
-    Ok(events.iter().map(|(_, event)| String::from_utf8_lossy(&event.event).into_owned()).collect())
+    Ok(crate::journal::texts(&node.holdings)?.concat())
 }
 
 fn edit(folder: &Path, handle: &str, change: impl FnOnce(String) -> String) -> Outcome {

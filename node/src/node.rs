@@ -12,17 +12,19 @@ pub use rules::{Basis, CHANGES, Rules, changed};
 use crate::{
     clock::{Clock, mark::Marks},
     config::{Config, Gate, Home},
+    custody,
     error::Fault,
     identity::Keys,
     ingest::child::Program,
     init,
+    keys::keyring::Walk,
     partners::{Book, PartnerState},
     recall::ending,
     records::{gate::Review, keep::Batches},
     redlines,
     seal::keyring::{Keyring, Partition},
     secret::{recovery, unlock::Unlock},
-    store::{StoreError, holdings::Holdings, layout::Table, open, txn::Txn},
+    store::{StoreError, holdings::Holdings, layout::Table, open},
 };
 use entente_policy::Interval;
 use entente_protocol::{
@@ -31,7 +33,6 @@ use entente_protocol::{
     recall::Answer,
     time::{DAY_MS, HOUR_MS, UnixMillis},
 };
-use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -65,6 +66,8 @@ pub struct Node {
     pub holdings: Arc<Holdings>,
     /// Which program reads what people bring: this one, unless the library runs inside another.
     pub reader: Program,
+    /// The log that partners witness, and what is known of theirs.
+    pub log: custody::Log,
     /// Batches that proofs were lately made of.
     pub batches: Batches,
     /// Its own red lines, as they stood when it was opened.
@@ -85,6 +88,8 @@ pub struct Node {
     /// Answers that are others since a hold was lifted, for who asked: said at once where there is a session. In memory
     /// only, because the next one asks again.
     answers: Mutex<BTreeMap<OrgId, Vec<Answer>>>,
+    /// How far rows are sealed anew.
+    pub resealing: Walk,
     /// Held over a change of keys, from the card that it is made from to the one that it made.
     pub changing_keys: Mutex<()>,
     /// Held over an erasure, from its first file to its receipt.
@@ -109,18 +114,6 @@ const BELIEVED_MS: u64 = 31 * DAY_MS;
 
 /// What each partner did in the hour under way, and when that began.
 type Hourly = Mutex<BTreeMap<OrgId, (UnixMillis, u32)>>;
-
-/// An event of the journal: what happened, with ids and counts, never contents.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Event {
-    /// When.
-    pub at: UnixMillis,
-    /// What.
-    pub what: String,
-    /// About what.
-    pub about: Vec<(String, String)>,
-}
 
 impl Node {
     /// Opens a home.
@@ -150,6 +143,7 @@ impl Node {
         let red_lines = redlines::load(&home, &config, &Book::load(&holdings)?);
         let red_lines = red_lines.map_err(|e| Fault::setup("red-lines", e))?;
         let rules = Arc::new(rules::load(&holdings, keys.org, &red_lines, clock.now())?);
+        let log = custody::Log::open(&holdings, keys.org, config.log_interval_s, clock.now())?;
         let node = Self {
             home,
             config,
@@ -159,6 +153,7 @@ impl Node {
             keys,
             unlock: None,
             holdings,
+            log,
             reader: Program::own(),
             batches: Batches::default(),
             red_lines,
@@ -169,6 +164,7 @@ impl Node {
             held_from: Mutex::default(),
             recalls: AtomicU64::new(0),
             answers: Mutex::default(),
+            resealing: Walk::default(),
             changing_keys: Mutex::new(()),
             erasing: Mutex::new(()),
             believed: AtomicU64::new(0),
@@ -255,9 +251,15 @@ impl Node {
 
     /// Time went on: what begins or ends by itself does so. Called now and then while the node runs.
     pub fn tick(&self) -> Result<(), Fault> {
+        let now = self.look();
+        if self.rules().until.is_some_and(|until| until <= now) { self.reload() } else { Ok(()) }
+    }
+
+    /// Looks at the clock.
+    pub fn look(&self) -> UnixMillis {
         let now = self.clock.now();
         self.looked.store(now.0, Ordering::SeqCst);
-        if self.rules().until.is_some_and(|until| until <= now) { self.reload() } else { Ok(()) }
+        now
     }
 
     /// When time was last looked at. What it makes due for a partner goes by this: else an act that is none of its business
@@ -420,14 +422,6 @@ impl Node {
             }
             (None, None) => org.short(),
         }
-    }
-
-    /// Adds an event to the journal, within a transaction.
-    pub fn journal(&self, txn: &mut Txn<'_>, what: &str, about: &[(&str, String)]) -> Result<(), StoreError> {
-        let about = about.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
-        let event = Event { at: self.clock.now(), what: what.to_owned(), about };
-        let bytes = crate::records::stored::encode("event", &event).map_err(|_| StoreError::Broken { at: 0 })?;
-        txn.journal(&bytes).map(|_| ())
     }
 
     /// The organisation's identity, for people and programs.

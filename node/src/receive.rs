@@ -14,6 +14,7 @@ pub use receipt::{Countersigned, receipt};
 
 use crate::{
     clock::mark::{MarkError, Stated},
+    custody::owed,
     node::{Node, Rules},
     onward::{grants, holding},
     partners::introduced::Shown,
@@ -138,16 +139,25 @@ pub struct Taken {
     pub waits: bool,
 }
 
-/// Takes a run of a partner's feed over a connection.
-pub fn run(node: &Node, feed: &FeedKey, message: &RunMessage) -> Result<Taken, ReceiveError> {
-    run_of(node, feed, message, node.clock.now())
+/// How a run came.
+#[derive(Debug, Clone, Copy)]
+pub struct Came {
+    /// When it was said: no lease counts from later than that.
+    pub said: UnixMillis,
+    /// In a bundle: its sender may never hear of us.
+    pub by_hand: bool,
 }
 
-/// Takes a run of a partner's feed that was said at a time: no lease counts from later than that.
+/// Takes a run of a partner's feed over a connection.
+pub fn run(node: &Node, feed: &FeedKey, message: &RunMessage) -> Result<Taken, ReceiveError> {
+    run_of(node, feed, message, Came { said: node.clock.now(), by_hand: false })
+}
+
+/// Takes a run of a partner's feed.
 ///
 /// A reason of this hour (a suspension, an agreement that has not begun or has expired here, another version of it) is
 /// none to refuse a record: a countersigned refusal is for good. The run then waits at its sender.
-pub fn run_of(node: &Node, feed: &FeedKey, message: &RunMessage, said: UnixMillis) -> Result<Taken, ReceiveError> {
+pub fn run_of(node: &Node, feed: &FeedKey, message: &RunMessage, came: Came) -> Result<Taken, ReceiveError> {
     let now = node.clock.now();
     // The second turn is for a feed or rules that changed under the first one.
     for _ in 0..2 {
@@ -197,7 +207,19 @@ pub fn run_of(node: &Node, feed: &FeedKey, message: &RunMessage, said: UnixMilli
                 return Err(ReceiveError::Fork);
             }
             ReceivedRun::Next(verified) if differs(&rules, feed, &verified) => break,
-            ReceivedRun::Next(verified) => take(node, feed, (message, said), (&rules, &shown), &verified, state)?,
+            ReceivedRun::Next(verified) => {
+                // What takes something back is heard all the same.
+                let owes = match came.by_hand || message.carried.is_empty() {
+                    true => None,
+                    false => owed::withheld(node, feed.sender, feed.store).map_err(ShareError::from)?,
+                };
+                if let Some(why) = owes {
+                    tracing::warn!(partner = %feed.sender.short(), why, "a run waits");
+                    node.note_error(feed.sender, why);
+                    break;
+                }
+                take(node, feed, (message, came), (&rules, &shown), &verified, state)?
+            }
         };
         if let Some(taken) = taken {
             return Ok(taken);
@@ -278,7 +300,7 @@ fn is_recalled(node: &Node, record: RecordId) -> bool {
 fn take(
     node: &Node,
     feed: &FeedKey,
-    (message, said): (&RunMessage, UnixMillis),
+    (message, came): (&RunMessage, Came),
     (rules, shown): (&Arc<Rules>, &Shown),
     verified: &VerifiedRun,
     mut state: feeds::InRow,
@@ -367,7 +389,7 @@ fn take(
     txn.push(partition, Table::RunIn, feed.id().as_bytes(), &row)?;
     let end = run.end();
     (state.runs, state.length, state.digest) = (state.runs + 1, end.length, end.digest);
-    state.at = state.at.max(Some(said.min(now)));
+    state.at = state.at.max(Some(came.said.min(now)));
     state.receipt = Some(receipt.clone());
     retention::note_store(&mut txn, feed)?;
     feeds::put_in(&mut txn, feed, &state)?;
@@ -379,10 +401,18 @@ fn take(
     ];
     stated(node, &mut txn, feed.sender, run.time)?;
     node.journal(&mut txn, "run-received", &about)?;
+    let noted =
+        owed::note(node, &mut txn, feed, &message.run, (run.time, now, came.by_hand)).map_err(ShareError::from)?;
+    let Some(noted) = noted else {
+        let why = "it sends runs that its log cannot hold, or more than are waited for: they wait at the partner";
+        node.note_error(feed.sender, why.to_owned());
+        return Ok(Some(Taken { waits: true, ..Taken::default() }));
+    };
     quarantine::end(node, &mut txn, feed.agreement, feed.sender, "a run that holds came in its place")?;
     let new = shown.keep(node, &mut txn, feed.sender, |org| others.contains(&org))?;
     // The commit point: only now is the run held, and only now does the receipt leave this function.
     txn.commit()?;
+    owed::took(node, feed, noted).map_err(ShareError::from)?;
     receivers.into_iter().for_each(|receivers| node.hold_back(receivers));
     if new {
         node.reload().map_err(|fault| ShareError::Rules(fault.message))?;

@@ -13,8 +13,7 @@ use crate::{
     config::{Config, Home},
     error::Fault,
     identity::{BUNDLES_FILE, Keys},
-    node::Event,
-    records::stored::encode,
+    journal,
     seal::{
         hybrid::Identity,
         keyring::{KEYRING_FILE, KEYRING_RECOVERY_FILE, Keyring},
@@ -85,7 +84,7 @@ pub fn recover(home: &Home, how: &Recover<'_>, clock: &dyn Clock) -> Result<Json
     let staging = home.path().join(STAGING);
     let staged = stage(&staging, &keys, &opened, how);
     let done = staged.and_then(|node| {
-        journal(home, &staging, &node, how, clock)?;
+        tell(home, &staging, &node, how, clock)?;
         exchange(&staging, &keys)?;
         Ok(node)
     });
@@ -162,14 +161,13 @@ fn stage(staging: &Path, keys: &Path, opened: &[Opened], how: &Recover<'_>) -> R
 
 /// The journal tells of it before it counts: a recovery that nobody can see in the journal would be worse than an
 /// event of one that a crash cut short.
-fn journal(home: &Home, staging: &Path, node: &Identity, how: &Recover<'_>, clock: &dyn Clock) -> Result<(), Fault> {
+fn tell(home: &Home, staging: &Path, node: &Identity, how: &Recover<'_>, clock: &dyn Clock) -> Result<(), Fault> {
     let keyring = Keyring::open(staging, node, &how.recovery.recipient()).map_err(|e| setup(&e))?;
     let engine = Config::load(home).map_err(|e| Fault::setup("config", e))?.engine;
     let holdings = open::open(&home.store(), engine, Arc::new(keyring))?;
-    let about = vec![("identity".to_owned(), node.recipient().to_string().chars().take(24).collect())];
-    let event = Event { at: clock.now(), what: "recover".to_owned(), about };
+    let about = [("identity", node.recipient().to_string().chars().take(24).collect())];
     let mut txn = holdings.begin();
-    txn.journal(&encode("event", &event).map_err(Fault::store)?)?;
+    journal::add(&holdings, &mut txn, clock.now(), ("recover", &about), None)?;
     txn.commit()?;
     Ok(())
 }
@@ -264,7 +262,7 @@ mod tests {
         let untouched = files()?;
         let would = recover(&home, &how, &*clock)?;
         assert_eq!((files()?, &would["recovered"], &would["partitions"]), (untouched, &json!(false), &json!(2)));
-        assert_eq!(would["keys"].as_array().map(Vec::len), Some(7), "{would}");
+        assert_eq!(would["keys"].as_array().map(Vec::len), Some(10), "{would}");
 
         let other = Identity::generate()?;
         let foreign = recover(&home, &Recover { recovery: &other, ..how }, &*clock);
@@ -280,8 +278,8 @@ mod tests {
         assert!(Node::open(home.clone(), &before, clock.clone()).is_err(), "the lost passphrase opens it");
         let node = Node::open(home.clone(), &unlock, clock.clone())?;
         assert_eq!((node.keys.org, node.holdings.store_id(), node.keys.chain()), (org, store, chain));
-        let last = node.holdings.journal(None, 100)?;
-        assert!(last.iter().any(|(_, event)| event.event.windows(7).any(|w| w == b"recover")));
+        let said = journal::texts(&node.holdings)?;
+        assert!(said.iter().any(|event| event.starts_with("recover ")));
         // The recovery file opens what it opened before, once more.
         drop(node);
         recover(&home, &Recover { dry_run: true, ..how }, &*clock)?;

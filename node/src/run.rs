@@ -11,6 +11,7 @@ use crate::{
     clock::SystemClock,
     config::Home,
     control::server::{self, Live},
+    custody,
     error::{Blame, Fault},
     node::Node,
     partners::PartnerState,
@@ -166,6 +167,7 @@ async fn tick(node: Arc<Node>, wakes: Wakes, mut stop: Stop) {
         let ticked = Arc::clone(&node);
         let done = tokio::task::spawn_blocking(move || {
             ticked.tick()?;
+            crate::keys::keyring::go_on(&ticked)?;
             Ok::<_, Fault>(recall::keep_up(&ticked)?)
         });
         match done.await {
@@ -177,6 +179,19 @@ async fn tick(node: Arc<Node>, wakes: Wakes, mut stop: Stop) {
             () = stop.requested() => return,
             () = tokio::time::sleep(TICK) => {}
         }
+    }
+}
+
+/// Each interval of the log that is over is told at once: a partner learns that time has passed, and not what woke us.
+async fn intervals(node: Arc<Node>, wakes: Wakes, mut stop: Stop) {
+    loop {
+        let wait = custody::until_next(&node);
+        tokio::select! {
+            () = stop.requested() => return,
+            () = tokio::time::sleep(wait) => {}
+        }
+        node.look();
+        wakes.wake_all();
     }
 }
 
@@ -276,6 +291,7 @@ async fn serve<F: Future<Output = R> + Send, R>(
     tasks.spawn(upkeep(Arc::clone(&running)));
     tasks.spawn(bringing::bring(Arc::clone(&node), Arc::clone(&peers), resting, files));
     tasks.spawn(tick(Arc::clone(&node), wakes, stop.clone()));
+    tasks.spawn(intervals(Arc::clone(&node), running.wakes.clone(), stop.clone()));
     tasks.spawn(server::serve(listener, Arc::clone(&node), Arc::clone(&running), stop.clone()));
     let ending = ending(&mut tasks, until(Arc::new(RunningNode(Arc::clone(&running)))), stop.clone()).await;
     running.stopper.stop();

@@ -170,6 +170,7 @@ pub fn status(node: &Node) -> Result<Json, Fault> {
         "proposals": proposals.collect::<Vec<_>>(),
         "erasures": ending::erasures(node, |_| true)?,
         "warnings": warnings(node),
+        "resealing": crate::keys::keyring::view(node),
         "certificate_until": node.keys.certificate_until(node.clock.now()).map(|t| t.to_string()),
         "records_own": own,
         "records_received": received,

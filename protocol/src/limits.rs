@@ -167,7 +167,7 @@ pub const EVENT_STATEMENTS_MAX: usize = 256;
 /// Text of one statement in a part of a journal's event.
 pub const EVENT_TEXT_BYTES_MAX: usize = 4 << 10;
 /// Runs of one partner's store whose place in its log is not proved yet.
-pub const OWED_RUNS_MAX: usize = 4_096;
+pub const OWED_RUNS_MAX: usize = 16_384;
 /// Runs whose places in a log one message proves, or refuses to prove.
 pub const PROOFS_PER_MESSAGE_MAX: usize = 256;
 

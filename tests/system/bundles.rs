@@ -1,6 +1,7 @@
 //! Organisations that never connect: everything passes in files, on sticks that come late, twice, in the wrong order or
 //! not at all, or over a line that goes one way.
 
+use entente_node::journal;
 use entente_tests::{Home, Row, World, ended, entente, items_clause, search, search::Secret};
 use serde_json::Value;
 use std::{
@@ -98,9 +99,8 @@ fn two_that_never_connect_agree_share_acknowledge_and_take_back() -> Outcome {
     import(&b, "notice");
     assert_eq!(b.json(&["agreement", "show", &id])["state"], "suspended");
     let events = |home: &Home| {
-        let journal = home.open().holdings.journal(None, 1_000).unwrap_or_default();
-        let said = journal.iter().map(|(_, event)| String::from_utf8_lossy(&event.event).into_owned());
-        said.filter(|event| event.contains("bundle-exported") || event.contains("bundle-imported")).count()
+        let said = journal::texts(&home.open().holdings).unwrap_or_default();
+        said.iter().filter(|event| event.contains("bundle-exported") || event.contains("bundle-imported")).count()
     };
     b.stop();
     assert_eq!((events(&a), events(&b)), (7, 7));

@@ -16,7 +16,7 @@ use crate::{
     node::Node,
     partners::{Partner, PartnerState},
     recall::{ending, holders},
-    receive::{self, ReceiveError},
+    receive::{self, Came, ReceiveError},
     records, regular, room,
     share::{
         feeds,
@@ -283,7 +283,7 @@ impl Done {
             return Ok(Some(Left::Gap { held, first }));
         }
         let rules = node.rules();
-        let taken = match receive::run_of(node, feed, message, header.time) {
+        let taken = match receive::run_of(node, feed, message, Came { said: header.time, by_hand: true }) {
             Ok(taken) => taken,
             Err(ReceiveError::Run(fault)) => {
                 node.note_error(feed.sender, format!("a run of its bundle is refused: {fault}"));

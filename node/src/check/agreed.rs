@@ -51,6 +51,7 @@ pub fn every(node: &Node, audit: &Audit, report: &mut Report<'_>) -> Result<(), 
     for (partner, _) in node.book().iter() {
         audit.speak(NODE, Table::Meta, &room::key(*partner))?;
     }
+    every_card(audit, report, node.keys.org, "card of ours")?;
     bundles(node, audit, report)
 }
 

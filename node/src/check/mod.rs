@@ -9,6 +9,7 @@
 //! how it is now. The tests list each such row with its reason.
 
 mod agreed;
+mod custody;
 mod extra;
 mod feeds;
 mod files;
@@ -25,8 +26,9 @@ use crate::{
     error::Fault,
     node::Node,
     seal::keyring::Partition,
-    store::{StoreError, check::Audit, holdings::JournalEvent, layout::Table},
+    store::{StoreError, check::Audit, layout::Table},
 };
+use entente_protocol::custody::{event::Event, journal::Journal};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 
@@ -177,6 +179,9 @@ pub fn check(node: &Node, sweep: bool, progress: OnProgress<'_>) -> Result<Json,
 /// The parts that know what rows are for.
 fn what_it_means(node: &Node, audit: &Audit, report: &mut Report<'_>) {
     report.part("journal", "each event follows from the one before", |report| journal(audit, report));
+    report.part("log", "every leaf is what happened, and every head is signed", |report| {
+        custody::every(node, audit, report)
+    });
     report.part("partners and agreements", "every card and version that was signed", |report| {
         agreed::every(node, audit, report)
     });
@@ -267,19 +272,25 @@ fn each_item(
 }
 
 fn journal(audit: &Audit, report: &mut Report<'_>) -> Result<(), StoreError> {
-    let mut before = Some([0u8; 32]);
+    // None where an event was not read: what follows is held against the next that is.
+    let partitions = audit.partitions();
+    let mut journal = Some(Journal::start(audit.store_id()));
     each_item(audit, report, (Partition::Node, Table::Journal, b""), "event", &mut |report, n, content| {
         report.step(1);
-        match JournalEvent::parse(n, &content) {
-            Ok(event) => {
-                if before.is_some_and(|before| before != event.before) {
+        if let Ok(event) = Event::danger_unchained(&content) {
+            custody::event(audit, report, &partitions, n, &event)?;
+        }
+        match (Event::danger_unchained(&content), &mut journal) {
+            (Ok(event), Some(followed)) => {
+                if followed.handle_event(&content).is_err() {
                     report.damaged(format!("event {n}"), "it does not follow from the event before it");
+                    *followed = Journal::after(n.saturating_add(1), &event);
                 }
-                before = Some(event.after());
             }
-            Err(_) => {
+            (Ok(event), None) => journal = Some(Journal::after(n.saturating_add(1), &event)),
+            (Err(_), _) => {
                 report.damaged(format!("event {n}"), "it does not read as written");
-                before = None;
+                journal = None;
             }
         }
         Ok(())

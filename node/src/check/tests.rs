@@ -366,7 +366,7 @@ fn rows_that_belong_to_nothing_are_found() -> Fallible {
     // in a list of which each item stands for itself, such as a record that is said to go a second time.
     let (node, ledger) = a.open(a.rows.clone())?;
     let mut txn = node.holdings.begin();
-    txn.journal(b"\xa0")?;
+    node.journal(&mut txn, "own-rules", &[])?;
     txn.commit()?;
     drop(node);
     assert_eq!(a.check(ledger.scan(b"", None, 10_000)?)?, Ok(vec![]));

@@ -113,6 +113,30 @@ pub enum Key {
     },
 }
 
+/// `keyring`.
+#[derive(Debug, Subcommand)]
+pub enum Keyring {
+    /// Give partitions new sealing keys, and seal what is stored anew
+    #[command(
+        after_help = "A partition is what is stored under keys of its own: our own holdings, each agreement, the node's \
+        bookkeeping. Everything stays readable meanwhile. If this is stopped, a running node goes on by itself, and \
+        `entente status` says how far it is. The old key is destroyed when nothing is sealed under it. Row keys and the keys of \
+        files stay. Both copies of the keyring are written anew: renew the copy of keys/keyring.recovery.age that you keep \
+        elsewhere.\n\nExample:\n  entente keyring rotate --dry-run\n  entente keyring rotate --partition own"
+    )]
+    Rotate {
+        /// `own`, `node`, an agreement's id or its beginning, or `all`
+        #[arg(long, value_name = "P", default_value = "all")]
+        partition: String,
+        /// Say what would change, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Rotate them without asking
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
 /// A person on the card.
 #[derive(Debug, Args)]
 pub struct Person {

@@ -51,6 +51,57 @@ pub enum Clock {
     },
 }
 
+/// `log`.
+#[derive(Debug, Subcommand)]
+pub enum Log {
+    /// The own log, who witnessed it last, and what is known of partners' logs
+    #[command(
+        after_help = "Everything that this node does is written to its journal; over it stands a log with one leaf for each \
+        interval, that says nothing to others but how long it is. Partners sign its heads, so that nobody, not even this \
+        node's operator, can change or date back what it holds. What a partner sends must be in that partner's log: \
+        `awaited` is how many of its runs it has still to prove.\n\nExample:\n  entente log show"
+    )]
+    Show,
+    /// Make every leaf again from the journal, and hold every head that was witnessed against it
+    #[command(after_help = "Example:\n  entente log verify")]
+    Verify,
+    /// Compare a head of somebody's log that came from elsewhere with what was seen of it
+    #[command(
+        after_help = "A head is a small text file, such as one from an evidence package. Two heads of one log that cannot both \
+        be true are kept as evidence, and nothing of that log is witnessed any more until `entente log forget`.\n\n\
+        Example:\n  entente log witness head.txt"
+    )]
+    Witness {
+        /// The file
+        head: PathBuf,
+    },
+    /// Since when a record of ours is known to exist, and by whom that was witnessed
+    #[command(after_help = "Example:\n  entente log prove CAR-2026-0001\n  entente log prove CAR-2026-0001 --json")]
+    Prove {
+        /// The record: id, its beginning, or evidence number
+        record: String,
+    },
+    /// Begin anew with a partner's log, after people have found out why it contradicted itself
+    #[command(after_help = "Example:\n  entente log forget panel")]
+    Forget {
+        /// Handle or id
+        partner: String,
+        /// Forget it without asking
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Events of the journal, oldest first
+    #[command(after_help = "Example:\n  entente log journal\n  entente log journal --after 500 --limit 100 --json")]
+    Journal {
+        /// Only what came after this event
+        #[arg(long, value_name = "NUMBER")]
+        after: Option<u64>,
+        /// At most so many
+        #[arg(long, value_name = "COUNT", default_value_t = 200)]
+        limit: u64,
+    },
+}
+
 /// `recover`.
 #[derive(Debug, Args)]
 pub struct Recover {

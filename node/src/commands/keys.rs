@@ -11,12 +11,7 @@ use crate::{
     cli,
     clock::say,
     error::Fault,
-    keys::{
-        Ask,
-        contacts::Change,
-        revoke::Revoked,
-        rotate::How,
-    },
+    keys::{Ask, contacts::Change, keyring::Which, revoke::Revoked, rotate::How},
 };
 use entente_protocol::identity::{Contact, Purpose};
 use serde_json::Value as Json;
@@ -40,9 +35,7 @@ pub fn key(reach: &Reach, command: cli::Key) -> Result<Done, Failure> {
         }
         cli::Key::Revoke { key, reason, since, dry_run, yes } => {
             let since = since.map(|text| time(&text)).transpose()?;
-            let ask = |dry_run| {
-                Ask::Revoke(Revoked { key: key.clone(), reason: reason.clone(), since, dry_run })
-            };
+            let ask = |dry_run| Ask::Revoke(Revoked { key: key.clone(), reason: reason.clone(), since, dry_run });
             change(reach, &ask, (dry_run, yes), "Revoke this key, for good, and tell every partner?")
         }
         cli::Key::Reattest { by, dry_run, yes } => {
@@ -50,6 +43,19 @@ pub fn key(reach: &Reach, command: cli::Key) -> Result<Done, Failure> {
             change(reach, &ask, (dry_run, yes), "Have you looked at these records, and are they yours as they stand?")
         }
     }
+}
+
+/// Carries out a command about partition keys.
+pub fn keyring(reach: &Reach, command: cli::Keyring) -> Result<Done, Failure> {
+    let cli::Keyring::Rotate { partition, dry_run, yes } = command;
+    let which = match partition.as_str() {
+        "all" => Which::All,
+        "own" => Which::Own,
+        "node" => Which::Node,
+        _ => Which::Agreement(partition),
+    };
+    let ask = |dry_run| Ask::Keyring { which: which.clone(), dry_run };
+    change(reach, &ask, (dry_run, yes), "Give these partitions new keys, and seal everything in them anew?")
 }
 
 /// Says what would change, asks, and changes it.
@@ -84,7 +90,8 @@ fn time(text: &str) -> Result<entente_protocol::time::UnixMillis, Fault> {
 fn keys(value: &Json) -> Table {
     let mut table = Table::new(&["id", "purpose", "state", "from", "until", "private half", "suspect records"]);
     for row in value.as_array().into_iter().flatten() {
-        let ends: Vec<String> = ["until", "revoked"].iter().map(|key| text(row, key)).filter(|t| !t.is_empty()).collect();
+        let ends: Vec<String> =
+            ["until", "revoked"].iter().map(|key| text(row, key)).filter(|t| !t.is_empty()).collect();
         let since = text(row, "compromised_since");
         let state = if since.is_empty() { text(row, "state") } else { format!("compromised since {since}") };
         let suspect = Some(text(row, "suspect_records")).filter(|count| count != "0").unwrap_or_default();
@@ -113,7 +120,11 @@ pub fn contact(reach: &Reach, command: cli::Contact) -> Result<Done, Failure> {
     let (change, dry_run) = match command {
         cli::Contact::List => {
             let value = reach.call(&Call::Keys(Ask::Contacts))?;
-            reach.output.listing(&value, &people(value.as_array().map_or(&[], Vec::as_slice)), "nobody is on the card yet")?;
+            reach.output.listing(
+                &value,
+                &people(value.as_array().map_or(&[], Vec::as_slice)),
+                "nobody is on the card yet",
+            )?;
             return Ok(Done::Well);
         }
         cli::Contact::Add { name, person, place, dry_run } => {

@@ -15,6 +15,7 @@ mod import;
 mod init;
 mod keys;
 mod kinds;
+mod log;
 mod onward;
 mod output;
 mod pages;
@@ -103,12 +104,14 @@ fn dispatch(cli: Cli) -> Result<Done, Failure> {
         Command::Init(args) => init::init(&reach, args),
         Command::Identity(command) => identity::identity(&reach, command),
         Command::Key(command) => keys::key(&reach, command),
+        Command::Keyring(command) => keys::keyring(&reach, command),
         Command::Partner(command) => partner::partner(&reach, command),
         Command::Agreement(command) => agreement::agreement(&reach, command),
         Command::Redline(command) => redline::redline(&reach, command),
         Command::Recall(command) => recall::recall(&reach, command),
         Command::Onward(command) => onward::onward(&reach, command),
         Command::Hold(command) => recall::hold(&reach, command),
+        Command::Log(command) => log::log(&reach, command),
         Command::Clock(command) => clock::clock(&reach, command),
         Command::Recover(args) => recover::recover(&reach, args),
         Command::Import(args) => import::import(&reach, args),

@@ -7,7 +7,7 @@ use crate::{
     regular,
     store::open::{Backend, ENGINES},
 };
-use entente_protocol::identity::Address;
+use entente_protocol::{identity::Address, limits};
 use std::{env, io, net::SocketAddr, path::PathBuf};
 
 /// Least review state for release.
@@ -44,6 +44,10 @@ pub struct Config {
     pub partner_bytes_max: u64,
     /// Free space below which nothing more is taken from partners, in bytes.
     pub free_bytes_min: u64,
+    /// How long an interval of the log lasts, in seconds, when the log begins.
+    pub log_interval_s: u64,
+    /// Whether others may be shown that we witnessed a partner's log.
+    pub named_witness: bool,
     /// What a partner may send ahead of what is read here, for each connection, in bytes.
     pub window_bytes: u32,
 }
@@ -149,6 +153,11 @@ impl Config {
             Some(mib @ 1..=WINDOW_MIB_MAX) => mib << 20,
             Some(_) => return refuse("window-mib", &format!("give 1 to {WINDOW_MIB_MAX}")),
         };
+        let log_interval_s = match raw.log_interval {
+            None => crate::custody::INTERVAL_S,
+            Some(seconds @ 1..=limits::LOG_INTERVAL_S_MAX) => seconds,
+            Some(_) => return refuse("log-interval", &format!("give 1 to {} seconds", limits::LOG_INTERVAL_S_MAX)),
+        };
         let solver = raw.solver.map(PathBuf::from);
         if solver.as_ref().is_some_and(|path| !path.is_absolute()) {
             return refuse("solver", "give the whole path of the program, such as /opt/cvc5/bin/cvc5");
@@ -165,6 +174,8 @@ impl Config {
             identity_file: raw.identity_file.map(PathBuf::from),
             partner_bytes_max: raw.partner_gib_max.unwrap_or(PARTNER_GIB_MAX).saturating_mul(1 << 30),
             free_bytes_min: raw.free_mib_min.unwrap_or(FREE_MIB_MIN).saturating_mul(1 << 20),
+            log_interval_s,
+            named_witness: raw.named_witness.unwrap_or(false),
             window_bytes,
         })
     }
@@ -204,6 +215,8 @@ mod tests {
         assert_eq!(window(good), Some(WINDOW_BYTES));
         assert_eq!(window(&format!("{good}window-mib = 64")), Some(64 << 20));
         check(&format!("{good}window-mib = 0"), "`window-mib`");
+        check(&format!("{good}log-interval = 0"), "`log-interval`");
+        check(&format!("{good}log-interval = 86401"), "`log-interval`");
         check(&format!("{good}window-mib = 65"), "`window-mib`");
         if !cfg!(feature = "sled") {
             check(&format!("{good}engine = \"sled\""), "this build lacks `sled`");

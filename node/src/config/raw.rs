@@ -36,6 +36,12 @@ pub struct RawConfig {
     /// Free space of the disk, in MiB, below which nothing more is taken from partners.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub free_mib_min: Option<u64>,
+    /// How long an interval of the log lasts, in seconds; fixed when the log begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_interval: Option<u64>,
+    /// Whether others may be shown that we witnessed a partner's log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub named_witness: Option<bool>,
     /// Taken and not yet read, in MiB, for each connection: raised on both sides for a long fat line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window_mib: Option<u32>,
@@ -56,6 +62,8 @@ impl RawConfig {
             identity_file: None,
             partner_gib_max: None,
             free_mib_min: None,
+            log_interval: None,
+            named_witness: None,
             window_mib: None,
         }
     }

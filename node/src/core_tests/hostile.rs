@@ -231,8 +231,7 @@ fn notice(
 }
 
 fn events(node: &Node, what: &str) -> Result<usize, Box<dyn std::error::Error>> {
-    let journal = node.holdings.journal(None, 5_000)?;
-    Ok(journal.iter().filter(|(_, e)| String::from_utf8_lossy(&e.event).contains(what)).count())
+    Ok(crate::journal::texts(&node.holdings)?.iter().filter(|event| event.contains(what)).count())
 }
 
 /// Story: a partner changes its mind as often as a list of agreements has room for, in each of many lists. Each list

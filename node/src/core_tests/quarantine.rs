@@ -44,9 +44,7 @@ fn holds(from: &Node, feed: &FeedKey, first: &SentRun) -> Outcome {
 
 /// Events of this name, as they stand in the journal.
 fn events(node: &Node, name: &str) -> Result<Vec<String>, Box<dyn std::error::Error>> {
-    let events = node.holdings.journal(None, 10_000)?;
-    let said = events.iter().map(|(_, event)| String::from_utf8_lossy(&event.event).into_owned());
-    Ok(said.filter(|event| event.contains(name)).collect())
+    Ok(crate::journal::texts(&node.holdings)?.into_iter().filter(|event| event.contains(name)).collect())
 }
 
 /// Three nodes: `a` and `c` share with `b`, `a` under two agreements.

@@ -62,7 +62,8 @@ impl Federation {
         let mut federation = Self { folder: folder.to_owned(), children, members: Vec::new() };
         for (handle, name) in names {
             let home = Home::at(folder.join(handle));
-            let config = RawConfig::new(*name, *handle, "127.0.0.1:0");
+            let mut config = RawConfig::new(*name, *handle, "127.0.0.1:0");
+            (config.log_interval, config.named_witness) = (Some(1), Some(true));
             let how = Init { config, unlock: &unlock, recovery: &recovery, work_factor: WORK_FACTOR };
             init::init(&home, &how, &SystemClock)?;
             federation.members.push(Member { handle, home, child: None });

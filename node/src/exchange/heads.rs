@@ -2,6 +2,7 @@
 
 use super::{Conversation, ExchangeFault, recalls, shares};
 use crate::{
+    custody::owed,
     node::Node,
     recall::holders,
     receive::{self, Countersigned, ReceiveError, quarantine},
@@ -144,7 +145,9 @@ impl Conversation {
             let version = rules.policy.agreement(feed.agreement).map(|governed| governed.in_force.digest);
             let same = version.is_some() && version == self.theirs.get(&feed.agreement).copied();
             let open = same && shares(node, self.peer, feed.agreement) && feeds::stopped(node, feed)?.is_none();
-            if open && room::lacking(node, self.peer, *what).map_err(ShareError::from)?.is_none() {
+            let proved = *what == room::For::Word
+                || owed::withheld(node, self.peer, feed.store).map_err(ShareError::from)?.is_none();
+            if open && proved && room::lacking(node, self.peer, *what).map_err(ShareError::from)?.is_none() {
                 return Ok(true);
             }
         }

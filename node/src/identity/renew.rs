@@ -17,8 +17,8 @@ use crate::{
     },
 };
 use entente_protocol::{
-    identity::{Card, chain, next_root},
-    primitive::SigningKey,
+    identity::{Card, CardKey, Purpose, chain, next_root},
+    primitive::{PublicKey, SigningKey},
     time::{DAY_MS, UnixMillis},
 };
 use rustls_pki_types::CertificateDer;
@@ -32,11 +32,12 @@ const WARN_MS: u64 = 14 * DAY_MS;
 /// Why a certificate or card is not as it should be, in words for our own people.
 pub type Trouble = String;
 
-/// The own card, made anew where the settings say something else. Where the root key is elsewhere, the old one and why.
+/// The own card, made anew where the settings say something else, or where it lacks a purpose of which a key is `fresh`. Where the root key is elsewhere, the old one and why.
 pub fn card(
     home: &Home,
     config: &Config,
     (node, bundles): (&Identity, &Identity),
+    fresh: &[(Purpose, PublicKey)],
     now: UnixMillis,
 ) -> Result<(Card, Option<Trouble>), IdentityError> {
     let card = own_card(home)?;
@@ -44,6 +45,11 @@ pub fn card(
     let mut wanted = before.clone();
     wanted.addresses = addresses(config)?;
     wanted.age = bundles.recipient().to_string();
+    for (purpose, key) in fresh {
+        if !before.keys.iter().any(|entry| entry.purpose == *purpose) {
+            wanted.keys.push(CardKey::new(*purpose, key.clone(), now));
+        }
+    }
     wanted.name.clone_from(&config.name);
     wanted.handle.clone_from(&config.handle);
     let commits = before.next_root.is_some();

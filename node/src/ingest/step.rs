@@ -61,9 +61,7 @@ impl Step {
                 Kept::Instead(before) => discarded.push(before),
             }
         }
-        let count = self.records.len();
         keep::add(node, &mut txn, self.records)?;
-        node.journal(&mut txn, "import", &[("records", count.to_string())])?;
         txn.commit()?;
         for file in &discarded {
             files::discard(node, Partition::Own, file)?;

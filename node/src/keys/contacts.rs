@@ -51,7 +51,10 @@ pub fn change(node: &Node, change: &Change, dry_run: bool) -> Result<Json, Fault
     let mut contacts = node.keys.card.payload().contacts.clone();
     let place = |name: &str, contacts: &[Contact]| {
         contacts.iter().position(|contact| contact.name == name).ok_or_else(|| {
-            Fault::input("no-contact", format!("the card lists no contact `{name}`: see `entente identity contact list`"))
+            Fault::input(
+                "no-contact",
+                format!("the card lists no contact `{name}`: see `entente identity contact list`"),
+            )
         })
     };
     let (what, who) = match change {

@@ -6,6 +6,7 @@
 //! opened with what unlocked the home, for one command, and not kept. Called by `call` alone.
 
 pub mod contacts;
+pub mod keyring;
 pub mod list;
 pub mod revoke;
 pub mod root;
@@ -132,6 +133,13 @@ pub enum Ask {
         /// Say what would change, and change nothing.
         dry_run: bool,
     },
+    /// Another sealing key for partitions.
+    Keyring {
+        /// Which.
+        which: keyring::Which,
+        /// Say what would change, and change nothing.
+        dry_run: bool,
+    },
     /// The contacts on the card.
     Contacts,
     /// A change of them.
@@ -151,6 +159,7 @@ impl Ask {
             Self::Rotate { .. } => "key-rotate",
             Self::Revoke(_) => "key-revoke",
             Self::Reattest { .. } => "key-reattest",
+            Self::Keyring { .. } => "keyring-rotate",
             Self::Contacts => "contact-list",
             Self::Contact { .. } => "contact-change",
         }
@@ -161,7 +170,7 @@ impl Ask {
             Self::List | Self::Contacts => true,
             Self::Rotate { how, .. } => how.dry_run,
             Self::Revoke(asked) => asked.dry_run,
-            Self::Reattest { dry_run, .. } | Self::Contact { dry_run, .. } => *dry_run,
+            Self::Reattest { dry_run, .. } | Self::Keyring { dry_run, .. } | Self::Contact { dry_run, .. } => *dry_run,
         }
     }
 }
@@ -175,6 +184,7 @@ pub fn answer(node: &Node, ask: &Ask, progress: OnProgress<'_>) -> Result<Json, 
         Ask::Rotate { purpose, how } => rotate::rotate(node, *purpose, *how),
         Ask::Revoke(asked) => revoke::revoke(node, asked),
         Ask::Reattest { by, dry_run } => revoke::reattest(node, by, *dry_run, progress),
+        Ask::Keyring { which, dry_run } => keyring::rotate(node, which, *dry_run, progress),
         Ask::Contacts => Ok(contacts::list(node)),
         Ask::Contact { change, dry_run } => contacts::change(node, change, *dry_run),
     }
@@ -250,7 +260,11 @@ fn current(node: &Node, purpose: Purpose) -> Result<CardKey, Fault> {
 fn told(node: &Node, how: &str) -> Json {
     let book = node.book();
     let partners = book.iter().filter(|(_, partner)| partner.state != PartnerState::Removed);
-    Json::Array(partners.map(|(_, partner)| json!({ "id": partner.handle, "partner": partner.handle, "learns": how })).collect())
+    Json::Array(
+        partners
+            .map(|(_, partner)| json!({ "id": partner.handle, "partner": partner.handle, "learns": how }))
+            .collect(),
+    )
 }
 
 /// By itself, as every newer card that follows from the one before.

@@ -18,6 +18,7 @@ use crate::{
     store::layout::Table,
 };
 use entente_protocol::{
+    custody::proof::logged_batch,
     feed::FeedKey,
     identity::{CardKey, Purpose},
     text,
@@ -47,12 +48,17 @@ pub struct Revoked {
 fn find(node: &Node, given: &str) -> Result<CardKey, Fault> {
     let given = given.trim().to_ascii_lowercase();
     let keys = &node.keys.card.payload().keys;
-    let mut found = keys.iter().filter(|entry| given.len() >= PREFIX_MIN && entry.key.id().to_string().starts_with(&given));
+    let mut found =
+        keys.iter().filter(|entry| given.len() >= PREFIX_MIN && entry.key.id().to_string().starts_with(&given));
     match (found.next(), found.next()) {
         (Some(entry), None) => Ok(entry.clone()),
-        (Some(_), Some(_)) => Err(Fault::input("no-key", format!("`{given}` names more than one key: give more of its id"))),
+        (Some(_), Some(_)) => {
+            Err(Fault::input("no-key", format!("`{given}` names more than one key: give more of its id")))
+        }
         (None, _) => {
-            let what = format!("the card lists no key `{given}`: `entente key list` shows their ids, of which eight digits do");
+            let what = format!(
+                "the card lists no key `{given}`: `entente key list` shows their ids, of which eight digits do"
+            );
             Err(Fault::input("no-key", what))
         }
     }
@@ -66,9 +72,14 @@ pub fn revoke(node: &Node, asked: &Revoked) -> Result<Json, Fault> {
         return Err(Fault::input("reason", "say why, in one line: `--reason TEXT`"));
     }
     if let Some(since) = asked.since.filter(|since| *since > now) {
-        return Err(Fault::input("time", format!("`{since}` is still to come: say since when it may be in other hands")));
+        return Err(Fault::input(
+            "time",
+            format!("`{since}` is still to come: say since when it may be in other hands"),
+        ));
     }
-    if old.revoked.is_some() && (asked.since.is_none() || old.compromised.is_some_and(|known| Some(known) <= asked.since)) {
+    if old.revoked.is_some()
+        && (asked.since.is_none() || old.compromised.is_some_and(|known| Some(known) <= asked.since))
+    {
         return Err(Fault::input("revoked", "this key is revoked already, since that time or an earlier one"));
     }
     let (purpose, id) = (old.purpose, old.key.id());
@@ -144,12 +155,15 @@ pub fn reattest(node: &Node, by: &str, dry_run: bool, progress: OnProgress<'_>) 
         for step in row.records.chunks(STEP) {
             again(node, step)?;
         }
-        let head = keep::attested_anew(node, &row)?;
+        let (at, head) = keep::attested_anew(node, &row)?;
+        let logged = logged_batch(&head).map_err(Fault::store)?;
         let again = keep::batch_row(node, place)?;
-        let row = encode("batch", &crate::records::stored::BatchRow { again: Some(head), ..again }).map_err(Fault::store)?;
+        let row =
+            encode("batch", &crate::records::stored::BatchRow { again: Some(head), ..again }).map_err(Fault::store)?;
         let mut txn = node.holdings.begin();
         txn.replace_item(Partition::Own, Table::Batch, b"", place, &row)?;
-        node.journal(&mut txn, "key-reattest", &[("batch", place.to_string()), ("by", by.to_owned())])?;
+        let about = [("batch", place.to_string()), ("by", by.to_owned())];
+        node.journal_signed(&mut txn, at, ("key-reattest", &about), logged)?;
         txn.commit()?;
         node.batches.forget();
         progress(Progress { done, total: Some(records) });

@@ -87,7 +87,8 @@ pub(super) fn replace(
     payload.succession.push(succession_step(&opened.root(node)?, new.public())?);
     let card = signed(node, &payload, &new, !matches)?;
     let (number, words) = (card.payload().number, card.words().to_string());
-    let event = [("purpose", "root".to_owned()), ("old", old.key.id().to_string()), ("new", new.public().id().to_string())];
+    let event =
+        [("purpose", "root".to_owned()), ("old", old.key.id().to_string()), ("new", new.public().id().to_string())];
     let about: Vec<(&str, String)> = event.into_iter().chain(about.iter().cloned()).collect();
     publish(node, card, (what, &about))?;
     // The old root key is gone from here on.

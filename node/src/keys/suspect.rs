@@ -75,7 +75,8 @@ pub fn own(node: &Node, batch: u64) -> Result<Option<UnixMillis>, KeepError> {
 
 /// The same of a batch's row.
 pub fn of_batch(node: &Node, row: &BatchRow) -> Result<Option<UnixMillis>, KeepError> {
-    let (key, stated) = danger_unverified_head(row.newest()).map_err(|_| crate::store::StoreError::Broken { at: row.first })?;
+    let (key, stated) =
+        danger_unverified_head(row.newest()).map_err(|_| crate::store::StoreError::Broken { at: row.first })?;
     Ok(since(&node.keys.card, key).filter(|since| stated >= *since))
 }
 

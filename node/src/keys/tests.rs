@@ -1,7 +1,7 @@
 //! Stories of keys between two nodes without a network: every rotation while sharing goes on, a root that is succeeded, a
 //! key in other hands.
 
-use super::{Ask, contacts::Change, revoke::Revoked, rotate::How};
+use super::{Ask, contacts::Change, keyring::Which, revoke::Revoked, rotate::How};
 use crate::{
     call::Call,
     clock::{Clock, ManualClock},
@@ -76,8 +76,7 @@ impl World {
 }
 
 fn journal(node: &Node) -> Result<String, Fault> {
-    let events = node.holdings.journal(None, 1_000)?;
-    Ok(events.iter().map(|(_, event)| String::from_utf8_lossy(&event.event).into_owned()).collect())
+    Ok(crate::journal::texts(&node.holdings)?.join("\n"))
 }
 
 fn checked(node: &Node) -> Outcome {
@@ -94,7 +93,8 @@ fn states(node: &Node) -> Result<Vec<(String, bool)>, Fault> {
 }
 
 fn suspects(node: &Node) -> Result<Vec<String>, Fault> {
-    let mut all: Vec<String> = states(node)?.into_iter().filter(|(_, suspect)| *suspect).map(|(number, _)| number).collect();
+    let mut all: Vec<String> =
+        states(node)?.into_iter().filter(|(_, suspect)| *suspect).map(|(number, _)| number).collect();
     all.sort();
     Ok(all)
 }
@@ -111,7 +111,8 @@ fn every_signing_key_is_rotated_while_sharing_goes_on() -> Outcome {
     let mut numbers = vec!["A-0".to_owned()];
     for (at, (name, purpose)) in PURPOSES.into_iter().enumerate() {
         world.release(&format!("A-{at}-before"))?;
-        let (card, sealed) = (world.a.keys.card.payload().number, fs::read(file(&world.a.home, &format!("{name}.age")))?);
+        let (card, sealed) =
+            (world.a.keys.card.payload().number, fs::read(file(&world.a.home, &format!("{name}.age")))?);
         let would = world.rotate(purpose, true)?;
         assert_eq!((&would["done"], &would["partners"][0]["partner"]), (&json!(false), &json!("b")), "{would}");
         assert_eq!(world.a.keys.card.payload().number, card, "a dry run changes nothing");
@@ -354,6 +355,37 @@ fn two_cards_of_one_number_are_told_to_people() -> Outcome {
     ask(&world.a, &Call::Keys(add("M. Osei")))?;
     let refused = partners::update(&world.b, world.a.keys.org, world.a.keys.card.bytes());
     assert!(matches!(refused, Err(PartnerError::Card(CardFault::Twice { number: 2 }))), "{refused:?}");
+    Ok(())
+}
+
+/// Story: partition keys are rotated while records come and go. A stop in the middle is gone on with by the running node,
+/// and the journal tells of it.
+#[test]
+fn partitions_get_new_keys_while_sharing_goes_on() -> Outcome {
+    let mut world = World::new()?;
+    world.release("A-1")?;
+    world.exchange()?;
+    let rotate = |node: &Node, which, dry_run| ask(node, &Call::Keys(Ask::Keyring { which, dry_run }));
+    let would = rotate(&world.b, Which::All, true)?;
+    assert_eq!(would["partitions"].as_array().map(Vec::len), Some(3), "{would}");
+    assert!(super::keyring::view(&world.b).is_none());
+    rotate(&world.b, Which::All, false)?;
+    assert!(world.b.holdings.keyring().rotating().is_empty());
+    let agreement = world.b.partitions().first().ok_or("one")?.to_string();
+    rotate(&world.b, Which::Agreement(agreement), false)?;
+    // Stopped at once: a running node goes on.
+    world.b.holdings.rotate_partition(crate::seal::keyring::Partition::Own)?;
+    assert!(super::keyring::view(&world.b).is_some());
+    world = world.restart()?;
+    world.release("A-2")?;
+    world.exchange()?;
+    while super::keyring::go_on(&world.b)? {}
+    assert!(super::keyring::view(&world.b).is_none());
+    world = world.restart()?;
+    assert_eq!(testkit::received(&world.b)?.len(), 2);
+    checked(&world.b)?;
+    let told = journal(&world.b)?;
+    assert!(told.contains("keyring-rotate") && told.contains("keyring-retire"), "{told}");
     Ok(())
 }
 

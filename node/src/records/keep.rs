@@ -14,6 +14,7 @@ use crate::{
 use entente_protocol::{
     batch::{Batch, BatchError, danger_unverified_head},
     cose::SignatureBytes,
+    custody::proof::logged_batch,
     id::{Hash, LineId, Nonce, RecordId},
     identity::Purpose,
     record::{Body, Draft, DraftError, Record, kind::Kind},
@@ -166,11 +167,16 @@ pub fn add(node: &Node, txn: &mut Txn<'_>, records: Vec<New>) -> Result<(), Keep
     let ids: Vec<RecordId> = records.iter().map(|new| new.record.id()).collect();
     let batch_secret = Zeroizing::new(secret::random::<32>()?);
     let now = node.clock.now();
-    let batch = Batch::attest(&ids, &batch_secret, node.keys.org, now, None, &node.keys.records)?;
+    let batch = Batch::attest(&ids, &batch_secret, node.keys.org, now, node.log.witnessed(), &node.keys.records)?;
     let positions = batch.positions();
     let first = txn.count(Partition::Own, Table::Record, b"")?;
-    let row = BatchRow { head: batch.head().clone(), again: None, first, secret: batch_secret.to_vec(), records: ids };
+    let head = batch.head().clone();
+    // INVARIANT: a head of our own making reads.
+    let logged = logged_batch(&head).map_err(|_| StoreError::Broken { at: first })?;
+    let about = [("records", ids.len().to_string())];
+    let row = BatchRow { head, again: None, first, secret: batch_secret.to_vec(), records: ids };
     let number = txn.push(Partition::Own, Table::Batch, b"", &encode("batch", &row)?)?;
+    node.journal_signed(txn, now, ("batch", &about), logged)?;
     let mut facets = Facets::default();
     for new in records {
         let position = positions.get(&new.record.id()).copied().unwrap_or_default();
@@ -223,10 +229,11 @@ pub fn in_batch(node: &Node, number: u64) -> Result<Vec<RecordId>, KeepError> {
 }
 
 /// A head over the records of a batch under the key of today.
-pub fn attested_anew(node: &Node, row: &BatchRow) -> Result<SignatureBytes, KeepError> {
+pub fn attested_anew(node: &Node, row: &BatchRow) -> Result<(UnixMillis, SignatureBytes), KeepError> {
     let secret: [u8; 32] = row.secret.as_slice().try_into().map_err(|_| StoreError::Broken { at: row.first })?;
     let batch = Batch::from_parts(&row.records, &secret, row.newest().clone())?;
-    Ok(batch.again(node.keys.org, node.clock.now(), None, &node.keys.records)?.head().clone())
+    let now = node.clock.now();
+    Ok((now, batch.again(node.keys.org, now, node.log.witnessed(), &node.keys.records)?.head().clone()))
 }
 
 /// Batches that were lately asked for, by number, the last one behind. A batch never changes once it is in the store.
@@ -275,7 +282,7 @@ pub fn batch(node: &Node, number: u64) -> Result<Arc<Batch>, KeepError> {
     let (now, card) = (node.clock.now(), &node.keys.card);
     let (key, _) = danger_unverified_head(row.newest()).map_err(|_| StoreError::Broken { at: number })?;
     if card.key(Purpose::Records, key, now).is_none() && suspect::of_batch(node, &row)?.is_none() {
-        batch = batch.again(node.keys.org, now, None, &node.keys.records)?;
+        batch = batch.again(node.keys.org, now, node.log.witnessed(), &node.keys.records)?;
     }
     let batch = Arc::new(batch);
     let mut batches = known();

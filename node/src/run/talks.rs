@@ -292,8 +292,8 @@ mod tests {
             Ok(read.map(|_| content))
         }
         fn given(&self) -> Outcome<usize> {
-            let journal = self.core.node.holdings.journal(None, 1_000)?;
-            Ok(journal.iter().filter(|(_, e)| String::from_utf8_lossy(&e.event).contains("file-given")).count())
+            let said = crate::journal::texts(&self.core.node.holdings)?;
+            Ok(said.iter().filter(|event| event.contains("file-given")).count())
         }
         fn blobs(&self) -> Vec<PathBuf> {
             fn below(folder: &Path, found: &mut Vec<PathBuf>) {

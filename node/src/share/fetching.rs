@@ -381,7 +381,8 @@ impl<N: Deref<Target = Node>> Incoming<N> {
         }
         txn.delete(partition, Table::Attachment, &part_key(file))?;
         wishes::remove(&mut txn, partition, file, self.wanted.place)?;
-        self.node.journal(&mut txn, "file-received", &[("record", file.record.to_string())])?;
+        let about = [("agreement", file.feed.agreement.to_string()), ("record", file.record.to_string())];
+        self.node.journal(&mut txn, "file-received", &about)?;
         txn.commit()?;
         match kept {
             Kept::New => {}
@@ -398,7 +399,11 @@ impl<N: Deref<Target = Node>> Incoming<N> {
         txn.delete(partition, Table::Attachment, &part_key(file))?;
         room::give_back(&mut txn, file.feed.sender, self.wanted.part.bytes())?;
         wishes::refuse(&mut txn, partition, file, (self.wanted.place, now))?;
-        let about = [("record", file.record.to_string()), ("partner", file.feed.sender.to_string())];
+        let about = [
+            ("agreement", file.feed.agreement.to_string()),
+            ("record", file.record.to_string()),
+            ("partner", file.feed.sender.to_string()),
+        ];
         self.node.journal(&mut txn, "file-refused", &about)?;
         txn.commit()?;
         self.next = None;

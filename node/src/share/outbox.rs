@@ -32,6 +32,7 @@ use crate::{
 use entente_policy::{Interval, Reason};
 use entente_protocol::{
     clearance::{Clearance, Terms},
+    custody::proof::logged_run,
     feed::{Entry, FeedKey, RUN_ENTRY_OVERHEAD_BYTES, Run, RunMessage, WITHDRAWN},
     grant::PassedOn,
     id::{EntryHash, LineId, Nonce, OrgId, RecordId},
@@ -358,7 +359,12 @@ fn commit(
     }
     let mut run = None;
     if !hashes.is_empty() {
-        let signed = Run::over(id, row.cursor(), &hashes, row.version, node.clock.now(), None)?;
+        let now = node.clock.now();
+        if !node.log.may_state(now) {
+            // A clock that was set back: the log has said already that nothing more happened then.
+            return Ok(Step { run: None, more: false });
+        }
+        let signed = Run::over(id, row.cursor(), &hashes, row.version, now, None)?;
         let signature = signed.sign(&node.keys.runs)?;
         let sent = SentRun { run: signature.clone(), first: row.length, entries, version: row.version };
         txn.push(Partition::Own, Table::RunOut, id.as_bytes(), &encode("run", &sent)?)?;
@@ -373,7 +379,9 @@ fn commit(
             ("entries", hashes.len().to_string()),
             ("run", hex::encode(signed.root.as_bytes())),
         ];
-        node.journal(&mut txn, "run-signed", &about)?;
+        // INVARIANT: a run of our own making reads.
+        let logged = logged_run(&signature).map_err(|_| StoreError::Broken { at: row.length })?;
+        node.journal_signed(&mut txn, signed.time, ("run-signed", &about), logged)?;
         // With the release, not after it: whoever is asked who holds what knows of all that went.
         passed::note(node, &mut txn, passed)?;
         run = Some(Prepared { message: bodies.into_message(signature, &sent)?, end: end.length });

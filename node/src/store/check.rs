@@ -14,6 +14,7 @@ use crate::seal::{
     keyring::{Partition, PartitionKeys},
     value,
 };
+use entente_protocol::id::StoreId;
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
     sync::{Arc, Mutex, PoisonError},
@@ -112,6 +113,22 @@ impl Watch {
 pub struct Audit(Holdings, Mutex<Watch>);
 
 impl Audit {
+    /// Every partition that has keys: the node's and the own first.
+    pub fn partitions(&self) -> Vec<Partition> {
+        let mut all = vec![Partition::Node, Partition::Own];
+        all.extend(
+            self.0
+                .keyring()
+                .partitions()
+                .into_iter()
+                .filter(|p| matches!(p, Partition::Agreement(_)) && self.0.keyring().holds(*p)),
+        );
+        all
+    }
+    /// Of which store.
+    pub fn store_id(&self) -> StoreId {
+        self.0.store_id()
+    }
     /// Walks the sequence from its beginning; `on` is told how many steps were taken, page by page.
     pub fn sequence(&self, on: &mut dyn FnMut(u64)) -> Result<Position, StoreError> {
         let head = self.0.head()?;

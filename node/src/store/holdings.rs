@@ -17,7 +17,13 @@ use crate::seal::{
     keyring::{Keyring, Partition, PartitionKeys},
     stream, value,
 };
-use entente_protocol::id::StoreId;
+use entente_protocol::{
+    custody::{
+        event::{Event, EventPart},
+        journal::Journal,
+    },
+    id::StoreId,
+};
 use std::{
     fmt,
     io::{self, Read, Seek, SeekFrom, Write},
@@ -188,10 +194,31 @@ impl Holdings {
             None => Ok(None),
         }
     }
-    /// Events of the journal with their numbers, strictly after `after`.
-    pub fn journal(&self, after: Option<u64>, limit: usize) -> Result<Vec<(u64, JournalEvent)>, StoreError> {
+    /// Events of the journal with their numbers, strictly after `after`. Whether they follow each other is for `check`.
+    pub fn journal(&self, after: Option<u64>, limit: usize) -> Result<Vec<(u64, Event)>, StoreError> {
         let rows = self.list(Partition::Node, Table::Journal, b"", after, limit)?;
-        rows.into_iter().map(|(n, content)| Ok((n, JournalEvent::parse(n, &content)?))).collect()
+        let read = |(n, content): (u64, Vec<u8>)| {
+            let event = Event::danger_unchained(&content).map_err(|_| StoreError::Broken { at: n })?;
+            Ok((n, event))
+        };
+        rows.into_iter().map(read).collect()
+    }
+    /// What event `n` of the journal says of a partition; nothing where it does not touch it, or its keys are gone.
+    pub fn journal_part(&self, n: u64, event: &Event, partition: Partition) -> Result<Option<EventPart>, StoreError> {
+        if !self.keyring.holds(partition) {
+            return Ok(None);
+        }
+        let part = self.get(partition, Table::JournalPart, &n.to_be_bytes())?;
+        let opened = |part: Vec<u8>| event.open(&part).map(|(_, part)| part).ok_or(StoreError::Broken { at: n });
+        part.map(opened).transpose()
+    }
+    /// The journal as it ends now.
+    pub fn journal_end(&self) -> Result<Journal, StoreError> {
+        let Some((n, last)) = self.last(Partition::Node, Table::Journal, b"")? else {
+            return Ok(Journal::start(self.store));
+        };
+        let last = Event::danger_unchained(&last).map_err(|_| StoreError::Broken { at: n })?;
+        Ok(Journal::after(n.saturating_add(1), &last))
     }
     /// Opens a blob for reading from any place.
     pub fn blob_open(&self, partition: Partition, name: &[u8]) -> Result<BlobReader, StoreError> {
@@ -306,27 +333,6 @@ pub(super) fn open_item(keys: &PartitionKeys, row: Vec<u8>, sealed: Vec<u8>) -> 
     let content = value::open(keys, &row, sealed)?;
     let counter = layout::counter_of(&row).ok_or_else(|| value::SealError::Format { row: hex::encode(&row) })?;
     Ok((counter, content))
-}
-
-/// One event of the journal, with the digest over all events before it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JournalEvent {
-    /// Running digest before this event; zero for the first.
-    pub before: [u8; 32],
-    /// The event as it was given.
-    pub event: Vec<u8>,
-}
-
-impl JournalEvent {
-    /// From a row of the journal, its `n`-th.
-    pub fn parse(n: u64, content: &[u8]) -> Result<Self, StoreError> {
-        let (before, event) = content.split_first_chunk::<32>().ok_or(StoreError::Broken { at: n })?;
-        Ok(Self { before: *before, event: event.to_vec() })
-    }
-    /// Running digest after this event: SHA-256(label, 0x00, digest before, event).
-    pub fn after(&self) -> [u8; 32] {
-        super::chain::finish(&[crate::seal::label::JOURNAL.as_bytes(), &[0], &self.before, &self.event])
-    }
 }
 
 /// What goes to the vault; a write that fails is kept as the store's failure.

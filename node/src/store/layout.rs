@@ -35,8 +35,11 @@ pub enum Table {
     Counter = 2,
     /// Index tokens; value: the masked place of a record in its partition's list.
     Index = 3,
-    /// Events of the node. List of scope ""; value: digest before it (32 bytes), then the event. Never changes.
+    /// Events of the store. List of scope ""; value: the event, which names the one before it; partition: node. Never
+    /// changes.
     Journal = 4,
+    /// What an event says of one partition. Point; key: the event's place in the journal as 8 bytes BE.
+    JournalPart = 5,
     /// Our own records in order of arrival, each at its place. List of scope "".
     Record = 10,
     /// The release log. List; value: record id.
@@ -99,8 +102,12 @@ pub enum Table {
     Alert = 50,
     /// Trace requests and responses. List; scope: request id.
     Trace = 51,
-    /// Checkpoints and cosignatures. List; scope: log origin.
-    Checkpoint = 52,
+    /// The own log, its heads, and what is known of others': scopes and keys stand in `custody`; partition: node.
+    Log = 52,
+    /// Tiles of the own log. Point; key: epoch, level and index; partition: node.
+    Tile = 53,
+    /// Runs whose proofs partners owe. List; scope: organisation and store; partition: node.
+    Owed = 54,
     /// Users of this node. Point; key: name; partition: node.
     User = 60,
     /// Users in order. List of scope ""; partition: node.
@@ -115,6 +122,7 @@ impl Table {
             (Self::Counter, "counters"),
             (Self::Index, "index"),
             (Self::Journal, "journal"),
+            (Self::JournalPart, "what events say"),
             (Self::Record, "own records"),
             (Self::RecordList, "release log"),
             (Self::Facet, "what records share"),
@@ -143,6 +151,9 @@ impl Table {
             (Self::Recall, "recalls"),
             (Self::Introduced, "introduced organisations"),
             (Self::Grant, "onward release"),
+            (Self::Log, "log"),
+            (Self::Tile, "tiles of the log"),
+            (Self::Owed, "proofs owed"),
         ];
         let known = all.iter().find(|(table, _)| row.first() == Some(&(*table as u8)));
         known.map_or("a table that this version does not use", |(_, name)| name)
@@ -249,7 +260,7 @@ fn named(table: Table, name: &[u8; 32], bytes: usize) -> Vec<u8> {
 
 /// Whether a row, once written, never changes. The memory engine complains when one does.
 pub fn immutable(row: &[u8]) -> bool {
-    row.first() == Some(&(Table::Journal as u8))
+    [Table::Journal, Table::JournalPart].iter().any(|table| row.first() == Some(&(*table as u8)))
 }
 
 #[cfg(test)]

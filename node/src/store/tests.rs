@@ -5,13 +5,21 @@ use super::{
     holdings::Holdings,
     layout::Table,
     open::{self, Backend},
+    txn::{Entry, Txn},
 };
 use crate::seal::{
     hybrid::Identity,
     keyring::{Keyring, Partition},
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
-use entente_protocol::id::AgreementId;
+use entente_protocol::{
+    custody::{
+        event::{EventKind, EventPart, PartOf},
+        journal::Journal,
+    },
+    id::{AgreementId, Nonce},
+    time::UnixMillis,
+};
 use std::{
     fs,
     io::{Read, Seek, SeekFrom, Write},
@@ -72,7 +80,7 @@ fn writes_and_reads(holdings: &Holdings) -> Outcome {
     }
     txn.index(OWN, "countr", b"ySY", 77)?;
     txn.index_once(OWN, "id", b"one", 3)?;
-    txn.journal(b"imported")?;
+    tell(&mut txn, "imported")?;
     assert_eq!(holdings.get(OWN, Table::Agreement, b"id")?, None, "not before the commit");
     txn.commit()?;
 
@@ -108,7 +116,7 @@ fn changes_and_conflicts(holdings: &Holdings) -> Outcome {
     txn.remove_item(OWN, Table::RecordList, b"weapon", 1)?;
     txn.replace_item(OWN, Table::RecordList, b"weapon", 0, b"replaced")?;
     txn.index(OWN, "country", b"SY", 5)?;
-    txn.journal(b"changed")?;
+    tell(&mut txn, "changed")?;
     txn.commit()?;
     assert_eq!(holdings.count(OWN, Table::RecordList, b"weapon")?, 2, "a counter is never used again");
     assert_eq!(holdings.last(OWN, Table::RecordList, b"weapon")?, Some((0, b"replaced".to_vec())));
@@ -119,17 +127,24 @@ fn changes_and_conflicts(holdings: &Holdings) -> Outcome {
     Ok(())
 }
 
+/// An event with one part, under the own partition.
+fn tell(txn: &mut Txn<'_>, what: &str) -> Result<u64, StoreError> {
+    let (salt, about) = (Nonce::from_bytes([7; 16]), Vec::new());
+    let part = EventPart { part_of: PartOf::Own, salt, what: what.to_owned(), about };
+    txn.journal(&Entry { kind: EventKind::Custody, at: UnixMillis(5), parts: &[(OWN, part)], logged: None })
+}
+
 fn journal_is_chained(holdings: &Holdings) -> Outcome {
-    let mut before = [0; 32];
-    let events = holdings.journal(None, 100)?;
-    for (place, (n, event)) in events.iter().enumerate() {
-        assert_eq!((*n, event.before), (place as u64, before));
-        before = event.after();
+    let mut journal = Journal::start(holdings.store_id());
+    let mut said = Vec::new();
+    for (place, (n, event)) in holdings.journal(None, 100)?.into_iter().enumerate() {
+        assert_eq!(n, place as u64);
+        journal.handle_event(event.bytes())?;
+        said.extend(holdings.journal_part(n, &event, OWN)?.map(|part| part.what));
+        assert_eq!(holdings.journal_part(n, &event, AGREEMENT)?, None);
     }
-    assert_eq!(
-        events.iter().map(|(_, event)| event.event.as_slice()).collect::<Vec<_>>(),
-        [&b"imported"[..], b"changed"]
-    );
+    assert_eq!(said, ["imported", "changed"]);
+    assert_eq!(holdings.journal_end()?, journal);
     Ok(())
 }
 
@@ -232,10 +247,10 @@ fn holdings_behave_on_disk_and_after_opening_again() -> Outcome {
     journal_is_chained(&holdings)?;
     let mut txn = holdings.begin();
     txn.index(OWN, "country", b"SY", 6)?;
-    assert_eq!(txn.journal(b"opened")?, 2);
+    assert_eq!(tell(&mut txn, "opened")?, 2);
     txn.commit()?;
     assert_eq!(holdings.find(OWN, "country", b"SY", Some(5), 10)?, [6]);
-    assert_eq!(holdings.journal(Some(1), 1)?[0].1.before, holdings.journal(Some(0), 1)?[0].1.after());
+    assert_eq!(holdings.journal(Some(1), 1)?[0].1.before(), holdings.journal(Some(0), 1)?[0].1.digest());
     holdings.keyring().destroy_partition(AGREEMENT)?;
     assert!(matches!(holdings.get(AGREEMENT, Table::Agreement, b"id"), Err(StoreError::Keyring(_))));
     Ok(())
@@ -271,7 +286,7 @@ fn transactions_of_several_threads_keep_every_counter() -> Outcome {
                     let mut txn = holdings.begin();
                     txn.push(OWN, Table::RecordList, b"", b"item").unwrap();
                     txn.index(OWN, "f", b"v", 1).unwrap();
-                    txn.journal(b"event").unwrap();
+                    tell(&mut txn, "event").unwrap();
                     txn.commit().unwrap();
                 }
             });
@@ -349,7 +364,7 @@ fn no_value_is_on_disk_in_any_form() -> Outcome {
     txn.put(OWN, Table::Record, v(0), v(1))?;
     txn.push(AGREEMENT, Table::FeedIn, v(2), v(3))?;
     txn.index(OWN, &values[4], v(5), 6)?;
-    txn.journal(v(7))?;
+    tell(&mut txn, &values[7])?;
     txn.delete(OWN, Table::Record, v(8))?;
     txn.commit()?;
     holdings.blob_put(OWN, v(9), &mut v(10).repeat(50).as_slice())?;

@@ -8,7 +8,7 @@
 
 use super::{
     Append, Expect, Position, StoreError,
-    holdings::{Holdings, JournalEvent},
+    holdings::Holdings,
     layout::{self, Table, Token},
 };
 use crate::{
@@ -18,8 +18,17 @@ use crate::{
     },
     secret,
 };
+use entente_protocol::{
+    custody::{
+        event::{EventKind, EventPart},
+        journal::Journal,
+    },
+    id::LoggedDigest,
+    limits,
+    time::UnixMillis,
+};
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{HashMap, hash_map::Entry as Slot},
     sync::{Arc, MutexGuard},
 };
 
@@ -31,8 +40,20 @@ const OCCURRENCES_MAX: usize = 1 << 16;
 pub struct Writer {
     /// Occurrences of an indexed value, by the row of its first.
     occurrences: HashMap<Vec<u8>, u64>,
-    /// Running digest over the journal.
-    journal: Option<[u8; 32]>,
+    /// How far the journal is.
+    journal: Option<Journal>,
+}
+
+/// An event on its way into the journal.
+pub struct Entry<'a> {
+    /// What kind of thing it is.
+    pub kind: EventKind,
+    /// When, by our clock.
+    pub at: UnixMillis,
+    /// What it says, each part under the partition that it is sealed under.
+    pub parts: &'a [(Partition, EventPart)],
+    /// The run or batch head that is signed in the same append.
+    pub logged: Option<LoggedDigest>,
 }
 
 /// What a row will hold.
@@ -75,7 +96,7 @@ pub struct Txn<'a> {
     lists: HashMap<(Partition, Table), Vec<List>>,
     /// As in the writer, with this transaction's own.
     occurrences: HashMap<Vec<u8>, u64>,
-    journal: Option<[u8; 32]>,
+    journal: Option<Journal>,
 }
 
 impl<'a> Txn<'a> {
@@ -227,21 +248,26 @@ impl<'a> Txn<'a> {
         self.set(row.to_vec(), keys, Content::Gone);
         Ok(())
     }
-    /// Adds an event to the journal, chained to the one before it.
-    pub fn journal(&mut self, event: &[u8]) -> Result<u64, StoreError> {
-        let before = match self.journal.or(self.writer.journal) {
-            Some(digest) => digest,
-            None => match self.holdings.last(Partition::Node, Table::Journal, b"")? {
-                Some((n, _)) => {
-                    let last = self.holdings.journal(n.checked_sub(1), 1)?;
-                    last.first().map(|(_, event)| event.after()).ok_or(StoreError::Broken { at: n })?
-                }
-                None => [0; 32],
-            },
+    /// Adds an event to the journal, after the one before it. Its place.
+    pub fn journal(&mut self, entry: &Entry<'_>) -> Result<u64, StoreError> {
+        let mut journal = match self.journal.or(self.writer.journal) {
+            Some(journal) => journal,
+            None => self.holdings.journal_end()?,
         };
-        let event = JournalEvent { before, event: event.to_vec() };
-        self.journal = Some(event.after());
-        self.push(Partition::Node, Table::Journal, b"", &[event.before.as_slice(), &event.event].concat())
+        let n = journal.head().count;
+        let parts: Vec<EventPart> = entry.parts.iter().map(|(_, part)| part.clone()).collect();
+        let unfit =
+            |_| StoreError::TooLarge { what: "bytes of what an event says", max: limits::EVENT_PART_BYTES_MAX as u64 };
+        let event = journal.append(entry.kind, entry.at, &parts, entry.logged).map_err(unfit)?;
+        for (partition, part) in entry.parts {
+            self.put(*partition, Table::JournalPart, &n.to_be_bytes(), &part.to_bytes().map_err(unfit)?)?;
+        }
+        let place = self.push(Partition::Node, Table::Journal, b"", event.bytes())?;
+        if place != n {
+            return Err(StoreError::Broken { at: place });
+        }
+        self.journal = Some(journal);
+        Ok(n)
     }
 
     /// The value under `key`, with what this transaction did to it.
@@ -355,12 +381,12 @@ impl<'a> Txn<'a> {
     }
     fn set(&mut self, row: Vec<u8>, keys: Arc<PartitionKeys>, content: Content) {
         match self.places.entry(row) {
-            Entry::Occupied(place) => {
+            Slot::Occupied(place) => {
                 if let Some(pending) = self.pending.get_mut(*place.get()) {
                     pending.content = content;
                 }
             }
-            Entry::Vacant(place) => {
+            Slot::Vacant(place) => {
                 let row = place.key().clone();
                 place.insert(self.pending.len());
                 self.pending.push(Pending { row, keys, content });

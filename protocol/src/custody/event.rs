@@ -201,7 +201,11 @@ impl Event {
         Ok(Self { bytes: codec::to_vec(&wire, EVENT)?, wire })
     }
 
-    /// Reads an event.
+    /// Reads an event as it was kept. Nothing says that the journal has it at its place: whoever must know follows the
+    /// chain ([`Journal::handle_event`](super::journal::Journal::handle_event)).
+    pub fn danger_unchained(bytes: &[u8]) -> Result<Self, CodecError> {
+        Self::from_bytes(bytes)
+    }
     pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, CodecError> {
         let wire: WireEvent = codec::from_slice(bytes, EVENT)?;
         let fits = wire.v == 1 && wire.parts.len() <= limits::EVENT_PARTS_MAX;
@@ -220,11 +224,15 @@ impl Event {
     pub fn logged(&self) -> LoggedDigest {
         self.wire.logged.unwrap_or_else(|| LoggedDigest::from_bytes(*self.digest().as_bytes()))
     }
+    /// Whether a run or a batch head was signed in it.
+    pub fn is_signed(&self) -> bool {
+        self.wire.logged.is_some()
+    }
     /// The journal before it.
     pub fn before(&self) -> JournalDigest {
         self.wire.before
     }
-    /// When, by the clock of its organisation; never before the event before it.
+    /// When, by the clock of its organisation.
     pub fn at(&self) -> UnixMillis {
         self.wire.at
     }

@@ -1,8 +1,8 @@
 //! The journal of a store: its events in order, each naming the digest of the one before.
 //!
 //! The writer makes events with [`Journal::append`]; whoever checks a journal follows it with [`Journal::handle_event`].
-//! Times never fall, so that the events of an interval stand together: where a clock was set back, events take the time
-//! of the last one, and an event of kind `clock` says so.
+//! An event states the time of its writer's clock, which may have been set: the order is that of the chain, and to which
+//! interval an event belongs follows from both ([`intervals`]).
 
 use super::event::{Event, EventKind, EventPart};
 use crate::{
@@ -41,39 +41,36 @@ pub enum EventFault {
     /// It names another event before it: one was changed, left out, put in or moved.
     #[error("it does not follow the event before it")]
     Chain,
-    /// It states an earlier time than the event before it.
-    #[error("it states an earlier time than the event before it")]
-    Time,
 }
 
 /// A journal followed to some event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Journal {
     head: JournalHead,
-    last: UnixMillis,
 }
 
 impl Journal {
     /// The journal of a store, without events.
     pub fn start(store: StoreId) -> Self {
         let digest = JournalDigest::from_bytes(labelled(label::JOURNAL_START, &[store.as_bytes()]));
-        Self { head: JournalHead { count: 0, digest }, last: UnixMillis(0) }
+        Self { head: JournalHead { count: 0, digest } }
     }
 
     /// The journal after its event number `count` - 1, which was followed to before.
     pub fn after(count: u64, last: &Event) -> Self {
-        Self { head: JournalHead { count, digest: last.digest() }, last: last.at() }
+        Self { head: JournalHead { count, digest: last.digest() } }
     }
 
-    /// Makes the next event: at `now`, or at the last event's time if that is later.
+    /// Makes the next event. The journal is one event further, whether or not the caller then keeps it: start again from
+    /// what is kept where it was not.
     pub fn append(
         &mut self,
         kind: EventKind,
-        now: UnixMillis,
+        at: UnixMillis,
         parts: &[EventPart],
         logged: Option<LoggedDigest>,
     ) -> Result<Event, CodecError> {
-        let event = Event::new(kind, now.max(self.last), self.head.digest, parts, logged)?;
+        let event = Event::new(kind, at, self.head.digest, parts, logged)?;
         self.step(&event);
         Ok(event)
     }
@@ -85,24 +82,35 @@ impl Journal {
         if event.before() != self.head.digest {
             return Err(fault(EventFault::Chain));
         }
-        if event.at() < self.last {
-            return Err(fault(EventFault::Time));
-        }
         self.step(&event);
         Ok(event)
     }
 
     fn step(&mut self, event: &Event) {
         self.head = JournalHead { count: self.head.count.saturating_add(1), digest: event.digest() };
-        self.last = event.at();
     }
 
     /// How far it is.
     pub fn head(&self) -> JournalHead {
         self.head
     }
-    /// The time of the last event.
-    pub fn last(&self) -> UnixMillis {
-        self.last
-    }
+}
+
+/// To which interval each of these events belongs, that follow each other in a journal and end at its end: the index of
+/// its leaf, never falling, never before `first`, the first leaf that is not made.
+///
+/// An event is of the interval of its time, or of an earlier one where a later event states an earlier time: a clock that
+/// jumped ahead and was set back takes nothing with it. `leaf_at` tells the leaf of a time.
+pub fn intervals(times: &[UnixMillis], first: u64, leaf_at: impl Fn(UnixMillis) -> u64) -> Vec<u64> {
+    let mut earliest = u64::MAX;
+    let mut leaves: Vec<u64> = times
+        .iter()
+        .rev()
+        .map(|at| {
+            earliest = earliest.min(leaf_at(*at));
+            earliest.max(first)
+        })
+        .collect();
+    leaves.reverse();
+    leaves
 }

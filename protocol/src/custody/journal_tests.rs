@@ -88,14 +88,20 @@ fn every_change_of_a_journal_is_named() {
 }
 
 #[test]
-fn times_never_fall() {
+fn a_clock_that_jumps_takes_no_later_event_with_it() {
     let (events, _) = sample();
-    assert_eq!(events[3].at(), UnixMillis(30), "the clock was set back");
-    let mut journal = Journal::start(STORE);
-    journal.append(EventKind::Key, UnixMillis(10), &[], None).unwrap();
-    // The next one as another writer would make it, that does not keep to this.
-    let late = Event::new(EventKind::Key, UnixMillis(9), journal.head().digest, &[], None).unwrap();
-    assert_eq!(journal.handle_event(late.bytes()), Err(JournalFault { at: 1, cause: EventFault::Time }));
+    assert_eq!(events[3].at(), UnixMillis(5), "an event states what the clock showed");
+    let leaf_at = |at: UnixMillis| at.0 / 10;
+    let leaves = |times: &[u64], first| {
+        let times: Vec<UnixMillis> = times.iter().copied().map(UnixMillis).collect();
+        intervals(&times, first, leaf_at)
+    };
+    assert_eq!(leaves(&[12, 19, 20, 35], 1), [1, 1, 2, 3]);
+    assert_eq!(leaves(&[12, 9_999, 21, 35], 1), [1, 2, 2, 3], "ahead, and set back");
+    assert_eq!(leaves(&[25, 12, 31], 1), [1, 1, 3]);
+    assert_eq!(leaves(&[5, 5, 41], 3), [3, 3, 4], "of an interval whose leaf is made: the first that is not");
+    assert_eq!(leaves(&[12, 9_999], 1), [1, 999], "until it is set back it stands where it says");
+    assert_eq!(leaves(&[], 7), [] as [u64; 0]);
 }
 
 #[test]

@@ -22,10 +22,17 @@ use serde_bytes::ByteBuf;
 const BOUNDS: Bounds =
     Bounds { bytes_max: limits::CONTROL_FRAME_BYTES_MAX - 64, items_max: limits::PROOFS_PER_MESSAGE_MAX * 128 };
 
+/// The kind of the notice in which one message stands.
+pub const NOTICE_LOG: u16 = 10;
+
 /// A message about a log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LogMessage {
+    /// From the log: which head its witness saw last. It signs nothing new before it knows.
+    Ask(AskMessage),
+    /// From the witness: the head that it saw last.
+    Seen(SeenMessage),
     /// From the log: a head to be witnessed.
     Offer(OfferMessage),
     /// From the witness: its cosignature.
@@ -36,6 +43,47 @@ pub enum LogMessage {
     Proofs(ProofsMessage),
     /// From the log: it will not prove that runs are in it.
     Unproved(UnprovedMessage),
+    /// From whoever was sent runs: which of them wait for their proofs.
+    Owed(OwedMessage),
+    /// From whoever holds a head of the log: how the log's own goes on from that size.
+    Compare(CompareMessage),
+}
+
+/// A log asks its witness what it saw.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AskMessage {
+    /// Of which store.
+    pub store: StoreId,
+}
+
+/// What a witness saw of a store's log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SeenMessage {
+    /// The last head that it accepted, a note with its own cosignature; absent where it saw none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<ByteBuf>,
+    /// Of which store.
+    pub store: StoreId,
+}
+
+/// Runs of a store that wait for their proofs, at their receiver.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OwedMessage {
+    /// Rising.
+    pub runs: Vec<LoggedDigest>,
+    /// Of which store.
+    pub store: StoreId,
+}
+
+/// A head of the log that its sender holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CompareMessage {
+    /// The head, a note.
+    pub head: ByteBuf,
 }
 
 /// Notes and proof of an [`Offer`].
@@ -150,7 +198,12 @@ impl LogMessage {
                 due && declined.seen.as_ref().is_none_or(is_note)
             }
             Self::Proofs(proofs) => few(proofs.proofs.len()) && proofs.proofs.is_sorted_by(|a, b| a.run < b.run),
-            Self::Unproved(unproved) => few(unproved.runs.len()) && unproved.runs.is_sorted_by(|a, b| a < b),
+            Self::Unproved(UnprovedMessage { runs, .. }) | Self::Owed(OwedMessage { runs, .. }) => {
+                few(runs.len()) && runs.is_sorted_by(|a, b| a < b)
+            }
+            Self::Ask(_) => true,
+            Self::Seen(seen) => seen.note.as_ref().is_none_or(is_note),
+            Self::Compare(compare) => is_note(&compare.head),
         };
         if fits { Ok(()) } else { Err(CodecError::Shape) }
     }

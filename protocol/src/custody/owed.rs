@@ -31,8 +31,8 @@ pub enum OwedState {
 pub struct OwedRun {
     /// The leaf that must hold it.
     pub leaf: u64,
-    /// From when its proof is overdue.
-    pub due: UnixMillis,
+    /// From when its proof is overdue; never where it came by hand, in a bundle: whoever sends so may never hear of us.
+    pub due: Option<UnixMillis>,
     /// Where it stands.
     pub state: OwedState,
 }
@@ -77,8 +77,14 @@ impl Owed {
     /// Takes a run in, when it is received or read again from what is kept. One that waits already is the same.
     ///
     /// Its proof is due two intervals after the time that it states, or after it came where that is later: a sender whose
-    /// clock is behind, or that was away, has the same time for it.
-    pub fn take(&mut self, run: LoggedDigest, stated: UnixMillis, received: UnixMillis) -> Result<OwedRun, OwedFault> {
+    /// clock is behind, or that was away, has the same time for it. `by_hand` says that it came in a bundle.
+    pub fn take(
+        &mut self,
+        run: LoggedDigest,
+        stated: UnixMillis,
+        received: UnixMillis,
+        by_hand: bool,
+    ) -> Result<OwedRun, OwedFault> {
         if let Some(known) = self.runs.get(&run) {
             return Ok(*known);
         }
@@ -89,10 +95,15 @@ impl Owed {
         if self.runs.len() >= limits::OWED_RUNS_MAX {
             return Err(OwedFault::TooMany);
         }
-        let due = stated.max(received).plus(INTERVALS * self.origin.interval_ms());
+        let due = (!by_hand).then(|| stated.max(received).plus(INTERVALS * self.origin.interval_ms()));
         let owed = OwedRun { leaf, due, state: OwedState::Awaited };
         self.runs.insert(run, owed);
         Ok(owed)
+    }
+
+    /// Takes in what was kept of a run that waits.
+    pub fn restore(&mut self, run: LoggedDigest, owed: OwedRun) {
+        self.runs.insert(run, owed);
     }
 
     /// Takes a proof for a run under a checkpoint that was accepted ([`Accepted`](super::witness::Accepted)): what is
@@ -130,7 +141,9 @@ impl Owed {
 
     /// Whether a further run is taken at `now`.
     pub fn permit(&self, now: UnixMillis) -> Result<(), Withheld> {
-        let late = || self.runs.values().filter(|owed| owed.state > OwedState::Awaited || owed.due <= now);
+        let late = || {
+            self.runs.values().filter(|owed| owed.state > OwedState::Awaited || owed.due.is_some_and(|due| due <= now))
+        };
         match late().map(|owed| owed.state).max() {
             Some(worst) => Err(Withheld { runs: late().count(), worst }),
             None => Ok(()),

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     codec::{self, Bounds, CodecError},
-    cose::SignatureBytes,
+    cose::{SignatureBytes, SignatureFault},
     feed::{FeedKey, Run, RunFault},
     id::{Hash, KeyId, LoggedDigest},
     label, limits,
@@ -170,4 +170,9 @@ impl UnloggedRun {
 /// The digest under which a run stands in its sender's log.
 pub fn logged_run(run: &SignatureBytes) -> Result<LoggedDigest, RunFault> {
     Ok(LoggedDigest::of(label::SIGN_RUN, run.parse()?.danger_unverified_payload()))
+}
+
+/// The digest under which a batch head stands in its originator's log.
+pub fn logged_batch(head: &SignatureBytes) -> Result<LoggedDigest, SignatureFault> {
+    Ok(LoggedDigest::of(label::SIGN_BATCH, head.parse()?.danger_unverified_payload()))
 }

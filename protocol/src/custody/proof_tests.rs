@@ -73,7 +73,7 @@ fn a_run_is_proved_under_the_checkpoint_and_nowhere_else() {
 fn the_time_of_a_run_says_which_leaf_holds_it() {
     let mut owed = Owed::new(origin(1));
     let now = begins(100);
-    let leaf = |owed: &mut Owed, n, at| owed.take(digest(n), at, now).map(|owed| owed.leaf);
+    let leaf = |owed: &mut Owed, n, at| owed.take(digest(n), at, now, false).map(|owed| owed.leaf);
     assert_eq!(leaf(&mut owed, 1, begins(0)), Ok(0));
     assert_eq!(leaf(&mut owed, 2, UnixMillis(begins(8).0 - 1)), Ok(7));
     assert_eq!(leaf(&mut owed, 3, begins(8)), Ok(8));
@@ -90,10 +90,10 @@ fn no_further_run_is_taken_while_a_proof_is_owed() {
     let (checkpoint, proof) = (kept.model.at(9), kept.prove(digest(1), 9));
     let mut owed = Owed::new(origin(1));
     let came = begins(5).plus(20_000);
-    let taken = owed.take(digest(1), begins(5).plus(10_000), came).unwrap();
+    let taken = owed.take(digest(1), begins(5).plus(10_000), came, false).unwrap();
     let due = came.plus(2 * INTERVAL_S * 1_000);
-    assert_eq!(taken, OwedRun { leaf: 5, due, state: OwedState::Awaited });
-    assert_eq!(owed.take(digest(1), begins(6), begins(9)), Ok(taken), "it is the same run, whenever it comes");
+    assert_eq!(taken, OwedRun { leaf: 5, due: Some(due), state: OwedState::Awaited });
+    assert_eq!(owed.take(digest(1), begins(6), begins(9), false), Ok(taken), "it is the same run, whenever it comes");
     let withheld = |runs, worst| Err(Withheld { runs, worst });
     assert_eq!(owed.permit(UnixMillis(due.0 - 1)), Ok(()));
     assert_eq!(owed.permit(due), withheld(1, OwedState::Awaited));
@@ -105,13 +105,13 @@ fn no_further_run_is_taken_while_a_proof_is_owed() {
     assert_eq!(owed.handle_proof(digest(1), &proof, &checkpoint), Ok(Some(Standing::Logged)));
     assert_eq!(owed.permit(UnixMillis(u64::MAX)), Ok(()));
     // Stated in the next interval's leaf: a proof of this one does not do.
-    owed.take(digest(1), begins(6), begins(6)).unwrap();
+    owed.take(digest(1), begins(6), begins(6), false).unwrap();
     assert!(owed.handle_proof(digest(1), &proof, &checkpoint).is_err());
     // A refusal counts at once, whatever is due.
     assert!(owed.handle_refusal(digest(1)) && !owed.handle_refusal(digest(9)));
     assert_eq!(owed.permit(begins(6)), withheld(1, OwedState::Refused));
     // So does a place that was opened as something else, and no refusal makes less of it.
-    owed.take(digest(3), begins(5), begins(6)).unwrap();
+    owed.take(digest(3), begins(5), begins(6), false).unwrap();
     let elsewhere = kept.prove(digest(3), 9);
     assert_eq!(owed.handle_proof(digest(3), &elsewhere, &checkpoint), Ok(Some(Standing::Unlogged)));
     assert!(owed.handle_refusal(digest(3)));
@@ -122,10 +122,10 @@ fn no_further_run_is_taken_while_a_proof_is_owed() {
 fn as_many_wait_as_are_kept() {
     let mut owed = Owed::new(origin(1));
     for n in 0..limits::OWED_RUNS_MAX as u32 {
-        owed.take(digest(n), begins(5), begins(5)).unwrap();
+        owed.take(digest(n), begins(5), begins(5), false).unwrap();
     }
-    assert_eq!(owed.take(digest(u32::MAX), begins(5), begins(5)), Err(OwedFault::TooMany));
-    assert!(owed.take(digest(0), begins(5), begins(5)).is_ok());
+    assert_eq!(owed.take(digest(u32::MAX), begins(5), begins(5), false), Err(OwedFault::TooMany));
+    assert!(owed.take(digest(0), begins(5), begins(5), false).is_ok());
 }
 
 fn unlogged(kept: &Kept, at: UnixMillis) -> UnloggedRun {
@@ -178,13 +178,19 @@ pub(crate) fn messages() -> Vec<LogMessage> {
     runs.sort();
     let proofs = runs.iter().map(|run| RunProof { run: *run, proof: kept.prove(*run, 9) }).collect();
     let stale = Declined::Stale { seen: 9, held: 4 };
+    let store = kept.model.origin.store();
     vec![
         LogMessage::Offer(OfferMessage::new(&offer).unwrap()),
         LogMessage::Cosigned(CosignedMessage::new(&offer.new, &cosignature, true)),
-        LogMessage::Declined(DeclinedMessage::new(&offer.new, &stale, Some(seen))),
+        LogMessage::Declined(DeclinedMessage::new(&offer.new, &stale, Some(seen.clone()))),
         LogMessage::Declined(DeclinedMessage::new(&offer.new, &Declined::Suspended, None)),
         LogMessage::Proofs(ProofsMessage { proofs, checkpoint: offer.new.digest() }),
-        LogMessage::Unproved(UnprovedMessage { runs, store: kept.model.origin.store() }),
+        LogMessage::Unproved(UnprovedMessage { runs: runs.clone(), store }),
+        LogMessage::Owed(OwedMessage { runs, store }),
+        LogMessage::Ask(AskMessage { store }),
+        LogMessage::Seen(SeenMessage { note: None, store }),
+        LogMessage::Seen(SeenMessage { note: Some(ByteBuf::from(seen.clone())), store }),
+        LogMessage::Compare(CompareMessage { head: ByteBuf::from(seen) }),
     ]
 }
 
@@ -245,6 +251,15 @@ fn messages_come_back_and_are_bounded() {
                 wrong(with(vec![digest(1); 2]));
                 wrong(with(unproved.runs.iter().rev().copied().collect()));
             }
+            LogMessage::Owed(owed) => {
+                let with = |runs| LogMessage::Owed(OwedMessage { runs, store: owed.store });
+                wrong(with(vec![]));
+                wrong(with(vec![digest(1); 2]));
+                wrong(with(owed.runs.iter().rev().copied().collect()));
+            }
+            LogMessage::Ask(_) => {}
+            LogMessage::Seen(seen) => wrong(LogMessage::Seen(SeenMessage { note: Some(long), ..seen })),
+            LogMessage::Compare(_) => wrong(LogMessage::Compare(CompareMessage { head: long })),
         }
     }
     let unknown = crate::codec::to_vec(

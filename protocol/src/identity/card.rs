@@ -54,13 +54,17 @@ pub enum CardFault {
         key: KeyId,
     },
     /// It takes back that a key has ended, or ends it before the known card was made.
-    #[error("the card has another end for key `{key}` than before: an end that was stated stays, and none is in the past")]
+    #[error(
+        "the card has another end for key `{key}` than before: an end that was stated stays, and none is in the past"
+    )]
     End {
         /// The key.
         key: KeyId,
     },
     /// Another card of the number that we know.
-    #[error("there are two cards of number `{number}`: ask the partner, by voice, which is its own, and for a newer one")]
+    #[error(
+        "there are two cards of number `{number}`: ask the partner, by voice, which is its own, and for a newer one"
+    )]
     Twice {
         /// The number.
         number: u64,

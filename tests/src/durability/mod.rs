@@ -28,6 +28,13 @@ use entente_node::{
         open::{self, Backend},
     },
 };
+use entente_protocol::{
+    custody::{
+        event::{EventPart, PartOf},
+        journal::Journal,
+    },
+    id::Nonce,
+};
 use std::{
     error::Error,
     fmt, fs,
@@ -131,6 +138,13 @@ impl Site {
 #[must_use]
 pub fn key(lane: u64, n: u64) -> Vec<u8> {
     [lane.to_be_bytes(), n.to_be_bytes()].concat()
+}
+
+/// What the journal says of an item.
+fn said(lane: u64, n: u64) -> EventPart {
+    let salt = Nonce::from_bytes([0; 16]);
+    let about = vec![(lane.to_string(), n.to_string())];
+    EventPart { part_of: PartOf::Own, salt, what: "item".to_owned(), about }
 }
 
 fn random(lane: u64, n: u64, what: u64) -> Rng {
@@ -252,17 +266,19 @@ fn whole(holdings: &Holdings, lane: u64, n: u64, newest: bool) -> Outcome {
 
 /// The journal names every item once, in the order of its lane, and its chain holds.
 fn journal(holdings: &Holdings, lanes: usize, events: u64) -> Outcome {
-    let (mut after, mut before, mut next, mut seen) = (None, [0; 32], vec![0u64; lanes], 0u64);
+    let (mut after, mut next, mut seen) = (None, vec![0u64; lanes], 0u64);
+    let mut chain = Journal::start(holdings.store_id());
     loop {
         let page = holdings.journal(after, 1_000)?;
         let Some((last, _)) = page.last() else { break };
         after = Some(*last);
         for (n, event) in page {
-            if n != seen || event.before != before {
+            if n != seen || chain.handle_event(event.bytes()).is_err() {
                 return Err(format!("event {n} of the journal does not follow").into());
             }
-            (seen, before) = (seen + 1, event.after());
-            let place = (0u64..).zip(next.iter_mut()).find(|(lane, next)| event.event == key(*lane, **next));
+            seen += 1;
+            let part = holdings.journal_part(n, &event, OWN)?.ok_or("an event without a part")?;
+            let place = (0u64..).zip(next.iter_mut()).find(|(lane, next)| part == said(*lane, **next));
             let (_, next) = place.ok_or_else(|| format!("event {n} of the journal names an item out of turn"))?;
             *next += 1;
         }

@@ -2,8 +2,9 @@
 //!
 //! The harnesses start it; what it prints is the acknowledgement, one line `lane number` in one write for each item.
 
-use super::{OWN, Outcome, Site, blob, content, key, last_of};
-use entente_node::store::{holdings::Holdings, layout::Table, open::Backend};
+use super::{OWN, Outcome, Site, blob, content, key, last_of, said};
+use entente_node::store::{holdings::Holdings, layout::Table, open::Backend, txn::Entry};
+use entente_protocol::{custody::event::EventKind, time::UnixMillis};
 use std::{
     io::Write,
     path::Path,
@@ -57,7 +58,7 @@ fn item(holdings: &Holdings, lane: u64, n: u64, honest: bool) -> Outcome {
     txn.put_new(OWN, Table::Record, &key, &content(lane, n))?;
     txn.push(OWN, Table::RecordList, &scope, &key)?;
     txn.index(OWN, "lane", &scope, n)?;
-    txn.journal(&key)?;
+    txn.journal(&Entry { kind: EventKind::Import, at: UnixMillis(n), parts: &[(OWN, said(lane, n))], logged: None })?;
     txn.put(OWN, Table::Cursor, &scope, &n.to_be_bytes())?;
     txn.put(OWN, Table::Agreement, &key, b"passing")?;
     if let Some(before) = n.checked_sub(1) {

@@ -66,7 +66,9 @@ impl Member {
         {
             keys.push(CardKey::new(purpose, PublicKey::from_spki(&issue::public_key(&der(key))?)?, now));
         }
-        for purpose in [Purpose::Records, Purpose::Agreements, Purpose::Runs, Purpose::Users] {
+        for purpose in
+            [Purpose::Records, Purpose::Agreements, Purpose::Runs, Purpose::Users, Purpose::Log, Purpose::Witness]
+        {
             let key = SigningKey::from_seed(&secret::random()?)?;
             keys.push(CardKey::new(purpose, key.public().clone(), now));
         }

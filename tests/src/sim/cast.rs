@@ -89,7 +89,15 @@ impl Organisation {
         let org = issue::organisation(&issue::public_key(&root_der)?);
         let listed =
             |purpose| Ok::<_, Box<dyn Error>>(CardKey::new(purpose, key(number, purpose)?.public().clone(), MADE));
-        let purposes = [Purpose::Root, Purpose::Records, Purpose::Agreements, Purpose::Runs, Purpose::Users];
+        let purposes = [
+            Purpose::Root,
+            Purpose::Records,
+            Purpose::Agreements,
+            Purpose::Runs,
+            Purpose::Users,
+            Purpose::Log,
+            Purpose::Witness,
+        ];
         let payload = CardPayload {
             v: CARD_FORMAT,
             age: opens(number).recipient().to_string(),
@@ -116,6 +124,8 @@ impl Organisation {
             key(self.number, Purpose::Agreements)?,
             key(self.number, Purpose::Runs)?,
             key(self.number, Purpose::Users)?,
+            key(self.number, Purpose::Log)?,
+            key(self.number, Purpose::Witness)?,
         ];
         let mut keys = Keys::offline(self.card.clone(), keys);
         keys.bundles = Some(self.opens());
@@ -237,6 +247,8 @@ impl Disk {
             identity_file: None,
             partner_bytes_max: u64::MAX,
             free_bytes_min: 0,
+            log_interval_s: entente_node::custody::INTERVAL_S,
+            named_witness: true,
             window_bytes: 2 << 20,
             red_lines: self.red_lines.clone(),
             solver: None,

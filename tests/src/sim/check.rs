@@ -12,7 +12,8 @@ use super::{
     world::{Grown, World},
 };
 use entente_node::{
-    node::{Event, Node},
+    journal,
+    node::Node,
     receive,
     records::{stored::decode, view},
     seal::keyring::Partition,
@@ -21,6 +22,7 @@ use entente_node::{
 };
 use entente_protocol::{
     agreement::Standing,
+    custody::journal::Journal,
     feed::{Cursor, Run},
     id::{AgreementDigest, AgreementId, RecordId, StoreId},
     record::SlotSet,
@@ -203,15 +205,13 @@ impl World<'_> {
     /// without a gap, and give the digests that the store goes on from.
     fn check_grown(&mut self, n: usize) -> Checked {
         let Some(node) = self.node(n) else { return Ok(()) };
-        let Grown { journal: (next, before), runs } = &self.machines[n].grown;
-        let (mut next, mut before) = (*next, *before);
-        for (number, event) in node.holdings.journal(next.checked_sub(1), 10_000)? {
-            if number != next || event.before != before {
-                return self.broken(format!("I4: the journal of node {n} breaks at {next}"));
+        let Grown { journal: followed, runs } = &self.machines[n].grown;
+        let mut followed = followed.unwrap_or_else(|| Journal::start(node.holdings.store_id()));
+        for (number, event) in node.holdings.journal(followed.head().count.checked_sub(1), 10_000)? {
+            if number != followed.head().count || followed.handle_event(event.bytes()).is_err() {
+                return self.broken(format!("I4: the journal of node {n} breaks at {number}"));
             }
-            (next, before) = (number + 1, event.after());
-            let read: Event = decode("event", &event.event)?;
-            if read.what == "fork" {
+            if journal::said(&node.holdings, number, &event)?.iter().any(|part| part.what == "fork") {
                 return self.broken(format!("I3: node {n} has written down a fork"));
             }
         }
@@ -233,7 +233,7 @@ impl World<'_> {
                 return self.broken("I4: a feed does not end where its last run does");
             }
         }
-        self.machines[n].grown = Grown { journal: (next, before), runs };
+        self.machines[n].grown = Grown { journal: Some(followed), runs };
         Ok(())
     }
 

@@ -22,6 +22,7 @@ use entente_node::{
 use entente_protocol::{
     agreement::{Standing, StandingNotice},
     codec::{self, Bounds},
+    custody::journal::Journal,
     feed::{Cursor, FeedKey},
     id::{AgreementDigest, FeedId, OrgId, RecordId, StoreId},
     recall::Act,
@@ -71,8 +72,8 @@ pub struct Machine {
 /// How far a store's lists were looked at: what stands before this place has no gap.
 #[derive(Debug, Default)]
 pub struct Grown {
-    /// The next event of the journal, and the digest before it.
-    pub(super) journal: (u64, [u8; 32]),
+    /// The journal up to its next event.
+    pub(super) journal: Option<Journal>,
     /// The last run of each outgoing feed, and where it ends.
     pub(super) runs: BTreeMap<FeedId, (u64, Cursor)>,
 }

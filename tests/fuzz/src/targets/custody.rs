@@ -11,7 +11,10 @@ use entente_protocol::{
         fork::ForkProof,
         interval::{Interval, IntervalLeaf, Opening, Standing, seed},
         journal::Journal,
-        message::{LogMessage, OfferMessage, ProofsMessage, RunProof, UnprovedMessage},
+        message::{
+            AskMessage, CompareMessage, LogMessage, OfferMessage, OwedMessage, ProofsMessage, RunProof, SeenMessage,
+            UnprovedMessage,
+        },
         note::{KeyName, Note, SignatureType, Verifier},
         proof::{LeafProof, UnloggedRun},
     },
@@ -130,7 +133,14 @@ pub fn messages() -> Subject {
         let proofs = vec![RunProof { run: *run, proof }];
         all.push(LogMessage::Proofs(ProofsMessage { proofs, checkpoint }));
     }
-    all.push(LogMessage::Unproved(UnprovedMessage { runs: digests, store: StoreId::from_bytes([1; 16]) }));
+    let store = StoreId::from_bytes([1; 16]);
+    all.push(LogMessage::Unproved(UnprovedMessage { runs: digests.clone(), store }));
+    all.push(LogMessage::Owed(OwedMessage { runs: digests, store }));
+    all.push(LogMessage::Ask(AskMessage { store }));
+    if let Some(head) = notes.first() {
+        all.push(LogMessage::Seen(SeenMessage { note: Some(head.clone().into()), store }));
+        all.push(LogMessage::Compare(CompareMessage { head: head.clone().into() }));
+    }
     let seeds: Vec<Vec<u8>> = all.iter().filter_map(|message| message.to_bytes().ok()).collect();
     let genuine = signed_texts();
     let judge = move |input: &[u8], notes: &mut Notes| -> Verdict {

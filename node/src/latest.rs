@@ -1,7 +1,7 @@
 //! A value of which a newer one can take the place while it is read: a key that is rotated, our own card.
 //!
 //! Whoever reads it sees the latest, without a lock and by reference; the ones before stay in memory until the node is
-//! closed. So it is for what changes a few times in a year. Written by `keys` alone.
+//! closed. So it is for what changes a few times in a year. Written by `keys` and by the keyring.
 
 use std::{fmt, ops::Deref, sync::OnceLock};
 
