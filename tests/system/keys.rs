@@ -22,7 +22,8 @@ fn partners(folder: &Path) -> (Home, Home) {
 
 /// Brings one item in and lets it go.
 fn release(home: &Home, number: &str) -> Outcome {
-    let row = "C-1,2026-02-03,pistol,Works,M1,9x19,SN 1,,1990,Croatia,Here,Chad,Lac,13.4,14.6,Court,cache,X,serviceable,,";
+    let row =
+        "C-1,2026-02-03,pistol,Works,M1,9x19,SN 1,,1990,Croatia,Here,Chad,Lac,13.4,14.6,Court,cache,X,serviceable,,";
     let table = home.path(&format!("{number}.csv"));
     fs::write(&table, format!("{HEADER}{number},{row}\n"))?;
     home.ok(&["import", &table]);
@@ -58,15 +59,15 @@ fn keys_are_rotated_and_revoked_while_nodes_run() -> Outcome {
     release(&a, "A-1")?;
     a.ok(&["sync", "b"]);
     for purpose in ["runs", "agreements", "users", "log", "witness", "issuing", "node", "root"] {
+        if purpose == "root" {
+            // The node's key waits for its turn, and one change of certificates is made at a time.
+            assert!(!a.run(&["key", "rotate", "root", "--dry-run"]).status.success());
+            continue;
+        }
         let before = a.json(&["identity", "show"])["card"].clone();
         let would = a.json(&["key", "rotate", purpose, "--dry-run"]);
         assert_eq!((&would["done"], &would["partners"][0]["partner"]), (&false.into(), &"b".into()), "{would}");
         assert_eq!(a.json(&["identity", "show"])["card"], before);
-        if purpose == "root" {
-            // The node's key waits for its turn, and one change of certificates is made at a time.
-            assert!(!a.run(&["key", "rotate", "root", "--yes"]).status.success());
-            continue;
-        }
         let done = a.json(&["key", "rotate", purpose, "--yes"]);
         assert_eq!(done["done"], true, "{purpose}: {done}");
     }

@@ -318,7 +318,10 @@ fn an_end_that_was_stated_stays_and_none_is_in_the_past() {
         // A key that had ended counts again, or for longer.
         assert_eq!(to(Some(early), None), refused, "resurrected");
         assert_eq!(to(Some(early), Some(late)), refused, "resurrected for a while");
-        assert_eq!((to(None, Some(early)), to(Some(late), Some(early)), to(Some(late), Some(late))), (Ok(8), Ok(8), Ok(8)));
+        assert_eq!(
+            (to(None, Some(early)), to(Some(late), Some(early)), to(Some(late), Some(late))),
+            (Ok(8), Ok(8), Ok(8))
+        );
         // What was signed while the known card listed it as good is taken back by `compromised` alone.
         let shrunk = if past { Ok(8) } else { refused.clone() };
         assert_eq!(to(None, Some(ISSUED.minus(1))), shrunk);
@@ -329,7 +332,10 @@ fn an_end_that_was_stated_stays_and_none_is_in_the_past() {
 #[test]
 fn a_key_that_was_revoked_never_leaves_the_card() {
     let node = |p: &mut CardPayload| {
-        p.keys.push(CardKey { revoked: Some(ISSUED), ..CardKey::new(Purpose::Node, key(70).public().clone(), UnixMillis(1)) });
+        p.keys.push(CardKey {
+            revoked: Some(ISSUED),
+            ..CardKey::new(Purpose::Node, key(70).public().clone(), UnixMillis(1))
+        });
     };
     let known = trusted(node);
     let key = key(70).public().id();
