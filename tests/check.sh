@@ -92,6 +92,18 @@ fetch_cvc5() {
     fi
 }
 
+# The library of the second verifier of packages, in a folder of its own.
+has_cryptography() { "$1" -c 'from cryptography.hazmat.primitives.asymmetric import ed25519' 2>/dev/null; }
+fetch_cryptography() {
+    local folder=${CARGO_TARGET_DIR:-$root/target}/check/cryptography
+    export ENTENTE_TEST_CRYPTOGRAPHY_PYTHON=${ENTENTE_TEST_CRYPTOGRAPHY_PYTHON:-$folder/bin/python}
+    if has_cryptography "$ENTENTE_TEST_CRYPTOGRAPHY_PYTHON"; then return; fi
+    # Where it cannot be had, the test that asks it says `skipped:`.
+    if ! { rm -rf "$folder" && python3 -m venv "$folder" && "$folder/bin/pip" install -q cryptography==48.0.0; }; then
+        say "cryptography cannot be had from PyPI: packages are not verified a second time"
+    fi
+}
+
 prepare() {
     need cc build-essential
     if ! command -v cargo >/dev/null && [ -x "$HOME/.cargo/bin/cargo" ]; then export PATH="$HOME/.cargo/bin:$PATH"; fi
@@ -101,6 +113,7 @@ prepare() {
     # A second reader of CBOR; where there is no Debian to fetch it from, the test that asks it is skipped.
     if ! has_cbor2 && command -v apt-get >/dev/null; then fetch python3 python3-cbor2; fi
     fetch_cvc5
+    fetch_cryptography
     # Makes the terminals at which people are asked.
     need script bsdutils
     # Sends signals, and makes networks of their own.

@@ -16,6 +16,7 @@ use crate::{
     keys,
     node::Node,
     onward::{self, answering::Narrowed, asking::Wish},
+    package,
     partners::{self, PartnerError, PartnerState, PartnerView},
     recall::{self, asked, asking, ending, hold, holders, select::Common},
     receive::quarantine,
@@ -305,6 +306,8 @@ pub enum Call {
         /// The partner.
         partner: String,
     },
+    /// Writes an evidence package.
+    PackageMake(package::Options),
     /// Writes a bundle for a partner.
     BundleExport(bundle::ExportOptions),
     /// Takes a bundle of a partner.
@@ -384,6 +387,7 @@ impl Call {
             Self::Explain { .. } => "explain",
             Self::ExplainReceived { .. } => "explain-received",
             Self::ExplainAll { .. } => "explain-all",
+            Self::PackageMake(_) => "package-make",
             Self::BundleExport(_) => "bundle-export",
             Self::BundleImport(_) => "bundle-import",
             Self::BundleShow(_) => "bundle-show",
@@ -424,6 +428,7 @@ impl Call {
             | Self::RecordShow(_)
             | Self::RecordVerify(_)
             | Self::RecordAttachment { .. }
+            | Self::PackageMake(_)
             | Self::Explain { .. }
             | Self::ExplainReceived { .. }
             | Self::ExplainAll { .. }
@@ -664,6 +669,7 @@ fn carry_out(node: &Node, call: &Call, progress: OnProgress<'_>) -> Result<Json,
         Call::Explain { record, partner } => explain::explain(node, record, partner),
         Call::ExplainReceived { record, partner } => explain::received(node, record, partner),
         Call::ExplainAll { partner } => explain::summary(node, partner),
+        Call::PackageMake(options) => package::make(node, options, progress),
         Call::BundleExport(options) => bundle::export(node, options, progress),
         Call::BundleImport(path) => bundle::import(node, path, progress),
         Call::BundleShow(given) => bundle::show(node, given),

@@ -28,6 +28,8 @@ The life of a record:
   keep          check         is everything that is stored still what was written
   find, prove   search        own and received records
                 record        show, verify, write out a file
+                package       evidence with its proofs, in one file for whoever has no node
+                verify        what such a file proves, by whom, since when; needs no home
 
 Make a home first (`entente init`), or look on first (`entente demo`).
 Every command answers a program too: add --json.
@@ -137,6 +139,24 @@ pub enum Command {
     /// One record: show it, prove it, write out its file
     #[command(subcommand, after_help = "Example:\n  entente record verify CAR-2026-0001")]
     Record(Record),
+    /// Put records with everything that proves them into one file, for whoever has no node: a court, an auditor
+    #[command(
+        after_help = "Each record goes with what proves who recorded it, through whose hands it went and where it stands now; \
+        its photographs go with it. Own records must have been released; they can be shown in part, and the part is proved like \
+        the whole. Whoever gets the file checks it with `entente verify`; it is not sealed, so it goes by a safe way.\n\n\
+        Example:\n  entente package CAR-2026-0001 CAR-2026-0002 -o case-12.zip\n  \
+        entente package CAR-2026-0001 --fields number,type,make,serial --no-files -o serial.zip\n  \
+        entente package CAR-2026-0001 --as panel -o as-panel-sees-it.zip"
+    )]
+    Package(Package),
+    /// Say what an evidence package proves, by whom and since when, and what it does not prove
+    #[command(
+        after_help = "It needs no home, no node and no network; nothing is unpacked. Whatever was changed in the file is named. \
+        Cards in the package prove only that they belong together: compare the twelve words with each organisation, or give \
+        the card that you have from it. Exit code 6 if a record does not hold or was taken back.\n\n\
+        Example:\n  entente verify case-12.zip\n  entente verify case-12.zip --card car.card --json"
+    )]
+    Verify(Verify),
     /// Say which fields of a record would leave to a partner, under which clause, and why others stay
     #[command(
         after_help = "Example:\n  entente explain CAR-2026-0001 --to panel     what of ours would leave to it\n  entente explain EP-2026-0001 --from panel    what of theirs is here, and why the rest is not"
@@ -318,6 +338,7 @@ mod evidence;
 mod keeping;
 mod keys;
 mod onward;
+mod package;
 mod parties;
 mod upkeep;
 pub use bundle::{Bundle, Export};
@@ -325,6 +346,7 @@ pub use evidence::{Explain, Filter, Import, Record, Release, Review, ReviewState
 pub use keeping::{Hold, Propose, Recall, RecallAct};
 pub use keys::{Contact, Key, Keyring, Person};
 pub use onward::{Ask, Onward};
+pub use package::{Package, Verify};
 pub use parties::{Agreement, Identity, Partner, Shown};
 pub use upkeep::{Clock, Log, Recover, Redline};
 

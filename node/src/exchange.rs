@@ -368,8 +368,9 @@ impl Conversation {
                 continue;
             }
             self.paused.remove(&agreement);
-            // A partner that does not hold our version yet would judge the run by another.
-            if self.theirs.get(&agreement) == Some(&version) {
+            // A partner that waits for proofs takes nothing before them, and one that does not hold our version yet would
+            // judge the run by another.
+            if self.may_send() && self.theirs.get(&agreement) == Some(&version) {
                 more |= self.fill(node, session, &feed)?;
             }
         }

@@ -4,7 +4,7 @@
 //! (an open node), [`call`] (what commands ask of it), [`ingest`] (files in), [`records`] (kept, gated,
 //! found, shown), [`partners`] and [`agreements`], [`redlines`], [`share`] (the only way out), [`receive`] and
 //! [`room`] (how much is taken), [`recall`] (what is asked back, and what is not kept longer), [`onward`] (what goes on to
-//! others by its originator's grant), [`exchange`] (what one session says), [`bundle`] (the same without a network),
+//! others by its originator's grant), [`exchange`] (what one session says), [`bundle`] (the same without a network), [`package`] (evidence for whoever has no node),
 //! [`peer`] (TLS and QUIC), [`run`] (serving), [`recover`] (a lost secret), [`control`] (the socket), [`check`] (is it still
 //! what was written), [`commands`] (the command line), [`demo`]. Below all of them: [`store`] (ledger and vault), [`seal`],
 //! [`secret`]; [`regular`] opens what people name.
@@ -35,6 +35,7 @@ pub mod keys;
 pub mod latest;
 pub mod node;
 pub mod onward;
+pub mod package;
 pub mod partners;
 pub mod peer;
 pub mod recall;

@@ -5,7 +5,7 @@
 //! the refusal goes back as an entry of our own feed; the rest of the run is unharmed. While nothing may
 //! pass nothing is taken, and nothing refused.
 
-mod evidence;
+pub mod evidence;
 pub mod lease;
 pub mod quarantine;
 mod receipt;
@@ -91,6 +91,12 @@ pub struct RunInRow {
     pub run: SignatureBytes,
     /// One for each batch.
     pub proofs: Vec<ProofRow>,
+    /// What proves to others that an entry stood in it; absent in rows of earlier versions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "serde_bytes")]
+    pub entries: Vec<u8>,
+    /// Our countersignature; absent in rows of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<SignatureBytes>,
     /// What it withdrew, with the entries' numbers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub withdrew: Vec<(u64, RecordId)>,
@@ -313,8 +319,14 @@ fn take(
     let decided: Vec<(u64, Decided<'_>)> = numbered
         .map(|(number, (_, entry))| (number, decide((node, rules, shown), &arrival, interval, number, entry)))
         .collect();
-    let mut row = RunInRow { run: message.run.clone(), proofs: proofs(message, verified), withdrew: Vec::new() };
     let receipt = Receipt::of(run, now).sign(&node.keys.runs).map_err(ShareError::from)?;
+    let mut row = RunInRow {
+        run: message.run.clone(),
+        proofs: proofs(message, verified),
+        entries: evidence::entries(message),
+        receipt: Some(receipt.clone()),
+        withdrew: Vec::new(),
+    };
 
     let mut txn = node.holdings.begin();
     let stands = rules.stand_in(&txn)? && Arc::ptr_eq(rules, &node.rules());

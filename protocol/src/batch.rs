@@ -290,27 +290,42 @@ impl Attestation {
         key: &PublicKey,
         records: &[(u32, RecordId)],
     ) -> Result<Head, AttestationFault> {
-        if self.nodes.len() > PROOF_NODES_MAX {
-            return Err(AttestationFault::TooLong);
-        }
-        let signed: Sign1<'_> = self.head.parse()?;
-        let payload = signed.verify(label::SIGN_BATCH, key)?;
+        let head = Head::verify(&self.head, originator, key)?;
+        head.proves(records, &self.nodes)?;
+        Ok(head)
+    }
+}
+
+impl Head {
+    /// Reads a signed head, as the reward for verifying that `originator` signed it with `key`.
+    pub fn verify(head: &SignatureBytes, originator: OrgId, key: &PublicKey) -> Result<Self, AttestationFault> {
+        let signed: Sign1<'_> = head.parse()?;
+        let head = Self::read(signed.verify(label::SIGN_BATCH, key)?, key.id())?;
+        if head.originator == originator { Ok(head) } else { Err(AttestationFault::Originator) }
+    }
+
+    /// What it says before verification: only to find out whose key to ask for.
+    pub fn danger_unverified(head: &SignatureBytes) -> Result<Self, AttestationFault> {
+        let signed: Sign1<'_> = head.parse()?;
+        Self::read(signed.danger_unverified_payload(), signed.kid())
+    }
+
+    fn read(payload: &[u8], key: KeyId) -> Result<Self, AttestationFault> {
         let wire: WireHead = codec::from_slice(payload, Bounds::bytes(HEAD_BYTES_MAX))?;
-        if wire.v != 1 || wire.originator != originator {
+        if wire.v != 1 {
             return Err(AttestationFault::Originator);
         }
-        let disclosed: Vec<Leaf> = hashed(records);
-        if TREE.rebuild(&disclosed, &self.nodes) != Some(wire.root) {
-            return Err(AttestationFault::Root);
+        let WireHead { root, time, checkpoint, originator, .. } = wire;
+        Ok(Self { id: id_of(payload), originator, key, time, root, checkpoint })
+    }
+
+    /// Proves that `records` (position and id, rising) are in the batch: once for each batch is its signature verified,
+    /// whatever the number of proofs under it.
+    pub fn proves(&self, records: &[(u32, RecordId)], nodes: &[Hash]) -> Result<(), AttestationFault> {
+        if nodes.len() > PROOF_NODES_MAX {
+            return Err(AttestationFault::TooLong);
         }
-        Ok(Head {
-            id: id_of(payload),
-            originator,
-            key: key.id(),
-            time: wire.time,
-            root: wire.root,
-            checkpoint: wire.checkpoint,
-        })
+        if TREE.rebuild(&hashed(records), nodes) == Some(self.root) { Ok(()) } else { Err(AttestationFault::Root) }
     }
 }
 

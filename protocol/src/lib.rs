@@ -6,7 +6,7 @@
 //!
 //! Reading order: [`limits`], [`id`], [`label`] (every tag and signature context), [`codec`],
 //! [`record`] (the life of a record), [`batch`], [`agreement`], [`feed`], [`session`], [`recall`], [`grant`], [`custody`],
-//! [`bundle`].
+//! [`bundle`], [`package`].
 
 pub mod agreement;
 pub mod attachment;
@@ -25,6 +25,7 @@ pub mod label;
 pub mod lease;
 pub mod limits;
 pub mod merkle;
+pub mod package;
 pub mod primitive;
 pub mod recall;
 pub mod record;
@@ -45,6 +46,8 @@ mod vectors_bundle;
 mod vectors_custody;
 #[cfg(test)]
 mod vectors_onward;
+#[cfg(test)]
+mod vectors_package;
 #[cfg(test)]
 mod vectors_values;
 #[cfg(test)]

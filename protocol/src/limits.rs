@@ -171,6 +171,27 @@ pub const OWED_RUNS_MAX: usize = 16_384;
 /// Runs whose places in a log one message proves, or refuses to prove.
 pub const PROOFS_PER_MESSAGE_MAX: usize = 256;
 
+/// Records of one evidence package.
+pub const PACKAGE_RECORDS_MAX: usize = 10_000;
+/// Cards of one evidence package.
+pub const PACKAGE_CARDS_MAX: usize = 48;
+/// Logs of which one evidence package has parts.
+pub const PACKAGE_LOGS_MAX: usize = 16;
+/// Places in one log that an evidence package proves.
+pub const PACKAGE_LOG_PROOFS_MAX: usize = 1_024;
+/// Runs that one record of an evidence package names.
+pub const PACKAGE_CARRIED_MAX: usize = 64;
+/// The signed list of an evidence package's parts.
+pub const PACKAGE_MANIFEST_BYTES_MAX: usize = 4 << 20;
+/// CBOR items in that list.
+pub const PACKAGE_MANIFEST_ITEMS_MAX: usize = 200_000;
+/// One record of an evidence package, or the proofs from one log.
+pub const PACKAGE_PART_BYTES_MAX: usize = 8 << 20;
+/// The directory at the end of an evidence package.
+pub const PACKAGE_DIRECTORY_BYTES_MAX: usize = 8 << 20;
+/// The readable page of an evidence package.
+pub const PACKAGE_SUMMARY_BYTES_MAX: usize = 64 << 20;
+
 /// Difference between a partner's stated time and ours that a session accepts, in milliseconds.
 pub const CLOCK_SKEW_MS_MAX: u64 = 5 * 60 * 1_000;
 
@@ -213,3 +234,13 @@ const _: () = assert!(
         <= CONTROL_FRAME_BYTES_MAX,
     "the longest list of proofs fits one message"
 );
+const _: () = assert!(
+    // Each is an array of three; no more batches or runs than records are needed.
+    4 * (4 * PACKAGE_RECORDS_MAX + PACKAGE_CARDS_MAX + 2 * PACKAGE_LOGS_MAX + 2) + 16 <= PACKAGE_MANIFEST_ITEMS_MAX,
+    "the longest package has a list of its parts"
+);
+const _: () = assert!(
+    4 * PACKAGE_RECORDS_MAX + PACKAGE_CARDS_MAX + 2 * PACKAGE_LOGS_MAX + 2 < 0xffff,
+    "the parts of a package are counted in two bytes"
+);
+const _: () = assert!(PACKAGE_CARDS_MAX <= WITNESSES_MAX, "everybody in a package may have witnessed");

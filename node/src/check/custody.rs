@@ -14,7 +14,7 @@ use entente_protocol::custody::event::Event;
 pub fn event(
     audit: &Audit,
     report: &mut Report<'_>,
-    partitions: &[Partition],
+    (partitions, all): (&[Partition], bool),
     n: u64,
     event: &Event,
 ) -> Result<(), StoreError> {
@@ -31,6 +31,10 @@ pub fn event(
             Some(_) => found += 1,
             None => {}
         }
+    }
+    // Of what was erased nobody can say whether it is there.
+    if all && found < event.parts() {
+        report.missing(format!("event {n}: part"), "what it says is gone");
     }
     if event.is_signed() {
         let digest = event.logged();
@@ -57,7 +61,12 @@ pub fn every(node: &Node, audit: &Audit, report: &mut Report<'_>) -> Result<(), 
         audit.speak(Partition::Node, Table::Tile, &tile)?;
     }
     for (org, store) in log::known(node).map_err(store_error)? {
-        log::speak(audit, org, store)?;
+        if !log::speak(audit, org, store)? {
+            report.missing(format!("log of {org}"), "a row of what is known of it is gone");
+        }
+    }
+    if log::begun(node).map_err(store_error)? > 1 {
+        report.missing("log", "it was begun more than once: the row that says how far it was is gone");
     }
     let mut step = |more| report.step(more);
     if let Some(why) = log::remade(node, &mut step).map_err(store_error)? {

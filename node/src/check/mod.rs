@@ -273,12 +273,12 @@ fn each_item(
 
 fn journal(audit: &Audit, report: &mut Report<'_>) -> Result<(), StoreError> {
     // None where an event was not read: what follows is held against the next that is.
-    let partitions = audit.partitions();
+    let (partitions, all) = (audit.partitions(), audit.nothing_erased());
     let mut journal = Some(Journal::start(audit.store_id()));
     each_item(audit, report, (Partition::Node, Table::Journal, b""), "event", &mut |report, n, content| {
         report.step(1);
         if let Ok(event) = Event::danger_unchained(&content) {
-            custody::event(audit, report, &partitions, n, &event)?;
+            custody::event(audit, report, (&partitions, all), n, &event)?;
         }
         match (Event::danger_unchained(&content), &mut journal) {
             (Ok(event), Some(followed)) => {

@@ -18,6 +18,7 @@ mod kinds;
 mod log;
 mod onward;
 mod output;
+mod package;
 mod pages;
 mod partner;
 mod plain;
@@ -31,6 +32,7 @@ mod serve;
 mod show;
 mod status;
 mod table;
+mod verify;
 
 use crate::{
     cli::{Cli, Command, Global},
@@ -119,6 +121,8 @@ fn dispatch(cli: Cli) -> Result<Done, Failure> {
         Command::Release(args) => gate::release(&reach, args),
         Command::Search(args) => record::search(&reach, args),
         Command::Record(command) => record::record(&reach, command),
+        Command::Package(args) => package::package(&reach, args),
+        Command::Verify(args) => verify::verify(&reach, &args),
         Command::Kinds(args) => kinds::kinds(&reach, &args),
         Command::Explain(args) => explain::explain(&reach, args),
         Command::Run => serve::run(&reach),

@@ -85,9 +85,14 @@ impl Reach {
     /// Makes one call that takes a while, with a bar where somebody watches.
     pub fn call_watched(&self, call: &Call) -> Result<Json, Fault> {
         let node = self.node()?;
+        self.watched(|progress| node.call_with(call, progress))
+    }
+
+    /// Does something that takes a while, with a bar where somebody watches.
+    pub fn watched(&self, work: impl FnOnce(call::OnProgress<'_>) -> Result<Json, Fault>) -> Result<Json, Fault> {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
         bar.set_style(style(None));
-        let answer = node.call_with(call, &mut |at| show(&bar, at));
+        let answer = work(&mut |at| show(&bar, at));
         bar.finish_and_clear();
         answer
     }

@@ -11,6 +11,7 @@ use crate::{
 };
 use entente_protocol::{
     custody::{
+        event::EventKind,
         journal::{Journal, JournalHead},
         tiles::{self, Tile},
     },
@@ -75,17 +76,37 @@ pub fn known(node: &Node) -> Result<Vec<(OrgId, StoreId)>, CustodyError> {
     Ok(rows::stores(&node.holdings)?.into_iter().map(|row| (row.org, row.store)).collect())
 }
 
-/// Speaks of what is known of one.
-pub fn speak(audit: &Audit, org: OrgId, store: StoreId) -> Result<(), StoreError> {
-    audit.speak(Partition::Node, Table::Log, &rows::store(org, store))?;
-    audit.speak(Partition::Node, Table::Log, &rows::watch(org, store))?;
+/// Keys of the rows of one.
+pub fn keys(org: OrgId, store: StoreId) -> [Vec<u8>; 2] {
+    [rows::store(org, store), rows::watch(org, store)]
+}
+
+/// Speaks of what is known of one. Whether it is all there.
+pub fn speak(audit: &Audit, org: OrgId, store: StoreId) -> Result<bool, StoreError> {
+    let mark = audit.get(Partition::Node, Table::Log, &rows::store(org, store))?;
+    let watch = audit.get(Partition::Node, Table::Log, &rows::watch(org, store))?;
     let scope = super::owed::scope(org, store);
-    audit.counter(Partition::Node, Table::Owed, &scope)?;
+    let counter = audit.counter(Partition::Node, Table::Owed, &scope)?;
     let mut after = None;
     loop {
         let page = audit.items(Partition::Node, Table::Owed, &scope, after)?;
-        let Some((last, _)) = page.last() else { return Ok(()) };
+        let Some((last, _)) = page.last() else { break };
         after = Some(*last);
+    }
+    Ok(mark.is_some() && watch.is_some() && (counter.is_some() || after.is_none()))
+}
+
+/// How often the log was begun, as the journal says. More than once where its row was lost.
+pub fn begun(node: &Node) -> Result<usize, CustodyError> {
+    let (mut begun, mut after) = (0, None);
+    loop {
+        let page = node.holdings.journal(after, 1_024)?;
+        let Some((last, _)) = page.last() else { return Ok(begun) };
+        after = Some(*last);
+        for (n, event) in page.iter().filter(|(_, event)| event.kind() == EventKind::Custody) {
+            let part = node.holdings.journal_part(*n, event, Partition::Node)?;
+            begun += usize::from(part.is_some_and(|part| part.what == "log-begun"));
+        }
     }
 }
 

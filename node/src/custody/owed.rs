@@ -75,7 +75,8 @@ pub struct Book {
     owed: Option<Owed>,
 }
 
-pub(super) fn scope(org: OrgId, store: StoreId) -> Vec<u8> {
+/// The list of what a partner's store owes.
+pub fn scope(org: OrgId, store: StoreId) -> Vec<u8> {
     [org.as_bytes().as_slice(), store.as_bytes()].concat()
 }
 

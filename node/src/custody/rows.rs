@@ -71,6 +71,8 @@ pub fn know(txn: &mut Txn<'_>, org: OrgId, store: StoreId) -> Result<(), Custody
         let row = encode("store", &StoreRow { org, store })?;
         txn.put(Partition::Node, Table::Log, &key, &row)?;
         txn.push(Partition::Node, Table::Log, STORES, &row)?;
+        // So that a head that is gone is told from one that was never seen.
+        txn.put(Partition::Node, Table::Log, &watch(org, store), &WatchRow::default().write()?)?;
     }
     Ok(())
 }

@@ -204,10 +204,10 @@ pub fn compare(node: &Node, head: &Checkpoint) -> Result<bool, CustodyError> {
 pub fn forget(node: &Node, org: OrgId, store: StoreId) -> Result<bool, CustodyError> {
     let key = rows::watch(org, store);
     let mut txn = node.holdings.begin();
-    if txn.get(Partition::Node, Table::Log, &key)?.is_none() {
+    if WatchRow::read(txn.get(Partition::Node, Table::Log, &key)?)? == WatchRow::default() {
         return Ok(false);
     }
-    txn.delete(Partition::Node, Table::Log, &key)?;
+    txn.put(Partition::Node, Table::Log, &key, &WatchRow::default().write()?)?;
     node.journal(&mut txn, "log-forgotten", &[("partner", org.to_string()), ("store", store.to_string())])?;
     txn.commit()?;
     owed::reload(node, org, store);

@@ -41,6 +41,8 @@ pub(super) struct Logs {
     seen: Option<Option<Checkpoint>>,
     /// The size that was offered and not answered.
     offered: Option<Checkpoint>,
+    /// Whether an offer was answered.
+    answered: bool,
     /// A partner that does not witness is not asked again in this session; one that is early, later.
     resting: Option<UnixMillis>,
     /// How far the partner's clock was behind ours at its greeting, in milliseconds.
@@ -62,6 +64,11 @@ impl Conversation {
     /// The partner greeted: how far its clock is behind ours.
     pub(super) fn greeted(&mut self, now: UnixMillis, theirs: UnixMillis) {
         self.logs.behind_ms = now.0.saturating_sub(theirs.0);
+    }
+
+    /// Whether runs may go: the partner has shown what it saw of our log, and has been shown what it then waits for.
+    pub(super) fn may_send(&self) -> bool {
+        self.logs.seen.is_some() && (self.logs.answered || self.logs.offered.is_none())
     }
 
     /// A run was sent: its proof is owed.
@@ -291,9 +298,10 @@ impl Conversation {
         let verified = line.map(|line| Cosignature::verify(&line, &offered, self.peer, keys, now));
         let Some(Ok(cosignature)) = verified else {
             node.note_error(self.peer, "its cosignature of our log does not hold".to_owned());
-            self.logs.resting = Some(UnixMillis(u64::MAX));
+            (self.logs.answered, self.logs.resting) = (true, Some(UnixMillis(u64::MAX)));
             return Ok(());
         };
+        self.logs.answered = true;
         prove::keep_cosigned(node, &offered, &cosignature, message.named).map_err(failed)?;
         self.logs.seen = Some(Some(offered));
         Ok(())
@@ -303,6 +311,7 @@ impl Conversation {
         if self.logs.offered.take_if(|offered| offered.digest() == message.checkpoint).is_none() {
             return Ok(());
         }
+        self.logs.answered = true;
         let interval = node.log.at().map_err(failed)?.0.interval_ms();
         match message.code {
             DeclinedCode::Stale => {

@@ -239,7 +239,8 @@ pub fn attested_anew(node: &Node, row: &BatchRow) -> Result<(UnixMillis, Signatu
 /// Batches that were lately asked for, by number, the last one behind. A batch never changes once it is in the store.
 #[derive(Default)]
 pub struct Batches {
-    trees: Mutex<VecDeque<(u64, Arc<Batch>)>>,
+    /// By number, and whether it is one to be sent.
+    trees: Mutex<VecDeque<((u64, bool), Arc<Batch>)>>,
     /// Since when each is suspect, if it is: looked up once, where any is.
     suspect: Mutex<BTreeMap<u64, Option<UnixMillis>>>,
 }
@@ -269,26 +270,43 @@ impl Batches {
     }
 }
 
-/// A record's whole batch again, to prove any of its records. Where its key has ended in good order, or its head is older
-/// than the day since which the key is in other hands, the same records are attested anew under the key of today (BAT-5).
+/// A record's whole batch again, to prove any of its records, as it is kept.
 pub fn batch(node: &Node, number: u64) -> Result<Arc<Batch>, KeepError> {
+    cached(node, (number, false), |_, batch| Ok(batch))
+}
+
+/// The same to be sent. Where its key has ended in good order, or its head is older than the day since which the key is in
+/// other hands, the same records are attested anew under the key of today (BAT-5).
+pub fn batch_to_send(node: &Node, number: u64) -> Result<Arc<Batch>, KeepError> {
+    cached(node, (number, true), |row, batch| {
+        let now = node.clock.now();
+        let (key, _) = danger_unverified_head(row.newest()).map_err(|_| StoreError::Broken { at: number })?;
+        let ended = node.keys.card.key(Purpose::Records, key, now).is_none();
+        if !ended || suspect::of_batch(node, row)?.is_some() {
+            return Ok(batch);
+        }
+        Ok(batch.again(node.keys.org, now, node.log.witnessed(), &node.keys.records)?)
+    })
+}
+
+fn cached(
+    node: &Node,
+    (number, to_send): (u64, bool),
+    finish: impl FnOnce(&BatchRow, Batch) -> Result<Batch, KeepError>,
+) -> Result<Arc<Batch>, KeepError> {
     let known = || node.batches.trees.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((_, batch)) = known().iter().find(|(n, _)| *n == number) {
+    let at = (number, to_send);
+    if let Some((_, batch)) = known().iter().find(|(n, _)| *n == at) {
         return Ok(Arc::clone(batch));
     }
     let row = batch_row(node, number)?;
     let secret: [u8; 32] = row.secret.as_slice().try_into().map_err(|_| StoreError::Broken { at: number })?;
-    let mut batch = Batch::from_parts(&row.records, &secret, row.newest().clone())?;
-    let (now, card) = (node.clock.now(), &node.keys.card);
-    let (key, _) = danger_unverified_head(row.newest()).map_err(|_| StoreError::Broken { at: number })?;
-    if card.key(Purpose::Records, key, now).is_none() && suspect::of_batch(node, &row)?.is_none() {
-        batch = batch.again(node.keys.org, now, node.log.witnessed(), &node.keys.records)?;
-    }
-    let batch = Arc::new(batch);
+    let batch = Batch::from_parts(&row.records, &secret, row.newest().clone())?;
+    let batch = Arc::new(finish(&row, batch)?);
     let mut batches = known();
     if batches.len() >= Batches::MAX {
         batches.pop_front();
     }
-    batches.push_back((number, Arc::clone(&batch)));
+    batches.push_back((at, Arc::clone(&batch)));
     Ok(batch)
 }

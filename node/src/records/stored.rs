@@ -213,30 +213,37 @@ pub struct OnwardRow {
     pub until: UnixMillis,
 }
 
-/// A record that a partner released to us.
+/// A record that a partner released to us. There are millions, so that members have names of one letter; rows of earlier
+/// versions have whole ones.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReceivedRow {
+    /// Header and root.
+    #[serde(rename = "b", alias = "body", with = "serde_bytes")]
+    pub body: Vec<u8>,
+    /// The clause that it came under.
+    #[serde(rename = "c", alias = "clause")]
+    pub clause: u16,
+    /// The feed that brought it.
+    #[serde(rename = "f", alias = "feed")]
+    pub feed: FeedId,
+    /// Its number in the feed.
+    #[serde(rename = "n", alias = "number")]
+    pub number: u64,
+    /// Slot, salt and canonical value.
+    #[serde(rename = "o", alias = "openings")]
+    pub openings: Vec<(u8, ByteBuf, ByteBuf)>,
+    /// Nodes that prove the openings.
+    #[serde(rename = "p", alias = "nodes")]
+    pub nodes: Vec<Hash>,
+    /// The run that brought it, by its place in the list of runs.
+    #[serde(rename = "r", alias = "run")]
+    pub run: u64,
+    /// Where its originator is not who gave it.
+    #[serde(rename = "w", alias = "onward", default, skip_serializing_if = "Option::is_none")]
+    pub onward: Option<OnwardRow>,
     /// When it became durable here.
     pub at: UnixMillis,
-    /// The run that brought it, by its place in the list of runs.
-    pub run: u64,
-    /// Header and root.
-    #[serde(with = "serde_bytes")]
-    pub body: Vec<u8>,
-    /// The feed that brought it.
-    pub feed: FeedId,
-    /// Nodes that prove the openings.
-    pub nodes: Vec<Hash>,
-    /// The clause that it came under.
-    pub clause: u16,
-    /// Its number in the feed.
-    pub number: u64,
-    /// Where its originator is not who gave it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub onward: Option<OnwardRow>,
-    /// Slot, salt and canonical value.
-    pub openings: Vec<(u8, ByteBuf, ByteBuf)>,
 }
 
 impl ReceivedRow {
@@ -340,7 +347,43 @@ pub fn record_in_feed(record: RecordId, feed: FeedId) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::{ByteBuf, Hash, OwnRow, decode, encode};
+    use super::{ByteBuf, FeedId, Hash, OwnRow, ReceivedRow, UnixMillis, decode, encode};
+
+    #[test]
+    fn received_rows_of_earlier_versions_still_read() -> Result<(), Box<dyn std::error::Error>> {
+        #[derive(serde::Serialize)]
+        struct Earlier {
+            at: UnixMillis,
+            run: u64,
+            body: ByteBuf,
+            feed: FeedId,
+            nodes: Vec<Hash>,
+            clause: u16,
+            number: u64,
+            openings: Vec<(u8, ByteBuf, ByteBuf)>,
+        }
+        let (feed, nodes) = (FeedId::from_bytes([1; 32]), vec![Hash::from_bytes([2; 32])]);
+        let openings = vec![(3, ByteBuf::from([4; 16]), ByteBuf::from([5]))];
+        let at = UnixMillis(6);
+        let (body, run, clause, number) = (vec![7; 9], 8, 9, 10);
+        let row = ReceivedRow {
+            body: body.clone(),
+            clause,
+            feed,
+            number,
+            openings: openings.clone(),
+            nodes: nodes.clone(),
+            run,
+            onward: None,
+            at,
+        };
+        let earlier = Earlier { at, run, body: ByteBuf::from(body), feed, nodes, clause, number, openings };
+        let (before, now) = (encode("row", &earlier)?, encode("row", &row)?);
+        assert_eq!(decode::<ReceivedRow>("row", &before)?, row);
+        assert_eq!(decode::<ReceivedRow>("row", &now)?, row);
+        assert_eq!(before.len() - now.len(), 28);
+        Ok(())
+    }
 
     #[test]
     fn the_row_of_a_record_reads_as_written_or_not_at_all() -> Result<(), Box<dyn std::error::Error>> {

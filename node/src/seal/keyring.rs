@@ -356,6 +356,10 @@ impl Keyring {
             Ok(())
         })
     }
+    /// Whether no partition's keys were ever destroyed.
+    pub fn nothing_erased(&self) -> bool {
+        self.content.read().unwrap_or_else(PoisonError::into_inner).erased.is_empty()
+    }
     /// Whether the keys of a partition were destroyed.
     pub fn is_erased(&self, partition: Partition) -> bool {
         self.content.read().unwrap_or_else(PoisonError::into_inner).erased.contains(&partition)

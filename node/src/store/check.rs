@@ -125,6 +125,10 @@ impl Audit {
         );
         all
     }
+    /// Whether no partition's keys were ever destroyed.
+    pub fn nothing_erased(&self) -> bool {
+        self.0.keyring().nothing_erased()
+    }
     /// Of which store.
     pub fn store_id(&self) -> StoreId {
         self.0.store_id()

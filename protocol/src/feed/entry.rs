@@ -155,6 +155,16 @@ impl Release {
         Hash::from_bytes(labelled(label::RELEASE_HASH, &[bytes]))
     }
 
+    /// The hash that a release of these parts has, for whoever kept the parts and not the release.
+    pub fn hash_again(
+        redacted: Redacted,
+        grant: Option<GrantId>,
+        clause: u16,
+        version: AgreementDigest,
+    ) -> Result<Hash, CodecError> {
+        Ok(Self::hash(&Self { redacted, grant, clause, version }.to_bytes()?))
+    }
+
     /// The clause, by its place in the agreement.
     pub fn clause(&self) -> u16 {
         self.clause

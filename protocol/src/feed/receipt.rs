@@ -86,6 +86,24 @@ impl Receipt {
     }
 }
 
+impl Receipt {
+    /// Whether it is for this very run.
+    pub fn is_of(&self, run: &Run) -> bool {
+        self.root == run.root && self.held == run.end()
+    }
+}
+
+impl Run {
+    /// Proves that an entry stands in the run, whose signature is verified once for however many entries.
+    pub fn proves(&self, entry: EntryHash, index: u32, nodes: &[Hash]) -> Result<(), RunFault> {
+        let long = nodes.len() > usize::from(limits::RUN_TREE_DEPTH) || u64::from(index) >= self.count;
+        if long || TREE.rebuild(&[leaf(index, entry)], nodes) != Some(self.root) {
+            return Err(RunFault::Entries);
+        }
+        Ok(())
+    }
+}
+
 /// Proof for third parties that one entry was sent, and received: nothing of its neighbours but hashes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -123,12 +141,9 @@ impl EntryProof {
         receiver: impl Fn(KeyId) -> Option<PublicKey>,
     ) -> Result<(Run, Option<Receipt>), RunFault> {
         let run = Run::verify(&self.run, feed, sender)?;
-        let long = self.nodes.len() > usize::from(limits::RUN_TREE_DEPTH) || u64::from(self.index) >= run.count;
-        if long || TREE.rebuild(&[leaf(self.index, self.entry)], &self.nodes) != Some(run.root) {
-            return Err(RunFault::Entries);
-        }
+        run.proves(self.entry, self.index, &self.nodes)?;
         let receipt = self.receipt.as_ref().map(|signed| Receipt::verify(signed, feed, receiver)).transpose()?;
-        if receipt.is_some_and(|r| r.root != run.root || r.held != run.end()) {
+        if receipt.is_some_and(|receipt| !receipt.is_of(&run)) {
             return Err(RunFault::Entries);
         }
         Ok((run, receipt))

@@ -2,13 +2,13 @@
 
 use super::{
     header::Body,
-    slots::{Opening, Record, open_stored},
+    slots::{Opening, Record, SlotSet, open_stored},
 };
 use crate::{clearance::Clearance, id::Hash};
 
 /// What one partner gets of one record: the body, the cleared openings, and the nodes that prove them.
 ///
-/// Cannot be made without a [`Clearance`] for that very record.
+/// Cannot be made without a [`Clearance`] for that very record, but by people's own hand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Redacted {
     /// Header and root, as bytes.
@@ -35,7 +35,14 @@ impl Redacted {
         Ok(Self { body: record.body().bytes().to_vec(), openings, nodes })
     }
 
-    /// The same of a record as it is stored: its body, canonical values by rising slot, and seed. `None` if these do not
+    /// What people of the originator give away by hand, on their own authority: slots of their own choice, cleared by no
+    /// agreement. It never goes into a feed, where only a [`Clearance`] opens anything.
+    pub fn danger_by_people(record: &Record, slots: SlotSet) -> Self {
+        let (openings, nodes) = record.open(slots);
+        Self { body: record.body().bytes().to_vec(), openings, nodes }
+    }
+
+    /// What is cleared of a record as it is stored: its body, canonical values by rising slot, and seed. `None` if these do not
     /// give the root in the body.
     pub fn of_stored<V: AsRef<[u8]>>(
         body: &Body,

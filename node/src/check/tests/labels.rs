@@ -3,6 +3,7 @@
 use super::*;
 use crate::{
     clock::mark,
+    custody, journal,
     node::{CHANGES, OWN_RULES},
     recall::{self, AskedRow, HolderRow, hold, retention},
     receive::RunInRow,
@@ -96,6 +97,30 @@ impl<'a> Labels<'a> {
         let at = Partition::Node;
         let numbered = |what: &'static str| move |n: u64, _: &[u8]| vec![words([&format!("{what} {n}")])];
         self.list((at, Table::Journal, b""), &numbered("event"), words([&"event: counter"]))?;
+        for (n, event) in self.node.holdings.journal(None, 10_000)? {
+            let said = words([&format!("event {n}")]);
+            for partition in self.audit.partitions() {
+                self.point((partition, Table::JournalPart, &n.to_be_bytes()), said.clone())?;
+            }
+            if event.is_signed() {
+                let row = self.audit.nth_row(at, journal::LOGGED, event.logged().as_bytes(), 0)?;
+                self.add(row, said);
+            }
+        }
+        for (key, scopes) in custody::audit::rows(self.node)? {
+            self.point((at, Table::Log, &key), words([&"log"]))?;
+            for scope in scopes.into_iter().chain(custody::audit::cosigned(self.node)?) {
+                self.list((at, Table::Log, &scope), &|_, _| vec![words([&"log"])], words([&"log"]))?;
+            }
+        }
+        for (org, store) in custody::audit::known(self.node)? {
+            let said = words([&"log of"]);
+            for key in custody::audit::keys(org, store) {
+                self.point((at, Table::Log, &key), said.clone())?;
+            }
+            let owed = custody::owed::scope(org, store);
+            self.list((at, Table::Owed, &owed), &|_, _| vec![words([&"log of"])], said)?;
+        }
         self.list((at, Table::PartnerList, b""), &numbered("partner"), words([&"partner: counter"]))?;
         self.list((at, Table::AgreementList, b""), &numbered("agreement"), words([&"agreement: counter"]))?;
         for (key, what) in [

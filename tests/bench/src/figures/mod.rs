@@ -6,6 +6,7 @@ pub mod deciding;
 pub mod first_sync;
 pub mod import;
 pub mod load;
+pub mod package;
 pub mod preview;
 pub mod steps;
 pub mod store;
@@ -39,5 +40,6 @@ pub const GROUPS: &[Group] = &[
     store::GROUP,
     deciding::GROUP,
     preview::GROUP,
+    package::GROUP,
     steps::GROUP,
 ];

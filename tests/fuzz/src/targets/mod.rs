@@ -37,6 +37,7 @@ pub const ALL: &[Target] = &[
     target("recall", "recalls, answers, receipts of erasure", Form::Cbor, 4 << 10, signed::recalls),
     target("grant", "grants, requests, words of what was passed on, heard", Form::Cbor, 4 << 10, signed::grants),
     target("bundle", "openings and parts of bundles", Form::Cbor, 4 << 10, signed::bundles),
+    target("package", "evidence packages, whole files and their parts", Form::Raw, 32 << 10, signed::packages),
     target("note", "signed notes, checkpoints, cosignatures", Form::Text, 16 << 10, custody::notes),
     target("log-message", "messages of logs and witnesses", Form::Cbor, 16 << 10, custody::messages),
     target("evidence", "forks, and runs that were kept out of a log", Form::Cbor, 16 << 10, custody::evidence),

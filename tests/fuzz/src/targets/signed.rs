@@ -17,6 +17,7 @@ use entente_protocol::{
     id::{AgreementId, KeyId, NoticeId, OrgId, RecordId},
     identity::{CardPayload, UnconfirmedCard, chain},
     limits,
+    package::{self, Pins, parts},
     primitive::{PublicKey, SigningKey, sha256},
     recall::{self, Answers, Erasure, Recall},
     time::UnixMillis,
@@ -445,4 +446,32 @@ pub fn certificate() -> Subject {
         Ok(())
     };
     Subject { seeds, words: words(&["entente:", "*.", "URI:"]), judge: Box::new(judge) }
+}
+
+/// What a package holds is bound by one signature: where a changed file is taken, every part is one that was signed.
+pub fn packages() -> Subject {
+    let seeds: Vec<Vec<u8>> = vectors(include_str!("../../../vectors/package.json")).iter().map(unhex).collect();
+    // When the vectors are read.
+    let now = UnixMillis(1_780_096_000_000);
+    let genuine: HashSet<Vec<u8>> = seeds
+        .iter()
+        .filter(|seed| package::verify(seed.as_slice(), &Pins::default(), now, &mut |_, _| ()).is_ok())
+        .cloned()
+        .collect();
+    let judge = move |input: &[u8], notes: &mut Notes| -> Verdict {
+        let verified = package::verify(input, &Pins::default(), now, &mut |_, _| ());
+        notes.result("package", &verified);
+        if let Ok(record) = parts::Part::from_bytes(input) {
+            same("record", input, record.to_bytes())?;
+        }
+        if let Ok(run) = parts::SentRun::from_bytes(input) {
+            same("run", input, run.to_bytes())?;
+        }
+        if let Ok(log) = parts::LogProofs::from_bytes(input) {
+            same("log", input, log.to_bytes())?;
+        }
+        holds("a package verifies that nobody signed", verified.is_err() || genuine.contains(input))
+    };
+    let names = ["cards/00002.cbor", "records/00001.cbor", "files/00002.jpg", "PK\u{1}\u{2}", "PK\u{5}\u{6}"];
+    Subject { seeds, words: words(&names), judge: Box::new(judge) }
 }
