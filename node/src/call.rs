@@ -4,15 +4,16 @@
 //! is JSON for programs, which `commands` renders for people. Paths are absolute: the running node
 //! may stand in another folder.
 
+mod faults;
 mod select;
 
 use crate::{
-    agreements::{self, AgreementError},
-    bundle,
+    agreements, backup, bundle,
     clock::say,
     custody::{self, view::LogCall},
+    doctor,
     error::Fault,
-    ingest::import::{self, ImportError, ImportOptions},
+    ingest::import::{self, ImportOptions},
     keys,
     node::Node,
     onward::{self, answering::Narrowed, asking::Wish},
@@ -22,8 +23,7 @@ use crate::{
     receive::quarantine,
     records::{
         gate::{self, Review},
-        keep::KeepError,
-        search::{self, Query, SearchError},
+        search::{self, Query},
         show,
     },
     redlines, regular,
@@ -316,6 +316,18 @@ pub enum Call {
     BundleShow(String),
     /// Partners, feeds, lag, errors, sizes.
     Status,
+    /// Makes an archive of all that is held, in a folder.
+    Backup {
+        /// Which folder.
+        folder: PathBuf,
+        /// One that needs no other.
+        full: bool,
+    },
+    /// What is well, what is not, and what to do.
+    Doctor {
+        /// Say nothing of partners.
+        offline: bool,
+    },
     /// Whether everything that is stored is still what was written.
     Check {
         /// Whether to remove files that no record speaks of; only while the node does not run.
@@ -392,6 +404,8 @@ impl Call {
             Self::BundleImport(_) => "bundle-import",
             Self::BundleShow(_) => "bundle-show",
             Self::Status => "status",
+            Self::Backup { .. } => "backup",
+            Self::Doctor { .. } => "doctor",
             Self::Check { .. } => "check",
             Self::Sync { .. } => "sync",
             Self::Stop => "stop",
@@ -434,6 +448,8 @@ impl Call {
             | Self::ExplainAll { .. }
             | Self::BundleShow(_)
             | Self::Status
+            | Self::Backup { .. }
+            | Self::Doctor { .. }
             | Self::Check { .. } => true,
             Self::IdentityRenew
             | Self::PartnerAdd { .. }
@@ -476,58 +492,6 @@ pub struct Progress {
 
 /// Whoever wants to know how far a call has come.
 pub type OnProgress<'a> = &'a mut dyn FnMut(Progress);
-
-impl From<PartnerError> for Fault {
-    fn from(error: PartnerError) -> Self {
-        let code = match &error {
-            PartnerError::Card(_) => "card-refused",
-            PartnerError::Words => "words-differ",
-            PartnerError::Own => "own-card",
-            PartnerError::Handle(_) => "handle-taken",
-            PartnerError::WasRemoved(_) => "was-removed",
-            PartnerError::Unknown(_) | PartnerError::Ambiguous(_) => "no-partner",
-            PartnerError::Often | PartnerError::Room(_) => "card-waits",
-            PartnerError::Store(_) | PartnerError::Damage(_) => return Self::store(error),
-        };
-        Self::input(code, error)
-    }
-}
-
-impl From<KeepError> for Fault {
-    fn from(error: KeepError) -> Self {
-        match &error {
-            KeepError::Draft { .. } => Self::input("draft-refused", error),
-            KeepError::NoRecord(_) => Self::input("no-record", error),
-            _ => Self::store(error),
-        }
-    }
-}
-
-impl From<SearchError> for Fault {
-    fn from(error: SearchError) -> Self {
-        match error {
-            SearchError::Keep(error) => error.into(),
-            SearchError::Lease(error) => Self::store(error),
-            other => Self::input("query", other),
-        }
-    }
-}
-
-impl From<AgreementError> for Fault {
-    fn from(error: AgreementError) -> Self {
-        if error.is_store() { Self::store(error) } else { Self::input("agreement", error) }
-    }
-}
-
-impl From<ImportError> for Fault {
-    fn from(error: ImportError) -> Self {
-        match &error {
-            _ if error.is_store() => Self::store(error),
-            ImportError::Child { fault, .. } if fault.is_setup() => Self::setup("reader", error),
-            _ => Self::input("import", error),
-        }
-    }
-}
 
 /// Reads a small text file that a person named.
 pub fn read_text(path: &Path, bytes_max: u64) -> Result<String, Fault> {
@@ -674,7 +638,13 @@ fn carry_out(node: &Node, call: &Call, progress: OnProgress<'_>) -> Result<Json,
         Call::BundleImport(path) => bundle::import(node, path, progress),
         Call::BundleShow(given) => bundle::show(node, given),
         Call::Status => crate::status::status(node),
-        Call::Check { sweep } => crate::check::check(node, *sweep, progress),
+        Call::Backup { folder, full } => backup::backup(node, folder, *full, progress),
+        Call::Doctor { offline } => doctor::doctor(node, *offline),
+        Call::Check { sweep } => {
+            let found = crate::check::check(node, *sweep, progress)?;
+            doctor::checked::note(node, &found);
+            Ok(found)
+        }
         Call::Sync { .. } | Call::Stop => {
             Err(Fault::input("not-running", "the node does not run: start it with `entente run`"))
         }

@@ -26,6 +26,9 @@ The life of a record:
   take back     recall        ask records back from whoever holds them, and see who has done it
                 hold          what a court does not let go: not deleted, whoever asks for it
   keep          check         is everything that is stored still what was written
+                backup        all of it on another disk, while the node runs
+                restore       put that back, when the disk is lost
+                doctor        what is well, what is not, what to do
   find, prove   search        own and received records
                 record        show, verify, write out a file
                 package       evidence with its proofs, in one file for whoever has no node
@@ -217,6 +220,33 @@ pub enum Command {
     /// Where the node stands: partners, feeds, what waits, sizes
     #[command(after_help = "Example:\n  entente status")]
     Status,
+    /// Copy everything to another disk, while the node runs; list and verify what was copied
+    #[command(
+        args_conflicts_with_subcommands = true,
+        subcommand_negates_reqs = true,
+        after_help = "The first backup into a folder is full; later ones hold what is new since. Everything in it is sealed to \
+        this node and to its recovery file; beside it stands the keyring, sealed to the recovery file alone. With the \
+        folder, recovery.age and its passphrase everything can be put back (`entente restore`): keep those two elsewhere.\n\n\
+        Example:\n  entente backup /media/disk/entente\n  entente backup list /media/disk/entente\n  \
+        entente backup verify /media/disk/entente"
+    )]
+    Backup(Backup),
+    /// Put a backup back into an empty folder, with the recovery file
+    #[command(
+        after_help = "Every archive is read and compared before anything is written; at the end the store is checked. The home \
+        gets a new secret, asked for twice or named with --passphrase-file or --identity-file. Never run the \
+        old home beside it. Then run `entente sync` with each partner, and `entente doctor`.\n\n\
+        Example:\n  entente restore /media/disk/entente --home /var/lib/entente --recovery-file /media/safe/recovery.age --dry-run\n  \
+        entente restore /media/disk/entente --home /var/lib/entente --recovery-file /media/safe/recovery.age"
+    )]
+    Restore(Restore),
+    /// What is well, what is not, whose it is to mend, and what to do
+    #[command(
+        after_help = "Looks at settings, keys, store, files, clock, disk, backups and partners. It changes nothing, and works on \
+        a running node, a stopped one, and a damaged one as far as that can be read. Exit code 5 where something is in \
+        trouble.\n\nExample:\n  entente doctor\n  entente doctor --offline --json"
+    )]
+    Doctor(Doctor),
     /// Whether everything that is stored is still what was written
     #[command(
         after_help = "Reads everything: the order of all appends, every row, every record's proof, every feed, the \
@@ -333,6 +363,7 @@ pub fn temporary_folder() -> PathBuf {
     std::env::temp_dir()
 }
 
+mod backup;
 mod bundle;
 mod evidence;
 mod keeping;
@@ -341,6 +372,7 @@ mod onward;
 mod package;
 mod parties;
 mod upkeep;
+pub use backup::{Backup, BackupCommand, Doctor, Restore};
 pub use bundle::{Bundle, Export};
 pub use evidence::{Explain, Filter, Import, Record, Release, Review, ReviewState, Search};
 pub use keeping::{Hold, Propose, Recall, RecallAct};

@@ -7,6 +7,7 @@ pub mod bundles;
 mod heads;
 mod leases;
 mod log;
+mod lost;
 mod onward;
 mod recalls;
 
@@ -28,7 +29,10 @@ use entente_protocol::{
     cose::SignatureBytes,
     custody::{message::NOTICE_LOG, proof::logged_run},
     error::PeerFault,
-    feed::{Carried, FeedKey},
+    feed::{
+        Carried, FeedKey,
+        lost::{NOTICE_HELD, NOTICE_LOST},
+    },
     grant::{NOTICE_HEARD, NOTICE_RELAYED, NOTICE_REQUEST},
     id::{AgreementDigest, AgreementId, FeedId, Nonce, OrgId, StoreId},
     lease::NOTICE_LEASE,
@@ -119,6 +123,8 @@ pub struct Conversation {
     left: BTreeMap<FeedKey, For>,
     /// Feeds of which a run came that is known not to hold: they wait for people.
     quarantined: BTreeSet<FeedKey>,
+    /// Whether a feed of ours was found to be behind what the partner holds, and it was not asked yet.
+    behind: bool,
     /// Runs that came though they are held: who says them again makes us look for them.
     replayed: u64,
     /// Versions that both sides have, as far as this session has shown, with the SHA-256 of their signed form. Only what
@@ -160,6 +166,7 @@ impl Conversation {
             early: BTreeMap::new(),
             left: BTreeMap::new(),
             quarantined: BTreeSet::new(),
+            behind: false,
             replayed: 0,
             proposals: BTreeMap::new(),
             standings: BTreeSet::new(),
@@ -310,6 +317,8 @@ impl Conversation {
                 }
                 self.hear_onward(node, session, &notice)?;
             }
+            Event::Notice(notice) if notice.kind == NOTICE_LOST => self.tell_lost(node, session, &notice)?,
+            Event::Notice(notice) if notice.kind == NOTICE_HELD => self.take_lost(node, session, &notice)?,
             Event::Notice(notice) => self.notice(node, session, &notice)?,
             Event::Fork { feed, ours, theirs, signed } => {
                 session.stop(feed.id());
@@ -339,6 +348,7 @@ impl Conversation {
         self.say_recalls(node, session)?;
         self.say_onward(node, session)?;
         self.renew_leases(node, session)?;
+        self.ask_lost(node, session)?;
         self.say_log(node, session)?;
         if !self.early.is_empty() {
             let early: Vec<ReceivedHead> = std::mem::take(&mut self.early).into_values().collect();

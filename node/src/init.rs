@@ -14,7 +14,7 @@ use crate::{
     clock::Clock,
     config::{Config, Home, RawConfig},
     error::Fault,
-    identity,
+    identity, restore,
     seal::keyring::Keyring,
     secret::{
         Secret, durable,
@@ -57,7 +57,7 @@ pub struct Made {
 }
 
 /// The file that says that a folder is on its way to being a home.
-const UNFINISHED: &str = "init.unfinished";
+pub(crate) const UNFINISHED: &str = "init.unfinished";
 const NOT_YET: &[u8] = b"init has not come to its end: run it again\n";
 const CARD: &str = "organisation.card";
 /// What an attempt puts into a home, beside its mark, temporary files and the settings, which complete it. In the order
@@ -75,7 +75,7 @@ pub fn init(home: &Home, init: &Init<'_>, clock: &dyn Clock) -> Result<Made, Fau
         // A folder that is refused is not marked.
         left_over(home)?;
     }
-    let mut mark = Mark::take(home)?;
+    let mut mark = Mark::take(home, UNFINISHED)?;
     // What stands now, nobody else is making.
     let left = left_over(home)?;
     let made = begin(home, &config, &Init { config: raw, ..*init }, &mut mark, &left, clock);
@@ -88,13 +88,16 @@ pub fn init(home: &Home, init: &Init<'_>, clock: &dyn Clock) -> Result<Made, Fau
 /// Removes the mark of an attempt from a home, which has settings and so is complete. Whoever opens a home calls this: a
 /// mark that stayed would offer the home's keys to the next `init` once the settings are moved away.
 pub fn settle(home: &Home) -> Result<(), Fault> {
-    let mark = home.path().join(UNFINISHED);
-    // Looked for first: on a disk that may not be written even what is absent cannot be removed.
-    let removed = match fs::symlink_metadata(&mark) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        _ => fs::remove_file(&mark).and_then(|()| durable::sync_folder_of(&mark)),
-    };
-    removed.map_err(|e| Fault::setup("home", format!("`{}`: {e}: remove it, the home is complete", mark.display())))
+    for mark in [UNFINISHED, restore::UNFINISHED].map(|name| home.path().join(name)) {
+        // Looked for first: on a disk that may not be written even what is absent cannot be removed.
+        let removed = match fs::symlink_metadata(&mark) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            _ => fs::remove_file(&mark).and_then(|()| durable::sync_folder_of(&mark)),
+        };
+        let fault = |e| format!("`{}`: {e}: remove it, the home is complete", mark.display());
+        removed.map_err(|e| Fault::setup("home", fault(e)))?;
+    }
+    Ok(())
 }
 
 fn begin(
@@ -116,7 +119,7 @@ fn begin(
 }
 
 /// The mark of an attempt that runs: locked until this is dropped, and by the system until the process ends.
-struct Mark {
+pub(crate) struct Mark {
     file: File,
     path: PathBuf,
 }
@@ -128,23 +131,24 @@ const ASKED_AFTER: Duration = Duration::from_millis(20);
 
 impl Mark {
     /// Makes the folder and its mark, or takes the one that a killed attempt left.
-    fn take(home: &Home) -> Result<Self, Fault> {
+    pub(crate) fn take(home: &Home, name: &str) -> Result<Self, Fault> {
         let fault = |e: io::Error| Fault::setup("home", format!("`{}`: {e}", home.path().display()));
         DirBuilder::new().recursive(true).mode(0o700).create(home.path()).map_err(fault)?;
         for _ in 0..ASKED_AGAIN {
-            if let Some(mark) = Self::try_take(home).map_err(fault)? {
+            if let Some(mark) = Self::try_take(home, name).map_err(fault)? {
                 return Ok(mark);
             }
             thread::sleep(ASKED_AFTER);
         }
+        let what = name.split('.').next().unwrap_or(name);
         let why =
-            format!("another init is under way in `{}`: wait for it, or name a new folder", home.path().display());
+            format!("another {what} is under way in `{}`: wait for it, or name a new folder", home.path().display());
         Err(Fault::input("home-exists", why))
     }
 
     /// Nothing where another attempt has it, or ended with it just now.
-    fn try_take(home: &Home) -> io::Result<Option<Self>> {
-        let path = home.path().join(UNFINISHED);
+    fn try_take(home: &Home, name: &str) -> io::Result<Option<Self>> {
+        let path = home.path().join(name);
         let opened = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
         let mut file = opened?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -165,7 +169,7 @@ impl Mark {
     }
 
     /// Becomes the settings. Before this there is no home, after it there is one.
-    fn become_settings(&mut self, config: &Path, settings: &[u8]) -> io::Result<()> {
+    pub(crate) fn become_settings(&mut self, config: &Path, settings: &[u8]) -> io::Result<()> {
         if config.exists() {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
@@ -348,7 +352,7 @@ mod tests {
     fn an_attempt_that_runs_is_not_taken_for_a_killed_one() -> Fallible {
         let folder = tempfile::tempdir()?;
         let home = Home::at(folder.path().join("a"));
-        let first = Mark::take(&home)?;
+        let first = Mark::take(&home, UNFINISHED)?;
         fs::create_dir(home.keys())?;
         fs::write(home.keys().join("node.age"), "being made")?;
         let refused = testkit::init(folder.path(), "a", now()).map(drop).unwrap_err();

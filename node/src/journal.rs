@@ -49,6 +49,7 @@ const EVENTS: &[(&str, EventKind, Under)] = &[
     ("clock-lower", Kind::Clock, Bookkeeping),
     ("erasure-received", Kind::Erasure, Bookkeeping),
     ("feed-behind", Kind::Custody, Bookkeeping),
+    ("feed-caught-up", Kind::Custody, Bookkeeping),
     ("file-exported", Kind::Export, Own),
     ("file-given", Kind::RunSent, Own),
     ("file-received", Kind::RunReceived, Agreement),
@@ -77,6 +78,7 @@ const EVENTS: &[(&str, EventKind, Under)] = &[
     ("review", Kind::Review, Own),
     ("run-received", Kind::RunReceived, Agreement),
     ("run-signed", Kind::RunSent, Own),
+    ("run-taken-back", Kind::Custody, Bookkeeping),
     ("run-unlogged", Kind::Custody, Bookkeeping),
 ];
 

@@ -4,14 +4,16 @@
 //! (an open node), [`call`] (what commands ask of it), [`ingest`] (files in), [`records`] (kept, gated,
 //! found, shown), [`partners`] and [`agreements`], [`redlines`], [`share`] (the only way out), [`receive`] and
 //! [`room`] (how much is taken), [`recall`] (what is asked back, and what is not kept longer), [`onward`] (what goes on to
-//! others by its originator's grant), [`exchange`] (what one session says), [`bundle`] (the same without a network), [`package`] (evidence for whoever has no node),
-//! [`peer`] (TLS and QUIC), [`run`] (serving), [`recover`] (a lost secret), [`control`] (the socket), [`check`] (is it still
+//! others by its originator's grant), [`exchange`] (what one session says), [`bundle`] (the same without a network),
+//! [`package`] (evidence for whoever has no node), [`peer`] (TLS and QUIC), [`run`] (serving), [`recover`] (a lost secret),
+//! [`backup`] and [`restore`] (a lost disk), [`doctor`] (what to look at), [`control`] (the socket), [`check`] (is it still
 //! what was written), [`commands`] (the command line), [`demo`]. Below all of them: [`store`] (ledger and vault), [`seal`],
 //! [`secret`]; [`regular`] opens what people name.
 //!
 //! What is absent: tokio outside `peer`, `control` and `run`; plaintext below `seal`; a way out beside `share`.
 
 pub mod agreements;
+pub mod backup;
 pub mod bundle;
 pub mod call;
 pub mod check;
@@ -25,6 +27,7 @@ mod core_tests;
 pub mod country;
 pub mod custody;
 pub mod demo;
+pub mod doctor;
 pub mod error;
 pub mod exchange;
 pub mod identity;
@@ -44,6 +47,7 @@ pub mod records;
 pub mod recover;
 pub mod redlines;
 pub mod regular;
+pub mod restore;
 pub mod room;
 pub mod run;
 pub mod seal;

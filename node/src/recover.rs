@@ -56,8 +56,9 @@ pub struct Recover<'a> {
 }
 
 /// A key file that was opened.
-struct Opened {
-    name: String,
+pub(crate) struct Opened {
+    /// Its name.
+    pub(crate) name: String,
     content: Secret<Vec<u8>>,
 }
 
@@ -126,7 +127,7 @@ fn names(keys: &Path) -> Result<Vec<String>, Fault> {
 
 /// Opens every key file with the recovery identity. One that does not open stops all: it would be lost. What bundles are
 /// sealed to is not kept: whoever has the old secret could read on, so a new one is drawn, and the card names it.
-fn open_all(keys: &Path, recovery: &Identity) -> Result<Vec<Opened>, Fault> {
+pub(crate) fn open_all(keys: &Path, recovery: &Identity) -> Result<Vec<Opened>, Fault> {
     let sealed = |name: &String| {
         name.ends_with(".age")
             && ![KEYRING_FILE, KEYRING_RECOVERY_FILE, NODE_KEY_FILE, BUNDLES_FILE].contains(&name.as_str())
@@ -139,7 +140,7 @@ fn open_all(keys: &Path, recovery: &Identity) -> Result<Vec<Opened>, Fault> {
 }
 
 /// Writes the whole new folder of keys beside the old one.
-fn stage(staging: &Path, keys: &Path, opened: &[Opened], how: &Recover<'_>) -> Result<Identity, Fault> {
+pub(crate) fn stage(staging: &Path, keys: &Path, opened: &[Opened], how: &Recover<'_>) -> Result<Identity, Fault> {
     sweep(staging)?;
     DirBuilder::new().mode(0o700).create(staging).map_err(failed(staging))?;
     let chosen = how.unlock.choose().map_err(|e| Fault::setup("unlock", e))?;
@@ -188,22 +189,30 @@ fn sweep(staging: &Path) -> Result<(), Fault> {
 
 /// Settings that name the lost identity file name the new one, or none.
 fn settings(home: &Home, config: &Config, unlock: &Unlock) -> Result<(), Fault> {
-    let new: Option<&PathBuf> = match unlock {
-        Unlock::IdentityFile(path) => Some(path),
-        Unlock::PassphraseFile(_) | Unlock::Prompt => None,
-    };
-    if config.identity_file.as_ref() == new {
+    if config.identity_file.as_ref() == identity_file(unlock) {
         return Ok(());
     }
     let path = home.config();
     let text = fs::read_to_string(&path).map_err(failed(&path))?;
+    durable::write(&path, unlocked_by(&text, unlock).as_bytes(), Existing::Replace).map_err(failed(&path))
+}
+
+const fn identity_file(unlock: &Unlock) -> Option<&PathBuf> {
+    match unlock {
+        Unlock::IdentityFile(path) => Some(path),
+        Unlock::PassphraseFile(_) | Unlock::Prompt => None,
+    }
+}
+
+/// The text of settings, with the identity file that unlocks the home now, or none.
+pub(crate) fn unlocked_by(text: &str, unlock: &Unlock) -> String {
     let named = |line: &&str| line.split_once('=').is_some_and(|(key, _)| key.trim() == "identity-file");
     let mut lines: Vec<String> = text.lines().filter(|line| !named(line)).map(str::to_owned).collect();
-    if let Some(new) = new {
+    if let Some(new) = identity_file(unlock) {
         // Above everything, for the settings might end in a table one day.
         lines.insert(0, format!("identity-file = {}", toml::Value::from(new.display().to_string())));
     }
-    durable::write(&path, format!("{}\n", lines.join("\n")).as_bytes(), Existing::Replace).map_err(failed(&path))
+    format!("{}\n", lines.join("\n"))
 }
 
 #[cfg(test)]

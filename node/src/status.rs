@@ -11,7 +11,7 @@ use crate::{
     records::keep,
     room::{self, For},
     seal::keyring::Partition,
-    share::{feeds, wishes},
+    share::{feeds, lost, wishes},
     store::layout::Table,
 };
 use entente_protocol::{
@@ -22,7 +22,7 @@ use serde_json::{Value as Json, json};
 use std::{fs, path::Path};
 
 /// Bytes of a folder's files. Stops counting at a million files.
-fn folder_bytes(folder: &Path) -> u64 {
+pub fn folder_bytes(folder: &Path) -> u64 {
     let mut open = vec![folder.to_owned()];
     let (mut bytes, mut seen) = (0u64, 0u32);
     while let Some(folder) = open.pop() {
@@ -50,7 +50,8 @@ fn standing(standing: Standing) -> &'static str {
     }
 }
 
-fn partner(node: &Node, org: OrgId) -> Result<Json, RecallError> {
+/// How it stands with one partner.
+pub fn partner(node: &Node, org: OrgId) -> Result<Json, RecallError> {
     let rules = node.rules();
     let mut feeds_out = Vec::new();
     let health = node.health(org);
@@ -86,6 +87,7 @@ fn partner(node: &Node, org: OrgId) -> Result<Json, RecallError> {
             "differs": health.differs.get(&agreement).map(|differs| differs.says()),
             "locked_since": lease::locked(node, agreement, org)?.map(|since| since.to_string()),
             "stopped": stopped,
+            "lost": lost::of(node, &key)?.count,
             "quarantine": quarantine::of(node, agreement, org)?.map(|row| row.says(&node.handle_of(org))),
         }));
     }

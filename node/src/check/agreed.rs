@@ -45,7 +45,13 @@ pub fn every(node: &Node, audit: &Audit, report: &mut Report<'_>) -> Result<(), 
             report.missing(what, "its row is gone");
         }
     }
-    for key in [crate::node::OWN_RULES, open::STORE_ID] {
+    for key in [
+        crate::node::OWN_RULES,
+        open::STORE_ID,
+        crate::backup::made::KEY,
+        crate::restore::mark::KEY,
+        crate::doctor::checked::KEY,
+    ] {
         audit.speak(NODE, Table::Meta, key)?;
     }
     for (partner, _) in node.book().iter() {

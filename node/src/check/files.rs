@@ -3,6 +3,7 @@
 
 use super::Report;
 use crate::{
+    node::Node,
     records::stored::decode,
     seal::keyring::Partition,
     share::{
@@ -44,6 +45,22 @@ fn each_file(audit: &Audit, visit: VisitFile<'_>) -> Result<(), StoreError> {
             visit(partition, Nonce::from_bytes([0; 16]), 0, None, seen.row)
         }
     })
+}
+
+/// Counts files, and names those of which a segment is not there.
+pub fn absent(node: &Node) -> Result<(u64, Vec<String>), StoreError> {
+    let (mut count, mut absent) = (0, Vec::new());
+    each_file(&node.holdings.audit(), &mut |partition, id, segments, file, row| {
+        count += 1;
+        for segment in 0..segments {
+            if !node.holdings.blob_exists(partition, &segment_name(id, segment))? {
+                absent.push(file.as_ref().map_or_else(|| hex::encode(row), |file| file.sha256.to_string()));
+                break;
+            }
+        }
+        Ok(())
+    })?;
+    Ok((count, absent))
 }
 
 /// Reads every file through.

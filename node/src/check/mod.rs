@@ -176,6 +176,11 @@ pub fn check(node: &Node, sweep: bool, progress: OnProgress<'_>) -> Result<Json,
     Ok(Json::Array(parts))
 }
 
+/// How many files and parts of files there are, and those of which something is not on the disk. None is read.
+pub fn absent(node: &Node) -> Result<(u64, Vec<String>), StoreError> {
+    files::absent(node)
+}
+
 /// The parts that know what rows are for.
 fn what_it_means(node: &Node, audit: &Audit, report: &mut Report<'_>) {
     report.part("journal", "each event follows from the one before", |report| journal(audit, report));

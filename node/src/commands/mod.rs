@@ -5,9 +5,11 @@
 //! policy itself; `init`, `run`, `sync` and `demo` call the function of that name.
 
 mod agreement;
+mod backup;
 mod bundle;
 mod check;
 mod clock;
+mod doctor;
 mod explain;
 mod gate;
 mod identity;
@@ -28,6 +30,7 @@ mod recall;
 mod record;
 mod recover;
 mod redline;
+mod restore;
 mod serve;
 mod show;
 mod status;
@@ -129,6 +132,9 @@ fn dispatch(cli: Cli) -> Result<Done, Failure> {
         Command::Bundle(command) => bundle::bundle(&reach, command),
         Command::Sync(args) => serve::sync(&reach, args),
         Command::Status => status::status(&reach),
+        Command::Backup(args) => backup::backup(&reach, args),
+        Command::Restore(args) => restore::restore(&reach, args),
+        Command::Doctor(args) => doctor::doctor(&reach, &args),
         Command::Check(args) => check::check(&reach, &args),
         Command::Stop => serve::stop(&reach),
         Command::Demo(args) => serve::demo(&reach, args),

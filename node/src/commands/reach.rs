@@ -88,8 +88,8 @@ impl Reach {
         self.watched(|progress| node.call_with(call, progress))
     }
 
-    /// Does something that takes a while, with a bar where somebody watches.
-    pub fn watched(&self, work: impl FnOnce(call::OnProgress<'_>) -> Result<Json, Fault>) -> Result<Json, Fault> {
+    /// Does what takes a while, with a bar where somebody watches.
+    pub fn watched<T>(&self, work: impl FnOnce(call::OnProgress<'_>) -> T) -> T {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
         bar.set_style(style(None));
         let answer = work(&mut |at| show(&bar, at));

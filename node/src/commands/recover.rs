@@ -63,7 +63,7 @@ pub fn recover(reach: &Reach, args: cli::Recover) -> Result<Done, Failure> {
     Ok(Done::Well)
 }
 
-fn open(file: &Path, passphrase: &Passphrase) -> Result<(Identity, Option<Secret<String>>), UnlockError> {
+pub(super) fn open(file: &Path, passphrase: &Passphrase) -> Result<(Identity, Option<Secret<String>>), UnlockError> {
     let passphrase = if recovery::is_sealed(file)? { Some(passphrase.read(false)?) } else { None };
     Ok((recovery::open(file, passphrase.as_ref())?, passphrase))
 }

@@ -242,13 +242,8 @@ fn copy(from: &Path, to: &Path) -> Outcome {
     Ok(())
 }
 
-/// Story: yesterday's copy of a store is put back. Its partner holds more of the feed than the copy knows. Nothing is
-/// signed over it, and people are told at once what happened, by the node's status too.
-#[test]
-fn a_store_that_was_put_back_is_told_and_signs_nothing() -> Outcome {
-    let mut world = World::new("2026-01-01", "2036-12-31")?;
-    world.item("A-1", HandlingFloor::default())?;
-    world.exchange()?;
+/// Puts yesterday's copy of a store back, after more was sent.
+fn put_back(mut world: World, since: &dyn Fn(&World) -> Outcome) -> Result<World, Box<dyn std::error::Error>> {
     let folder = world.folder.path().to_owned();
     let open = |world: World, what: &dyn Fn() -> Outcome| -> Result<World, Box<dyn std::error::Error>> {
         let World { folder, clock, a, b } = world;
@@ -258,21 +253,105 @@ fn a_store_that_was_put_back_is_told_and_signs_nothing() -> Outcome {
         Ok(World { a, b, folder, clock })
     };
     world = open(world, &|| copy(&folder.join("a"), &folder.join("copy")))?;
-    world.item("A-2", HandlingFloor::default())?;
-    world.exchange()?;
-    world = open(world, &|| {
+    since(&world)?;
+    open(world, &|| {
         fs::remove_dir_all(folder.join("a"))?;
         copy(&folder.join("copy"), &folder.join("a"))
-    })?;
-    world.item("A-3", HandlingFloor::default())?;
+    })
+}
+
+fn journaled(node: &Node, what: &str) -> Result<usize, Box<dyn std::error::Error>> {
+    Ok(crate::journal::texts(&node.holdings)?.iter().filter(|event| event.contains(what)).count())
+}
+
+/// Story: yesterday's copy of a store is put back. Its partner holds more of the feed than the copy knows. Nothing is
+/// signed over it, and people are told at once; the runs are taken back from the partner, and the feed goes on behind them:
+/// one history. What was recorded since is named as lost, and what was withdrawn since stays withdrawn.
+#[test]
+fn a_store_that_was_put_back_is_told_and_takes_up_its_feed() -> Outcome {
+    let world = World::new("2026-01-01", "2036-12-31")?;
+    let first = world.item("A-1", HandlingFloor::default())?;
+    let second = world.item("A-2", HandlingFloor::default())?;
     world.exchange()?;
+    let world = put_back(world, &|world| {
+        for number in ["A-3", "A-4"] {
+            world.item(number, HandlingFloor::default())?;
+            world.exchange()?;
+        }
+        gate::review(&world.a, &[second], Review::Refuted)?;
+        Ok(world.exchange()?)
+    })?;
+    world.item("A-5", HandlingFloor::default())?;
     let feed = world.feed()?;
-    assert_eq!(feeds::out_row(&world.a, &feed, ZERO)?.length, 1, "something was signed over what the partner holds");
-    let status = status::status(&world.a)?["partners"][0].clone();
-    for said in [&status["last_error"], &status["feeds"][0]["stopped"]] {
-        assert!(said.as_str().is_some_and(|said| said.contains("an older copy of the store was put back")), "{status}");
+    let before = feeds::out_row(&world.a, &feed, ZERO)?.cursor();
+    world.exchange()?;
+    assert_eq!((journaled(&world.a, "feed-behind")?, journaled(&world.a, "feed-caught-up")?), (1, 1));
+    let row = feeds::out_row(&world.a, &feed, ZERO)?;
+    assert!(row.length > before.length && feeds::stopped(&world.a, &feed)?.is_none());
+    world.exchange()?;
+    let row = feeds::out_row(&world.a, &feed, ZERO)?;
+    assert_eq!(row.countersigned, Some(row.cursor()), "it does not go on");
+    let incoming = feeds::incoming(&world.b, world.a.keys.org, world.a.holdings.store_id(), feed.agreement);
+    assert_eq!(feeds::in_row(&world.b, &incoming)?.cursor(), row.cursor(), "two histories");
+    assert!(feeds::stopped(&world.b, &incoming)?.is_none());
+    let lost = crate::share::lost::of(&world.a, &feed)?;
+    assert_eq!((lost.count, lost.records.len()), (2, 2));
+    assert_eq!(status::status(&world.a)?["partners"][0]["feeds"][0]["lost"], 2);
+    // What the copy does not know to be refuted is not given again by itself: the partner was told that it is withdrawn.
+    let released = |record| crate::share::decide::released(&world.a, record, feed.id());
+    assert!(released(first)?.is_some_and(|row| row.shows()) && released(second)?.is_some_and(|row| row.withdrawn));
+    for node in [&world.a, &world.b] {
+        let found = ask(node, &Call::Check { sweep: false })?;
+        assert!(found.as_array().ok_or("parts")?.iter().all(|part| part["ok"] == true), "{found}");
     }
-    assert_eq!(testkit::received(&world.b)?, ["A-1", "A-2"]);
+    Ok(())
+}
+
+/// Story: the copy signed a run of its own before it met its partner, over what the partner holds: two histories. Nothing
+/// is taken back and nothing goes on; both signatures are kept.
+#[test]
+fn a_store_that_signed_over_what_was_lost_stays_stopped() -> Outcome {
+    let world = World::new("2026-01-01", "2036-12-31")?;
+    world.item("A-1", HandlingFloor::default())?;
+    world.exchange()?;
+    let world = put_back(world, &|world| {
+        for number in ["A-2", "A-3"] {
+            world.item(number, HandlingFloor::default())?;
+            world.exchange()?;
+        }
+        Ok(())
+    })?;
+    let feed = world.feed()?;
+    world.item("A-4", HandlingFloor::default())?;
+    outbox::step(&world.a, &feed)?.run.ok_or("signed without having met anybody")?;
+    for _ in 0..3 {
+        world.exchange()?;
+    }
+    assert!(feeds::stopped(&world.a, &feed)?.is_some());
+    assert_eq!(feeds::out_row(&world.a, &feed, ZERO)?.length, 2, "it goes on");
+    assert_eq!(journaled(&world.a, "feed-caught-up")?, 0);
+    assert_eq!(testkit::received(&world.b)?, ["A-1", "A-2", "A-3"]);
+    Ok(())
+}
+
+/// Story: an agreement was suspended after the copy was made. The partner knows the word, and says it: the copy, which
+/// would release, is suspended again before anything goes.
+#[test]
+fn a_word_that_was_said_after_the_copy_comes_back() -> Outcome {
+    let world = World::new("2026-01-01", "2036-12-31")?;
+    world.item("A-1", HandlingFloor::default())?;
+    world.exchange()?;
+    let id = world.agreement()?;
+    let world = put_back(world, &|world| {
+        let suspend = Call::AgreementStanding { agreement: id.to_string(), standing: Standing::Suspended };
+        ask(&world.a, &suspend)?;
+        Ok(world.exchange()?)
+    })?;
+    world.item("A-2", HandlingFloor::default())?;
+    world.exchange()?;
+    let standing = world.a.rules().agreements.get(id).map(|held| held.standing);
+    assert_eq!(standing, Some(Standing::Suspended));
+    assert_eq!(testkit::received(&world.b)?, ["A-1"]);
     Ok(())
 }
 

@@ -8,8 +8,8 @@ use crate::{
 };
 use entente_protocol::custody::{
     checkpoint::{Checkpoint, TreeHead},
-    message::{CosignedMessage, DeclinedCode, LogMessage, OfferMessage},
-    proof::logged_run,
+    message::{CosignedMessage, DeclinedCode, LogMessage, OfferMessage, ProofsMessage, RunProof},
+    proof::{UnloggedRun, logged_run},
     witness::{Offer, Watch},
 };
 
@@ -186,24 +186,85 @@ fn a_restored_log_begins_anew_and_says_so() -> Outcome {
     Ok(())
 }
 
-/// Attack: a run is signed and kept out of the log. Its place is opened as empty, by whatever the sender shows: then that
-/// is evidence; or nothing is shown: then nothing more is taken.
+/// A run of `a` that its operator signs by hand, and never writes down. `b` takes it.
+fn sent_aside(world: &World, at: UnixMillis) -> Result<SignatureBytes, Box<dyn std::error::Error>> {
+    let feed = world.feed()?;
+    let hash = EntryHash::from_bytes([1; 32]);
+    let run = Run::over(feed.id(), feeds::in_row(&world.b, &feed)?.cursor(), &[hash], ZERO, at, None)?;
+    let signed = run.sign(&world.a.keys.runs)?;
+    let mut txn = world.b.holdings.begin();
+    let noted =
+        owed::note(&world.b, &mut txn, &feed, &signed, (at, world.b.clock.now(), false))?.ok_or("it is owed")?;
+    txn.commit()?;
+    owed::took(&world.b, &feed, noted)?;
+    Ok(signed)
+}
+
+/// Attack: the operator drops a release from the log. Its partner has the run, asks for its proof, and is refused: it
+/// says so, and takes nothing more.
 #[test]
-fn a_run_that_is_not_in_the_log_is_never_proved() -> Outcome {
+fn a_release_that_was_dropped_from_the_log_is_refused_its_proof() -> Outcome {
     let world = World::new("2026-01-01", "2036-12-31")?;
     later(&world, INTERVAL)?;
     world.exchange()?;
-    let feed = world.feed()?;
-    let run = Run::over(
-        feed.id(),
-        Cursor::start(feed.id()),
-        &[EntryHash::from_bytes([1; 32])],
-        ZERO,
-        world.clock.now(),
-        None,
-    )?;
-    let logged = logged_run(&run.sign(&world.a.keys.runs)?)?;
+    let logged = logged_run(&sent_aside(&world, world.clock.now())?)?;
     assert_eq!(prove::signed_in(&world.a, logged)?, None);
+    later(&world, INTERVAL)?;
+    world.exchange()?;
+    let (org, store) = (world.a.keys.org, world.a.holdings.store_id());
+    assert!(owed::withheld(&world.b, org, store)?.is_some(), "by the receiver of the run");
+    assert_eq!(said(&world.b, "proof-refused")?, 1);
+    assert!(status::status(&world.b)?.to_string().contains("will not prove"));
+    Ok(())
+}
+
+/// Attack: the operator opens the run's place as what it is, empty. That is evidence which everybody can check.
+#[test]
+fn a_release_that_was_dropped_and_is_opened_as_nothing_is_evidence() -> Outcome {
+    let world = World::new("2026-01-01", "2036-12-31")?;
+    later(&world, INTERVAL)?;
+    world.exchange()?;
+    let signed = sent_aside(&world, world.clock.now())?;
+    let logged = logged_run(&signed)?;
+    // Something that is logged in the same interval, whose proof becomes that of the empty place.
+    world.item("A 9", HandlingFloor::default())?;
+    later(&world, INTERVAL)?;
+    world.exchange()?;
+    let (org, store) = (world.a.keys.org, world.a.holdings.store_id());
+    let head = seen(&world)?.ok_or("a head")?;
+    let (n, event) =
+        world.a.holdings.journal(None, 10_000)?.into_iter().rfind(|(_, e)| e.is_signed()).ok_or("a batch")?;
+    let place = prove::place(&world.a, &(n, event.clone()))?.ok_or("its place")?;
+    let honest = prove::proof(&world.a, &place, event.logged(), head.head().size)?.ok_or("a proof")?;
+    let opened = honest.danger_opened_at(&place.interval, logged);
+    // What was refused before is shown to be missing now.
+    let message = ProofsMessage { proofs: vec![RunProof { run: logged, proof: opened }], checkpoint: head.digest() };
+    owed::hear_proofs(&world.b, org, store, &message)?;
+    assert_eq!(said(&world.b, "run-unlogged")?, 1);
+    let rows = world.b.holdings.list(Partition::Node, Table::Log, crate::custody::UNLOGGED, None, 10)?;
+    let evidence = crate::custody::UnloggedRow::read(&rows[0].1)?;
+    let keys: Vec<_> = world.a.keys.card.keys(Purpose::Log).map(|entry| entry.key.clone()).collect();
+    let runs = |kid| world.a.keys.card.listed(Purpose::Runs, kid).map(|entry| entry.key.clone());
+    let (run, _) = UnloggedRun::from_bytes(&evidence.proof)?.verify(runs, &keys)?;
+    assert_eq!(run.time, UnixMillis(world.clock.now().0 - INTERVAL));
+    assert!(owed::withheld(&world.b, org, store)?.is_some_and(|why| why.contains("not in its log")));
+    Ok(())
+}
+
+/// Attack: the operator dates a release back, into an interval whose leaf its partner has cosigned already. No proof can be
+/// made for it any more; nor does the node itself sign such a time.
+#[test]
+fn a_release_that_is_dated_back_is_never_proved() -> Outcome {
+    let world = World::new("2026-01-01", "2036-12-31")?;
+    let early = world.clock.now();
+    later(&world, 3 * INTERVAL)?;
+    world.exchange()?;
+    assert!(!world.a.log.may_state(early));
+    sent_aside(&world, early)?;
+    later(&world, 3 * INTERVAL)?;
+    world.exchange()?;
+    let (org, store) = (world.a.keys.org, world.a.holdings.store_id());
+    assert!(owed::withheld(&world.b, org, store)?.is_some(), "by the receiver of the run");
     Ok(())
 }
 

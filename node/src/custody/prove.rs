@@ -64,7 +64,7 @@ pub fn offer(node: &Node, seen: Option<&Checkpoint>, size: u64) -> Result<Offer,
 pub struct Place {
     /// Its leaf.
     pub leaf: u64,
-    interval: Arc<Interval>,
+    pub(crate) interval: Arc<Interval>,
 }
 
 /// The event of the journal in which a run or batch head of ours was signed.

@@ -101,7 +101,10 @@ impl Conversation {
                 // With the countersignature it is kept and proved; it also shows how a copy that is too old was found.
                 (_, Some(receipt)) => match receive::receipt(node, &feed, receipt, Countersigned::Before) {
                     Ok(_) => {}
-                    Err(ReceiveError::Fork) => self.stopped(node, session, &feed)?,
+                    Err(ReceiveError::Fork) => {
+                        self.stopped(node, session, &feed)?;
+                        self.behind = true;
+                    }
                     Err(error) => return Err(error.into()),
                 },
                 (Comparison::Equal | Comparison::Behind(_), None) => {}

@@ -285,6 +285,11 @@ impl Keyring {
     pub fn read_copy(copy: &Path, recovery: &Identity) -> Result<usize, KeyringError> {
         Ok(read(copy, recovery)?.keys.len())
     }
+    /// The partitions that a recovery copy opens, and those whose keys were destroyed before it was made.
+    pub fn survey_copy(copy: &Path, recovery: &Identity) -> Result<(Vec<Partition>, Vec<Partition>), KeyringError> {
+        let content = read(copy, recovery)?;
+        Ok((content.keys.into_keys().collect(), content.erased.into_iter().collect()))
+    }
     fn at(keys: &Path, node: &Identity, recovery: &Recipient, content: Content) -> Self {
         let files = Files {
             keyring: keys.join(KEYRING_FILE),
@@ -373,6 +378,14 @@ impl Keyring {
     pub fn keys(&self, partition: Partition) -> Result<Arc<PartitionKeys>, KeyringError> {
         let content = self.content.read().unwrap_or_else(PoisonError::into_inner);
         content.keys.get(&partition).cloned().ok_or(KeyringError::NoPartition(partition))
+    }
+    /// Who opens the two files: this node, and whoever has the recovery identity. None in memory.
+    pub fn recipients(&self) -> Option<[&Recipient; 2]> {
+        self.files.as_ref().map(|files| [&files.node, &files.recovery_recipient])
+    }
+    /// The recovery copy as it lies on the disk: whole, whenever it is read.
+    pub fn recovery_copy(&self) -> Option<&Path> {
+        self.files.as_ref().map(|files| files.recovery.as_path())
     }
     /// All partitions that have keys.
     pub fn partitions(&self) -> Vec<Partition> {

@@ -94,7 +94,7 @@ impl InRow {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SentEntry {
-    /// The entry's bytes.
+    /// The entry's bytes; none of a run that its receiver gave back ([`super::lost`]).
     pub bytes: ByteBuf,
     /// Slots that a release disclosed.
     pub slots: u64,
@@ -183,14 +183,19 @@ pub struct StoppedRow {
 }
 
 impl StoppedRow {
+    /// Whether it is our own feed, and the receiver countersigned more of it than is here.
+    pub fn is_behind(&self, feed: &FeedKey, own: OrgId) -> bool {
+        feed.sender == own && self.theirs.length > self.ours.length
+    }
     /// In words, for the people who must look.
     pub fn why(&self, feed: &FeedKey, own: OrgId) -> &'static str {
-        match (feed.sender == own, self.theirs.length > self.ours.length) {
-            (true, true) => {
+        match self.is_behind(feed, own) {
+            true => {
                 "the partner holds more of what we sent than this store knows: an older copy of the store was put \
-                 back. Nothing more is sent under this agreement; see OPERATING.md, `Back up`"
+                 back. It is asked for what is missing, and nothing more is sent under this agreement until that is here; \
+                 see OPERATING.md, `After a restore`"
             }
-            (false, true) | (_, false) => {
+            false => {
                 "two histories of one feed were signed: both signatures are kept, and nothing more passes in it until \
                  people have settled which one counts"
             }
@@ -350,8 +355,8 @@ pub fn stop(node: &Node, feed: &FeedKey, row: &StoppedRow) -> Result<(), ShareEr
         ("ours", row.ours.length.to_string()),
         ("theirs", row.theirs.length.to_string()),
     ];
-    let ahead = feed.sender == node.keys.org && row.theirs.length > row.ours.length;
-    node.journal(&mut txn, if ahead { "feed-behind" } else { "fork" }, &about)?;
+    let behind = row.is_behind(feed, node.keys.org);
+    node.journal(&mut txn, if behind { "feed-behind" } else { "fork" }, &about)?;
     txn.commit()?;
     tracing::error!(partner = %feed.receiver, why = row.why(feed, node.keys.org), "a feed is stopped");
     Ok(())

@@ -10,6 +10,7 @@ pub mod explain;
 pub mod feeds;
 pub mod fetching;
 pub mod files;
+pub mod lost;
 pub mod outbox;
 pub mod preview;
 pub mod wishes;

@@ -239,10 +239,51 @@ fn one_at_a_time(subject: &Subject) -> Outcome {
     Ok(())
 }
 
+/// What is read from a snapshot is what stood there when it was taken, whatever is appended meanwhile.
+fn snapshots_stand_still(subject: &Subject) -> Outcome {
+    let ledger = subject.ledger();
+    for n in 0..50 {
+        ledger.append(put(&format!("row {n:02}"), "before"))?;
+    }
+    let (taken, begun) = (std::sync::Barrier::new(2), std::sync::mpsc::channel());
+    let (tell, told) = begun;
+    thread::scope(|scope| -> Outcome {
+        let taken = &taken;
+        // An engine may let it wait until the snapshot is gone.
+        let writer = scope.spawn(move || {
+            taken.wait();
+            let _ = tell.send(());
+            ledger.append(Append { deletes: vec![b"row 07".to_vec()], ..put("row 03", "after") })
+        });
+        {
+            let snapshot = ledger.snapshot()?;
+            taken.wait();
+            told.recv()?;
+            thread::sleep(std::time::Duration::from_millis(50));
+            assert_eq!(snapshot.position().sequence, 50);
+            let (mut rows, mut after): (Vec<super::Row>, Option<Vec<u8>>) = (Vec::new(), None);
+            loop {
+                let page = snapshot.rows(after.as_deref(), 7)?;
+                let Some((last, _)) = page.last() else { break };
+                after = Some(last.clone());
+                rows.extend(page);
+            }
+            assert_eq!(rows.len(), 50);
+            assert!(rows.iter().is_sorted() && rows.iter().all(|(_, value)| value == b"before"));
+        }
+        writer.join().map_err(|_| "panic")??;
+        Ok(())
+    })?;
+    assert_eq!((ledger.get(b"row 03")?, ledger.get(b"row 07")?), (Some(b"after".to_vec()), None));
+    assert_eq!(ledger.snapshot()?.position(), ledger.head()?);
+    Ok(())
+}
+
 /// Runs all of it.
 fn conforms(make: fn() -> Subject) -> Outcome {
     one_at_a_time(&make())?;
     no_reader_sees_half_an_append(&make())?;
+    snapshots_stand_still(&make())?;
     all_or_nothing(make())?;
     scans_are_ordered_and_bounded(make())?;
     threads_share_one_order(make())?;

@@ -17,7 +17,7 @@ mod journal;
 mod version;
 
 use super::{
-    Append, Ledger, Position, Row, SCAN_ROWS_MAX, SequenceRow, StoreError, SyncFile, bound,
+    Append, Ledger, Position, Row, SCAN_ROWS_MAX, SequenceRow, Snapshot, StoreError, SyncFile, bound,
     chain::{self, digest_of},
     head::Head,
     io_error,
@@ -194,6 +194,29 @@ impl FjallLedger {
         }
         Ok(())
     }
+    /// Rows of a snapshot whose key begins with `prefix`.
+    fn scan_in(
+        &self,
+        snapshot: &::fjall::Snapshot,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        let from = scan_start(prefix, after);
+        let mut rows: Vec<Row> = Vec::new();
+        for guard in snapshot.range::<&[u8], _>(&self.rows, (from, Bound::Unbounded)).take(limit.min(SCAN_ROWS_MAX)) {
+            let behind = || match rows.last().map(|(last, _)| last.as_slice()).or(after).unwrap_or(prefix) {
+                [] => "the first row".to_owned(),
+                last => format!("what comes after {}", of_row(last)),
+            };
+            let (key, value) = self.guarded_at("read", behind, guard.into_inner())?;
+            if !key.starts_with(prefix) {
+                break;
+            }
+            rows.push((key.to_vec(), value.to_vec()));
+        }
+        Ok(rows)
+    }
     /// Hands a batch over. The caller holds the lock on `head`.
     fn write(&self, batch: Append, row: &SequenceRow) -> Result<(), StoreError> {
         self.guarded("append", self.has_room())?;
@@ -275,22 +298,8 @@ impl Ledger for FjallLedger {
     }
     fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Row>, StoreError> {
         self.healthy()?;
-        let from = scan_start(prefix, after);
         // A snapshot: a scan must not see half of an append.
-        let snapshot = self.database.snapshot();
-        let mut rows: Vec<Row> = Vec::new();
-        for guard in snapshot.range::<&[u8], _>(&self.rows, (from, Bound::Unbounded)).take(limit.min(SCAN_ROWS_MAX)) {
-            let behind = || match rows.last().map(|(last, _)| last.as_slice()).or(after).unwrap_or(prefix) {
-                [] => "the first row".to_owned(),
-                last => format!("what comes after {}", of_row(last)),
-            };
-            let (key, value) = self.guarded_at("read", behind, guard.into_inner())?;
-            if !key.starts_with(prefix) {
-                break;
-            }
-            rows.push((key.to_vec(), value.to_vec()));
-        }
-        Ok(rows)
+        self.scan_in(&self.database.snapshot(), prefix, after, limit)
     }
     fn last(&self, prefix: &[u8]) -> Result<Option<Row>, StoreError> {
         self.healthy()?;
@@ -358,6 +367,29 @@ impl Ledger for FjallLedger {
             rows.push(row.ok_or(StoreError::Broken { at: expected })?);
         }
         Ok(rows)
+    }
+    fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError> {
+        // Nothing is handed over meanwhile, so that it ends where `head` says.
+        let head = lock(&self.head);
+        self.healthy()?;
+        Ok(Box::new(Frozen { ledger: self, rows: self.database.snapshot(), position: *head }))
+    }
+}
+
+/// fjall keeps what a snapshot shows for as long as it is held; appends go on.
+struct Frozen<'a> {
+    ledger: &'a FjallLedger,
+    rows: ::fjall::Snapshot,
+    position: Position,
+}
+
+impl Snapshot for Frozen<'_> {
+    fn position(&self) -> Position {
+        self.position
+    }
+    fn rows(&self, after: Option<&[u8]>, limit: usize) -> Result<Vec<Row>, StoreError> {
+        self.ledger.healthy()?;
+        self.ledger.scan_in(&self.rows, b"", after, limit)
     }
 }
 

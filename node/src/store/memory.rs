@@ -4,7 +4,7 @@
 //! a key stands twice in one append: an engine on disk would take both silently.
 
 use super::{
-    Append, BlobName, Expect, Ledger, Position, ReadSeek, Row, SCAN_ROWS_MAX, SequenceRow, StoreError, Vault,
+    Append, BlobName, Expect, Ledger, Position, ReadSeek, Row, SCAN_ROWS_MAX, SequenceRow, Snapshot, StoreError, Vault,
     VaultWriter, bound, chain, scan_start,
 };
 use std::{
@@ -122,6 +122,29 @@ impl Ledger for MemoryLedger {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         let skip = usize::try_from(after).unwrap_or(usize::MAX);
         Ok(state.sequence.iter().skip(skip).take(limit.min(SCAN_ROWS_MAX)).copied().collect())
+    }
+    fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError> {
+        self.healthy()?;
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        Ok(Box::new(Frozen { rows: state.rows.clone(), position: state.head }))
+    }
+}
+
+/// A copy of all rows: for what lives in memory that is cheap enough.
+pub struct Frozen {
+    /// The rows.
+    pub rows: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// After which append.
+    pub position: Position,
+}
+
+impl Snapshot for Frozen {
+    fn position(&self) -> Position {
+        self.position
+    }
+    fn rows(&self, after: Option<&[u8]>, limit: usize) -> Result<Vec<Row>, StoreError> {
+        let rows = self.rows.range::<[u8], _>((scan_start(b"", after), Bound::Unbounded));
+        Ok(rows.take(limit.min(SCAN_ROWS_MAX)).map(|(key, value)| (key.clone(), value.clone())).collect())
     }
 }
 

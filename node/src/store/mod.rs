@@ -10,6 +10,7 @@ pub mod chain;
 pub mod check;
 #[cfg(test)]
 mod conformance;
+pub mod copy;
 pub mod failure;
 pub mod files;
 pub mod fjall;
@@ -266,6 +267,17 @@ pub trait Ledger: Send + Sync {
     fn head(&self) -> Result<Position, StoreError>;
     /// Sequence rows after `after`, in order, at most `limit` and [`SCAN_ROWS_MAX`].
     fn sequence(&self, after: u64, limit: usize) -> Result<Vec<SequenceRow>, StoreError>;
+    /// The rows as they stand now, for however long they are read: appends go on, or wait where an engine knows no better,
+    /// and none of them shows. Whoever holds one appends nothing and asks for no other in the same thread.
+    fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError>;
+}
+
+/// All rows as they stood after one append.
+pub trait Snapshot {
+    /// After which append.
+    fn position(&self) -> Position;
+    /// Rows in order, strictly after `after`, at most `limit` and [`SCAN_ROWS_MAX`].
+    fn rows(&self, after: Option<&[u8]>, limit: usize) -> Result<Vec<Row>, StoreError>;
 }
 
 /// The name of a blob: keyed by its partition, so it says nothing.

@@ -148,14 +148,32 @@ pub fn create_with(
     let lock = FolderLock::take(folder)?;
     create_ledger(folder, backend, memtable_bytes)?;
     Files::create(&folder.join(BLOBS))?;
-    let engine = format!("{}\n", backend.name());
-    // Last, and it syncs the folder: a store without this was never whole.
-    durable::write(&folder.join(ENGINE), engine.as_bytes(), Existing::Refuse).map_err(io_error("create the store"))?;
-    durable::sync_folder_of(folder).map_err(io_error("create the store"))?;
+    finish(folder, backend)?;
     keyring.ensure_partition(Partition::Node)?;
     keyring.ensure_partition(Partition::Own)?;
     let (ledger, vault) = engines(folder, backend)?;
     first_row(Holdings::over(ledger, vault, keyring, draw_id()?, Some(lock)))
+}
+
+/// Makes a store without keys and rows, for a backup that is put back. `folder` must not exist or be empty.
+pub(super) fn create_empty(folder: &Path, backend: Backend) -> Result<(FolderLock, Engines), StoreError> {
+    fs::create_dir_all(folder).map_err(io_error("create the store"))?;
+    if fs::read_dir(folder).map_err(io_error("create the store"))?.next().is_some() {
+        return Err(StoreError::Exists(folder.to_owned()));
+    }
+    let lock = FolderLock::take(folder)?;
+    create_ledger(folder, backend, MEMTABLE_BYTES)?;
+    Files::create(&folder.join(BLOBS))?;
+    let engines = engines(folder, backend)?;
+    Ok((lock, engines))
+}
+
+/// Says of a store which engine it has. Without this it was never whole.
+pub(super) fn finish(folder: &Path, backend: Backend) -> Result<(), StoreError> {
+    let engine = format!("{}\n", backend.name());
+    // It syncs the folder.
+    durable::write(&folder.join(ENGINE), engine.as_bytes(), Existing::Refuse).map_err(io_error("create the store"))?;
+    durable::sync_folder_of(folder).map_err(io_error("create the store"))
 }
 
 /// Opens a store that exists. A part that is missing is an alarm, never made anew.
@@ -237,7 +255,7 @@ fn create_ledger(folder: &Path, backend: Backend, memtable_bytes: u64) -> Result
     }
 }
 
-type Engines = (Arc<dyn Ledger>, Arc<dyn Vault>);
+pub(super) type Engines = (Arc<dyn Ledger>, Arc<dyn Vault>);
 
 fn engines(folder: &Path, backend: Backend) -> Result<Engines, StoreError> {
     let (ledger, head) = (folder.join(LEDGER), folder.join(HEAD));

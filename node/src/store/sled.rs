@@ -8,7 +8,7 @@
 //! Rows stand in one tree, the sequence in another, and one transaction spans both.
 
 use super::{
-    Append, Ledger, Position, Row, SCAN_ROWS_MAX, SequenceRow, StoreError, SyncFile, bound,
+    Append, Ledger, Position, Row, SCAN_ROWS_MAX, SequenceRow, Snapshot, StoreError, SyncFile, bound,
     chain::{self, digest_of},
     head::Head,
     io_error,
@@ -43,6 +43,8 @@ pub struct SledLedger {
     database: Db,
     /// The last append. Its lock fixes the order: it is held while a batch is checked and handed over.
     head: Mutex<Position>,
+    /// Held by each append, and by a snapshot for as long as it is read: sled has none of its own. Taken before `head`.
+    appending: Mutex<()>,
     /// Held during a sync, so that those who wait meanwhile find themselves done.
     disk: Mutex<Disk>,
     poisoned: AtomicBool,
@@ -87,6 +89,7 @@ impl SledLedger {
             sequence,
             database,
             head: Mutex::new(known),
+            appending: Mutex::new(()),
             disk: Mutex::new(disk),
             poisoned: AtomicBool::new(false),
         };
@@ -176,6 +179,7 @@ impl Ledger for SledLedger {
     fn submit(&self, batch: Append) -> Result<Position, StoreError> {
         bound(&batch)?;
         let append = digest_of(&batch);
+        let _appending = lock(&self.appending);
         let mut head = lock(&self.head);
         self.healthy()?;
         for (key, expect) in &batch.expect {
@@ -214,6 +218,28 @@ impl Ledger for SledLedger {
             row.ok_or(StoreError::Broken { at: expected })
         });
         rows.collect()
+    }
+    fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError> {
+        let appending = lock(&self.appending);
+        self.healthy()?;
+        let position = *lock(&self.head);
+        Ok(Box::new(Frozen { ledger: self, position, _appending: appending }))
+    }
+}
+
+/// Appends wait while it is read.
+struct Frozen<'a> {
+    ledger: &'a SledLedger,
+    position: Position,
+    _appending: MutexGuard<'a, ()>,
+}
+
+impl Snapshot for Frozen<'_> {
+    fn position(&self) -> Position {
+        self.position
+    }
+    fn rows(&self, after: Option<&[u8]>, limit: usize) -> Result<Vec<Row>, StoreError> {
+        self.ledger.scan(b"", after, limit)
     }
 }
 

@@ -67,6 +67,12 @@ impl LeafProof {
         Self { leaf, path, index, opening: interval.open(event) }
     }
 
+    /// The same leaf, opened at the place of another event, as whatever stands there: evidence against whoever keeps the log
+    /// where that event should stand there. A node never calls this; whoever tries what a dishonest one does, does.
+    pub fn danger_opened_at(&self, interval: &Interval, event: LoggedDigest) -> Self {
+        Self { opening: interval.open(event), ..self.clone() }
+    }
+
     /// The leaf that it opens.
     pub fn index(&self) -> u64 {
         self.index

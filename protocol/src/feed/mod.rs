@@ -10,6 +10,7 @@
 mod cursor;
 pub mod digest;
 mod entry;
+pub mod lost;
 mod receipt;
 mod run;
 mod verify;

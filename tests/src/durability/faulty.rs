@@ -5,7 +5,7 @@
 //! calls that still come are counted: a node whose store failed must make none.
 
 use entente_node::store::{
-    Append, BlobName, Ledger, Position, ReadSeek, Row, SequenceRow, StoreError, Vault, VaultWriter,
+    Append, BlobName, Ledger, Position, ReadSeek, Row, SequenceRow, Snapshot, StoreError, Vault, VaultWriter,
 };
 use std::{
     io::{self, Read, Seek, SeekFrom, Write},
@@ -136,6 +136,9 @@ impl Ledger for FaultyLedger {
     }
     fn sequence(&self, after: u64, limit: usize) -> Result<Vec<SequenceRow>, StoreError> {
         self.plan.call(false, || self.inner.sequence(after, limit))
+    }
+    fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError> {
+        self.plan.call(false, || self.inner.snapshot())
     }
 }
 

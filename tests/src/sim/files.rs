@@ -11,7 +11,9 @@ use super::{
     chance::Chance,
     ledger::{Failing, Failure, broken, due},
 };
-use entente_node::store::{Append, Ledger, Position, Row, SequenceRow, StoreError, fjall::FjallLedger};
+use entente_node::store::{
+    Append, Ledger, Position, Row, SCAN_ROWS_MAX, SequenceRow, Snapshot, StoreError, fjall::FjallLedger, memory::Frozen,
+};
 use std::{
     collections::BTreeMap,
     fs::{self, File, OpenOptions},
@@ -243,5 +245,20 @@ impl Ledger for FileLedger {
     }
     fn sequence(&self, after: u64, limit: usize) -> Result<Vec<SequenceRow>, StoreError> {
         self.ask(|engine| engine.sequence(after, limit))
+    }
+    /// A copy: the engine itself goes and comes with the power.
+    fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError> {
+        self.ask(|engine| {
+            let snapshot = engine.snapshot()?;
+            let mut rows = BTreeMap::new();
+            loop {
+                let after = rows.last_key_value().map(|(key, _): (&Vec<u8>, &Vec<u8>)| key.clone());
+                let page = snapshot.rows(after.as_deref(), SCAN_ROWS_MAX)?;
+                if page.is_empty() {
+                    return Ok(Box::new(Frozen { rows, position: snapshot.position() }) as Box<dyn Snapshot>);
+                }
+                rows.extend(page);
+            }
+        })
     }
 }

@@ -4,8 +4,9 @@
 //! everything is then refused. An append is one thing here and is never half there: `files` has the disk that tears.
 
 use entente_node::store::{
-    Append, Ledger, Position, Row, SCAN_ROWS_MAX, SequenceRow, StoreError, chain,
+    Append, Ledger, Position, Row, SCAN_ROWS_MAX, SequenceRow, Snapshot, StoreError, chain,
     layout::{self, Table},
+    memory::Frozen,
     scan_start,
 };
 use std::{
@@ -219,6 +220,10 @@ impl Ledger for FaultyLedger {
         let skip = usize::try_from(after).unwrap_or(usize::MAX);
         Ok(state.sequence.iter().skip(skip).take(limit.min(SCAN_ROWS_MAX)).copied().collect())
     }
+    fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError> {
+        let state = self.healthy()?;
+        Ok(Box::new(Frozen { rows: state.rows.clone(), position: state.head }))
+    }
 }
 
 /// A bug that is planted between a node and its disk.
@@ -273,5 +278,8 @@ impl Ledger for Buggy {
     }
     fn sequence(&self, after: u64, limit: usize) -> Result<Vec<SequenceRow>, StoreError> {
         self.disk().sequence(after, limit)
+    }
+    fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError> {
+        self.disk().snapshot()
     }
 }

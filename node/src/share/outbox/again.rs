@@ -27,6 +27,10 @@ use entente_protocol::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
+/// What people are told where nobody has a run any more.
+const BOTH_LOST: &str = "what was sent is lost on both sides, so nothing more can be sent under this agreement: end it, and \
+    make a new one";
+
 /// Makes a signed run's message again, for a partner that has not countersigned it.
 ///
 /// An entry that is no longer cleared goes as its hash alone, and the record is decided again.
@@ -39,6 +43,11 @@ pub fn again(node: &Node, feed: &FeedKey, number: u64) -> Result<Option<Prepared
     }
     let row = feeds::out_row(node, feed, AgreementDigest::from_bytes([0; 32]))?;
     let Some((_, sent)) = feeds::run_at(node, feed, &row, number)? else { return Ok(None) };
+    if sent.entries.iter().any(|entry| entry.bytes.is_empty()) {
+        tracing::error!(partner = %feed.receiver, "the partner lost a run whose entries this store does not have either");
+        node.note_error(feed.receiver, BOTH_LOST.to_owned());
+        return Ok(None);
+    }
     let mut closed: BTreeSet<usize> = BTreeSet::new();
     let end = sent.first + sent.entries.len() as u64;
     // Each turn closes entries, or is the last: one that is closed may have been named by another.
