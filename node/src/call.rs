@@ -22,12 +22,14 @@ use crate::{
     recall::{self, asked, asking, ending, hold, holders, select::Common},
     receive::quarantine,
     records::{
-        gate::{self, Review},
+        gate::{self, Pass, Review},
+        history, passing,
         search::{self, Query},
         show,
     },
     redlines, regular,
     share::{explain, preview},
+    users::{self, UserCall, Who, acts},
 };
 use entente_protocol::{identity::UnconfirmedCard, recall::Act, time::UnixMillis};
 use select::{select, to_review};
@@ -272,14 +274,30 @@ pub enum Call {
         /// To what.
         state: Review,
     },
+    /// Takes a stage of the review, where the settings name stages.
+    Stage {
+        /// For which records.
+        records: Selection,
+        /// Which.
+        stage: String,
+    },
     /// Releases.
     Release(Selection),
+    /// Events that a person has signed, in hexadecimal: each is its own proof.
+    Signed {
+        /// The events.
+        events: Vec<String>,
+    },
+    /// Persons of this organisation.
+    User(UserCall),
     /// Searches.
     Search(Query),
     /// One record.
     RecordShow(String),
     /// Proves one record as far as this node can.
     RecordVerify(String),
+    /// What happened to one record, step by step, and who signed it.
+    RecordHistory(String),
     /// Writes a record's file.
     RecordAttachment {
         /// The attachment record.
@@ -391,10 +409,14 @@ impl Call {
             Self::ClockLower { .. } => "clock-lower",
             Self::Import(_) => "import",
             Self::Review { .. } => "review",
+            Self::Stage { .. } => "stage",
             Self::Release(_) => "release",
+            Self::Signed { .. } => "signed",
+            Self::User(call) => call.name(),
             Self::Search(_) => "search",
             Self::RecordShow(_) => "record-show",
             Self::RecordVerify(_) => "record-verify",
+            Self::RecordHistory(_) => "record-history",
             Self::RecordAttachment { .. } => "record-attachment",
             Self::Explain { .. } => "explain",
             Self::ExplainReceived { .. } => "explain-received",
@@ -441,6 +463,8 @@ impl Call {
             | Self::Search(_)
             | Self::RecordShow(_)
             | Self::RecordVerify(_)
+            | Self::RecordHistory(_)
+            | Self::User(UserCall::Begin(_) | UserCall::List | UserCall::Show(_))
             | Self::RecordAttachment { .. }
             | Self::PackageMake(_)
             | Self::Explain { .. }
@@ -472,7 +496,10 @@ impl Call {
             | Self::ClockLower { .. }
             | Self::Import(_)
             | Self::Review { .. }
+            | Self::Stage { .. }
             | Self::Release(_)
+            | Self::Signed { .. }
+            | Self::User(_)
             | Self::BundleExport(_)
             | Self::BundleImport(_)
             | Self::Sync { .. }
@@ -509,9 +536,18 @@ fn read_card(path: &Path) -> Result<UnconfirmedCard, Fault> {
     })
 }
 
-/// Carries out a call. Where the store failed on the way, nothing is reported as done, whatever became of the error.
+/// Carries out a call of nobody in particular.
 pub fn answer(node: &Node, call: &Call, progress: OnProgress<'_>) -> Result<Json, Fault> {
-    let answer = carry_out(node, call, progress);
+    answer_by(node, call, None, progress)
+}
+
+/// Carries out a call, `by` being a person's signature over it. Whose it is, and whether that one may, is asked first and
+/// here alone. Where the store failed on the way, nothing is reported as done, whatever became of the error.
+pub fn answer_by(node: &Node, call: &Call, by: Option<&str>, progress: OnProgress<'_>) -> Result<Json, Fault> {
+    let answer = acts::admit(node, call, by).and_then(|who| {
+        let answer = carry_out(node, call, &who, progress)?;
+        acts::note(node, call, &who).map(|()| answer)
+    });
     match node.holdings.failed() {
         Some(cause) => {
             let store = node.home.store();
@@ -522,7 +558,7 @@ pub fn answer(node: &Node, call: &Call, progress: OnProgress<'_>) -> Result<Json
     }
 }
 
-fn carry_out(node: &Node, call: &Call, progress: OnProgress<'_>) -> Result<Json, Fault> {
+fn carry_out(node: &Node, call: &Call, who: &Who, progress: OnProgress<'_>) -> Result<Json, Fault> {
     match call {
         Call::Identity => Ok(node.identity_view()),
         Call::Card => Ok(json!({ "card": node.keys.card.to_armour(), "words": node.keys.card.words().to_string() })),
@@ -612,23 +648,37 @@ fn carry_out(node: &Node, call: &Call, progress: OnProgress<'_>) -> Result<Json,
         Call::Log(call) => custody::view::answer(node, call, progress),
         Call::ClockShow => Ok(say::view(node)),
         Call::ClockLower { to } => say::lower(node, *to),
-        Call::Import(options) => Ok(json!(import::import(node, options, progress)?)),
+        Call::Import(options) => {
+            let mut report = json!(import::import(node, options, who, progress)?);
+            if let (Some(held), Some(map)) = (who.held(), report.as_object_mut()) {
+                map.insert("sign".to_owned(), json!(passing::lay_imports(node, held)?));
+            }
+            Ok(report)
+        }
         Call::Review { records, state } => {
+            let pass = passing::by_state(node, *state)?;
             let (ids, stay) = to_review(node, select(node, records)?, records, *state)?;
-            let outcome = gate::review_showing(node, &ids, *state, progress)?;
+            let outcome = gate::pass_showing(node, &ids, &pass, who.held(), progress)?;
             let recalls = match state {
-                gate::Review::Refuted => recall::asking::propose_refuted(node, &ids, progress)?,
+                // What a person refutes is refuted once it is signed.
+                gate::Review::Refuted if who.held().is_none() => recall::asking::propose_refuted(node, &ids, progress)?,
                 _ => Vec::new(),
             };
             Ok(json!(gate::GateOutcome { stay, recalls, ..outcome }))
         }
-        Call::Release(records) => {
-            let ids = select(node, records)?;
-            Ok(json!(gate::release_showing(node, &ids, progress)?))
+        Call::Stage { records, stage } => {
+            let pass = Pass::Stage(passing::stage(node, stage)?);
+            Ok(json!(gate::pass_showing(node, &select(node, records)?, &pass, who.held(), progress)?))
         }
+        Call::Release(records) => {
+            Ok(json!(gate::pass_showing(node, &select(node, records)?, &Pass::Release, who.held(), progress)?))
+        }
+        Call::Signed { events } => passing::take(node, events),
+        Call::User(call) => users::call(node, call, who),
         Call::Search(query) => Ok(json!(search::search(node, query)?)),
         Call::RecordShow(given) => show::show(node, given),
         Call::RecordVerify(given) => show::verify(node, given),
+        Call::RecordHistory(given) => history::history(node, given),
         Call::RecordAttachment { record, output } => show::attachment(node, record, output, progress),
         Call::Explain { record, partner } => explain::explain(node, record, partner),
         Call::ExplainReceived { record, partner } => explain::received(node, record, partner),

@@ -23,6 +23,7 @@ The life of a record:
                 clock         what is known about the time, where nothing is decided for it
                 key           rotate and revoke keys, and what follows for what they signed
                 recover       another passphrase, when it or the keyring is lost
+  people        user          who works here, with which role; each signs with an own key
   take back     recall        ask records back from whoever holds them, and see who has done it
                 hold          what a court does not let go: not deleted, whoever asks for it
   keep          check         is everything that is stored still what was written
@@ -30,7 +31,7 @@ The life of a record:
                 restore       put that back, when the disk is lost
                 doctor        what is well, what is not, what to do
   find, prove   search        own and received records
-                record        show, verify, write out a file
+                record        show, verify, history, write out a file
                 package       evidence with its proofs, in one file for whoever has no node
                 verify        what such a file proves, by whom, since when; needs no home
 
@@ -75,6 +76,12 @@ pub struct Global {
     /// Unlock with the passphrase in the first line of this file; without one, it is asked for
     #[arg(long, global = true, value_name = "FILE", env = "ENTENTE_PASSPHRASE_FILE", hide_env_values = true)]
     pub passphrase_file: Option<PathBuf>,
+    /// Who you are, where the organisation has persons (`entente user`)
+    #[arg(long, global = true, value_name = "NAME", env = "ENTENTE_USER", hide_env_values = true)]
+    pub user: Option<String>,
+    /// Your own passphrase, in the first line of this file; without one, it is asked for
+    #[arg(long, global = true, value_name = "FILE", env = "ENTENTE_USER_PASSPHRASE_FILE", hide_env_values = true)]
+    pub user_passphrase_file: Option<PathBuf>,
     /// What to log to the standard error: error, warn, info, debug or trace [default: warn; for `run`: info]
     #[arg(long, global = true, value_name = "LEVEL", env = "ENTENTE_LOG", hide_env_values = true)]
     pub log: Option<String>,
@@ -186,6 +193,16 @@ pub enum Command {
     /// Legal hold: what may not be deleted, whoever asks for it
     #[command(subcommand, after_help = "Example:\n  entente hold list")]
     Hold(Hold),
+    /// The persons of this organisation: who they are, and what each may do
+    #[command(
+        subcommand,
+        after_help = "Without persons a home is a single office: whoever opens it does everything, in the office's name. From the \
+        first person on, which is an administrator, each names themself (--user NAME or ENTENTE_USER) and signs with a key \
+        that only their own passphrase opens. Who collected a record does not review it; who reviewed it does not verify it.\n\n\
+        Example:\n  entente user add \"M. Osei\" --role administrator\n  \
+        entente user add \"A. Diallo\" --role collector --user \"M. Osei\"\n  entente user roles"
+    )]
+    User(User),
     /// The log that partners witness: show it, verify it, prove a record by it
     #[command(subcommand, after_help = "Example:\n  entente log show\n  entente log prove CAR-2026-0001")]
     Log(Log),
@@ -372,6 +389,7 @@ mod onward;
 mod package;
 mod parties;
 mod upkeep;
+mod user;
 pub use backup::{Backup, BackupCommand, Doctor, Restore};
 pub use bundle::{Bundle, Export};
 pub use evidence::{Explain, Filter, Import, Record, Release, Review, ReviewState, Search};
@@ -381,6 +399,7 @@ pub use onward::{Ask, Onward};
 pub use package::{Package, Verify};
 pub use parties::{Agreement, Identity, Partner, Shown};
 pub use upkeep::{Clock, Log, Recover, Redline};
+pub use user::{AddUser, User};
 
 #[cfg(test)]
 mod tests;

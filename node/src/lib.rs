@@ -2,7 +2,7 @@
 //!
 //! Code map, in reading order: [`config`] (a home and its settings), [`init`] (making one), [`node`]
 //! (an open node), [`call`] (what commands ask of it), [`ingest`] (files in), [`records`] (kept, gated,
-//! found, shown), [`partners`] and [`agreements`], [`redlines`], [`share`] (the only way out), [`receive`] and
+//! found, shown), [`users`] (who may do it), [`partners`] and [`agreements`], [`redlines`], [`share`] (the only way out), [`receive`] and
 //! [`room`] (how much is taken), [`recall`] (what is asked back, and what is not kept longer), [`onward`] (what goes on to
 //! others by its originator's grant), [`exchange`] (what one session says), [`bundle`] (the same without a network),
 //! [`package`] (evidence for whoever has no node), [`peer`] (TLS and QUIC), [`run`] (serving), [`recover`] (a lost secret),
@@ -55,6 +55,7 @@ pub mod secret;
 pub mod share;
 pub mod status;
 pub mod store;
+pub mod users;
 
 #[cfg(test)]
 mod life_tests;

@@ -25,8 +25,9 @@ use crate::{
     seal::keyring::{Keyring, Partition},
     secret::{recovery, unlock::Unlock},
     store::{StoreError, holdings::Holdings, layout::Table, open},
+    users::Waiting,
 };
-use entente_policy::Interval;
+use entente_policy::{Interval, roles::Roles};
 use entente_protocol::{
     id::{AgreementId, Hash, OrgId},
     limits,
@@ -72,6 +73,10 @@ pub struct Node {
     pub batches: Batches,
     /// Its own red lines, as they stood when it was opened.
     pub red_lines: Vec<redlines::Held>,
+    /// What persons may do.
+    pub roles: Roles,
+    /// Nonces that wait for a person's act.
+    pub waiting: Waiting,
     /// Replaced as a whole, never changed in place.
     rules: RwLock<Arc<Rules>>,
     /// Held from reading the store until what was read is in force: an older reading never replaces a newer one.
@@ -157,6 +162,8 @@ impl Node {
             reader: Program::own(),
             batches: Batches::default(),
             red_lines,
+            roles: Roles::built_in().map_err(|e| Fault::setup("roles", e))?,
+            waiting: Waiting::default(),
             rules: RwLock::new(rules),
             loading: Mutex::new(()),
             generation: AtomicU64::new(1),

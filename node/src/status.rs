@@ -13,6 +13,7 @@ use crate::{
     seal::keyring::Partition,
     share::{feeds, lost, wishes},
     store::layout::Table,
+    users,
 };
 use entente_protocol::{
     agreement::Standing,
@@ -145,7 +146,13 @@ fn warnings(node: &Node) -> Vec<String> {
             "{count} files of ours could not be read and are not given: `entente check` names them; restore a backup"
         )
     });
-    trouble.chain(room::disk(node, For::Evidence)).chain(damaged).chain(aside).chain(rivals).collect()
+    trouble
+        .chain(room::disk(node, For::Evidence))
+        .chain(damaged)
+        .chain(users::warning(node))
+        .chain(aside)
+        .chain(rivals)
+        .collect()
 }
 
 /// The whole status.
@@ -171,6 +178,7 @@ pub fn status(node: &Node) -> Result<Json, Fault> {
         "handle": node.config.handle,
         "proposals": proposals.collect::<Vec<_>>(),
         "erasures": ending::erasures(node, |_| true)?,
+        "eyes": users::eyes(node)?,
         "warnings": warnings(node),
         "resealing": crate::keys::keyring::view(node),
         "certificate_until": node.keys.certificate_until(node.clock.now()).map(|t| t.to_string()),

@@ -33,6 +33,7 @@ mod redline;
 mod reference;
 
 mod render;
+pub mod roles;
 mod set;
 pub mod source;
 #[cfg(test)]

@@ -232,6 +232,11 @@ fn hashed(leaves: &[(u32, RecordId)]) -> Vec<Leaf> {
     leaves.iter().map(|(position, record)| leaf(*position, *record)).collect()
 }
 
+/// The id of the batch whose signed head this is, unverified.
+pub fn danger_id_of_head(head: &SignatureBytes) -> Result<BatchId, SignatureFault> {
+    Ok(id_of(head.parse()?.danger_unverified_payload()))
+}
+
 fn id_of(payload: &[u8]) -> BatchId {
     BatchId::from_bytes(labelled(label::BATCH_ID, &[payload]))
 }

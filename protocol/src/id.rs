@@ -157,6 +157,12 @@ id!(
     /// A journal up to and with one event: SHA-256 over label and event, which names the digest before it.
     JournalDigest, 32, "a journal's digest");
 id!(
+    /// A person of an organisation. Drawn at random by the organisation.
+    UserId, 16, "a person's id");
+id!(
+    /// One certificate of a person: SHA-256 over label and signed payload.
+    UserDigest, 32, "a certificate's digest");
+id!(
     /// A tree node, leaf or root.
     Hash, 32, "a hash");
 id!(

@@ -129,6 +129,10 @@ table!(LABELS: Label {
     JOURNAL_EVENT = "entente/1 journal event";
     /// Digest of one part of a journal's event.
     EVENT_PART = "entente/1 event part";
+    /// How a person's certificate is named, over its payload.
+    USER_DIGEST = "entente/1 user certificate";
+    /// Digest of a call that a person asks of the node.
+    USER_CALL = "entente/1 user call";
 });
 
 table!(CONTEXTS: Context {
@@ -170,6 +174,12 @@ table!(CONTEXTS: Context {
     SIGN_REVIEW = "entente/1 sign review";
     /// Signature of a release event by a user's key.
     SIGN_RELEASE_EVENT = "entente/1 sign release event";
+    /// Signature of a person's certificate by the organisation's users key.
+    SIGN_USER = "entente/1 sign user";
+    /// Signature of what a person brought in, by that person's key.
+    SIGN_IMPORT = "entente/1 sign import";
+    /// Signature of a call by a person's key.
+    SIGN_ACT = "entente/1 sign act";
 });
 
 #[cfg(test)]

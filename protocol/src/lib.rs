@@ -6,7 +6,7 @@
 //!
 //! Reading order: [`limits`], [`id`], [`label`] (every tag and signature context), [`codec`],
 //! [`record`] (the life of a record), [`batch`], [`agreement`], [`feed`], [`session`], [`recall`], [`grant`], [`custody`],
-//! [`bundle`], [`package`].
+//! [`bundle`], [`package`], [`user`].
 
 pub mod agreement;
 pub mod attachment;
@@ -37,6 +37,7 @@ mod suites;
 pub mod text;
 pub mod time;
 pub mod tree;
+pub mod user;
 pub mod value;
 #[cfg(test)]
 mod vectors;
@@ -48,6 +49,8 @@ mod vectors_custody;
 mod vectors_onward;
 #[cfg(test)]
 mod vectors_package;
+#[cfg(test)]
+mod vectors_users;
 #[cfg(test)]
 mod vectors_values;
 #[cfg(test)]

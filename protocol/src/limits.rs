@@ -194,6 +194,8 @@ pub const PACKAGE_SUMMARY_BYTES_MAX: usize = 64 << 20;
 
 /// Difference between a partner's stated time and ours that a session accepts, in milliseconds.
 pub const CLOCK_SKEW_MS_MAX: u64 = 5 * 60 * 1_000;
+/// Bytes of a person's certificate, without its signature.
+pub const USER_BYTES_MAX: usize = 1 << 10;
 
 const _: () = assert!(SLOTS == 1 << SLOT_TREE_DEPTH, "the slot tree has one leaf for each slot");
 const _: () = assert!(BATCH_RECORDS_MAX == 1 << BATCH_TREE_DEPTH, "the batch tree has one leaf for each record");

@@ -26,7 +26,7 @@ disclose.item = ["number", "eval", "type"]
 "#;
 
 /// Commands that answer without a listing, or that other stories run: what they print is looked at there.
-const ELSEWHERE: [&str; 28] = [
+const ELSEWHERE: [&str; 36] = [
     "init",
     "identity-card",
     "identity-renew",
@@ -44,11 +44,19 @@ const ELSEWHERE: [&str; 28] = [
     "clock-lower",
     "recover",
     "record-attachment",
+    "record-history",
     "onward-ask",
     "onward-grant",
     "onward-refuse",
     "onward-list",
     "onward-holders",
+    "user-add",
+    "user-disable",
+    "user-list",
+    "user-passphrase",
+    "user-role",
+    "user-roles",
+    "user-show",
     "run",
     "stop",
     "demo",
@@ -167,6 +175,9 @@ fn each_element_of_each_listing_has_an_id_of_its_own() -> Outcome {
     a.start();
     walk(&a, 2, &["status"]);
     walk(&a, 1, &["sync", "b"]);
+    let package = a.path("package.zip");
+    walk(&a, 0, &["package", "M-00002", "L-00001", "-o", &package]);
+    walk(&a, 2, &["verify", &package]);
     let by = ["--by", "A. Diallo"];
     let recall =
         |words: &[&'static str], by: [&'static str; 2]| -> Vec<&'static str> { [&["recall"], words, &by].concat() };

@@ -42,4 +42,5 @@ mod tables;
 mod terminal;
 mod tidy;
 mod unseen;
+mod users;
 mod watch;

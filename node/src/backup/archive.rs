@@ -242,7 +242,7 @@ impl Reader {
         }
     }
     /// The next piece; what was not read of the one before is passed over.
-    pub fn next(&mut self) -> Result<Piece, BackupError> {
+    pub fn piece(&mut self) -> Result<Piece, BackupError> {
         let mut rest = (&mut self.stream).take(self.left);
         io::copy(&mut rest, &mut io::sink()).map_err(|e| BackupError::broken(&self.path, e))?;
         let mut head = [0; HEAD_BYTES];

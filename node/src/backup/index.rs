@@ -65,7 +65,7 @@ impl Rows {
     /// Takes it.
     pub fn advance(&mut self) -> Result<Option<(Vec<u8>, Digest)>, BackupError> {
         let Some(reader) = &mut self.reader else { return Ok(None) };
-        let piece = reader.next()?;
+        let piece = reader.piece()?;
         let next = match piece.kind {
             Kind::End => {
                 self.reader = None;
@@ -85,7 +85,7 @@ impl Rows {
 pub fn names(path: &Path, identity: &Identity) -> Result<BTreeSet<BlobName>, BackupError> {
     let (mut reader, mut names) = (Reader::open(path, identity)?, BTreeSet::new());
     loop {
-        let piece = reader.next()?;
+        let piece = reader.piece()?;
         match piece.kind {
             Kind::End => return Ok(names),
             Kind::Name => {

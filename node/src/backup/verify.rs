@@ -108,7 +108,7 @@ pub fn inside(
     let mut reader = Reader::open(&path, recovery)?;
     let (mut counts, mut header, mut names) = (Counts::default(), None, BTreeSet::new());
     loop {
-        let piece = reader.next()?;
+        let piece = reader.piece()?;
         match piece.kind {
             Kind::Header => header = serde_json::from_slice::<Header>(&reader.value()?).ok(),
             Kind::End => {

@@ -1,9 +1,8 @@
-//! Whose fault it is where a call cannot be carried out.
+//! What the parts of the node refuse, as a fault of a call: whose it is, and a stable code.
 
 use crate::{
     agreements::AgreementError,
     error::Fault,
-    ingest::import::ImportError,
     partners::PartnerError,
     records::{keep::KeepError, search::SearchError},
 };
@@ -47,15 +46,5 @@ impl From<SearchError> for Fault {
 impl From<AgreementError> for Fault {
     fn from(error: AgreementError) -> Self {
         if error.is_store() { Self::store(error) } else { Self::input("agreement", error) }
-    }
-}
-
-impl From<ImportError> for Fault {
-    fn from(error: ImportError) -> Self {
-        match &error {
-            _ if error.is_store() => Self::store(error),
-            ImportError::Child { fault, .. } if fault.is_setup() => Self::setup("reader", error),
-            _ => Self::input("import", error),
-        }
     }
 }

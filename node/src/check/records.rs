@@ -11,20 +11,21 @@ use super::{
 use crate::{
     node::Node,
     records::{
-        gate::{EventRow, GateEvent, GateRow, RELEASE_LOG},
+        gate::{EventRow, GateRow, RELEASE_LOG},
         index,
+        passing::{self, ImportRow},
         stored::{BatchRow, OwnRow, decode},
     },
     seal::keyring::Partition,
     share::files,
     store::{StoreError, check::Audit, layout::Table},
+    users::{self, Held, UserRow},
 };
 use entente_protocol::{
     attachment::Content,
-    batch::Batch,
+    batch::{self, Batch},
     id::{KeyId, OrgId, RecordId},
     identity::Purpose,
-    label,
     primitive::PublicKey,
     record::{Record, kind::Kind},
 };
@@ -47,11 +48,13 @@ type Named = Result<Vec<RecordId>, String>;
 struct Last {
     batch: Option<(u64, Positions)>,
     event: Option<(u64, Named)>,
+    /// Certificates of persons, which signed events name.
+    persons: Vec<Held>,
 }
 
 /// Every record of ours in the order of arrival, every signed event of the gate, and the release log.
 pub fn own(node: &Node, audit: &Audit, report: &mut Report<'_>) -> Result<(), StoreError> {
-    let mut last = Last::default();
+    let mut last = Last { persons: persons(node, audit, report)?, ..Last::default() };
     let records = (Partition::Own, Table::Record, b"".as_slice());
     each_item(audit, report, records, "own record", &mut |report, place, bytes| {
         report.step(1);
@@ -60,7 +63,7 @@ pub fn own(node: &Node, audit: &Audit, report: &mut Report<'_>) -> Result<(), St
     let events = (Partition::Own, Table::Review, b"".as_slice());
     each_item(audit, report, events, "review or release", &mut |report, n, bytes| {
         report.step(1);
-        match event(node, &bytes) {
+        match event(node, &last.persons, &bytes) {
             Ok(records) => records.iter().try_for_each(|record| at_gate(audit, report, *record, n)),
             Err(why) => {
                 report.damaged(format!("review or release {n}"), why);
@@ -72,6 +75,7 @@ pub fn own(node: &Node, audit: &Audit, report: &mut Report<'_>) -> Result<(), St
         // One that does not read is a finding of its records.
         let Ok(row) = decode::<BatchRow>("batch", &bytes) else { return Ok(()) };
         let first = audit.item(Partition::Own, Table::Record, b"", row.first).ok().flatten();
+        brought_in(audit, report, &last.persons, (n, &row))?;
         if first.and_then(|bytes| decode::<OwnRow>("record", &bytes).ok()).is_some_and(|first| first.batch != n) {
             report.extra(format!("batch {n}"), "the records that it names are attested by another one");
         }
@@ -219,7 +223,8 @@ fn reviews(
         if last.event.as_ref().is_none_or(|(known, _)| *known != place) {
             let read = audit.item(Partition::Own, Table::Review, b"", place);
             let bytes = report.readable(format!("review or release {place}"), read)?.flatten();
-            let named = bytes.map_or_else(|| Err("its row is gone".to_owned()), |bytes| event(node, &bytes));
+            let named =
+                bytes.map_or_else(|| Err("its row is gone".to_owned()), |bytes| event(node, &last.persons, &bytes));
             last.event = Some((place, named));
         }
         match last.event.as_ref().map(|(_, named)| named) {
@@ -231,11 +236,49 @@ fn reviews(
     Ok(())
 }
 
-fn event(node: &Node, bytes: &[u8]) -> Named {
+fn event(node: &Node, persons: &[Held], bytes: &[u8]) -> Named {
     let row: EventRow = decode("gate event", bytes).map_err(|e| e.to_string())?;
-    let context = if row.review.is_some() { label::SIGN_REVIEW } else { label::SIGN_RELEASE_EVENT };
-    let key = listed(node, node.keys.org, Purpose::Users, row.user).ok_or("our card lists no such user")?;
-    let signed = row.signed.parse().map_err(|e| e.to_string())?;
-    let event = signed.verify(context, &key).map_err(|e| e.to_string())?;
-    decode::<GateEvent>("gate event", event).map(|event| event.records).map_err(|e| e.to_string())
+    passing::verified(node, &row, persons).map(|event| event.records)
+}
+
+/// Every certificate of a person: signed by the office, and one after the other.
+fn persons(node: &Node, audit: &Audit, report: &mut Report<'_>) -> Result<Vec<Held>, StoreError> {
+    let mut held = Vec::<Held>::new();
+    let list = (Partition::Node, Table::UserList, b"".as_slice());
+    each_item(audit, report, list, "person", &mut |report, n, bytes| {
+        report.step(1);
+        let read = decode::<UserRow>("person", &bytes).map_err(|e| e.to_string());
+        match read.and_then(|row| users::verified(node, &row)) {
+            Err(why) => report.damaged(format!("person {n}"), format!("the certificate does not hold: {why}")),
+            Ok(found) => {
+                let (id, number) = (found.certificate.id, found.certificate.number);
+                let before = held.iter().rfind(|known| known.certificate.id == id);
+                if number != before.map_or(1, |known| known.certificate.number + 1) {
+                    report
+                        .damaged(format!("person {n}"), "it does not follow the certificate of this person before it");
+                }
+                held.push(found);
+            }
+        }
+        Ok(())
+    })?;
+    Ok(held)
+}
+
+/// Who brought a batch in, where that was a person.
+fn brought_in(
+    audit: &Audit,
+    report: &mut Report<'_>,
+    persons: &[Held],
+    (n, row): (u64, &BatchRow),
+) -> Result<(), StoreError> {
+    // A head that does not read is a finding of its records.
+    let Ok(id) = batch::danger_id_of_head(&row.head) else { return Ok(()) };
+    let read = audit.get(Partition::Own, Table::Import, id.as_bytes());
+    let Some(Some(bytes)) = report.readable(format!("batch {n}"), read)? else { return Ok(()) };
+    let import = decode::<ImportRow>("import", &bytes).map_err(|e| e.to_string());
+    if let Err(why) = import.and_then(|import| passing::import_verified(&import, id, persons)) {
+        report.damaged(format!("batch {n}"), format!("who brought it in does not hold: {why}"));
+    }
+    Ok(())
 }

@@ -51,8 +51,11 @@ pub struct Review {
     #[arg(value_name = "ID")]
     pub ids: Vec<String>,
     /// What was found
-    #[arg(long)]
-    pub state: ReviewState,
+    #[arg(long, required_unless_present = "stage", conflicts_with = "stage")]
+    pub state: Option<ReviewState>,
+    /// The stage of the review that was passed, where the settings name stages
+    #[arg(long, value_name = "STAGE")]
+    pub stage: Option<String>,
     /// Every draft
     #[arg(long)]
     pub all_drafts: bool,
@@ -118,6 +121,16 @@ pub enum Record {
     /// Prove it: its fields, who recorded it, who released it, and whether it was withdrawn
     #[command(after_help = "Exit code 6 if it does not verify.\n\nExample:\n  entente record verify CAR-2026-0001")]
     Verify {
+        /// Id, its first eight digits or more, or evidence number
+        id: String,
+    },
+    /// What happened to it, step by step: who did it, and whether their signature holds
+    #[command(
+        after_help = "Collected, brought in, attested, reviewed, verified, released, received, amended, disputed, recalled: each step \
+        in order, with the organisation or person who took it. What cannot be checked is said to be so.\n\n\
+        Example:\n  entente record history CAR-2026-0001"
+    )]
+    History {
         /// Id, its first eight digits or more, or evidence number
         id: String,
     },

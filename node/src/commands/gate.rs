@@ -18,10 +18,14 @@ use serde_json::Value as Json;
 pub fn review(reach: &Reach, args: cli::Review) -> Result<Done, Failure> {
     let all = args.all_drafts.then_some(Selection::AllDrafts);
     let records = selection(args.ids, all, "--all-drafts", args.filter)?;
-    let state = match args.state {
-        ReviewState::Reviewed => Review::Reviewed,
-        ReviewState::Verified => Review::Verified,
-        ReviewState::Refuted => Review::Refuted,
+    let state = match (args.state, args.stage) {
+        (_, Some(stage)) => {
+            let outcome = reach.call_watched(&Call::Stage { records, stage: stage.clone() })?;
+            return show(reach, &outcome, &stage);
+        }
+        (Some(ReviewState::Reviewed) | None, None) => Review::Reviewed,
+        (Some(ReviewState::Verified), None) => Review::Verified,
+        (Some(ReviewState::Refuted), None) => Review::Refuted,
     };
     let outcome = reach.call_watched(&Call::Review { records, state })?;
     show(reach, &outcome, state.name())
@@ -67,8 +71,17 @@ pub fn query(filter: Filter) -> Query {
 }
 
 fn show(reach: &Reach, outcome: &Json, done: &str) -> Result<Done, Failure> {
-    reach.output.answer(outcome, || render(outcome, done, reach.output.look))?;
     let count = |key| text(outcome, key) != "0";
+    let refused = list(outcome, "refused");
+    if let (false, false, Some(first)) = (count("changed"), count("unchanged"), refused.first())
+        && done != "released"
+    {
+        let why = text(first, "why");
+        let message = format!("none of {} could be passed as `{done}`: {why}", refused.len());
+        let code = if why.starts_with("four eyes") { "four-eyes" } else { "not-passed" };
+        return Err(Fault::input(code, message).into());
+    }
+    reach.output.answer(outcome, || render(outcome, done, reach.output.look))?;
     match (count("changed"), count("unchanged"), list(outcome, "refused").len()) {
         (false, false, refused @ 1..) => {
             let why = list(outcome, "refused").first().map(|record| text(record, "why")).unwrap_or_default();
@@ -139,6 +152,7 @@ mod tests {
             unchanged: 1,
             refused: vec![NotYet { id: "0123456789ab".to_owned(), why: "draft".to_owned() }],
             recalls: vec![3],
+            sign: Vec::new(),
         };
         let text = render(&serde_json::json!(outcome), "released", Look::default());
         assert!(text.contains("released  2\n") && text.contains("01234567  draft"), "{text}");

@@ -12,6 +12,7 @@ mod clock;
 mod doctor;
 mod explain;
 mod gate;
+mod history;
 mod identity;
 mod import;
 mod init;
@@ -23,6 +24,7 @@ mod output;
 mod package;
 mod pages;
 mod partner;
+mod person;
 mod plain;
 mod preview;
 mod reach;
@@ -35,6 +37,7 @@ mod serve;
 mod show;
 mod status;
 mod table;
+mod user;
 mod verify;
 
 use crate::{
@@ -116,6 +119,7 @@ fn dispatch(cli: Cli) -> Result<Done, Failure> {
         Command::Recall(command) => recall::recall(&reach, command),
         Command::Onward(command) => onward::onward(&reach, command),
         Command::Hold(command) => recall::hold(&reach, command),
+        Command::User(command) => user::user(&reach, command),
         Command::Log(command) => log::log(&reach, command),
         Command::Clock(command) => clock::clock(&reach, command),
         Command::Recover(args) => recover::recover(&reach, args),

@@ -2,7 +2,10 @@
 //!
 //! Paths become absolute before a call is sent: a running node may stand in another folder.
 
-use super::output::{Failure, Output};
+use super::{
+    output::{Failure, Output},
+    person::Person,
+};
 use crate::{
     call::{self, Call, Progress},
     cli::Global,
@@ -11,9 +14,10 @@ use crate::{
     control::client,
     error::Fault,
     node::Node,
-    secret::unlock::Unlock,
+    secret::{Secret, unlock::Unlock},
 };
 use dialoguer::Confirm;
+use entente_protocol::id::UserId;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::Value as Json;
 use std::{
@@ -70,11 +74,15 @@ impl Reach {
     /// The node by which the calls of one command are answered.
     pub fn node(&self) -> Result<Reached, Fault> {
         let home = self.home()?;
-        if client::connect(&home)?.is_some() {
-            return Ok(Reached::Running(home));
-        }
-        let unlock = self.unlock_home(&home)?;
-        Ok(Reached::Here(Box::new(Node::open(home, &unlock, Arc::new(SystemClock))?)))
+        let way = if client::connect(&home)?.is_some() {
+            Way::Running(home.clone())
+        } else {
+            let unlock = self.unlock_home(&home)?;
+            Way::Here(Box::new(Node::open(home.clone(), &unlock, Arc::new(SystemClock))?))
+        };
+        let user = self.global.user.clone();
+        let passphrase = self.global.user_passphrase_file.as_deref().map(absolute).transpose()?;
+        Ok(Reached { way, person: Person::new(home, user, passphrase) })
     }
 
     /// Makes one call.
@@ -132,18 +140,24 @@ fn show(bar: &ProgressBar, at: Progress) {
     bar.set_position(at.done);
 }
 
-/// A node that answers.
-pub enum Reached {
+/// How a node is reached.
+enum Way {
     /// Another process runs it: each call is a connection to its socket.
     Running(Home),
     /// Opened by this process.
     Here(Box<Node>),
 }
 
+/// A node that answers, and the person in whose name it is asked.
+pub struct Reached {
+    way: Way,
+    person: Person,
+}
+
 impl Reached {
     /// Whether another process runs the node.
     pub const fn is_running(&self) -> bool {
-        matches!(self, Self::Running(_))
+        matches!(self.way, Way::Running(_))
     }
 
     /// Makes a call.
@@ -151,12 +165,27 @@ impl Reached {
         self.call_with(call, &mut |_| {})
     }
 
-    /// Makes a call and tells how far it is.
+    /// Makes a call and tells how far it is. Where there are persons, it is signed by who asks, and so is what the node lays
+    /// before that one.
     pub fn call_with(&self, call: &Call, progress: call::OnProgress<'_>) -> Result<Json, Fault> {
-        match self {
-            Self::Here(node) => call::answer(node, call, progress),
-            Self::Running(home) => match client::connect(home)? {
-                Some(stream) => client::call(stream, call, progress),
+        self.person.ask(call, &mut |call, by| self.send(call, by, &mut *progress))
+    }
+
+    /// Whose name was given, and that person's id.
+    pub fn myself(&self) -> Result<(String, UserId), Fault> {
+        self.person.myself(&mut |call, by| self.send(call, by, &mut |_| {}))
+    }
+
+    /// The passphrase of whoever asks.
+    pub fn my_passphrase(&self) -> Result<Secret<String>, Fault> {
+        self.person.phrase()
+    }
+
+    fn send(&self, call: &Call, by: Option<String>, progress: call::OnProgress<'_>) -> Result<Json, Fault> {
+        match &self.way {
+            Way::Here(node) => call::answer_by(node, call, by.as_deref(), progress),
+            Way::Running(home) => match client::connect(home)? {
+                Some(stream) => client::call_by(stream, call, by, progress),
                 None => Err(Fault::setup("stopped", "the node has stopped in between: run the command again")),
             },
         }

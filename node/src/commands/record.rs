@@ -71,6 +71,10 @@ pub fn record(reach: &Reach, command: cli::Record) -> Result<Done, Failure> {
                 return Ok(Done::No(NOT_VERIFIED));
             }
         }
+        cli::Record::History { id } => {
+            let value = reach.call(&Call::RecordHistory(id))?;
+            reach.output.answer(&value, || super::history::render(&value, look))?;
+        }
         cli::Record::Attachment { id, output } => {
             let call = Call::RecordAttachment { record: id, output: absolute(&output)? };
             let value = reach.call_watched(&call)?;
@@ -120,6 +124,9 @@ fn shown(record: &Json, look: Look) -> String {
     ];
     let facts = keys.map(|key| (key.replace('_', " "), text(record, key)));
     let mut out = pairs(facts.into_iter().filter(|(_, value)| !value.is_empty()), look);
+    if let Some(told) = crate::records::history::eyes_told(&text(record, "eyes")) {
+        out.push_str(&format!("{}\n", look.bad(told)));
+    }
     if let Some(fields) = record.get("fields").and_then(Json::as_object) {
         out.push_str(&format!("\n{}\n", look.strong("fields")));
         out.push_str(&pairs(fields.iter().map(|(name, value)| (name, brief(value))), look));

@@ -1,13 +1,15 @@
 //! Settings, checked once: addresses parsed, names bounded.
 
-use super::{Home, RawConfig};
+use super::{Home, RawConfig, RawGate};
+use crate::records::gate::Review;
 use crate::{
     error::unquoted,
     peer::endpoint::WINDOW_BYTES,
     regular,
     store::open::{Backend, ENGINES},
 };
-use entente_protocol::{identity::Address, limits};
+use entente_policy::roles::Eyes;
+use entente_protocol::{identity::Address, limits, user::Role};
 use std::{env, io, net::SocketAddr, path::PathBuf};
 
 /// Least review state for release.
@@ -17,6 +19,17 @@ pub enum Gate {
     Reviewed,
     /// It has been verified.
     Verified,
+}
+
+/// A stage of the review.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stage {
+    /// What people call it.
+    pub name: String,
+    /// Who takes it.
+    pub role: Role,
+    /// The state after it.
+    pub state: Review,
 }
 
 /// Settings that hold together.
@@ -34,6 +47,10 @@ pub struct Config {
     pub engine: Backend,
     /// Release gate.
     pub gate: Gate,
+    /// How many persons see a record, where there are persons.
+    pub eyes: Eyes,
+    /// Stages of the review in their order; none where the usual states are enough.
+    pub stages: Vec<Stage>,
     /// File or folder of red lines, from the home.
     pub red_lines: Option<PathBuf>,
     /// The program of the solver, if one is known.
@@ -148,6 +165,7 @@ impl Config {
             "verified" => Gate::Verified,
             _ => return refuse("release-gate", "one of `reviewed`, `verified`"),
         };
+        let (eyes, stages) = raw.gate.map_or(Ok((Eyes::Two, Vec::new())), |gate| passing(&gate))?;
         let window_bytes = match raw.window_mib {
             None => WINDOW_BYTES,
             Some(mib @ 1..=WINDOW_MIB_MAX) => mib << 20,
@@ -169,6 +187,8 @@ impl Config {
             advertise: raw.advertise,
             engine,
             gate,
+            eyes,
+            stages,
             red_lines: raw.red_lines.map(PathBuf::from),
             solver,
             identity_file: raw.identity_file.map(PathBuf::from),
@@ -179,6 +199,48 @@ impl Config {
             window_bytes,
         })
     }
+}
+
+/// Most stages of a review.
+const STAGES_MAX: usize = 16;
+
+/// The `[gate]` table: how many see a record, and the stages of its review.
+fn passing(raw: &RawGate) -> Result<(Eyes, Vec<Stage>), ConfigError> {
+    let refuse = |what: String| ConfigError::Value { key: "gate", what };
+    let eyes = match raw.eyes.as_str() {
+        "two" => Eyes::Two,
+        "one" => Eyes::One,
+        other => return Err(refuse(format!("`eyes = \"{other}\"`: one of `two`, `one`"))),
+    };
+    let mut stages: Vec<Stage> = Vec::with_capacity(raw.stage.len());
+    if raw.stage.len() > STAGES_MAX {
+        return Err(refuse(format!("at most {STAGES_MAX} stages")));
+    }
+    for stage in &raw.stage {
+        let name = &stage.name;
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if name.is_empty() || name.len() > 32 || !name.chars().all(plain) || stages.iter().any(|s| s.name == *name) {
+            return Err(refuse(format!(
+                "the stage `{name}` needs a name of its own: at most 32 of a to z, 0 to 9 and -"
+            )));
+        }
+        let roles = || Role::ALL.map(Role::name).join("`, `");
+        let role = Role::from_name(&stage.role)
+            .ok_or_else(|| refuse(format!("the role of the stage `{name}`: one of `{}`", roles())))?;
+        let state = match stage.state.as_str() {
+            "draft" => Review::Draft,
+            "reviewed" => Review::Reviewed,
+            "verified" => Review::Verified,
+            _ => {
+                return Err(refuse(format!("the state of the stage `{name}`: one of `draft`, `reviewed`, `verified`")));
+            }
+        };
+        if stages.last().is_some_and(|before| before.state > state) {
+            return Err(refuse(format!("the stage `{name}` lowers the state: order the stages so that it rises")));
+        }
+        stages.push(Stage { name: name.clone(), role, state });
+    }
+    Ok((eyes, stages))
 }
 
 /// The program that `CVC5` names, else the first `cvc5` on the PATH. Only whole paths: the child starts elsewhere.

@@ -3,9 +3,10 @@
 mod load;
 mod raw;
 
-pub use load::{Config, ConfigError, Gate};
-pub use raw::RawConfig;
+pub use load::{Config, ConfigError, Gate, Stage};
+pub use raw::{RawConfig, RawGate, RawStage};
 
+use entente_protocol::id::UserId;
 use std::path::{Path, PathBuf};
 
 /// A home: one folder with everything of one organisation's node.
@@ -44,6 +45,14 @@ impl Home {
     /// The recovery identity, to be moved off this machine.
     pub fn recovery(&self) -> PathBuf {
         self.0.join("recovery.age")
+    }
+    /// The keys of persons, each sealed to that person's own passphrase.
+    pub fn users(&self) -> PathBuf {
+        self.0.join("users")
+    }
+    /// The key of one person.
+    pub fn user(&self, id: UserId) -> PathBuf {
+        self.users().join(format!("{id}.age"))
     }
     /// Name of the control socket in the home.
     pub const SOCKET: &str = "control.sock";

@@ -45,6 +45,37 @@ pub struct RawConfig {
     /// Taken and not yet read, in MiB, for each connection: raised on both sides for a long fat line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window_mib: Option<u32>,
+    /// How records pass the gate. A table: last, as TOML wants it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<RawGate>,
+}
+
+/// How records pass the gate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RawGate {
+    /// How many persons see a record: `two`, or `one`.
+    #[serde(default = "two")]
+    pub eyes: String,
+    /// The stages of the review in their order, where the usual states are not enough.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stage: Vec<RawStage>,
+}
+
+/// A stage of the review.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RawStage {
+    /// What people call it.
+    pub name: String,
+    /// The role that takes it.
+    pub role: String,
+    /// The state at the gate that a record has after it: `draft`, `reviewed` or `verified`.
+    pub state: String,
+}
+
+fn two() -> String {
+    "two".to_owned()
 }
 
 impl RawConfig {
@@ -65,6 +96,7 @@ impl RawConfig {
             log_interval: None,
             named_witness: None,
             window_mib: None,
+            gate: None,
         }
     }
 }

@@ -26,10 +26,15 @@ pub fn connect(home: &Home) -> Result<Option<UnixStream>, Fault> {
     }
 }
 
-/// Sends a call and waits for its answer.
+/// Sends a call of nobody in particular and waits for its answer.
 pub fn call(stream: UnixStream, call: &Call, progress: OnProgress<'_>) -> Result<Json, Fault> {
+    call_by(stream, call, None, progress)
+}
+
+/// Sends a call, `by` being a person's signature over it, and waits for its answer.
+pub fn call_by(stream: UnixStream, call: &Call, by: Option<String>, progress: OnProgress<'_>) -> Result<Json, Fault> {
     let broken = |e: io::Error| Fault::setup("socket", format!("the node went away: {e}"));
-    let mut line = serde_json::to_vec(&Request { call: call.clone() }).map_err(|e| Fault::input("call", e))?;
+    let mut line = serde_json::to_vec(&Request { call: call.clone(), by }).map_err(|e| Fault::input("call", e))?;
     line.push(b'\n');
     (&stream).write_all(&line).map_err(broken)?;
     let mut reader = BufReader::new(&stream);

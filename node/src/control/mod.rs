@@ -30,6 +30,9 @@ pub const ANSWER_BYTES_MAX: usize = 256 << 20;
 pub struct Request {
     /// The call.
     pub call: Call,
+    /// A person's signature over it, in hexadecimal, where there are persons.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
 }
 
 /// What comes back, line by line; the last is not progress.

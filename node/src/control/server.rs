@@ -94,25 +94,25 @@ async fn one<L: Live>(stream: UnixStream, node: Arc<Node>, live: Arc<L>) -> io::
     reader.read_until(b'\n', &mut line).await?;
     let reply = match serde_json::from_slice::<Request>(&line) {
         Err(e) => Reply::Fault(Fault::input("call", format!("a call that this node does not know: {e}"))),
-        Ok(Request { call: Call::Stop }) => {
+        Ok(Request { call: Call::Stop, .. }) => {
             live.stop();
             Reply::Ok(serde_json::json!({ "stopping": true }))
         }
-        Ok(Request { call: Call::Sync { partner } }) => match live.sync(partner).await {
+        Ok(Request { call: Call::Sync { partner }, .. }) => match live.sync(partner).await {
             Ok(answer) => Reply::Ok(answer),
             Err(fault) => Reply::Fault(fault),
         },
         // A file may be here whose record is about to be written: only whoever holds the whole store may sweep.
-        Ok(Request { call: Call::Check { sweep: true } }) => {
+        Ok(Request { call: Call::Check { sweep: true }, .. }) => {
             Reply::Fault(Fault::input("running", "files are swept only while the node does not run: `entente stop`"))
         }
-        Ok(Request { call }) => {
+        Ok(Request { call, by }) => {
             tracing::debug!(call = call.name(), "a call on the control socket");
             let changes = !call.only_reads();
             let (sender, mut progress) = mpsc::channel::<Progress>(8);
             let work = tokio::task::spawn_blocking(move || {
                 let mut last = None;
-                call::answer(&node, &call, &mut |at| {
+                call::answer_by(&node, &call, by.as_deref(), &mut |at| {
                     // Progress is a courtesy: when the reader is slow, it is dropped.
                     if last != Some(at.done) && sender.try_send(at).is_ok() {
                         last = Some(at.done);

@@ -17,7 +17,8 @@ pub fn every(node: &Node, findings: &mut Findings) {
             return;
         }
     };
-    for partner in shown["partners"].as_array().into_iter().flatten() {
+    let partners = shown.get("partners").and_then(Json::as_array).map(Vec::as_slice).unwrap_or_default();
+    for partner in partners {
         let handle = partner["partner"].as_str().unwrap_or_default();
         if partner["state"] == "forked" {
             let says = format!("the log of `{handle}` has two histories, and both heads are kept");
@@ -28,15 +29,15 @@ pub fn every(node: &Node, findings: &mut Findings) {
             findings.trouble("log", Blame::Partner, says, "Talk to the partner; see `entente log show`.");
         }
     }
-    match &shown["witnessed"] {
-        Json::Null if !shown["partners"].as_array().is_none_or(Vec::is_empty) => {
+    match shown.get("witnessed").unwrap_or(&Json::Null) {
+        Json::Null if !partners.is_empty() => {
             let says = "no partner has witnessed the log yet";
             findings.warn("log", Blame::Setup, says, "Run `entente sync` with a partner.");
         }
         witnessed if !findings.has_fault("log") => {
             let until =
                 witnessed["until"].as_str().map_or_else(|| "not yet".to_owned(), |until| format!("until {until}"));
-            findings.ok("log", format!("{} leaves, witnessed {until}", shown["size"]));
+            findings.ok("log", format!("{} leaves, witnessed {until}", shown.get("size").unwrap_or(&Json::Null)));
         }
         _ => {}
     }

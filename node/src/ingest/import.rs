@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     call::{OnProgress, Progress},
+    error::Fault as Told,
     node::Node,
     records::{
         keep::{self, KeepError},
@@ -29,6 +30,7 @@ use crate::{
     regular,
     share::ShareError,
     store::StoreError,
+    users::Who,
 };
 use entente_protocol::{
     id::{Hash, LineId},
@@ -131,6 +133,16 @@ impl ImportError {
     /// Whether the store is at fault, and nobody outside.
     pub const fn is_store(&self) -> bool {
         matches!(self, Self::Keep(_) | Self::Share(_))
+    }
+}
+
+impl From<ImportError> for Told {
+    fn from(error: ImportError) -> Self {
+        match &error {
+            _ if error.is_store() => Self::store(error),
+            ImportError::Child { fault, .. } if fault.is_setup() => Self::setup("reader", error),
+            _ => Self::input("import", error),
+        }
     }
 }
 
@@ -241,8 +253,13 @@ pub fn look(reader: &Program, options: &ImportOptions) -> Result<ImportReport, I
     Ok(report)
 }
 
-/// Imports a file.
-pub fn import(node: &Node, options: &ImportOptions, progress: OnProgress<'_>) -> Result<ImportReport, ImportError> {
+/// Imports a file. `who` brings it in.
+pub fn import(
+    node: &Node,
+    options: &ImportOptions,
+    who: &Who,
+    progress: OnProgress<'_>,
+) -> Result<ImportReport, ImportError> {
     let (mapping, mut rows) = open(&node.reader, options)?;
     let mut extent = rows.extent();
     let attachments = options.attachments.as_deref().map(Attachments::open).transpose()?;
@@ -251,7 +268,7 @@ pub fn import(node: &Node, options: &ImportOptions, progress: OnProgress<'_>) ->
     let written = AtomicU64::new(0);
     // Three threads beside the child that parses: rows are mapped, records are made, steps are written.
     thread::scope(|scope| {
-        let (mut steps, writer) = Steps::begin(scope, node, options.dry_run, &written);
+        let (mut steps, writer) = Steps::begin(scope, (node, who), options.dry_run, &written);
         let (out, chunks) = sync_channel(CHUNKS_WAITING_MAX);
         let mapping = &mapping;
         scope.spawn(move || map_all(rows, mapping, &out));

@@ -6,10 +6,11 @@
 use super::import::ImportError;
 use crate::{
     node::Node,
-    records::keep,
+    records::{keep, passing},
     seal::keyring::Partition,
     share::files::{self, FileRow, Kept},
     store::StoreError,
+    users::Who,
 };
 use entente_protocol::{
     id::{Hash, LineId, OrgId, RecordId},
@@ -51,7 +52,7 @@ struct Step {
 }
 
 impl Step {
-    fn write(self, node: &Node) -> Result<(), ImportError> {
+    fn write(self, node: &Node, who: &Who) -> Result<(), ImportError> {
         let mut txn = node.holdings.begin();
         let mut discarded = Vec::new();
         for file in self.files {
@@ -61,7 +62,9 @@ impl Step {
                 Kept::Instead(before) => discarded.push(before),
             }
         }
-        keep::add(node, &mut txn, self.records)?;
+        if let Some(batch) = keep::add(node, &mut txn, self.records)? {
+            passing::note_importer(&mut txn, batch, who, node.clock.now())?;
+        }
         txn.commit()?;
         for file in &discarded {
             files::discard(node, Partition::Own, file)?;
@@ -93,7 +96,7 @@ impl<'a> Steps<'a> {
     /// Begins an import; nothing is kept in a dry run. `written` is zero.
     pub fn begin<'scope>(
         scope: &'scope Scope<'scope, 'a>,
-        node: &'a Node,
+        (node, who): (&'a Node, &'a Who),
         dry_run: bool,
         written: &'a AtomicU64,
     ) -> (Self, Writer<'scope>) {
@@ -101,7 +104,7 @@ impl<'a> Steps<'a> {
         if !dry_run {
             let (to_writer, steps) = sync_channel(WAITING_MAX);
             out = Some(to_writer);
-            writer = Some(scope.spawn(move || write_all(node, &steps, written)));
+            writer = Some(scope.spawn(move || write_all((node, who), &steps, written)));
         }
         let (imported, handed) = (HashMap::new(), VecDeque::new());
         (Self { node, making: Step::default(), imported, handed, settled: 0, written, out }, Writer(writer))
@@ -188,9 +191,9 @@ impl Writer<'_> {
 }
 
 /// Writes steps until no more come. Ends with the first one that cannot be written: those after it stand on it.
-fn write_all(node: &Node, steps: &Receiver<Step>, written: &AtomicU64) -> Result<(), ImportError> {
+fn write_all((node, who): (&Node, &Who), steps: &Receiver<Step>, written: &AtomicU64) -> Result<(), ImportError> {
     for step in steps {
-        step.write(node)?;
+        step.write(node, who)?;
         written.fetch_add(1, Ordering::Release);
     }
     Ok(())

@@ -141,6 +141,9 @@ struct Chooser<'a> {
     slots: BTreeMap<Kind, SlotSet>,
 }
 
+/// The run that brought a record, its place in the list of runs, and the record's place in it.
+type Brought = (SentRun, (FeedId, u64), Carried);
+
 /// A record on its way into the package.
 struct Ready {
     redacted: Redacted,
@@ -148,7 +151,7 @@ struct Ready {
     position: u32,
     above: Vec<Hash>,
     standing: Standing,
-    run: Option<(SentRun, (FeedId, u64), Carried)>,
+    run: Option<Brought>,
     /// Whether its file may go with it.
     file: bool,
 }
@@ -312,12 +315,7 @@ impl Chooser<'_> {
     }
 
     /// The run that brought it, with its countersignature. None where not enough of it was kept.
-    fn carried(
-        &self,
-        agreement: AgreementId,
-        row: &ReceivedRow,
-        kept: &RunInRow,
-    ) -> Result<Option<(SentRun, (FeedId, u64), Carried)>, Fault> {
+    fn carried(&self, agreement: AgreementId, row: &ReceivedRow, kept: &RunInRow) -> Result<Option<Brought>, Fault> {
         let Some(giver) = row.giver() else { return Ok(None) };
         let feeds = retention::feeds_of(self.node, giver, agreement)?;
         let Some(feed) = feeds.into_iter().find(|feed| feed.id() == row.feed) else { return Ok(None) };
@@ -346,6 +344,9 @@ impl Chooser<'_> {
         }
     }
 }
+
+/// A run that brought a record, its feed and place, and the entry in it.
+type Brought = (SentRun, (FeedId, u64), Carried);
 
 impl Gathered {
     /// The number of a batch's head.

@@ -96,10 +96,10 @@ fn said(report: &Report) -> Json {
         })
     };
     let compared = report.parties.iter().all(|party| party.confirmed != Confirmed::ByNobody);
-    let logs = report.logs.iter().map(|log| {
-        let by = log.by.iter().map(|(org, at)| json!({ "id": name(*org), "at": at.to_string() }));
-        let (id, until) = (name(log.org), log.until.to_string());
-        json!({ "id": id, "until": until, "places": log.places, "witnessed_by": by.collect::<Vec<_>>() })
+    let logs = report.logs.iter().enumerate().map(|(n, log)| {
+        let by = log.by.iter().map(|(org, at)| json!({ "id": org.to_string(), "name": name(*org), "at": at.to_string() }));
+        let (of, until) = (name(log.org), log.until.to_string());
+        json!({ "id": n.to_string(), "of": of, "until": until, "places": log.places, "witnessed_by": by.collect::<Vec<_>>() })
     });
     json!({
         "ok": report.is_good(),
@@ -136,9 +136,9 @@ fn record_said(report: &Report, record: &Proved, name: &dyn Fn(OrgId) -> String)
         }
         _ => format!("no withdrawal known to {maker} as of {}", record.standing.at),
     };
-    let hands = record.hands.iter().map(|hand| {
+    let hands = record.hands.iter().enumerate().map(|(n, hand)| {
         json!({
-            "id": format!("{}/{}", hand.from.short(), hand.to.short()), "from": name(hand.from), "to": name(hand.to),
+            "id": n.to_string(), "from": name(hand.from), "to": name(hand.to),
             "sent": hand.sent.to_string(), "received": hand.received.map(|at| at.to_string()),
         })
     });

@@ -113,8 +113,18 @@ pub(super) fn place_of(number: u64) -> Result<u64, RecallError> {
     number.checked_sub(1).ok_or(RecallError::Unknown(number))
 }
 
+/// Whether a recall, by its place, is about a record.
+pub fn concerns(node: &Node, place: u64, record: RecordId) -> Result<bool, RecallError> {
+    let mut found = false;
+    each(&node.holdings, (Partition::Own, &records_scope(place)), 0, &mut |_, page: Vec<RecordId>| {
+        found |= page.contains(&record);
+        Ok(!found)
+    })?;
+    Ok(found)
+}
+
 /// The row of a recall, by its place.
-pub(super) fn row(node: &Node, place: u64) -> Result<RecallRow, RecallError> {
+pub fn row(node: &Node, place: u64) -> Result<RecallRow, RecallError> {
     let row = node.holdings.item(Partition::Own, Table::Recall, OURS, place)?;
     let row = row.ok_or(RecallError::Unknown(number_of(place)))?;
     Ok(decode("recall", &row)?)

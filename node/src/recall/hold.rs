@@ -56,6 +56,16 @@ pub(super) fn is_held(txn: &Txn<'_>, partition: Partition, record: RecordId) -> 
     Ok(newest(txn, partition, record)?.is_some_and(|(_, row)| row.lifted.is_none()))
 }
 
+/// Every hold there was on a received record, oldest first.
+pub fn of_record(node: &Node, agreement: AgreementId, record: RecordId) -> Result<Vec<HoldRow>, RecallError> {
+    let mut found = Vec::new();
+    super::each(&node.holdings, (Partition::Agreement(agreement), HOLDS), 0, &mut |_, row: HoldRow| {
+        found.extend(Some(row).filter(|row| row.record == record));
+        Ok(true)
+    })?;
+    Ok(found)
+}
+
 /// Every partition that holds a received record: a hold is on the record, under whatever agreement it came.
 fn copies(node: &Node, given: &str) -> Result<(RecordId, Vec<AgreementId>), RecallError> {
     // A court asks for what is locked, too.

@@ -1,23 +1,26 @@
 //! The release gate: drafts become releasable in two signed steps, a review and a release event.
 //!
-//! Both are events outside the immutable record, signed by a user. What was released is listed in
+//! Both are events outside the immutable record, signed by a person (`passing`), or by the office where there are none. What was released is listed in
 //! the release log, from which every feed is filled; one append carries event, state and log entry.
 
 use super::{
     keep::{self, KeepError},
+    passing::{Barred, Hands},
     stored::{ReleasedRow, decode, encode, record_in_feed},
 };
 use crate::{
     call::{OnProgress, Progress},
+    config::Stage,
     node::Node,
     seal::keyring::Partition,
     share::feeds,
     store::{StoreError, layout::Table, txn::Txn},
+    users::Held,
 };
 use entente_protocol::{
     cose::{self, SignatureBytes},
-    id::{KeyId, OrgId, RecordId},
-    label,
+    id::{KeyId, OrgId, RecordId, UserDigest},
+    label::{self, Context},
     recall::Act,
     record::kind::Kind,
     time::UnixMillis,
@@ -60,6 +63,9 @@ impl Review {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GateRow {
+    /// The last stage of the review that it has passed, where there are stages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<String>,
     /// The signed events about it, by their places in the list of all, oldest first.
     pub events: Vec<u64>,
     /// Review state.
@@ -73,7 +79,7 @@ pub struct GateRow {
 
 impl Default for GateRow {
     fn default() -> Self {
-        Self { events: Vec::new(), review: Review::Draft, recalled: None, released: false }
+        Self { stage: None, events: Vec::new(), review: Review::Draft, recalled: None, released: false }
     }
 }
 
@@ -83,6 +89,12 @@ impl Default for GateRow {
 pub struct GateEvent {
     /// When.
     pub at: UnixMillis,
+    /// The certificate of the person who signs; absent where the office does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<UserDigest>,
+    /// The stage that was taken, where there are stages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<String>,
     /// The review state set, or absent for a release event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub review: Option<Review>,
@@ -96,13 +108,19 @@ pub struct GateEvent {
 pub struct EventRow {
     /// When.
     pub at: UnixMillis,
-    /// The user's key.
+    /// The key that signed: a person's, or the office's.
     pub user: KeyId,
+    /// The stage that was taken, where there are stages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<String>,
     /// The review state set, or absent for a release event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub review: Option<Review>,
     /// The signed event.
     pub signed: SignatureBytes,
+    /// The certificate of the person who signed; absent where the office did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signer: Option<UserDigest>,
 }
 
 /// What a step at the gate did.
@@ -114,11 +132,101 @@ pub struct GateOutcome {
     pub unchanged: u64,
     /// Records that a query found and left: verified already, or refuted.
     pub stay: u64,
-    /// Records that may not be released yet.
+    /// Records that may not pass yet, or not by whoever asks.
     pub refused: Vec<NotYet>,
     /// The recalls that were proposed for those of them that no withdrawal reaches now.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub recalls: Vec<u64>,
+    /// Events that a person is to sign before anything changes, in hexadecimal.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sign: Vec<String>,
+}
+
+/// A step at the gate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pass {
+    /// Sets a review state.
+    Review(Review),
+    /// Takes a stage of the review.
+    Stage(Stage),
+    /// Lets it go.
+    Release,
+}
+
+impl Pass {
+    /// The review state that an event of it states.
+    pub const fn review(&self) -> Option<Review> {
+        match self {
+            Self::Review(to) => Some(*to),
+            Self::Stage(stage) => Some(stage.state),
+            Self::Release => None,
+        }
+    }
+    /// The stage that an event of it states.
+    pub fn stage(&self) -> Option<&str> {
+        match self {
+            Self::Stage(stage) => Some(&stage.name),
+            Self::Review(_) | Self::Release => None,
+        }
+    }
+    /// Where a record stands after it.
+    fn after(&self, before: GateRow) -> GateRow {
+        match self {
+            // What was refuted begins anew.
+            Self::Review(Review::Refuted) => GateRow { review: Review::Refuted, stage: None, ..before },
+            Self::Review(to) => GateRow { review: *to, ..before },
+            Self::Stage(stage) => {
+                let known = if before.review == Review::Refuted { Review::Draft } else { before.review };
+                GateRow { review: known.max(stage.state), stage: Some(stage.name.clone()), ..before }
+            }
+            Self::Release => GateRow { released: true, ..before },
+        }
+    }
+}
+
+/// Whether a step is due for a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Due {
+    /// It is.
+    Yes,
+    /// It was taken already.
+    Already,
+    /// Something else comes first.
+    NotYet(String),
+}
+
+/// Whether a step is due for a record that stands here.
+pub fn due(node: &Node, before: &GateRow, pass: &Pass) -> Due {
+    match pass {
+        Pass::Review(to) if before.review == *to => Due::Already,
+        Pass::Review(_) => Due::Yes,
+        Pass::Stage(stage) => {
+            let stages = &node.config.stages;
+            let at = |name: &str| stages.iter().position(|known| known.name == name);
+            let next = before.stage.as_deref().and_then(at).map_or(0, |at| at + 1);
+            match at(&stage.name) {
+                Some(wanted) if wanted < next => Due::Already,
+                Some(wanted) if wanted == next => Due::Yes,
+                _ => {
+                    let first = stages.get(next).map_or("another stage", |known| known.name.as_str());
+                    Due::NotYet(format!("the stage `{first}` comes first"))
+                }
+            }
+        }
+        Pass::Release => {
+            let least = node.required_review();
+            if before.recalled.is_some() {
+                Due::NotYet("it was recalled, which is for good: a new record takes its place".to_owned())
+            } else if before.review == Review::Refuted || before.review < least {
+                let (is, needs) = (before.review.name(), least.name());
+                Due::NotYet(format!("its review state is `{is}`, and release needs `{needs}`"))
+            } else if before.released {
+                Due::Already
+            } else {
+                Due::Yes
+            }
+        }
+    }
 }
 
 /// A record that may not be released yet.
@@ -144,67 +252,122 @@ fn put_state(txn: &mut Txn<'_>, record: RecordId, mut row: GateRow, event: u64) 
     Ok(txn.put(Partition::Own, Table::Gate, record.as_bytes(), &encode("gate", &row)?)?)
 }
 
-fn sign(node: &Node, review: Option<Review>, records: &[RecordId], at: UnixMillis) -> Result<EventRow, KeepError> {
-    let context = if review.is_some() { label::SIGN_REVIEW } else { label::SIGN_RELEASE_EVENT };
-    let event = encode("gate event", &GateEvent { at, review, records: records.to_vec() })?;
-    let signed = SignatureBytes(cose::sign(context, &node.keys.user, &event));
-    Ok(EventRow { at, user: node.keys.user.public().id(), review, signed })
+/// The event of a step, as the office signs it.
+fn sign(node: &Node, pass: &Pass, records: &[RecordId], at: UnixMillis) -> Result<EventRow, KeepError> {
+    let (review, stage) = (pass.review(), pass.stage().map(str::to_owned));
+    let event = GateEvent { at, user: None, stage: stage.clone(), review, records: records.to_vec() };
+    let signed = cose::sign(context(review), &node.keys.user, &encode("gate event", &event)?);
+    let user = node.keys.user.public().id();
+    Ok(EventRow { at, user, stage, review, signed: SignatureBytes(signed), signer: None })
 }
 
-/// Sets the review state of records. Refuting what was released puts it in the release log again, to be withdrawn.
+/// The context in which an event is signed.
+pub const fn context(review: Option<Review>) -> Context {
+    if review.is_some() { label::SIGN_REVIEW } else { label::SIGN_RELEASE_EVENT }
+}
+
+/// Sets the review state of records, as the office. Refuting what was released puts it in the release log again, to be
+/// withdrawn.
 pub fn review(node: &Node, records: &[RecordId], to: Review) -> Result<GateOutcome, KeepError> {
-    review_showing(node, records, to, &mut |_| {})
+    pass_showing(node, records, &Pass::Review(to), None, &mut |_| {})
 }
 
-/// As [`review`], and tells how far it is.
-pub fn review_showing(
+/// Releases records, as the office: the second step. Records below the organisation's review state are refused.
+pub fn release(node: &Node, records: &[RecordId]) -> Result<GateOutcome, KeepError> {
+    pass_showing(node, records, &Pass::Release, None, &mut |_| {})
+}
+
+/// Takes a step for records, and tells how far it is. As the office the events are signed here; what a person does is laid
+/// before that one to be signed, and nothing changes yet ([`super::passing::take`]).
+pub fn pass_showing(
     node: &Node,
     records: &[RecordId],
-    to: Review,
+    pass: &Pass,
+    person: Option<&Held>,
     progress: OnProgress<'_>,
 ) -> Result<GateOutcome, KeepError> {
     let mut outcome = GateOutcome::default();
-    for (begun, step) in (0..).step_by(STEP).zip(records.chunks(STEP)) {
-        progress(Progress { done: begun, total: Some(records.len() as u64) });
-        let mut txn = node.holdings.begin();
-        let mut changed = Vec::new();
-        for record in step {
+    let mut ordered: Vec<(u8, RecordId)> = Vec::with_capacity(records.len());
+    for record in records {
+        let rank = if *pass == Pass::Release { order(keep::own(node, *record)?.kind()?) } else { 0 };
+        ordered.push((rank, *record));
+    }
+    // Stable: within one rank, records stay in the order given.
+    ordered.sort_by_key(|(rank, _)| *rank);
+    let hands = Hands::default();
+    for (begun, step) in (0..).step_by(STEP).zip(ordered.chunks(STEP)) {
+        progress(Progress { done: begun, total: Some(ordered.len() as u64) });
+        let txn = node.holdings.begin();
+        let mut changed = Vec::with_capacity(step.len());
+        for (_, record) in step {
             keep::own(node, *record)?;
             let before = state(node, *record)?;
-            if before.review == to {
-                outcome.unchanged += 1;
-            } else {
-                changed.push((*record, before));
+            let permitted = || person.map_or(Ok(()), |held| hands.permits(node, held, *record, pass));
+            match due(node, &before, pass) {
+                Due::Already => outcome.unchanged += 1,
+                Due::NotYet(why) => outcome.refused.push(NotYet { id: record.to_string(), why }),
+                Due::Yes => match permitted() {
+                    Err(Barred::Keep(error)) => return Err(error),
+                    Err(Barred::Denied(why)) => {
+                        outcome.refused.push(NotYet { id: record.to_string(), why: why.to_string() });
+                    }
+                    Ok(()) => changed.push((*record, before)),
+                },
             }
         }
         if changed.is_empty() {
             continue;
         }
         let ids: Vec<RecordId> = changed.iter().map(|(id, _)| *id).collect();
-        let event = encode("gate event", &sign(node, Some(to), &ids, node.clock.now())?)?;
-        let event = txn.push(Partition::Own, Table::Review, b"", &event)?;
-        // What is raised goes on going.
-        let stays = to != Review::Refuted && to >= node.required_review();
-        let held_back: Vec<RecordId> =
-            changed.iter().filter(|(_, before)| !stays && before.released).map(|(id, _)| *id).collect();
-        for (record, before) in changed {
-            let released = before.released;
-            put_state(&mut txn, record, GateRow { review: to, ..before }, event)?;
-            if released {
-                txn.push(Partition::Own, Table::RecordList, RELEASE_LOG, record.as_bytes())?;
+        let at = node.clock.now();
+        match person {
+            None => {
+                outcome.changed += changed.len() as u64;
+                write(node, txn, changed, pass, &sign(node, pass, &ids, at)?)?;
             }
-            outcome.changed += 1;
-        }
-        node.journal(&mut txn, "review", &[("state", to.name().to_owned()), ("records", ids.len().to_string())])?;
-        // Before the commit: while this transaction is open no run is signed. And at once after it, whatever else fails.
-        let shown = if held_back.is_empty() { BTreeSet::new() } else { shown_to(node, &held_back)? };
-        txn.commit()?;
-        if !held_back.is_empty() {
-            node.hold_back(shown);
+            Some(held) => outcome.sign.push(hex::encode(super::passing::lay(held, pass, ids, at)?)),
         }
     }
     node.wake();
     Ok(outcome)
+}
+
+/// Writes a signed step: event, states and release log in one append.
+pub(super) fn write(
+    node: &Node,
+    mut txn: Txn<'_>,
+    changed: Vec<(RecordId, GateRow)>,
+    pass: &Pass,
+    row: &EventRow,
+) -> Result<(), KeepError> {
+    let event = txn.push(Partition::Own, Table::Review, b"", &encode("gate event", row)?)?;
+    // What is raised goes on going.
+    let stays = |row: &GateRow| row.review != Review::Refuted && row.review >= node.required_review();
+    let (mut held_back, count) = (Vec::new(), changed.len());
+    for (record, before) in changed {
+        let was_released = before.released;
+        let after = pass.after(before);
+        if was_released && !stays(&after) {
+            held_back.push(record);
+        }
+        if after.released {
+            txn.push(Partition::Own, Table::RecordList, RELEASE_LOG, record.as_bytes())?;
+        }
+        put_state(&mut txn, record, after, event)?;
+    }
+    let records = ("records", count.to_string());
+    let signer = row.signer.map(|signer| ("certificate", signer.to_string()));
+    let state = row.review.map(|to| ("state", to.name().to_owned()));
+    let what = if row.review.is_some() { "review" } else { "release" };
+    let about: Vec<_> = state.into_iter().chain([records]).chain(signer).collect();
+    node.journal(&mut txn, what, &about)?;
+    // Before the commit: while this transaction is open no run is signed. And at once after it, whatever else fails.
+    let shown = if held_back.is_empty() { BTreeSet::new() } else { shown_to(node, &held_back)? };
+    txn.commit()?;
+    if !held_back.is_empty() {
+        node.hold_back(shown);
+    }
+    Ok(())
 }
 
 /// Partners who were shown any of these records.
@@ -237,58 +400,6 @@ const fn order(kind: Kind) -> u8 {
         Kind::Attachment => 5,
         _ => 4,
     }
-}
-
-/// Releases records: the second step. Records below the organisation's review state are refused.
-pub fn release(node: &Node, records: &[RecordId]) -> Result<GateOutcome, KeepError> {
-    release_showing(node, records, &mut |_| {})
-}
-
-/// As [`release`], and tells how far it is.
-pub fn release_showing(node: &Node, records: &[RecordId], progress: OnProgress<'_>) -> Result<GateOutcome, KeepError> {
-    let mut outcome = GateOutcome::default();
-    let mut due: Vec<(u8, RecordId)> = Vec::with_capacity(records.len());
-    for record in records {
-        due.push((order(keep::own(node, *record)?.kind()?), *record));
-    }
-    // Stable: within one rank, records stay in the order given.
-    due.sort_by_key(|(rank, _)| *rank);
-    let least = node.required_review();
-    for (begun, step) in (0..).step_by(STEP).zip(due.chunks(STEP)) {
-        progress(Progress { done: begun, total: Some(due.len() as u64) });
-        let mut txn = node.holdings.begin();
-        let mut changed = Vec::with_capacity(step.len());
-        for (_, record) in step {
-            let before = state(node, *record)?;
-            if before.recalled.is_some() {
-                let why = "it was recalled, which is for good: a new record takes its place".to_owned();
-                outcome.refused.push(NotYet { id: record.to_string(), why });
-            } else if before.review == Review::Refuted || before.review < least {
-                let (is, needs) = (before.review.name(), least.name());
-                let what = format!("its review state is `{is}`, and release needs `{needs}`");
-                outcome.refused.push(NotYet { id: record.to_string(), why: what });
-            } else if before.released {
-                outcome.unchanged += 1;
-            } else {
-                changed.push((*record, before));
-            }
-        }
-        if changed.is_empty() {
-            continue;
-        }
-        let ids: Vec<RecordId> = changed.iter().map(|(id, _)| *id).collect();
-        let event = encode("gate event", &sign(node, None, &ids, node.clock.now())?)?;
-        let event = txn.push(Partition::Own, Table::Review, b"", &event)?;
-        for (record, before) in changed {
-            put_state(&mut txn, record, GateRow { released: true, ..before }, event)?;
-            txn.push(Partition::Own, Table::RecordList, RELEASE_LOG, record.as_bytes())?;
-            outcome.changed += 1;
-        }
-        node.journal(&mut txn, "release", &[("records", ids.len().to_string())])?;
-        txn.commit()?;
-        node.wake();
-    }
-    Ok(outcome)
 }
 
 /// The signed events of a record with their places in the list of all, oldest first.

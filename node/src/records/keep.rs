@@ -12,10 +12,10 @@ use crate::{
     store::{StoreError, layout::Table, txn::Txn},
 };
 use entente_protocol::{
-    batch::{Batch, BatchError, danger_unverified_head},
+    batch::{self, Batch, BatchError, danger_unverified_head},
     cose::SignatureBytes,
     custody::proof::logged_batch,
-    id::{Hash, LineId, Nonce, RecordId},
+    id::{BatchId, Hash, LineId, Nonce, RecordId},
     identity::Purpose,
     record::{Body, Draft, DraftError, Record, kind::Kind},
     time::UnixMillis,
@@ -160,9 +160,10 @@ pub struct New {
 /// Attests records as one batch and adds them to a transaction. Nothing is written before its commit.
 ///
 /// At most [`BATCH_RECORDS_MAX`](entente_protocol::limits::BATCH_RECORDS_MAX) records; bad drafts are the caller's to leave out first ([`commit`]).
-pub fn add(node: &Node, txn: &mut Txn<'_>, records: Vec<New>) -> Result<(), KeepError> {
+/// The batch that they make.
+pub fn add(node: &Node, txn: &mut Txn<'_>, records: Vec<New>) -> Result<Option<BatchId>, KeepError> {
     if records.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     let ids: Vec<RecordId> = records.iter().map(|new| new.record.id()).collect();
     let batch_secret = Zeroizing::new(secret::random::<32>()?);
@@ -182,7 +183,8 @@ pub fn add(node: &Node, txn: &mut Txn<'_>, records: Vec<New>) -> Result<(), Keep
         let position = positions.get(&new.record.id()).copied().unwrap_or_default();
         add_one(txn, &mut facets, new, number, position)?;
     }
-    facets.write(txn, Partition::Own)
+    facets.write(txn, Partition::Own)?;
+    Ok(Some(batch.id()))
 }
 
 fn add_one(txn: &mut Txn<'_>, facets: &mut Facets, new: New, batch: u64, position: u32) -> Result<(), KeepError> {
@@ -223,6 +225,12 @@ pub fn batch_row(node: &Node, number: u64) -> Result<BatchRow, KeepError> {
     Ok(decode("batch", &row.ok_or(StoreError::Broken { at: number })?)?)
 }
 
+/// The id of a batch of ours.
+pub fn batch_id(node: &Node, number: u64) -> Result<BatchId, KeepError> {
+    let row = batch_row(node, number)?;
+    Ok(batch::danger_id_of_head(&row.head).map_err(|_| StoreError::Broken { at: number })?)
+}
+
 /// The records of a batch of ours, in their order.
 pub fn in_batch(node: &Node, number: u64) -> Result<Vec<RecordId>, KeepError> {
     Ok(batch_row(node, number)?.records)
@@ -236,11 +244,14 @@ pub fn attested_anew(node: &Node, row: &BatchRow) -> Result<(UnixMillis, Signatu
     Ok((now, batch.again(node.keys.org, now, node.log.witnessed(), &node.keys.records)?.head().clone()))
 }
 
+/// A batch by its number, and whether it is one to be sent.
+type Known = ((u64, bool), Arc<Batch>);
+
 /// Batches that were lately asked for, by number, the last one behind. A batch never changes once it is in the store.
 #[derive(Default)]
 pub struct Batches {
     /// By number, and whether it is one to be sent.
-    trees: Mutex<VecDeque<((u64, bool), Arc<Batch>)>>,
+    trees: Mutex<VecDeque<Known>>,
     /// Since when each is suspect, if it is: looked up once, where any is.
     suspect: Mutex<BTreeMap<u64, Option<UnixMillis>>>,
 }

@@ -1,7 +1,7 @@
 //! Showing, proving and writing out one record, ours or received.
 
 use super::{
-    gate, keep, links,
+    gate, history, keep, links,
     stored::{ReceivedRow, decode},
     view::{self, Found},
 };
@@ -16,6 +16,7 @@ use crate::{
     seal::keyring::Partition,
     share::files,
     store::{StoreError, layout::Table},
+    users,
 };
 use entente_protocol::{
     feed::Run,
@@ -177,6 +178,7 @@ pub fn show(node: &Node, given: &str) -> Result<Json, Fault> {
         map.insert("links_more".to_owned(), json!(more));
     }
     if let Found::Own(_) = found {
+        let persons = users::all(node)?;
         let events: Vec<Json> = gate::events(node, id)?
             .iter()
             .map(|(place, event)| {
@@ -185,11 +187,17 @@ pub fn show(node: &Node, given: &str) -> Result<Json, Fault> {
                     "at": event.at.to_string(),
                     "what": event.review.map_or("released", gate::Review::name),
                     "user": event.user.short(),
+                    "stage": event.stage,
+                    "person": event.signer.and_then(|signer| {
+                        let person = persons.iter().find(|held| held.digest == signer)?;
+                        Some(person.name().to_owned())
+                    }),
                 })
             })
             .collect();
         if let Some(map) = out.as_object_mut() {
             map.insert("events".to_owned(), json!(events));
+            map.insert("eyes".to_owned(), json!(history::eyes(node, id)?));
         }
     }
     if let (Found::Received(agreement, row), Some(map)) = (&found, out.as_object_mut()) {
@@ -323,7 +331,7 @@ fn verify_received(node: &Node, agreement: AgreementId, id: RecordId, row: &Rece
 }
 
 /// What proves one disclosure of a received record.
-fn proof(node: &Node, agreement: AgreementId, id: RecordId, row: &ReceivedRow) -> Result<Vec<Json>, Fault> {
+pub(super) fn proof(node: &Node, agreement: AgreementId, id: RecordId, row: &ReceivedRow) -> Result<Vec<Json>, Fault> {
     let mut checks = Vec::new();
     let verified = match row.verified() {
         Ok(verified) => verified,

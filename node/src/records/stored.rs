@@ -381,7 +381,7 @@ mod tests {
         let (before, now) = (encode("row", &earlier)?, encode("row", &row)?);
         assert_eq!(decode::<ReceivedRow>("row", &before)?, row);
         assert_eq!(decode::<ReceivedRow>("row", &now)?, row);
-        assert_eq!(before.len() - now.len(), 28);
+        assert_eq!(before.len() - now.len(), 29);
         Ok(())
     }
 

@@ -154,6 +154,17 @@ pub fn write_with_passphrase(
     work_factor: u8,
     existing: Existing,
 ) -> Result<(), UnlockError> {
+    seal_with_passphrase(path, passphrase, identity.to_text().expose().as_bytes(), work_factor, existing)
+}
+
+/// Seals a secret to a passphrase alone.
+pub fn seal_with_passphrase(
+    path: &Path,
+    passphrase: &Secret<String>,
+    plaintext: &[u8],
+    work_factor: u8,
+    existing: Existing,
+) -> Result<(), UnlockError> {
     if passphrase.expose().chars().count() < PASSPHRASE_CHARS_MIN {
         return Err(UnlockError::Short);
     }
@@ -164,20 +175,25 @@ pub fn write_with_passphrase(
         .map_err(|error| io_error(io::Error::other(error.to_string())))?;
     let mut sealed = Vec::new();
     let mut writer = encryptor.wrap_output(&mut sealed).map_err(io_error)?;
-    writer.write_all(identity.to_text().expose().as_bytes()).and_then(|()| writer.finish()).map_err(io_error)?;
+    writer.write_all(plaintext).and_then(|()| writer.finish()).map_err(io_error)?;
     Ok(keyfile::write_sealed(path, &sealed, existing)?)
 }
 
 /// Opens an identity that is sealed to a passphrase.
 pub fn open_with_passphrase(path: &Path, passphrase: &Secret<String>) -> Result<Identity, UnlockError> {
-    let mut scrypt = age::scrypt::Identity::new(SecretString::from(passphrase.expose().as_str()));
-    scrypt.set_max_work_factor(WORK_FACTOR_MAX);
-    let plaintext = keyfile::read_with(path, &[&scrypt as &dyn age::Identity]).map_err(|error| match error {
-        KeyFileError::Stream { cause: crate::seal::stream::StreamError::WrongKey, .. } => UnlockError::WrongPassphrase,
-        other => other.into(),
-    })?;
+    let plaintext = open_sealed(path, passphrase)?;
     let text = std::str::from_utf8(plaintext.expose()).map_err(|_| UnlockError::NotText(path.to_owned()))?;
     Identity::from_text(text).map_err(|cause| UnlockError::Identity { path: path.to_owned(), cause })
+}
+
+/// Opens a secret that is sealed to a passphrase.
+pub fn open_sealed(path: &Path, passphrase: &Secret<String>) -> Result<Secret<Vec<u8>>, UnlockError> {
+    let mut scrypt = age::scrypt::Identity::new(SecretString::from(passphrase.expose().as_str()));
+    scrypt.set_max_work_factor(WORK_FACTOR_MAX);
+    keyfile::read_with(path, &[&scrypt as &dyn age::Identity]).map_err(|error| match error {
+        KeyFileError::Stream { cause: crate::seal::stream::StreamError::WrongKey, .. } => UnlockError::WrongPassphrase,
+        other => other.into(),
+    })
 }
 
 /// Reads a file of one identity; lines that begin with `#` are comments.

@@ -108,10 +108,12 @@ pub enum Table {
     Tile = 53,
     /// Runs whose proofs partners owe. List; scope: organisation and store; partition: node.
     Owed = 54,
-    /// Users of this node. Point; key: name; partition: node.
+    /// Users of this node. Point; not in use yet.
     User = 60,
-    /// Users in order. List of scope ""; partition: node.
+    /// Certificates of persons in the order in which they were made. List of scope ""; partition: node.
     UserList = 61,
+    /// Who brought a batch in, where that was a person. Point; key: batch id.
+    Import = 62,
 }
 
 impl Table {
@@ -154,6 +156,8 @@ impl Table {
             (Self::Log, "log"),
             (Self::Tile, "tiles of the log"),
             (Self::Owed, "proofs owed"),
+            (Self::UserList, "persons"),
+            (Self::Import, "who brought in"),
         ];
         let known = all.iter().find(|(table, _)| row.first() == Some(&(*table as u8)));
         known.map_or("a table that this version does not use", |(_, name)| name)

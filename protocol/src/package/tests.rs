@@ -206,8 +206,9 @@ fn what_zip_allows_and_a_package_does_not_is_named() {
 
 #[test]
 fn names_order_and_numbers_are_fixed() {
+    type Parts = Vec<(Name, Vec<u8>)>;
     let sample = Sample::new(SHOWN);
-    let whole = |change: &dyn Fn(&mut Vec<(Name, Vec<u8>)>)| {
+    let whole = |change: &dyn Fn(&mut Parts)| {
         let mut parts = sample.parts();
         change(&mut parts);
         refused(&sealed(&parts, RECEIVER, MADE))

@@ -243,6 +243,8 @@ impl Disk {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             advertise: Vec::new(),
             engine: entente_node::store::open::Backend::Memory,
+            eyes: entente_policy::roles::Eyes::Two,
+            stages: Vec::new(),
             gate: Gate::Reviewed,
             identity_file: None,
             partner_bytes_max: u64::MAX,

@@ -12,6 +12,7 @@ use crate::{
         table::{self as in_process, Column, Source},
     },
     testkit,
+    users::Who,
 };
 use entente_protocol::time::UnixMillis;
 use std::{
@@ -318,7 +319,7 @@ fn a_picture_whose_reader_was_killed_is_read_again() -> Outcome {
     let options = ImportOptions { path, map: None, attachments: Some(photos), dry_run: false };
     let mut import = |program: Program, dry_run: bool| -> Result<ImportReport, Box<dyn std::error::Error>> {
         node.reader = program;
-        Ok(import_file(&node, &ImportOptions { dry_run, ..options.clone() }, &mut |_| {})?)
+        Ok(import_file(&node, &ImportOptions { dry_run, ..options.clone() }, &Who::Office, &mut |_| {})?)
     };
     let first = import(misbehaving("is killed over pictures"), false)?;
     assert_eq!(first.bad_rows, 0, "{first:?}");

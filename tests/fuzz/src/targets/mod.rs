@@ -36,6 +36,7 @@ pub const ALL: &[Target] = &[
     target("standing", "standing notices", Form::Cbor, 2 << 10, signed::standing),
     target("recall", "recalls, answers, receipts of erasure", Form::Cbor, 4 << 10, signed::recalls),
     target("grant", "grants, requests, words of what was passed on, heard", Form::Cbor, 4 << 10, signed::grants),
+    target("user", "certificates of persons, and calls that they signed", Form::Cbor, 4 << 10, signed::users),
     target("bundle", "openings and parts of bundles", Form::Cbor, 4 << 10, signed::bundles),
     target("package", "evidence packages, whole files and their parts", Form::Raw, 32 << 10, signed::packages),
     target("note", "signed notes, checkpoints, cosignatures", Form::Text, 16 << 10, custody::notes),

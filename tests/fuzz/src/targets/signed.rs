@@ -21,6 +21,7 @@ use entente_protocol::{
     primitive::{PublicKey, SigningKey, sha256},
     recall::{self, Answers, Erasure, Recall},
     time::UnixMillis,
+    user::{UserAct, UserCertificate},
 };
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use serde_json::Value as Json;
@@ -345,6 +346,35 @@ pub fn grants() -> Subject {
         words: words(&["item", "tracing", "gone", "cards", "signed"]),
         judge: Box::new(judge),
     }
+}
+
+pub fn users() -> Subject {
+    let vectors = vectors(include_str!("../../../vectors/user.json"));
+    let seeds: Vec<Vec<u8>> = vectors.iter().map(unhex).collect();
+    let read = |bytes: &[u8]| SignatureBytes::from_bytes(bytes, 4 << 10);
+    let genuine: HashSet<SignatureBytes> = seeds.iter().filter_map(|seed| read(seed).ok()).collect();
+    let (org, person) = (OrgId::from_bytes([1; 32]), key(8));
+    let judge = move |input: &[u8], notes: &mut Notes| -> Verdict {
+        let signed = read(input);
+        notes.result("signed", &signed);
+        let (Ok(signed), Some(person)) = (signed, &person) else { return Ok(()) };
+        same("signed", input, signed.to_bytes())?;
+        let user = UserCertificate::verify(&signed, org, |id| key_of(org, 0, id));
+        notes.result("user", &user);
+        if let Ok((_, user)) = &user {
+            holds("a person whom nobody certified", genuine.contains(&signed))?;
+            holds("a person of another organisation", user.org == org)?;
+            holds("a person counts before the first day", user.from.0 == 0 || !user.counts(user.from.minus(1)))?;
+        }
+        let act = UserAct::verify(&signed, person);
+        notes.result("act", &act);
+        holds("an act that nobody signed", act.is_err() || genuine.contains(&signed))?;
+        // The payload behind the signature, which no mutation reaches otherwise.
+        let payload = signed.parse().map(|signed| signed.danger_unverified_payload().to_vec()).unwrap_or_default();
+        let user: Result<UserCertificate, _> = codec::from_slice(&payload, CONTROL);
+        user.map_or(Ok(()), |user| same("user", &payload, codec::to_vec(&user, CONTROL)))
+    };
+    Subject { seeds, words: words(&["collector", "disabled", "number", "roles"]), judge: Box::new(judge) }
 }
 
 pub fn bundles() -> Subject {
