@@ -32,24 +32,11 @@ use crate::{
     users::{self, UserCall, Who, acts},
 };
 use entente_protocol::{identity::UnconfirmedCard, recall::Act, time::UnixMillis};
+pub use select::Selection;
 use select::{select, to_review};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use std::path::{Path, PathBuf};
-
-/// Which records a step at the gate is about.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Selection {
-    /// These ids, or their first eight digits or more, or evidence numbers.
-    Ids(Vec<String>),
-    /// Every record that a review has passed and that was not released yet.
-    AllReviewed,
-    /// Every draft.
-    AllDrafts,
-    /// What a search finds.
-    Found(Query),
-}
 
 /// Which records of ours a recall is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -650,7 +637,7 @@ fn carry_out(node: &Node, call: &Call, who: &Who, progress: OnProgress<'_>) -> R
         Call::ClockLower { to } => say::lower(node, *to),
         Call::Import(options) => {
             let mut report = json!(import::import(node, options, who, progress)?);
-            if let (Some(held), Some(map)) = (who.held(), report.as_object_mut()) {
+            if let (Some(held), Some(map), false) = (who.held(), report.as_object_mut(), options.dry_run) {
                 map.insert("sign".to_owned(), json!(passing::lay_imports(node, held)?));
             }
             Ok(report)

@@ -58,6 +58,7 @@ const EVENTS: &[(&str, EventKind, Under)] = &[
     ("fork", Kind::Custody, Bookkeeping),
     ("hold-lifted", Kind::Hold, Own),
     ("hold-placed", Kind::Hold, Own),
+    ("import-signed", Kind::Batch, Own),
     ("introduced", Kind::Partner, Bookkeeping),
     ("log-anew", Kind::Custody, Bookkeeping),
     ("log-begun", Kind::Custody, Bookkeeping),

@@ -232,6 +232,10 @@ impl Copying<'_> {
         let home = &self.node.home;
         let mut paths = vec![home.config(), home.card()];
         paths.extend(folder::files_below(&home.keys())?);
+        // Each opens by its person's passphrase alone. Without them nobody could act in a restored home.
+        if home.users().exists() {
+            paths.extend(folder::files_below(&home.users())?);
+        }
         let lines = self.node.config.red_lines.as_ref().map(|lines| home.path().join(lines));
         // What lies elsewhere is not part of the home.
         if let Some(lines) =

@@ -1,6 +1,5 @@
 //! Which records a call at the gate is about. Called by `call`; what then changes is the gate's.
 
-use super::Selection;
 use crate::{
     error::Fault,
     node::Node,
@@ -11,10 +10,25 @@ use crate::{
     },
 };
 use entente_protocol::id::RecordId;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// Records that one call selects by a query.
 const SELECTED_MAX: usize = 100_000;
+
+/// Which records a step at the gate is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Selection {
+    /// These ids, or their first eight digits or more, or evidence numbers.
+    Ids(Vec<String>),
+    /// Every record that a review has passed and that was not released yet.
+    AllReviewed,
+    /// Every draft.
+    AllDrafts,
+    /// What a search finds.
+    Found(Query),
+}
 
 /// What was corrected since is left out: whoever wants it names it.
 fn current(node: &Node, records: Vec<RecordId>) -> Result<Vec<RecordId>, Fault> {

@@ -79,6 +79,9 @@ pub struct AddUser {
     /// The new person's passphrase, in the first line of this file; without it, it is asked for
     #[arg(long, value_name = "FILE")]
     pub new_passphrase_file: Option<PathBuf>,
+    /// Add an administrator in the office's name, where no other can act any more; only while the node does not run
+    #[arg(long)]
+    pub danger_office: bool,
     /// Say what would happen, and change nothing
     #[arg(long)]
     pub dry_run: bool,

@@ -105,6 +105,7 @@ fn add(reach: &Reach, args: &cli::AddUser) -> Result<Done, Failure> {
         roles: args.role.clone(),
         until,
         dry_run: args.dry_run,
+        office: args.danger_office,
     };
     let answer = node.call(&Call::User(call));
     if answer.is_err() && !args.dry_run {

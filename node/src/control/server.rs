@@ -7,6 +7,7 @@ use crate::{
     error::Fault,
     node::Node,
     peer::stop::Stop,
+    users::UserCall,
 };
 use std::{fs, io, os::unix::fs::PermissionsExt, sync::Arc, time::Duration};
 use tokio::{
@@ -102,6 +103,11 @@ async fn one<L: Live>(stream: UnixStream, node: Arc<Node>, live: Arc<L>) -> io::
             Ok(answer) => Reply::Ok(answer),
             Err(fault) => Reply::Fault(fault),
         },
+        // The home's own secret has not been shown: commands open the home themselves for it.
+        Ok(Request { call: Call::User(UserCall::Add { office: true, .. }), .. }) => Reply::Fault(Fault::input(
+            "running",
+            "the office adds an administrator only while the node does not run: `entente stop`",
+        )),
         // A file may be here whose record is about to be written: only whoever holds the whole store may sweep.
         Ok(Request { call: Call::Check { sweep: true }, .. }) => {
             Reply::Fault(Fault::input("running", "files are swept only while the node does not run: `entente stop`"))

@@ -345,9 +345,6 @@ impl Chooser<'_> {
     }
 }
 
-/// A run that brought a record, its feed and place, and the entry in it.
-type Brought = (SentRun, (FeedId, u64), Carried);
-
 impl Gathered {
     /// The number of a batch's head.
     fn batch(&mut self, head: SignatureBytes) -> u32 {

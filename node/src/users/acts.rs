@@ -29,7 +29,7 @@ pub fn act(call: &Call) -> Option<Act> {
         | Call::Sync { .. }
         | Call::Stop
         | Call::Signed { .. }
-        | Call::User(UserCall::Begin(_)) => return None,
+        | Call::User(UserCall::Begin(_) | UserCall::Add { office: true, .. }) => return None,
         Call::User(UserCall::List | UserCall::Show(_)) => Act::Read,
         Call::User(UserCall::Add { .. } | UserCall::Roles { .. } | UserCall::Disable(_)) => Act::Manage,
         Call::IdentityRenew | Call::ClockLower { .. } => Act::Manage,
@@ -143,7 +143,7 @@ pub fn note(node: &Node, call: &Call, who: &Who) -> Result<(), Fault> {
     let Some(held) = who.held().filter(|_| !signed && !call.only_reads()) else { return Ok(()) };
     let mut txn = node.holdings.begin();
     let about = [("user", held.certificate.id.to_string()), ("call", call.name().to_owned())];
-    node.journal(&mut txn, "act", &about)?;
+    node.journal(&mut txn, "user-act", &about)?;
     txn.commit()?;
     Ok(())
 }

@@ -45,6 +45,8 @@ pub enum UserCall {
         until: Option<UnixMillis>,
         /// Whether to say what would happen, and change nothing.
         dry_run: bool,
+        /// Whether the office adds an administrator because no other can act: only where the home is opened by its own secret.
+        office: bool,
     },
     /// Gives and takes roles.
     Roles {
@@ -131,7 +133,7 @@ fn view(node: &Node, held: &Held) -> Json {
 }
 
 fn add(node: &Node, call: &UserCall) -> Result<Json, Fault> {
-    let UserCall::Add { id, key, name, roles: given, until, dry_run } = call else {
+    let UserCall::Add { id, key, name, roles: given, until, dry_run, office } = call else {
         return Err(Fault::input("call", "no call that adds a person"));
     };
     let id: UserId = id.parse().map_err(|e| Fault::input("user", e))?;
@@ -156,13 +158,20 @@ fn add(node: &Node, call: &UserCall) -> Result<Json, Fault> {
             "the first person must be an administrator, for only administrators add others: add --role administrator";
         return Err(Fault::input("role", message));
     }
+    if *office && !roles.contains(&Role::Administrator) {
+        return Err(Fault::input(
+            "role",
+            "the office adds an administrator, and nobody else: add --role administrator",
+        ));
+    }
     let at = node.clock.now();
     if until.is_some_and(|until| until <= at) {
         return Err(Fault::input("until", "that time is over already"));
     }
     let certificate =
         UserCertificate { until: *until, ..UserCertificate::new(node.keys.org, id, key, name, roles, at) };
-    let held = certify(node, &certificate, "user-added", *dry_run)?;
+    let what = if *office && !persons.is_empty() { "user-added-by-office" } else { "user-added" };
+    let held = certify(node, &certificate, what, *dry_run)?;
     let mut answer = view(node, &held);
     if let Some(map) = answer.as_object_mut() {
         map.insert("dry_run".to_owned(), json!(dry_run));

@@ -55,6 +55,7 @@ fn add(name: &str, seed: u8, roles: &[Role]) -> Call {
         roles: roles.iter().map(|role| role.name().to_owned()).collect(),
         until: None,
         dry_run: false,
+        office: false,
     })
 }
 
@@ -104,6 +105,25 @@ fn release(number: &str) -> Call {
 
 fn code(result: Result<Json, Fault>) -> String {
     result.map_or_else(|fault| fault.code, |answer| answer.to_string())
+}
+
+/// Story: the only administrator forgot the passphrase. Whoever opens the home by its own secret adds another, in the
+/// office's name, and the journal says so.
+#[test]
+fn the_office_adds_an_administrator_where_none_can_act() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let node = office(folder.path(), &clock())?;
+    let by_office = |roles: &[Role], seed| match add("Haddad", seed, roles) {
+        Call::User(UserCall::Add { id, key, name, roles, until, dry_run, .. }) => {
+            Call::User(UserCall::Add { id, key, name, roles, until, dry_run, office: true })
+        }
+        other => other,
+    };
+    assert_eq!(code(testkit::ask(&node, &by_office(&[Role::Verifier], 5))), "role");
+    testkit::ask(&node, &by_office(&[Role::Administrator], 5))?;
+    by(&node, "Haddad", 5, &Call::User(UserCall::Disable("Osei".to_owned())))?;
+    assert!(crate::journal::texts(&node.holdings)?.join("\n").contains("user-added-by-office"));
+    clean(&node)
 }
 
 /// What a step at the gate refused, for one record.
