@@ -232,8 +232,13 @@ fn a_release_that_was_dropped_and_is_opened_as_nothing_is_evidence() -> Outcome 
     world.exchange()?;
     let (org, store) = (world.a.keys.org, world.a.holdings.store_id());
     let head = seen(&world)?.ok_or("a head")?;
-    let (n, event) =
-        world.a.holdings.journal(None, 10_000)?.into_iter().rfind(|(_, e)| e.is_signed()).ok_or("a batch")?;
+    let (n, event) = world
+        .a
+        .holdings
+        .journal(None, 10_000)?
+        .into_iter()
+        .rfind(|(_, e)| e.is_signed() && e.at() < head.time())
+        .ok_or("a batch")?;
     let place = prove::place(&world.a, &(n, event.clone()))?.ok_or("its place")?;
     let honest = prove::proof(&world.a, &place, event.logged(), head.head().size)?.ok_or("a proof")?;
     let opened = honest.danger_opened_at(&place.interval, logged);

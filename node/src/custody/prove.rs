@@ -95,7 +95,8 @@ pub fn place(node: &Node, (n, event): &(u64, Event)) -> Result<Option<Place>, Cu
         let leaf = origin.leaf_at(event.at()).unwrap_or(0);
         found = rows::find_busy(&node.holdings, origin.epoch(), |row| row.at.cmp(&leaf))?;
     }
-    let Some(row) = found else { return Ok(None) };
+    // A leaf that was made a moment ago, while this looked, is found the next time.
+    let Some(row) = found.filter(|row| row.at < log.size) else { return Ok(None) };
     let interval = opened(node, &log, &origin, &row)?;
     Ok(interval.holds(event.logged()).then_some(Place { leaf: row.at, interval }))
 }

@@ -96,8 +96,7 @@ fn verifier_key(node: &Node, origin: &str) -> Result<String, CustodyError> {
 }
 
 fn cosigners(node: &Node, row: &CosignedRow) -> Vec<Json> {
-    let one =
-        |by: &rows::Cosigner| json!({ "partner": node.handle_of(by.org), "at": by.at.to_string(), "named": by.named });
+    let one = |by: &rows::Cosigner| json!({ "id": by.org.to_string(), "partner": node.handle_of(by.org), "at": by.at.to_string(), "named": by.named });
     row.by.iter().map(one).collect()
 }
 
@@ -110,10 +109,10 @@ fn show(node: &Node) -> Result<Json, CustodyError> {
     let partners = rows::stores(&node.holdings)?.into_iter().map(|row| partner(node, row.org, row.store));
     let partners = partners.collect::<Result<Vec<_>, CustodyError>>()?;
     let mut unlogged = Vec::new();
-    for (_, row) in node.holdings.list(Partition::Node, Table::Log, UNLOGGED, None, 1_000)? {
+    for (n, row) in node.holdings.list(Partition::Node, Table::Log, UNLOGGED, None, 1_000)? {
         let row = UnloggedRow::read(&row)?;
         let proof = hex::encode(&row.proof);
-        unlogged.push(json!({ "partner": node.handle_of(row.org), "at": row.at.to_string(), "evidence": proof }));
+        unlogged.push(json!({ "id": n.to_string(), "partner": node.handle_of(row.org), "at": row.at.to_string(), "evidence": proof }));
     }
     Ok(json!({
         "origin": origin.to_string(),
@@ -140,7 +139,7 @@ fn partner(node: &Node, org: OrgId, store: StoreId) -> Result<Json, CustodyError
     let at = |head: &Checkpoint| json!({ "size": head.head().size, "until": head.time().to_string(), "epoch": head.origin().epoch() });
     Ok(json!({
         "partner": node.handle_of(org),
-        "id": org.to_string(),
+        "id": format!("{org}/{store}"),
         "store": store.to_string(),
         "state": state,
         "head": head.as_ref().map(at),
@@ -256,14 +255,15 @@ fn events(node: &Node, after: Option<u64>, limit: u64) -> Result<Json, Fault> {
         let hidden = event.parts().saturating_sub(parts.len());
         let said: Vec<Json> = parts
             .iter()
-            .map(|part| {
+            .enumerate()
+            .map(|(place, part)| {
                 let about: serde_json::Map<String, Json> =
                     part.about.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
-                json!({ "what": part.what, "about": about })
+                json!({ "id": place.to_string(), "what": part.what, "about": about })
             })
             .collect();
         rows.push(json!({
-            "id": n,
+            "id": n.to_string(),
             "at": event.at().to_string(),
             "kind": EventKind::name(event.kind()),
             "said": said,
