@@ -7,7 +7,6 @@ use super::{Conversation, ExchangeFault, fatal};
 use crate::{
     custody::{CustodyError, anew, grow, owed, prove, witness},
     node::Node,
-    partners::PartnerState,
 };
 use entente_protocol::{
     custody::{
@@ -78,11 +77,8 @@ impl Conversation {
         }
     }
 
-    /// Says what is due about logs.
+    /// Says what is due about logs, also to a partner that is suspended: what is proved takes nothing along.
     pub(super) fn say_log(&mut self, node: &Node, session: &mut Session) -> Result<(), ExchangeFault> {
-        if node.book().get(self.peer).is_none_or(|p| p.state != PartnerState::Active) {
-            return Ok(());
-        }
         match self.say_log_all(node, session) {
             Err(ExchangeFault::Send(SendError::QueueFull)) => Ok(()),
             said => said,
@@ -207,9 +203,6 @@ impl Conversation {
         session: &mut Session,
         notice: &Notice,
     ) -> Result<(), ExchangeFault> {
-        if node.book().get(self.peer).is_none_or(|p| p.state != PartnerState::Active) {
-            return Ok(());
-        }
         let Ok(message) = LogMessage::from_bytes(&notice.content) else {
             node.note_error(self.peer, "what it says about logs is malformed".to_owned());
             return Ok(());

@@ -1,7 +1,7 @@
 //! Evidence packages: records with what proves them, in one file for whoever has no node; and verifying such a file.
 //!
-//! [`make()`] is answered by a node, for `entente package`: it gathers ([`gather`]), writes in place ([`write`]) and adds a page
-//! for people ([`page`]). [`read`] verifies, for `entente verify`, and needs no home. Nothing of a package is kept here but
+//! [`make()`] is answered by a node, for `entente package`: it gathers (`gather`), writes in place (`write`) and adds a page
+//! for people (`page`). [`read`] verifies, for `entente verify`, and needs no home. Nothing of a package is kept here but
 //! the journal's word that one was made.
 
 mod gather;
