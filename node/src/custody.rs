@@ -113,6 +113,8 @@ pub struct Log {
     /// The interval that proofs were lately made from: several runs of one are asked for together.
     opened: Mutex<Option<(u32, u64, Arc<Interval>)>>,
     owed: Mutex<BTreeMap<(OrgId, StoreId), owed::Book>>,
+    /// Heads of partners' logs that came from elsewhere, and that they are asked about when they are met.
+    compared: Mutex<BTreeMap<OrgId, Checkpoint>>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -147,6 +149,7 @@ impl Log {
             growing: Mutex::new(()),
             opened: Mutex::new(None),
             owed: Mutex::default(),
+            compared: Mutex::default(),
         })
     }
 
@@ -162,6 +165,18 @@ impl Log {
     pub fn at(&self) -> Result<(Origin, u64), CustodyError> {
         let row = locked(&self.row);
         Ok((row.origin()?, row.size))
+    }
+    /// A head of a partner's log that it is to be asked about. The last one counts.
+    pub fn compare(&self, head: Checkpoint) {
+        locked(&self.compared).insert(head.origin().org(), head);
+    }
+    /// The head that a partner is to be asked about.
+    pub fn to_compare(&self, org: OrgId) -> Option<Checkpoint> {
+        locked(&self.compared).get(&org).cloned()
+    }
+    /// It has answered.
+    pub fn compared(&self, org: OrgId) {
+        locked(&self.compared).remove(&org);
     }
     fn row(&self) -> LogRow {
         locked(&self.row).clone()

@@ -184,6 +184,7 @@ impl Node {
         node.believe(node.marks.seen());
         node.marks.observe(&node.holdings, node.clock.now())?;
         node.note_own_rules()?;
+        custody::anew::after_restore(&node)?;
         // What was erased stays erased, whatever store is found: before anything is served.
         ending::settle(&node)?;
         Ok(node)

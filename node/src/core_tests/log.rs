@@ -5,6 +5,7 @@ use crate::{
     clock::Clock,
     custody::{anew, grow, owed, prove, witness},
     journal,
+    restore::mark,
 };
 use entente_protocol::custody::{
     checkpoint::{Checkpoint, TreeHead},
@@ -133,6 +134,54 @@ fn two_heads_of_one_size_contradict_each_other_wherever_they_come_from() -> Outc
     assert!(!witness::compare(&world.b, &prove::head(&world.a, 4)?)?);
     assert!(!witness::compare(&world.b, &prove::head(&world.a, 3)?)?, "an older one is no contradiction");
     assert!(witness::compare(&world.b, &other)?);
+    Ok(())
+}
+
+/// Attack: the same, at a size that this partner never saw. The log is asked for its own head at that size, when it is met:
+/// it signs the fork, and an honest one signs the same.
+#[test]
+fn a_head_from_elsewhere_is_asked_about() -> Outcome {
+    let world = World::new("2026-01-01", "2036-12-31")?;
+    later(&world, 4 * INTERVAL)?;
+    world.exchange()?;
+    let (org, store) = (world.a.keys.org, world.a.holdings.store_id());
+    let (origin, _) = world.a.log.at()?;
+    let honest = prove::head(&world.a, 3)?;
+    assert!(!witness::compare(&world.b, &honest)?);
+    world.b.log.compare(honest);
+    world.exchange()?;
+    assert_eq!(world.b.log.to_compare(org), None, "it has answered");
+    assert!(matches!(witness::watch(&world.b, org, store)?, Watch::Seen(_)));
+    let other = Checkpoint::sign(origin, TreeHead { size: 3, root: Hash::from_bytes([6; 32]) }, &world.a.keys.log)?;
+    assert!(!witness::compare(&world.b, &other)?, "of another size than the one that was seen");
+    world.b.log.compare(other);
+    world.exchange()?;
+    assert!(matches!(witness::watch(&world.b, org, store)?, Watch::Forked(_)));
+    Ok(())
+}
+
+/// Story: a store is put back from a backup, and no partner has seen more of its log than it has. Its log begins anew all the
+/// same, once: what the partners hold besides, it does not know.
+#[test]
+fn a_log_begins_anew_by_the_mark_of_a_restore_alone() -> Outcome {
+    let world = World::new("2026-01-01", "2036-12-31")?;
+    later(&world, 2 * INTERVAL)?;
+    world.exchange()?;
+    anew::after_restore(&world.a)?;
+    assert_eq!(world.a.log.at()?.0.epoch(), 0, "it was never put back");
+    let at = world.clock.now();
+    let mut txn = world.a.holdings.begin();
+    let (digest, agreements) = (Hash::from_bytes([1; 32]), Vec::new());
+    mark::write(&mut txn, &mark::Restored { at, taken: at, digest, number: 1, appends: 1, agreements })?;
+    txn.commit()?;
+    for _ in 0..2 {
+        anew::after_restore(&world.a)?;
+        assert_eq!(world.a.log.at()?.0.epoch(), 1);
+    }
+    assert!(!world.a.log.may_state(at), "what was stated before it was put back is of the earlier epoch");
+    later(&world, 2 * INTERVAL)?;
+    world.exchange()?;
+    assert_eq!(seen(&world)?.ok_or("a head")?.origin().epoch(), 1);
     Ok(())
 }
 

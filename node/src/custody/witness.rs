@@ -53,6 +53,33 @@ fn counting(card: &Card, now: UnixMillis) -> Vec<PublicKey> {
     card.keys(Purpose::Log).filter(|entry| entry.counts_at(now)).map(|entry| entry.key.clone()).collect()
 }
 
+/// Takes an offer that answers what was asked about a head from elsewhere: the partner's own head at that size. Whether it
+/// was that and nothing else. Two roots are a fork, which is kept.
+pub fn hear_compared(
+    node: &Node,
+    from: OrgId,
+    message: &OfferMessage,
+    asked: &Checkpoint,
+) -> Result<bool, CustodyError> {
+    let book = node.book();
+    let Some(partner) = book.get(from) else { return Ok(false) };
+    let keys = counting(&partner.card, node.interval().early);
+    let Ok(Offer { held: Some(held), .. }) = message.verify(from, &keys) else { return Ok(false) };
+    if (held.origin(), held.head().size) != (asked.origin(), asked.head().size) {
+        return Ok(false);
+    }
+    if let Some(fork) = ForkProof::of(asked, &held) {
+        let key = rows::watch(from, held.origin().store());
+        node.log.compared(from);
+        forked(node, node.holdings.begin(), (from, &key), &fork)?;
+        return Ok(true);
+    }
+    node.log.compared(from);
+    // Where it is the head that was witnessed too, it may be an offer that goes on from there.
+    let seen = watch(node, from, held.origin().store())?;
+    Ok(!matches!(seen, Watch::Seen(seen) if seen.head() == held.head()))
+}
+
 /// Judges an offer of a partner, and answers it. The answer may be sent when this returns.
 pub fn hear_offer(
     node: &Node,
@@ -69,6 +96,7 @@ pub fn hear_offer(
         // What nobody of its organisation signed says nothing of its log.
         Ok(_) => return Ok(refused(message)),
         Err(fault) => {
+            tracing::warn!(partner = %from, %fault, "a head of a partner's log was not taken");
             node.note_error(from, format!("a head of its log was not taken: {fault}"));
             return Ok(refused(message));
         }

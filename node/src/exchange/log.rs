@@ -13,12 +13,12 @@ use entente_protocol::{
         checkpoint::{Checkpoint, UnverifiedCheckpoint},
         cosignature::Cosignature,
         message::{
-            AskMessage, CosignedMessage, DeclinedCode, DeclinedMessage, LogMessage, NOTICE_LOG, OfferMessage,
-            OwedMessage, ProofsMessage, RunProof, UnprovedMessage,
+            AskMessage, CompareMessage, CosignedMessage, DeclinedCode, DeclinedMessage, LogMessage, NOTICE_LOG,
+            OfferMessage, OwedMessage, ProofsMessage, RunProof, UnprovedMessage,
         },
         note::SignatureLine,
     },
-    id::LoggedDigest,
+    id::{Hash, LoggedDigest},
     identity::Purpose,
     limits,
     session::{Notice, SendError, Session},
@@ -53,10 +53,20 @@ pub(super) struct Logs {
     /// Up to which of the partner's runs it was told that proofs are waited for.
     reminded: Option<LoggedDigest>,
     reminded_all: bool,
+    /// The head from elsewhere that the partner was asked about.
+    asked_about: Option<Hash>,
 }
 
 fn failed(error: CustodyError) -> ExchangeFault {
     fatal(&error.to_string())
+}
+
+/// What finds no room is said at the next turn.
+fn or_later(said: Result<(), ExchangeFault>) -> Result<(), ExchangeFault> {
+    match said {
+        Err(ExchangeFault::Send(SendError::QueueFull)) => Ok(()),
+        said => said,
+    }
 }
 
 impl Conversation {
@@ -79,10 +89,13 @@ impl Conversation {
 
     /// Says what is due about logs, also to a partner that is suspended: what is proved takes nothing along.
     pub(super) fn say_log(&mut self, node: &Node, session: &mut Session) -> Result<(), ExchangeFault> {
-        match self.say_log_all(node, session) {
-            Err(ExchangeFault::Send(SendError::QueueFull)) => Ok(()),
-            said => said,
-        }
+        or_later(self.say_log_all(node, session))
+    }
+
+    /// Proves what was sent in this turn, where the log has it already: if it waited for whatever wakes the session next,
+    /// the partner would see when that happens.
+    pub(super) fn prove_sent(&mut self, node: &Node, session: &mut Session) -> Result<(), ExchangeFault> {
+        or_later(self.prove_runs(node, session))
     }
 
     fn say_log_all(&mut self, node: &Node, session: &mut Session) -> Result<(), ExchangeFault> {
@@ -91,6 +104,7 @@ impl Conversation {
             self.logs.asked = true;
         }
         self.remind(node, session)?;
+        self.ask_about(node, session)?;
         self.offer_log(node, session)?;
         self.prove_runs(node, session)
     }
@@ -108,6 +122,18 @@ impl Conversation {
             say(session, &LogMessage::Owed(OwedMessage { runs, store }))?;
             self.logs.reminded = Some(last);
         }
+    }
+
+    /// Asks about a head of the partner's log that came from elsewhere.
+    fn ask_about(&mut self, node: &Node, session: &mut Session) -> Result<(), ExchangeFault> {
+        let Some(head) = node.log.to_compare(self.peer).filter(|head| self.logs.asked_about != Some(head.digest()))
+        else {
+            return Ok(());
+        };
+        let note = head.to_bytes().map_err(|e| fatal(&e.to_string()))?;
+        say(session, &LogMessage::Compare(CompareMessage { head: note.into() }))?;
+        self.logs.asked_about = Some(head.digest());
+        Ok(())
     }
 
     /// Offers the head that is due by the earlier of both clocks.
@@ -204,6 +230,7 @@ impl Conversation {
         notice: &Notice,
     ) -> Result<(), ExchangeFault> {
         let Ok(message) = LogMessage::from_bytes(&notice.content) else {
+            tracing::warn!(partner = %self.peer, "what a partner says about logs is malformed");
             node.note_error(self.peer, "what it says about logs is malformed".to_owned());
             return Ok(());
         };
@@ -217,6 +244,12 @@ impl Conversation {
                 self.saw(node, seen.note.as_deref().map(Vec::as_slice))?;
             }
             LogMessage::Offer(offer) => {
+                if let Some(asked) = node.log.to_compare(self.peer)
+                    && witness::hear_compared(node, self.peer, &offer, &asked).map_err(failed)?
+                {
+                    // It goes on from that head, which is not the one that was witnessed: an offer of its own follows.
+                    return Ok(());
+                }
                 if let Some(said) = witness::hear_offer(node, self.peer, store, &offer).map_err(failed)? {
                     answer(session, &said)?;
                 }
@@ -257,6 +290,7 @@ impl Conversation {
         let keys = node.keys.card.keys(Purpose::Log).map(|entry| &entry.key);
         let seen = UnverifiedCheckpoint::from_bytes(note).and_then(|head| head.verify(node.keys.org, keys));
         let Ok(seen) = seen else {
+            tracing::warn!(partner = %self.peer, "what a partner says it saw of our log was not signed by us");
             node.note_error(self.peer, "what it says it saw of our log was not signed by us".to_owned());
             return Ok(());
         };

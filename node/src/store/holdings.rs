@@ -27,7 +27,10 @@ use entente_protocol::{
 use std::{
     fmt,
     io::{self, Read, Seek, SeekFrom, Write},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// Everything a node holds.
@@ -37,6 +40,8 @@ pub struct Holdings {
     keyring: Arc<Keyring>,
     store: StoreId,
     failure: Arc<Failure>,
+    /// Only in a benchmark.
+    unjournaled: AtomicBool,
     /// Held by the one open transaction; covers what the writer remembers between two of them.
     pub(super) writer: Mutex<Writer>,
     /// Kept for as long as the engines are open. Declared last, so that it is released last.
@@ -59,7 +64,16 @@ impl Holdings {
         lock: Option<FolderLock>,
     ) -> Self {
         let failure = Arc::default();
-        Self { ledger, vault, keyring, store, failure, writer: Mutex::default(), _lock: lock }
+        Self {
+            ledger,
+            vault,
+            keyring,
+            store,
+            failure,
+            unjournaled: AtomicBool::new(false),
+            writer: Mutex::default(),
+            _lock: lock,
+        }
     }
 
     /// Gives the store its id, once it was read.
@@ -78,6 +92,14 @@ impl Holdings {
     /// Makes keys for a partition that has none. When it returns, they are durable.
     pub fn ensure_partition(&self, partition: Partition) -> Result<(), StoreError> {
         self.ask(|| Ok(self.keyring.ensure_partition(partition)?))
+    }
+    /// Writes no journal from now on: what a benchmark compares with. Nothing that is kept so has a chain of custody.
+    pub fn danger_without_journal(&self) {
+        self.unjournaled.store(true, Ordering::SeqCst);
+    }
+    /// Whether no journal is written.
+    pub fn is_unjournaled(&self) -> bool {
+        self.unjournaled.load(Ordering::SeqCst)
     }
     /// Names who is told when the store fails.
     pub fn on_failure(&self, tell: Tell) {
@@ -255,6 +277,7 @@ impl Holdings {
             keyring: Arc::clone(&self.keyring),
             store: self.store,
             failure: Arc::new(Failure::ignored()),
+            unjournaled: AtomicBool::new(false),
             writer: Mutex::default(),
             _lock: None,
         }

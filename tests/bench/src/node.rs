@@ -311,19 +311,25 @@ pub struct Pair {
     pub b: Home,
 }
 
+/// Adds one organisation as a partner at another.
+pub fn introduce(here: &Home, there: &Home) -> Result<()> {
+    let card = there.beside(&format!("{}.card", there.handle));
+    if !card.exists() {
+        there.ok(&["identity".as_ref(), "card".as_ref(), "-o".as_ref(), card.as_os_str()])?;
+    }
+    let words = there.json(&["identity", "show"])?;
+    let words = words["words"].as_str().context("no words")?.to_owned();
+    here.ok(&["partner".as_ref(), "add".as_ref(), card.as_os_str(), "--confirm".as_ref(), words.as_ref()])?;
+    Ok(())
+}
+
 impl Pair {
     /// Makes the two homes. `through` names addresses for partners in place of the ports that they listen on.
     pub fn make(program: &Path, folder: &Path, through: Option<[&str; 2]>) -> Result<Self> {
         let a = Home::init(program, folder, "a", through.map(|t| t[0]))?;
         let b = Home::init(program, folder, "b", through.map(|t| t[1]))?;
         for (here, there) in [(&a, &b), (&b, &a)] {
-            let card = there.beside(&format!("{}.card", there.handle));
-            if !card.exists() {
-                there.ok(&["identity".as_ref(), "card".as_ref(), "-o".as_ref(), card.as_os_str()])?;
-            }
-            let words = there.json(&["identity", "show"])?;
-            let words = words["words"].as_str().context("no words")?.to_owned();
-            here.ok(&["partner".as_ref(), "add".as_ref(), card.as_os_str(), "--confirm".as_ref(), words.as_ref()])?;
+            introduce(here, there)?;
         }
         let (text, one, two) = (a.beside("agreement.toml"), a.beside("one"), a.beside("two"));
         fs::write(&text, input::AGREEMENT)?;

@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 
 /// The names of SHOW-2 whose values are masked where they are byte strings: what is random, and what is computed from it.
-/// `node` is an element of `nodes`, `heard` one of a notice of kind 8, `signature` the last of a COSE_Sign1.
-pub const MASKED: [&str; 15] = [
+/// `node` is an element of `nodes`, `heard` one of a notice of kind 8, `signature` the last of a COSE_Sign1; the names of
+/// [`IN_LOGS`] are masked in notices of kind 10 only.
+pub const MASKED: [&str; 22] = [
     "salt",
     "nonce",
     "hash",
@@ -23,11 +24,22 @@ pub const MASKED: [&str; 15] = [
     "checkpoint",
     "heard",
     "signature",
+    "proof",
+    "path",
+    "digests",
+    "run",
+    "runs",
+    "events",
+    "journal",
 ];
+/// Those of them that are masked in what is said about logs, and nowhere else.
+const IN_LOGS: [&str; 7] = ["proof", "path", "digests", "run", "runs", "events", "journal"];
 /// The slot in which a record names the one that it amends.
 const SUPERSEDES: u64 = 5;
 /// The notice that names what was heard.
 const HEARD: u64 = 8;
+/// The notice that is about logs.
+const LOG: u64 = 10;
 
 /// A value.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,6 +107,28 @@ fn item(rest: &mut &[u8], depth: usize) -> Option<Cbor> {
     })
 }
 
+/// A member of a map.
+fn member<'a>(value: &'a Cbor, wanted: &str) -> Option<&'a Cbor> {
+    let Cbor::Map(members) = value else { return None };
+    members.iter().find(|(key, _)| matches!(key, Cbor::Text(text) if text == wanted)).map(|(_, value)| value)
+}
+
+/// The leaf of one proof of a run.
+fn leaf_of(item: &Cbor) -> Option<u64> {
+    match member(member(item, "proof")?, "index")? {
+        Cbor::Uint(index) => Some(*index),
+        _ => None,
+    }
+}
+
+/// The run that is proved.
+fn run_of(item: &Cbor) -> Option<Vec<u8>> {
+    match member(item, "run")? {
+        Cbor::Bytes(run) => Some(run.clone()),
+        _ => None,
+    }
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -106,6 +140,10 @@ pub struct Masks {
     seen: BTreeMap<Vec<u8>, usize>,
     /// Whether evidence numbers are masked too.
     numbers: bool,
+    /// Whether what is read is about logs.
+    log: bool,
+    /// The leaves that runs were proved to be in, by the runs' digests.
+    leaves: BTreeMap<Vec<u8>, u64>,
 }
 
 impl Masks {
@@ -127,34 +165,70 @@ impl Masks {
             Cbor::Uint(_) if key == "position" => "<position>".to_owned(),
             Cbor::Uint(n) => n.to_string(),
             Cbor::Nint(n) => format!("-1-{n}"),
+            Cbor::Text(text) if self.log && text.starts_with("\u{2014} ") => self.note(text),
             Cbor::Text(text) => format!("{text:?}"),
             Cbor::Tag(tag, inner) => format!("{tag}({})", self.text(key, inner)),
             Cbor::Simple(n) => format!("simple {n}"),
-            Cbor::Bytes(bytes) if MASKED.contains(&key) => self.name(bytes),
+            Cbor::Bytes(run) if self.log && key == "run" => self.run(run),
+            // In the opening of a run, so as random as which run it is.
+            Cbor::Bytes(bytes) if self.log && ["salt", "digests"].contains(&key) => format!("<{} bytes>", bytes.len()),
+            Cbor::Bytes(bytes) if MASKED.contains(&key) && (self.log || !IN_LOGS.contains(&key)) => self.name(bytes),
             Cbor::Bytes(bytes) => self.bytes(key, bytes),
             Cbor::Array(items) => self.list(key, items),
             Cbor::Map(members) => self.map(members),
         }
     }
 
+    /// A run in what is said of a log. Which of the runs of one leaf it is follows from their digests, which are masked.
+    fn run(&mut self, run: &[u8]) -> String {
+        self.leaves
+            .get(run)
+            .map_or_else(|| "<a run of no leaf yet>".to_owned(), |leaf| format!("<a run of leaf {leaf}>"))
+    }
+
     /// Bytes that hold a value themselves are read on.
     fn bytes(&mut self, key: &str, bytes: &[u8]) -> String {
+        if let Some(note) = str::from_utf8(bytes).ok().filter(|text| self.log && text.starts_with("entente/1/log/")) {
+            return self.note(note);
+        }
         match read(bytes) {
             Some(inner @ (Cbor::Array(_) | Cbor::Map(_) | Cbor::Tag(..))) => format!("<<{}>>", self.text(key, &inner)),
             _ => format!("h'{}'", hex(bytes)),
         }
     }
 
+    /// A head of a log: its root and its signatures are masked.
+    fn note(&mut self, note: &str) -> String {
+        let told = |(n, line): (usize, &str)| match (n, line.rsplit_once(' ')) {
+            (2, _) => self.name(line.as_bytes()),
+            (_, Some((name, signature))) => format!("{name} {}", self.name(signature.as_bytes())),
+            _ => line.to_owned(),
+        };
+        note.lines().enumerate().map(told).collect::<Vec<_>>().join("; ")
+    }
+
     fn map(&mut self, members: &[(Cbor, Cbor)]) -> String {
         let names: Vec<&str> =
             members.iter().map(|(key, _)| if let Cbor::Text(text) = key { text.as_str() } else { "" }).collect();
-        let heard = members.iter().any(|(key, value)| *key == Cbor::Text("kind".into()) && *value == Cbor::Uint(HEARD));
+        let is =
+            |kind| members.iter().any(|(key, value)| *key == Cbor::Text("kind".into()) && *value == Cbor::Uint(kind));
+        let (heard, log) = (is(HEARD), is(LOG));
         let told: Vec<String> = members
             .iter()
             .zip(&names)
             .map(|((key, value), name)| match (*name, value) {
                 // How many there are follows from the positions, which `view` has checked.
                 ("nodes", _) if names == ["head", "nodes"] => "nodes: <as the positions ask>".to_owned(),
+                // Which of them two runs of one interval share follows from their digests, which are masked.
+                ("nodes", Cbor::Array(nodes)) if self.log && names == ["nodes", "shown"] => {
+                    format!("nodes: <{}>", nodes.len())
+                }
+                ("content", Cbor::Bytes(content)) if log => {
+                    self.log = true;
+                    let told = format!("content: {}", self.bytes("", content));
+                    self.log = false;
+                    told
+                }
                 ("content", Cbor::Bytes(content)) if heard => {
                     let inner = read(content).unwrap_or(Cbor::Simple(0));
                     format!("content: {}", self.text("heard", &inner))
@@ -179,6 +253,19 @@ impl Masks {
             ("openings", [Cbor::Uint(slot), salt, Cbor::Bytes(value)]) => {
                 let salt = self.text("salt", salt);
                 vec![slot.to_string(), salt, self.opened(*slot, value)]
+            }
+            // In the order of runs' digests, which are masked: compared in the order of their leaves.
+            ("proofs", [Cbor::Map(_), ..]) if self.log => {
+                let mut items = items.to_vec();
+                items.sort_by_key(leaf_of);
+                self.leaves.extend(items.iter().filter_map(|item| Some((run_of(item)?, leaf_of(item)?))));
+                items.iter().map(|item| self.text("logged", item)).collect()
+            }
+            // In the order of digests that are masked.
+            ("runs", [Cbor::Bytes(_), ..]) if self.log => {
+                let mut told: Vec<String> = items.iter().map(|run| self.text("run", run)).collect();
+                told.sort();
+                told
             }
             // In the order of ids, which are computed from what is random: what they are is compared, as a whole.
             ("answers", [Cbor::Map(_), ..]) => {

@@ -63,6 +63,7 @@ pub const ROWS: &[(&str, &str, Treatment)] = &[
     ("partner that matches", "the size of the set", Treatment::Elsewhere),
     ("whoever finds a bundle", "that it is an age file", Treatment::Elsewhere),
     ("receiver of bundles", "how many were made for it", Treatment::Alike),
+    ("whoever is given a package", "who made it", Treatment::Elsewhere),
     ("network observer", "that two addresses exchange traffic", Treatment::Elsewhere),
 ];
 

@@ -21,9 +21,15 @@ use entente_protocol::{
     agreement::{Standing, StandingNotice},
     codec::frame::{self, FrameReader},
     cose::SignatureBytes,
+    custody::{
+        checkpoint::{Checkpoint, Origin, TreeHead},
+        message::{LogMessage, NOTICE_LOG, OfferMessage, OwedMessage, SeenMessage},
+        witness::Offer,
+    },
     feed::{Cursor, FeedKey, Receipt, Run, RunMessage},
-    id::{AgreementDigest, AgreementId, Nonce, OrgId, RecallId, RecordId, StoreId},
-    limits, primitive,
+    id::{AgreementDigest, AgreementId, Hash, LoggedDigest, Nonce, OrgId, RecallId, RecordId, StoreId},
+    limits,
+    primitive::{self, SigningKey},
     recall::{self, Act, Answer, AnswerState, Answers, Recall},
     session::{AgreementLine, Heads, Hello, Lane, Message, Notice, ReceivedHead, SentHead},
     time::UnixMillis,
@@ -77,8 +83,15 @@ pub struct Talk {
     pub silent: Vec<(quinn::SendStream, quinn::RecvStream)>,
     /// What the victim showed of our feed.
     pub held: Option<Cursor>,
+    /// Whether the victim was told what was seen of its log, before which it sends no run.
+    told_seen: bool,
     control_reader: FrameReader,
     records_reader: FrameReader,
+}
+
+/// A message about a log.
+pub fn log(message: &LogMessage) -> Done<Message> {
+    Ok(Message::Notice(Notice { kind: NOTICE_LOG, content: message.to_bytes()? }))
 }
 
 fn now() -> UnixMillis {
@@ -143,6 +156,7 @@ impl Hostile {
             records: None,
             silent: Vec::new(),
             held: None,
+            told_seen: false,
             control_reader: FrameReader::new(limits::CONTROL_FRAME_BYTES_MAX),
             records_reader: FrameReader::new(limits::FRAME_BYTES_MAX),
         };
@@ -222,6 +236,32 @@ impl Hostile {
         Ok(Message::Notice(Notice { kind: recall::NOTICE_RECALLS, content }))
     }
 
+    /// A head of our log with so many leaves, signed by any key.
+    pub fn head(&self, size: u64, key: &SigningKey) -> Done<Message> {
+        let (origin, _) = self.node.log.at()?;
+        let new = Checkpoint::sign(origin, TreeHead { size, root: Hash::from_bytes([7; 32]) }, key)?;
+        log(&LogMessage::Offer(OfferMessage::new(&Offer { held: None, new, proof: Vec::new() })?))
+    }
+
+    /// A head of the victim's log that it never signed.
+    pub fn seen(&self) -> Done<Message> {
+        let (ours, store) = (self.node.log.at()?.0, self.theirs.store);
+        let origin = Origin::new(self.victim, store, 0, ours.begins(0).0 / 1_000, 600).ok_or("an origin")?;
+        let head =
+            Checkpoint::sign(origin, TreeHead { size: 1, root: Hash::from_bytes([7; 32]) }, &self.node.keys.log)?;
+        log(&LogMessage::Seen(SeenMessage { note: Some(head.to_bytes()?.into()), store }))
+    }
+
+    /// Asks the victim to prove runs that it never signed.
+    pub fn owed(&self) -> Done<Message> {
+        let runs = (0..limits::PROOFS_PER_MESSAGE_MAX as u64).map(|n| {
+            let mut run = [7; 32];
+            run[..8].copy_from_slice(&n.to_be_bytes());
+            LoggedDigest::from_bytes(run)
+        });
+        log(&LogMessage::Owed(OwedMessage { runs: runs.collect(), store: self.theirs.store }))
+    }
+
     /// Answers to recalls that nobody said.
     pub fn recall_answers(&self) -> Done<Message> {
         let answer = Answer { state: AnswerState::Complied, recall: RecallId::from_bytes([7; 32]) };
@@ -281,8 +321,21 @@ impl Talk {
         }
     }
 
+    /// Answers the victim, which asks what was seen of its log: nothing.
+    async fn tell_seen(&mut self) -> Done {
+        while !self.told_seen {
+            let Message::Notice(notice) = self.hear(Lane::Control).await? else { continue };
+            let asked = (notice.kind == NOTICE_LOG).then(|| LogMessage::from_bytes(&notice.content)).transpose()?;
+            let Some(LogMessage::Ask(ask)) = asked else { continue };
+            self.say(&log(&LogMessage::Seen(SeenMessage { note: None, store: ask.store }))?).await?;
+            self.told_seen = true;
+        }
+        Ok(())
+    }
+
     /// The next run of the victim.
     pub async fn hear_run(&mut self) -> Done<(RunMessage, Run)> {
+        self.tell_seen().await?;
         match self.hear(Lane::Records).await? {
             Message::Run(message) => {
                 let run = Run::danger_unverified(&message.run)?;

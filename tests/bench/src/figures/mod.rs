@@ -6,6 +6,7 @@ pub mod deciding;
 pub mod first_sync;
 pub mod import;
 pub mod load;
+pub mod log;
 pub mod package;
 pub mod preview;
 pub mod steps;
@@ -41,5 +42,6 @@ pub const GROUPS: &[Group] = &[
     deciding::GROUP,
     preview::GROUP,
     package::GROUP,
+    log::GROUP,
     steps::GROUP,
 ];
