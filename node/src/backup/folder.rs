@@ -69,7 +69,7 @@ pub(super) fn known(node: &Node, folder: &Path) -> Result<Manifest, BackupError>
 pub(super) fn held(
     folder: &Path,
     last: &Archive,
-    identity: &crate::seal::hybrid::Identity,
+    (identity, rotations): (&crate::seal::hybrid::Identity, &[u8]),
 ) -> Option<(index::Rows, BTreeSet<BlobName>)> {
     let [rows, files] = index::paths(folder, last.number);
     let manifest = Manifest::read(folder).ok()??;
@@ -79,7 +79,11 @@ pub(super) fn held(
         return None;
     }
     match (index::Rows::open(&rows, identity), index::names(&files, identity)) {
-        (Ok(rows), Ok(names)) => Some((rows, names)),
+        (Ok(rows), Ok((names, then))) if then == rotations => Some((rows, names)),
+        (Ok(_), Ok(_)) => {
+            tracing::info!("files are sealed anew since: this archive is full");
+            None
+        }
         _ => {
             tracing::warn!("what the archives hold cannot be told: the next one is full");
             None

@@ -81,13 +81,13 @@ impl Rows {
     }
 }
 
-/// Names of the blobs that the archives hold.
-pub fn names(path: &Path, identity: &Identity) -> Result<BTreeSet<BlobName>, BackupError> {
+/// Names of the blobs that the archives hold, and which rotations of keys there had been when they were copied.
+pub fn names(path: &Path, identity: &Identity) -> Result<(BTreeSet<BlobName>, Vec<u8>), BackupError> {
     let (mut reader, mut names) = (Reader::open(path, identity)?, BTreeSet::new());
     loop {
         let piece = reader.piece()?;
         match piece.kind {
-            Kind::End => return Ok(names),
+            Kind::End => return Ok((names, reader.value()?)),
             Kind::Name => {
                 let name = piece.key.as_slice().try_into().map_err(|_| reader.damaged())?;
                 names.insert(BlobName(name));
@@ -98,9 +98,9 @@ pub fn names(path: &Path, identity: &Identity) -> Result<BTreeSet<BlobName>, Bac
 }
 
 /// Writes names.
-pub fn write_names(writer: &mut Writer, names: &BTreeSet<BlobName>) -> Result<(), BackupError> {
+pub fn write_names(writer: &mut Writer, names: &BTreeSet<BlobName>, rotations: &[u8]) -> Result<(), BackupError> {
     for name in names {
         writer.piece(Kind::Name, &name.0, &[])?;
     }
-    writer.piece(Kind::End, &[], &[])
+    writer.piece(Kind::End, &[], rotations)
 }

@@ -106,9 +106,12 @@ fn make(node: &Node, folder: &Path, full: bool, progress: OnProgress<'_>) -> Res
     let _lock = folder::lock(folder)?;
     let mut manifest = folder::known(node, folder)?;
     folder::sweep(folder, &manifest)?;
+    // What is copied is opened by the keyring that is put beside it at the end.
+    let _copying = keyring.copying();
+    let rotations = keyring.rotations();
     let own = keyring.keys(Partition::Node).map_err(StoreError::from)?;
     let held = match manifest.archives.last().filter(|_| !full) {
-        Some(last) => folder::held(folder, last, own.identity()),
+        Some(last) => folder::held(folder, last, (own.identity(), &rotations)),
         None => None,
     };
     let (number, full) = (manifest.archives.last().map_or(1, |last| last.number.saturating_add(1)), held.is_none());
@@ -159,7 +162,7 @@ fn make(node: &Node, folder: &Path, full: bool, progress: OnProgress<'_>) -> Res
     out.piece(Kind::End, &[], &json_of(&counts)?)?;
     index.piece(Kind::End, &[], &[])?;
     let mut names = Writer::create(&files_path, &[&own.identity().recipient()])?;
-    index::write_names(&mut names, &known)?;
+    index::write_names(&mut names, &known, &rotations)?;
     let (out, index, names) = (out.finish()?, index.finish()?, names.finish()?);
 
     // The keys before what they open: newer than the rows in any case.

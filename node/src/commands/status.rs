@@ -36,10 +36,17 @@ fn render(value: &Json, look: Look) -> String {
     ];
     let mut out = pairs(keys.map(|key| (key.replace('_', " "), text(value, key))), look);
     if let Some(walk) = value.get("resealing").filter(|walk| walk.is_object()) {
-        let (rows, anew) = (text(walk, "rows_looked_at"), text(walk, "sealed_anew"));
+        let (looked, anew, damaged) = (text(walk, "looked_at"), text(walk, "sealed_anew"), text(walk, "damaged"));
         out.push_str(&format!(
-            "\npartition keys are rotated: {rows} rows looked at in this walk, {anew} sealed anew\n"
+            "\npartition keys are rotated: {looked} rows and files looked at in this walk, {anew} sealed anew\n"
         ));
+        if damaged != "0" {
+            let remedy = "see `entente check`; the keys before stay until they can be";
+            out.push_str(&format!(
+                "{} {damaged} files cannot be read, and so not sealed anew: {remedy}\n",
+                look.bad("warning:")
+            ));
+        }
     }
     for warning in list(value, "warnings") {
         out.push_str(&format!("\n{} {}\n", look.bad("warning:"), plain::line(&brief(warning))));

@@ -10,14 +10,17 @@ use crate::{
     error::Fault,
     node::Node,
     seal::keyring::Partition,
-    store::StoreError,
+    store::{BlobName, StoreError},
 };
+use entente_protocol::time::{HOUR_MS, UnixMillis};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use std::sync::{Mutex, PoisonError};
 
-/// Pages that a running node seals anew before it looks at anything else.
+/// Pages of rows that a running node seals anew before it looks at anything else.
 const PAGES: usize = 100;
+/// A step of files costs as much as so many pages: 64 MiB at most.
+const FILES_COST: usize = 10;
 
 /// How far a walk is.
 #[derive(Default)]
@@ -25,11 +28,50 @@ pub struct Walk(Mutex<At>);
 
 #[derive(Default)]
 struct At {
-    after: Option<Vec<u8>>,
-    /// Rows that this walk looked at.
+    begun: bool,
+    rows: Option<Vec<u8>>,
+    /// Rows are done, files are not.
+    in_files: bool,
+    file: Option<BlobName>,
+    /// Rows and files that this walk looked at.
     seen: u64,
-    /// Rows that it sealed anew.
+    /// Those that it sealed anew.
     anew: u64,
+    /// Files that do not read to their end: what they are sealed under is kept.
+    damaged: u64,
+    /// When it began a file was being written under an older key.
+    behind: bool,
+    /// After a walk that something stands in the way of.
+    rests: Option<UnixMillis>,
+}
+
+impl At {
+    /// Where a walk begins.
+    fn begin(node: &Node) -> Self {
+        Self { begun: true, behind: node.holdings.is_written_behind(), ..Self::default() }
+    }
+    /// One step. Whether the walk is at its end.
+    fn step(&mut self, node: &Node) -> Result<bool, StoreError> {
+        if !self.in_files {
+            let done = node.holdings.reseal(self.rows.as_deref())?;
+            self.seen += done.seen;
+            self.anew += done.anew;
+            self.in_files = done.after.is_none();
+            self.rows = done.after;
+            return Ok(false);
+        }
+        let done = node.holdings.reseal_files(self.file)?;
+        self.seen += done.seen;
+        self.anew += done.anew;
+        self.damaged += done.damaged;
+        let at_end = done.after.is_none();
+        self.file = done.after;
+        Ok(at_end)
+    }
+    /// Whether it met nothing that is sealed under an older key.
+    fn is_clean(&self) -> bool {
+        self.anew == 0 && self.damaged == 0 && !self.behind
+    }
 }
 
 /// Which partitions.
@@ -90,36 +132,54 @@ pub fn rotate(node: &Node, which: &Which, dry_run: bool, progress: OnProgress<'_
         "partitions": names,
         "files": "the keyring and its recovery copy are written anew: put a copy of the recovery copy beside your backups",
         "done": !dry_run,
+        "left": view(node),
     }))
 }
 
-/// One stretch of the walk. Whether there is more to do.
+/// One stretch of the walk. Whether there is more to do at once.
 pub fn go_on(node: &Node) -> Result<bool, StoreError> {
     let mut at = node.resealing.0.lock().unwrap_or_else(PoisonError::into_inner);
-    for _ in 0..PAGES {
+    if at.rests.is_some_and(|until| node.clock.now() < until) {
+        return Ok(false);
+    }
+    let mut left = PAGES;
+    while left > 0 {
         let rotating = node.holdings.keyring().rotating();
         if rotating.is_empty() {
             return Ok(false);
         }
-        let done = node.holdings.reseal(at.after.as_deref())?;
-        at.seen += done.seen;
-        at.anew += done.anew;
-        at.after = done.after;
-        if at.after.is_some() {
+        if !at.begun {
+            *at = At::begin(node);
+        }
+        left = left.saturating_sub(if at.in_files { FILES_COST } else { 1 });
+        if !at.step(node)? {
             continue;
         }
-        let clean = at.anew == 0;
-        *at = At::default();
-        if clean {
-            for partition in rotating {
-                let mut txn = node.holdings.begin();
-                node.journal(&mut txn, "keyring-retire", &[("partition", partition.to_string())])?;
-                txn.commit()?;
-                node.holdings.keyring().retire(partition).map_err(StoreError::from)?;
-            }
+        let done = std::mem::take(&mut *at);
+        if done.is_clean() {
+            return retire(node, &rotating);
+        }
+        if done.anew == 0 {
+            // What is left another has to end, or to put back.
+            at.rests = (done.damaged > 0).then(|| node.clock.now().plus(HOUR_MS));
+            at.damaged = done.damaged;
+            return Ok(false);
         }
     }
     Ok(true)
+}
+
+/// Nothing is sealed under the older keys of these partitions: they are destroyed. Whether that waits for a backup.
+fn retire(node: &Node, partitions: &[Partition]) -> Result<bool, StoreError> {
+    for partition in partitions {
+        if !node.holdings.keyring().retire(*partition).map_err(StoreError::from)? {
+            return Ok(false);
+        }
+        let mut txn = node.holdings.begin();
+        node.journal(&mut txn, "keyring-retire", &[("partition", partition.to_string())])?;
+        txn.commit()?;
+    }
+    Ok(false)
 }
 
 /// How far it is, if there is anything to do.
@@ -127,5 +187,6 @@ pub fn view(node: &Node) -> Option<Json> {
     let rotating = node.holdings.keyring().rotating();
     let at = node.resealing.0.lock().unwrap_or_else(PoisonError::into_inner);
     let names: Vec<String> = rotating.iter().map(ToString::to_string).collect();
-    (!names.is_empty()).then(|| json!({ "partitions": names, "rows_looked_at": at.seen, "sealed_anew": at.anew }))
+    let view = || json!({ "partitions": names, "looked_at": at.seen, "sealed_anew": at.anew, "damaged": at.damaged });
+    (!names.is_empty()).then(view)
 }

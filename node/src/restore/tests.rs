@@ -91,6 +91,45 @@ fn copy(from: &Path, to: &Path) -> Outcome {
     Ok(())
 }
 
+/// Story: a node is backed up, its keys are rotated, and it is backed up again while files are sealed anew, and once more
+/// after that. What lies in the archives is opened by the keyring beside them each time; a rotation does not end while a
+/// copy is made.
+#[test]
+fn a_backup_after_a_rotation_has_what_its_keyring_opens() -> Outcome {
+    let story = Story::new()?;
+    let a = testkit::node(story.folder.path(), "a", &story.clock)?;
+    work(&story, &a, "A-1")?;
+    let safe = story.recovery("a")?;
+    let is_full = |made: &Json| made["full"].as_bool();
+    assert_eq!(is_full(&story.back_up(&a, "backups", false)?), Some(true));
+    let partitions = a.holdings.keyring().partitions();
+    for partition in &partitions {
+        a.holdings.rotate_partition(*partition)?;
+    }
+    assert_eq!(is_full(&story.back_up(&a, "backups", false)?), Some(true));
+    {
+        let copying = a.holdings.keyring().copying();
+        assert!(!crate::keys::keyring::go_on(&a)?);
+        assert_eq!(a.holdings.keyring().rotating(), partitions, "keys were destroyed while a copy was made");
+        drop(copying);
+    }
+    // Files are sealed anew, and the archive that goes on from the one before has them under the older keys.
+    assert_eq!(is_full(&story.back_up(&a, "backups", false)?), Some(false));
+    story.restore("backups", "during", &safe, None)?;
+    assert!(!crate::keys::keyring::go_on(&a)?);
+    assert!(a.holdings.keyring().rotating().is_empty());
+    assert_eq!(is_full(&story.back_up(&a, "backups", false)?), Some(true));
+    work(&story, &a, "A-2")?;
+    assert_eq!(is_full(&story.back_up(&a, "backups", false)?), Some(false));
+    story.restore("backups", "after", &safe, None)?;
+    for handle in ["during", "after"] {
+        let node = story.open(handle)?;
+        let found = ask(&node, &crate::call::Call::Check { sweep: false })?;
+        assert!(found.as_array().ok_or("parts")?.iter().all(|part| part["ok"] == true), "{handle}: {found}");
+    }
+    Ok(())
+}
+
 /// Story: a node works, is backed up, works on (rows and a file go, others come), is backed up twice more, and its disk is
 /// gone. What is put back is every row and file as it was, with not a row that had gone, under a fresh identity; and the
 /// check finds nothing. An earlier archive gives what was there then.

@@ -94,6 +94,10 @@ impl Identity {
     pub fn from_seed(seed: Secret<[u8; 32]>) -> Self {
         Self(seed)
     }
+    /// One more of the same, for what is written anew.
+    pub fn copy(&self) -> Self {
+        Self(Secret::new(*self.0.expose()))
+    }
     /// Its seed, for the keyring.
     pub fn seed(&self) -> &Secret<[u8; 32]> {
         &self.0

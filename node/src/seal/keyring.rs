@@ -5,6 +5,8 @@
 //! that a restore could not open. Losing both files loses the data; destroying a partition's keys is
 //! how its data is erased. The keyring knows nothing of rows or blobs.
 
+mod stored;
+
 use super::{
     hybrid::{Identity, Recipient},
     label,
@@ -14,24 +16,20 @@ use crate::{
     secret::{
         RandomError, Secret,
         durable::Existing,
-        keyfile::{KEY_FILE_BYTES_MAX, KeyFile, KeyFileError},
+        keyfile::{KeyFile, KeyFileError},
         random_secret,
     },
 };
 use entente_protocol::{
-    codec::{self, Bounds},
     id::AgreementId,
-    primitive::Prf,
+    primitive::{Prf, sha256},
 };
-use serde::{Deserialize, Serialize};
-use serde_bytes::ByteBuf;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard},
 };
-use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// What is sealed under keys of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -102,7 +100,27 @@ pub struct PartitionKeys {
     numbers: Latest<Numbers>,
     index: SealingKey,
     blob: SealingKey,
-    identity: Identity,
+    files: Latest<FileIdentities>,
+}
+
+/// The identities to which files are sealed: the newest, and former ones until nothing is sealed to them.
+struct FileIdentities {
+    newest: Identity,
+    former: Vec<Identity>,
+}
+
+impl FileIdentities {
+    fn copies(&self) -> Self {
+        Self { newest: self.newest.copy(), former: self.former.iter().map(Identity::copy).collect() }
+    }
+    fn rotated(&self) -> Result<Self, RandomError> {
+        let Self { newest, mut former } = self.copies();
+        former.push(newest);
+        Ok(Self { newest: Identity::generate()?, former })
+    }
+    fn retired(&self) -> Self {
+        Self { newest: self.newest.copy(), former: Vec::new() }
+    }
 }
 
 /// Sealing keys by number. Replaced in place, so that who reads while a key is added finds it.
@@ -165,17 +183,17 @@ impl PartitionKeys {
             numbers: Latest::new(Numbers::first()?),
             index: SealingKey::new(random_secret()?),
             blob: SealingKey::new(random_secret()?),
-            identity: Identity::generate()?,
+            files: Latest::new(FileIdentities { newest: Identity::generate()?, former: Vec::new() }),
         })
     }
     #[cfg(test)]
     pub(super) fn rotated(&self) -> Result<Self, RandomError> {
-        Ok(self.with(self.numbers.rotated()?))
+        Ok(self.with((self.numbers.rotated()?, self.files.rotated()?)))
     }
-    /// The same under other sealing keys, as it is written.
-    fn with(&self, numbers: Numbers) -> Self {
-        let identity = Identity::from_seed(Secret::new(*self.identity.seed().expose()));
-        Self { numbers: Latest::new(numbers), index: self.index.copy(), blob: self.blob.copy(), identity }
+    /// The same under other keys, as it is written.
+    fn with(&self, (numbers, files): (Numbers, FileIdentities)) -> Self {
+        let (numbers, files) = (Latest::new(numbers), Latest::new(files));
+        Self { numbers, index: self.index.copy(), blob: self.blob.copy(), files }
     }
     /// Number and key for sealing.
     pub(super) fn newest(&self) -> (u32, &Prf) {
@@ -196,7 +214,7 @@ impl PartitionKeys {
     }
     /// Whether something may be sealed under an older key still.
     pub fn is_rotating(&self) -> bool {
-        self.numbers.all.len() > 1
+        self.numbers.all.len() > 1 || !self.files.former.is_empty()
     }
     /// HMAC-SHA256(index key, label, 0x00, each part after its length as 4 bytes BE), for row keys and index tokens.
     pub fn token(&self, label: &str, parts: &[&[u8]]) -> [u8; 32] {
@@ -206,9 +224,13 @@ impl PartitionKeys {
     pub fn blob_name(&self, logical: &[u8]) -> [u8; 32] {
         tagged(&self.blob.key, label::BLOB_NAME, &[logical])
     }
-    /// The identity to which the partition's blobs are sealed.
+    /// The identity to which the partition's blobs are sealed from now on.
     pub fn identity(&self) -> &Identity {
-        &self.identity
+        &self.files.newest
+    }
+    /// Those before it, to which some may be sealed still.
+    pub fn former_identities(&self) -> &[Identity] {
+        &self.files.former
     }
 }
 
@@ -240,6 +262,8 @@ pub struct Keyring {
     content: RwLock<Content>,
     /// Held over a whole change, so that two changes do not write over each other.
     changing: Mutex<()>,
+    /// Read while a copy is made of what the keys open; written while some of them are destroyed.
+    copying: RwLock<()>,
 }
 
 impl fmt::Debug for Keyring {
@@ -256,7 +280,7 @@ pub const KEYRING_RECOVERY_FILE: &str = "keyring.recovery.age";
 impl Keyring {
     /// A keyring that is never written: for simulated nodes.
     pub fn in_memory() -> Self {
-        Self { files: None, content: RwLock::default(), changing: Mutex::new(()) }
+        Self { files: None, content: RwLock::default(), changing: Mutex::new(()), copying: RwLock::default() }
     }
     /// Writes the empty keyring of a new home into the folder `keys`; refuses where there is one.
     pub fn create(keys: &Path, node: &Identity, recovery: &Recipient) -> Result<Self, KeyringError> {
@@ -267,15 +291,15 @@ impl Keyring {
     /// Opens the keyring in the folder `keys`.
     pub fn open(keys: &Path, node: &Identity, recovery: &Recipient) -> Result<Self, KeyringError> {
         let path = keys.join(KEYRING_FILE);
-        let content = read(&path, node)?;
+        let content = stored::read(&path, node)?;
         Ok(Self::at(keys, node, recovery, content))
     }
     /// Restores the keyring from its recovery copy and seals it to `node` anew. Refuses to replace one.
     pub fn recover(keys: &Path, copy: &Path, recovery: &Identity, node: &Identity) -> Result<Self, KeyringError> {
-        let content = read(copy, recovery)?;
+        let content = stored::read(copy, recovery)?;
         let keyring = Self::at(keys, node, &recovery.recipient(), content);
         if let Some(files) = &keyring.files {
-            let bytes = encode(&keyring.snapshot(), &files.keyring)?;
+            let bytes = stored::encode(&keyring.snapshot(), &files.keyring)?;
             KeyFile::write(&files.keyring, &[&files.node], bytes.expose(), Existing::Refuse)?;
             KeyFile::write(&files.recovery, &[&files.recovery_recipient], bytes.expose(), Existing::Replace)?;
         }
@@ -283,11 +307,11 @@ impl Keyring {
     }
     /// How many partitions a recovery copy holds keys for; nothing is written.
     pub fn read_copy(copy: &Path, recovery: &Identity) -> Result<usize, KeyringError> {
-        Ok(read(copy, recovery)?.keys.len())
+        Ok(stored::read(copy, recovery)?.keys.len())
     }
     /// The partitions that a recovery copy opens, and those whose keys were destroyed before it was made.
     pub fn survey_copy(copy: &Path, recovery: &Identity) -> Result<(Vec<Partition>, Vec<Partition>), KeyringError> {
-        let content = read(copy, recovery)?;
+        let content = stored::read(copy, recovery)?;
         Ok((content.keys.into_keys().collect(), content.erased.into_iter().collect()))
     }
     fn at(keys: &Path, node: &Identity, recovery: &Recipient, content: Content) -> Self {
@@ -297,7 +321,7 @@ impl Keyring {
             node: node.recipient(),
             recovery_recipient: recovery.clone(),
         };
-        Self { files: Some(files), content: RwLock::new(content), changing: Mutex::new(()) }
+        Self { files: Some(files), content: RwLock::new(content), changing: Mutex::new(()), copying: RwLock::default() }
     }
 
     /// Makes keys for a partition that has none. When it returns, both files hold them.
@@ -319,17 +343,36 @@ impl Keyring {
             Ok(())
         })
     }
-    /// Gives a partition a new sealing key; what is sealed stays readable until it is sealed anew ([`Keyring::retire`]).
-    /// No row may be on its way that was sealed before and is written after.
+    /// Gives a partition a new sealing key and a new identity for its files; what is sealed stays readable until it is
+    /// sealed anew ([`Keyring::retire`]). No row may be on its way that was sealed before and is written after.
     pub fn rotate(&self, partition: Partition) -> Result<u32, KeyringError> {
-        self.renumber(partition, |numbers| match numbers.all.len() < KEYS_MAX {
-            true => Ok(numbers.rotated()?),
+        self.renumber(partition, |keys| match keys.numbers.all.len().max(keys.files.former.len()) < KEYS_MAX {
+            true => Ok((keys.numbers.rotated()?, keys.files.rotated()?)),
             false => Err(KeyringError::Full),
         })
     }
-    /// Destroys the sealing keys of a partition but for the newest: nothing is sealed under them any more.
-    pub fn retire(&self, partition: Partition) -> Result<u32, KeyringError> {
-        self.renumber(partition, |numbers| Ok(numbers.retired()))
+    /// Destroys the keys of a partition but for the newest: nothing is sealed under them any more. Not while a copy is
+    /// made of what they open: whether it was done.
+    pub fn retire(&self, partition: Partition) -> Result<bool, KeyringError> {
+        let Ok(_alone) = self.copying.try_write() else { return Ok(false) };
+        self.renumber(partition, |keys| Ok((keys.numbers.retired(), keys.files.retired())))?;
+        Ok(true)
+    }
+    /// Holds off [`Keyring::retire`] while a copy of what is sealed is made, until its keyring is beside it.
+    pub fn copying(&self) -> RwLockReadGuard<'_, ()> {
+        self.copying.read().unwrap_or_else(PoisonError::into_inner)
+    }
+    /// Differs after a rotation, and after the end of one: what was copied before is then not what lies here.
+    pub fn rotations(&self) -> [u8; 32] {
+        let rotated = self.snapshot().keys;
+        let rotated = rotated.iter().filter(|(_, keys)| keys.newest_number() > 1);
+        let parts: Vec<Vec<u8>> = rotated
+            .map(|(partition, keys)| {
+                [&partition.to_bytes()[..], &keys.newest_number().to_be_bytes(), &[u8::from(keys.is_rotating())]]
+                    .concat()
+            })
+            .collect();
+        sha256(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>())
     }
     /// Partitions of which something may be sealed under an older key.
     pub fn rotating(&self) -> Vec<Partition> {
@@ -340,16 +383,17 @@ impl Keyring {
     fn renumber(
         &self,
         partition: Partition,
-        change: impl FnOnce(&Numbers) -> Result<Numbers, KeyringError>,
+        change: impl FnOnce(&PartitionKeys) -> Result<(Numbers, FileIdentities), KeyringError>,
     ) -> Result<u32, KeyringError> {
         let _changing: MutexGuard<'_, ()> = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut content = self.snapshot();
         let keys = content.keys.get(&partition).cloned().ok_or(KeyringError::NoPartition(partition))?;
-        let numbers = change(&keys.numbers)?;
+        let (numbers, files) = change(&keys)?;
         let copy = Numbers { all: numbers.copies().collect(), newest: numbers.newest.clone() };
-        content.keys.insert(partition, Arc::new(keys.with(copy)));
+        content.keys.insert(partition, Arc::new(keys.with((copy, files.copies()))));
         self.write(&content, Existing::Replace)?;
         keys.numbers.replace(numbers);
+        keys.files.replace(files);
         Ok(keys.newest_number())
     }
     /// Erases a partition: its keys leave memory and both files, and it gets no others. Copies of the keyring elsewhere
@@ -406,97 +450,11 @@ impl Keyring {
     }
     fn write(&self, content: &Content, existing: Existing) -> Result<(), KeyringError> {
         let Some(files) = &self.files else { return Ok(()) };
-        let bytes = encode(content, &files.keyring)?;
+        let bytes = stored::encode(content, &files.keyring)?;
         KeyFile::write(&files.recovery, &[&files.recovery_recipient], bytes.expose(), existing)?;
         KeyFile::write(&files.keyring, &[&files.node], bytes.expose(), existing)?;
         Ok(())
     }
-}
-
-const BOUNDS: Bounds = Bounds { bytes_max: KEY_FILE_BYTES_MAX as usize, items_max: 4_000_000 };
-
-/// The keyring as it is written. Fields stand in canonical order; every secret in it is wiped when dropped.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Stored {
-    /// Ids of partitions whose keys were destroyed.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    erased: Vec<ByteBuf>,
-    format: u8,
-    partitions: Vec<StoredPartition>,
-}
-
-#[derive(Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
-#[serde(deny_unknown_fields)]
-struct StoredPartition {
-    #[serde(with = "serde_bytes")]
-    id: Vec<u8>,
-    #[serde(with = "serde_bytes")]
-    blob: Vec<u8>,
-    keys: Vec<StoredKey>,
-    #[serde(with = "serde_bytes")]
-    index: Vec<u8>,
-    #[serde(with = "serde_bytes")]
-    identity: Vec<u8>,
-}
-
-#[derive(Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
-#[serde(deny_unknown_fields)]
-struct StoredKey {
-    #[serde(with = "serde_bytes")]
-    key: Vec<u8>,
-    number: u32,
-}
-
-fn encode(content: &Content, path: &Path) -> Result<Secret<Vec<u8>>, KeyringError> {
-    let partitions = content.keys.iter().map(|(partition, keys)| StoredPartition {
-        id: partition.to_bytes(),
-        blob: keys.blob.bytes.expose().to_vec(),
-        keys: keys
-            .numbers
-            .all
-            .iter()
-            .map(|(number, key)| StoredKey { key: key.bytes.expose().to_vec(), number: *number })
-            .collect(),
-        index: keys.index.bytes.expose().to_vec(),
-        identity: keys.identity.seed().expose().to_vec(),
-    });
-    let erased = content.erased.iter().map(|partition| ByteBuf::from(partition.to_bytes())).collect();
-    let stored = Stored { erased, format: 1, partitions: partitions.collect() };
-    codec::to_vec(&stored, BOUNDS).map(Secret::new).map_err(|_| KeyringError::Form(path.to_owned()))
-}
-
-fn read(path: &Path, identity: &Identity) -> Result<Content, KeyringError> {
-    let plaintext = KeyFile::read(path, identity)?;
-    let form = || KeyringError::Form(path.to_owned());
-    let stored: Stored = codec::from_slice(plaintext.expose(), BOUNDS).map_err(|_| form())?;
-    if stored.format != 1 || stored.partitions.len() + stored.erased.len() > PARTITIONS_MAX {
-        return Err(form());
-    }
-    let keys =
-        stored.partitions.iter().map(|partition| decode(partition).ok_or_else(form)).collect::<Result<_, _>>()?;
-    let erased = stored.erased.iter().map(|id| Partition::from_bytes(id).ok_or_else(form)).collect::<Result<_, _>>()?;
-    Ok(Content { keys, erased })
-}
-
-fn decode(stored: &StoredPartition) -> Option<(Partition, Arc<PartitionKeys>)> {
-    let seed = |bytes: &[u8]| <[u8; 32]>::try_from(bytes).ok().map(Secret::new);
-    if stored.keys.len() > KEYS_MAX {
-        return None;
-    }
-    let numbered: BTreeMap<u32, SealingKey> = stored
-        .keys
-        .iter()
-        .map(|key| seed(&key.key).map(|bytes| (key.number, SealingKey::new(bytes))))
-        .collect::<Option<_>>()?;
-    let newest = numbered.last_key_value().map(|(number, key)| (*number, key.key.clone()))?;
-    let keys = PartitionKeys {
-        numbers: Latest::new(Numbers { all: numbered, newest }),
-        index: SealingKey::new(seed(&stored.index)?),
-        blob: SealingKey::new(seed(&stored.blob)?),
-        identity: Identity::from_seed(seed(&stored.identity)?),
-    };
-    Some((Partition::from_bytes(&stored.id)?, Arc::new(keys)))
 }
 
 #[cfg(test)]

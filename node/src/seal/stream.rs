@@ -40,6 +40,15 @@ pub fn open<R: Read>(identity: &Identity, input: R) -> Result<StreamReader<BufRe
     open_with(&[identity as &dyn age::Identity], input)
 }
 
+/// As [`open`], by whichever of some identities it is sealed to.
+pub fn open_any<'a, R: Read>(
+    identities: impl Iterator<Item = &'a Identity>,
+    input: R,
+) -> Result<StreamReader<BufReader<R>>, StreamError> {
+    let identities: Vec<_> = identities.map(|identity| identity as &dyn age::Identity).collect();
+    open_with(&identities, input)
+}
+
 /// As [`open`], with any identities that age knows.
 pub(crate) fn open_with<R: Read>(
     identities: &[&dyn age::Identity],

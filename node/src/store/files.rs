@@ -89,6 +89,38 @@ impl FileWriter {
     }
 }
 
+impl FileWriter {
+    fn publish(mut self: Box<Self>, name: BlobName, existing: Existing) -> Result<(), StoreError> {
+        self.flush().map_err(io_error("write a blob"))?;
+        let path = Files { folder: self.vault.clone() }.path(name);
+        let publish = |file: &File| -> io::Result<()> {
+            if let Some(fan) = path.parent()
+                && !fan.exists()
+            {
+                // Two writers may make it at once; either is right.
+                match fs::create_dir(fan) {
+                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                    _ => durable::sync_folder_of(fan)?,
+                }
+            }
+            match durable::publish(file, &self.temporary, &path, existing) {
+                // The same content under the same name is there: it stays, and its name is made sure of.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    fs::remove_file(&self.temporary)?;
+                    durable::sync_folder_of(&path)
+                }
+                other => other,
+            }
+        };
+        match &self.file {
+            Some(file) => publish(file.get_ref()).map_err(io_error("finish a blob"))?,
+            None => return Err(StoreError::engine("finish a blob", io::Error::from(io::ErrorKind::BrokenPipe))),
+        }
+        self.file = None;
+        Ok(())
+    }
+}
+
 impl Drop for FileWriter {
     fn drop(&mut self) {
         if self.file.is_some() {
@@ -112,34 +144,11 @@ impl Write for FileWriter {
 }
 
 impl VaultWriter for FileWriter {
-    fn commit(mut self: Box<Self>, name: BlobName) -> Result<(), StoreError> {
-        self.flush().map_err(io_error("write a blob"))?;
-        let path = Files { folder: self.vault.clone() }.path(name);
-        let publish = |file: &File| -> io::Result<()> {
-            if let Some(fan) = path.parent()
-                && !fan.exists()
-            {
-                // Two writers may make it at once; either is right.
-                match fs::create_dir(fan) {
-                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-                    _ => durable::sync_folder_of(fan)?,
-                }
-            }
-            match durable::publish(file, &self.temporary, &path, Existing::Refuse) {
-                // The same content under the same name is there: it stays, and its name is made sure of.
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    fs::remove_file(&self.temporary)?;
-                    durable::sync_folder_of(&path)
-                }
-                other => other,
-            }
-        };
-        match &self.file {
-            Some(file) => publish(file.get_ref()).map_err(io_error("finish a blob"))?,
-            None => return Err(StoreError::engine("finish a blob", io::Error::from(io::ErrorKind::BrokenPipe))),
-        }
-        self.file = None;
-        Ok(())
+    fn commit(self: Box<Self>, name: BlobName) -> Result<(), StoreError> {
+        self.publish(name, Existing::Refuse)
+    }
+    fn replace(self: Box<Self>, name: BlobName) -> Result<(), StoreError> {
+        self.publish(name, Existing::Replace)
     }
 }
 

@@ -15,7 +15,8 @@ use super::{
 };
 use crate::seal::{
     keyring::{Keyring, Partition, PartitionKeys},
-    stream, value,
+    stream::{self, StreamError},
+    value,
 };
 use entente_protocol::{
     custody::{
@@ -27,8 +28,9 @@ use entente_protocol::{
 use std::{
     fmt,
     io::{self, Read, Seek, SeekFrom, Write},
+    iter,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -40,6 +42,10 @@ pub struct Holdings {
     keyring: Arc<Keyring>,
     store: StoreId,
     failure: Arc<Failure>,
+    /// Held while a blob is removed, or one sealed anew takes its place: what was removed does not come back.
+    pub(super) placing: Mutex<()>,
+    /// Blobs that are being written.
+    pub(super) writing: Writing,
     /// Only in a benchmark.
     unjournaled: AtomicBool,
     /// Held by the one open transaction; covers what the writer remembers between two of them.
@@ -70,6 +76,8 @@ impl Holdings {
             keyring,
             store,
             failure,
+            placing: Mutex::default(),
+            writing: Writing::default(),
             unjournaled: AtomicBool::new(false),
             writer: Mutex::default(),
             _lock: lock,
@@ -125,14 +133,20 @@ impl Holdings {
     /// Starts a blob whose name is known only when it is complete. Dropped without a commit, it was never there.
     pub fn blob_writer(&self, partition: Partition) -> Result<BlobWriter, StoreError> {
         let keys = self.keys(partition)?;
-        let output = Watched { inner: self.ask(|| self.vault.create())?, failure: Arc::clone(&self.failure) };
+        // Before the key is looked up: a rotation that comes after that knows of this writer.
+        let writing = self.writing.begin();
+        let output = self.vault_writer()?;
         let stream = stream::seal(&[&keys.identity().recipient()], output)?;
-        Ok(BlobWriter { keys, stream })
+        Ok(BlobWriter { keys, stream, _writing: writing })
     }
     /// Removes a blob; absent is no error. Only when no row speaks of it.
     pub fn blob_remove(&self, partition: Partition, name: &[u8]) -> Result<(), StoreError> {
         let name = self.blob_name(partition, name)?;
+        let _placing = self.placing.lock().unwrap_or_else(PoisonError::into_inner);
         self.ask(|| self.vault.remove(name))
+    }
+    pub(super) fn vault_writer(&self) -> Result<Watched, StoreError> {
+        Ok(Watched { inner: self.ask(|| self.vault.create())?, failure: Arc::clone(&self.failure) })
     }
 
     /// The value under `key`.
@@ -246,10 +260,18 @@ impl Holdings {
     pub fn blob_open(&self, partition: Partition, name: &[u8]) -> Result<BlobReader, StoreError> {
         let keys = self.keys(partition)?;
         let blob = BlobName(keys.blob_name(name));
-        let stream = self.ask(|| {
-            let sealed = self.vault.open(blob)?.ok_or(StoreError::NoBlob(blob))?;
-            Ok(stream::open(keys.identity(), sealed)?)
-        })?;
+        let open = || {
+            self.ask(|| {
+                let sealed = self.vault.open(blob)?.ok_or(StoreError::NoBlob(blob))?;
+                let identities = iter::once(keys.identity()).chain(keys.former_identities());
+                Ok(stream::open_any(identities, sealed)?)
+            })
+        };
+        let stream = match open() {
+            // Sealed anew since its keys were looked at: they are others now.
+            Err(StoreError::Stream(error)) if matches!(*error, StreamError::WrongKey) => open()?,
+            opened => opened?,
+        };
         Ok(BlobReader { stream, failure: Arc::clone(&self.failure) })
     }
     /// Whether the partition has a blob of that name.
@@ -277,6 +299,8 @@ impl Holdings {
             keyring: Arc::clone(&self.keyring),
             store: self.store,
             failure: Arc::new(Failure::ignored()),
+            placing: Mutex::default(),
+            writing: Writing::default(),
             unjournaled: AtomicBool::new(false),
             writer: Mutex::default(),
             _lock: None,
@@ -359,9 +383,9 @@ pub(super) fn open_item(keys: &PartitionKeys, row: Vec<u8>, sealed: Vec<u8>) -> 
 }
 
 /// What goes to the vault; a write that fails is kept as the store's failure.
-struct Watched {
-    inner: Box<dyn VaultWriter>,
-    failure: Arc<Failure>,
+pub(super) struct Watched {
+    pub(super) inner: Box<dyn VaultWriter>,
+    pub(super) failure: Arc<Failure>,
 }
 
 impl Write for Watched {
@@ -397,6 +421,29 @@ fn unread(failure: &Failure, error: io::Error) -> io::Error {
 pub struct BlobWriter {
     keys: Arc<PartitionKeys>,
     stream: stream::StreamWriter<Watched>,
+    _writing: Arc<()>,
+}
+
+/// Blobs that are being written: those that began before a rotation are sealed to who was the newest then.
+#[derive(Default)]
+pub(super) struct Writing(Mutex<(Arc<()>, Vec<Weak<()>>)>);
+
+impl Writing {
+    fn begin(&self) -> Arc<()> {
+        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner).0)
+    }
+    /// Keys are rotated: who began before is told apart from now on.
+    pub(super) fn rotated(&self) {
+        let mut writing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::take(&mut writing.0);
+        writing.1.push(Arc::downgrade(&before));
+    }
+    /// Whether somebody still writes who began before a rotation.
+    pub(super) fn is_behind(&self) -> bool {
+        let mut writing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        writing.1.retain(|before| before.strong_count() > 0);
+        !writing.1.is_empty()
+    }
 }
 
 impl BlobWriter {

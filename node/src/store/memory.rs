@@ -174,6 +174,11 @@ impl VaultWriter for MemoryWriter {
         blobs.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_insert_with(|| bytes.into());
         Ok(())
     }
+    fn replace(self: Box<Self>, name: BlobName) -> Result<(), StoreError> {
+        let Self { blobs, bytes } = *self;
+        blobs.lock().unwrap_or_else(PoisonError::into_inner).insert(name, bytes.into());
+        Ok(())
+    }
 }
 
 impl Vault for MemoryVault {

@@ -304,12 +304,14 @@ impl<T: Read + Seek + Send> ReadSeek for T {}
 pub trait VaultWriter: Write + Send {
     /// Gives the blob its name. When this returns it is durable; where one of that name exists, that one stays.
     fn commit(self: Box<Self>, name: BlobName) -> Result<(), StoreError>;
+    /// The same in the place of the one that has the name: the same content, sealed anew.
+    fn replace(self: Box<Self>, name: BlobName) -> Result<(), StoreError>;
 }
 
 /// Sealed blobs by name.
 ///
 /// Contract: a blob is whole or absent; a name never changes its content (names are keyed by what is
-/// sealed); putting it twice is no error; removing what is absent is none. A blob without a ledger row
+/// sealed), though it may be sealed anew; putting it twice is no error; removing what is absent is none. A blob without a ledger row
 /// is garbage, to be swept; a ledger row without its blob is corruption.
 pub trait Vault: Send + Sync {
     /// Starts a blob.

@@ -1,26 +1,36 @@
-//! Sealing rows anew, under the newest key of their partition: a page at a time, while everything else goes on.
+//! Sealing rows and files anew, under the newest keys of their partition: a page at a time, while everything else goes on.
 //!
 //! A page is read, sealed and appended while no transaction is open, so nothing is written over; readers find a row under
 //! the old key or under the new one, and the keyring has both until a whole walk has met nothing old. A crash leaves some
-//! rows sealed anew and some not, and the walk begins again. Index tokens and row keys are made under other keys, which
-//! are not rotated: a rotation moves no row.
+//! rows sealed anew and some not, and the walk begins again. Index tokens, row keys and names of files are made under other
+//! keys, which are not rotated: a rotation moves no row and renames no file.
+//!
+//! A file is written anew beside itself and takes its own place; whoever reads it reads on in the one before.
 
 use super::{
-    Append, Expect, StoreError,
+    Append, BlobName, Expect, StoreError,
     holdings::Holdings,
+    io_error,
     layout::{PLACE_BYTES, Table},
 };
 use crate::{
     seal::{
         keyring::{Partition, PartitionKeys},
+        stream::{self, StreamError},
         value,
     },
     secret,
 };
-use std::sync::{Arc, PoisonError};
+use std::{
+    io,
+    sync::{Arc, PoisonError},
+};
 
 /// Rows of a page.
 const PAGE: usize = 500;
+/// Files that are looked at in one step, and of these, at most, those sealed anew: each has up to 16 MiB.
+const FILES: usize = 500;
+const FILES_ANEW: u64 = 4;
 
 /// What one step of a walk did.
 pub struct Resealed {
@@ -32,11 +42,85 @@ pub struct Resealed {
     pub anew: u64,
 }
 
+/// What one step of a walk over files did.
+#[derive(Default)]
+pub struct ResealedFiles {
+    /// Where the next one begins; none at the end.
+    pub after: Option<BlobName>,
+    /// Files that were looked at: pieces of at most 16 MiB.
+    pub seen: u64,
+    /// Files that were sealed anew.
+    pub anew: u64,
+    /// Files that cannot be read to their end, and so stay as they are.
+    pub damaged: u64,
+}
+
+/// What became of one file.
+enum File {
+    /// It is not sealed under an older key, or nobody knows under which.
+    Other,
+    Anew,
+    Damaged,
+}
+
 impl Holdings {
     /// Gives a partition a new sealing key. What a transaction seals from now on is sealed under it.
     pub fn rotate_partition(&self, partition: Partition) -> Result<u32, StoreError> {
         let _no_transaction = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        self.ask(|| Ok(self.keyring().rotate(partition)?))
+        let number = self.ask(|| Ok(self.keyring().rotate(partition)?))?;
+        self.writing.rotated();
+        Ok(number)
+    }
+    /// Whether a file is being written that may be sealed under an older key when it is done.
+    pub fn is_written_behind(&self) -> bool {
+        self.writing.is_behind()
+    }
+
+    /// Seals the next files anew, where they are sealed to a former identity of their partition.
+    pub fn reseal_files(&self, after: Option<BlobName>) -> Result<ResealedFiles, StoreError> {
+        let rotating = self.keyring().rotating();
+        let keys = rotating.iter().map(|partition| self.keys(*partition)).collect::<Result<Vec<_>, _>>()?;
+        let names = self.ask(|| self.vault().list(after, FILES))?;
+        let mut done = ResealedFiles { after: names.last().copied(), ..ResealedFiles::default() };
+        for name in names {
+            done.seen += 1;
+            match self.reseal_file(&keys, name)? {
+                File::Other => {}
+                File::Anew => done.anew += 1,
+                File::Damaged => done.damaged += 1,
+            }
+            if done.anew >= FILES_ANEW {
+                done.after = Some(name);
+                break;
+            }
+        }
+        Ok(done)
+    }
+
+    fn reseal_file(&self, keys: &[Arc<PartitionKeys>], name: BlobName) -> Result<File, StoreError> {
+        for keys in keys.iter().filter(|keys| !keys.former_identities().is_empty()) {
+            let Some(sealed) = self.ask(|| self.vault().open(name))? else { return Ok(File::Other) };
+            let mut content = match stream::open_any(keys.former_identities().iter(), sealed) {
+                Ok(content) => content,
+                Err(StreamError::Io(error)) => return self.ask(|| Err(StoreError::engine("read a blob", error))),
+                Err(_) => continue,
+            };
+            let mut anew = stream::seal(&[&keys.identity().recipient()], self.vault_writer()?)?;
+            if let Err(error) = io::copy(&mut content, &mut anew) {
+                // What cannot be written is the store's failure, which it keeps; what does not read is one file.
+                self.ask(|| Ok(()))?;
+                tracing::warn!(%error, file = %name, "a file cannot be read to its end, and stays sealed under an older key");
+                return Ok(File::Damaged);
+            }
+            let anew = anew.finish().map_err(io_error("finish a blob"))?.inner;
+            let _placing = self.placing.lock().unwrap_or_else(PoisonError::into_inner);
+            return match self.ask(|| self.vault().exists(name))? {
+                true => self.ask(|| anew.replace(name)).map(|()| File::Anew),
+                // Removed meanwhile.
+                false => Ok(File::Other),
+            };
+        }
+        Ok(File::Other)
     }
 
     /// Seals the next page anew, where it is sealed under an older key.
@@ -89,7 +173,10 @@ mod tests {
         seal::{hybrid::Identity, keyring::Keyring},
         store::open::{self, Backend},
     };
-    use std::path::Path;
+    use std::{
+        io::{Read as _, Seek as _, Write as _},
+        path::Path,
+    };
 
     type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -172,7 +259,7 @@ mod tests {
                 }
             }
             assert_eq!(old(&holdings)?, 0, "{backend:?}");
-            holdings.keyring().retire(OWN)?;
+            assert!(holdings.keyring().retire(OWN)?);
             assert!(holdings.keyring().rotating().is_empty());
             every_row_reads(&holdings, count + 1)?;
             if on_disk {
@@ -183,5 +270,79 @@ mod tests {
             }
         }
         Ok(())
+    }
+
+    fn content(holdings: &Holdings, name: &[u8]) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+        let mut content = Vec::new();
+        holdings.blob_open(OWN, name)?.read_to_end(&mut content)?;
+        Ok(content)
+    }
+
+    fn walk(holdings: &Holdings) -> Result<(u64, u64), Box<dyn std::error::Error>> {
+        let (mut after, mut anew, mut damaged) = (None, 0, 0);
+        loop {
+            let step = holdings.reseal_files(after)?;
+            (anew, damaged, after) = (anew + step.anew, damaged + step.damaged, step.after);
+            if after.is_none() {
+                return Ok((anew, damaged));
+            }
+        }
+    }
+
+    /// Story: files lie in a partition that gets a new key; one is being written meanwhile, one is being read, one was
+    /// damaged before. All that reads is sealed anew under its own name, the one that was being written in the next walk,
+    /// and whoever has the keys of before opens none of it.
+    #[test]
+    fn files_are_sealed_anew_and_who_has_the_older_key_opens_none() -> Outcome {
+        let folder = tempfile::tempdir()?;
+        let (node, recovery) = (Identity::generate()?, Identity::generate()?.recipient());
+        let data = folder.path().join("data");
+        let keyring = Arc::new(Keyring::create(folder.path(), &node, &recovery)?);
+        let holdings = open::create(&data, Backend::Fjall, keyring)?;
+        holdings.ensure_partition(OWN)?;
+        let names: Vec<Vec<u8>> = (0..7_u8).map(|n| vec![n]).collect();
+        for name in &names {
+            holdings.blob_put(OWN, name, &mut &name.repeat(100_000)[..])?;
+        }
+        let stolen = Keyring::open(folder.path(), &node, &recovery)?.keys(OWN)?;
+        let mut damaged = std::fs::OpenOptions::new().write(true).open(path_of(&data, &holdings, &names[6])?)?;
+        damaged.seek(std::io::SeekFrom::End(-40))?;
+        damaged.write_all(b"another")?;
+        let mut reading = holdings.blob_open(OWN, &names[0])?;
+        let mut writing = holdings.blob_writer(OWN)?;
+        holdings.rotate_partition(OWN)?;
+        assert!(holdings.is_written_behind());
+        assert_eq!(walk(&holdings)?, (6, 1));
+        assert_eq!(walk(&holdings)?, (0, 1));
+        for name in &names[..6] {
+            assert_eq!(content(&holdings, name)?, name.repeat(100_000));
+            let sealed = std::fs::File::open(path_of(&data, &holdings, name)?)?;
+            assert!(matches!(stream::open(stolen.identity(), sealed), Err(StreamError::WrongKey)));
+        }
+        let mut begun = Vec::new();
+        reading.read_to_end(&mut begun)?;
+        assert_eq!(begun, names[0].repeat(100_000));
+        writing.write_all(b"begun before")?;
+        writing.commit(b"late")?;
+        assert!(!holdings.is_written_behind());
+        assert_eq!(content(&holdings, b"late")?, b"begun before");
+        assert_eq!(walk(&holdings)?, (1, 1));
+        holdings.blob_remove(OWN, &names[6])?;
+        assert_eq!(walk(&holdings)?, (0, 0));
+        assert!(holdings.keyring().retire(OWN)?);
+        assert_eq!(content(&holdings, b"late")?, b"begun before");
+        drop(holdings);
+        let holdings = open::open(&data, Backend::Fjall, Arc::new(Keyring::open(folder.path(), &node, &recovery)?))?;
+        assert_eq!(content(&holdings, &names[3])?, names[3].repeat(100_000));
+        Ok(())
+    }
+
+    fn path_of(
+        data: &Path,
+        holdings: &Holdings,
+        name: &[u8],
+    ) -> Result<std::path::PathBuf, Box<dyn std::error::Error>> {
+        let digits = holdings.blob_name(OWN, name)?.to_string();
+        Ok(data.join("blobs").join(digits.get(..2).ok_or("digits")?).join(&digits))
     }
 }

@@ -161,8 +161,26 @@ fn writers_share_it(subject: Subject) -> Outcome {
     Ok(())
 }
 
+/// Sealed anew, a blob takes its own place: whoever reads it reads on in the one before.
+fn one_takes_the_place_of_another(mut subject: Subject) -> Outcome {
+    let at = name(5, 1);
+    put(&*subject.vault, at, b"before")?;
+    let mut early = subject.vault.open(at)?.ok_or("absent")?;
+    drop(writer(&*subject.vault, b"never")?);
+    writer(&*subject.vault, b"after")?.replace(at)?;
+    assert_eq!(read(subject.vault.open(at)?)?.as_deref(), Some(&b"after"[..]));
+    let mut begun = Vec::new();
+    early.read_to_end(&mut begun)?;
+    assert_eq!(begun, b"before");
+    subject.reopen()?;
+    assert_eq!(read(subject.vault.open(at)?)?.as_deref(), Some(&b"after"[..]));
+    assert_eq!((subject.vault.list(None, 10)?, subject.vault.strays(10)?.len()), (vec![at], 0));
+    Ok(())
+}
+
 fn conforms(make: fn() -> Subject) -> Outcome {
     whole_or_absent(make())?;
+    one_takes_the_place_of_another(make())?;
     a_name_keeps_its_content(make())?;
     names_come_in_order_and_in_pages(make())?;
     writers_share_it(make())

@@ -187,6 +187,10 @@ impl VaultWriter for FaultyWriter {
         let Self { inner, plan } = *self;
         plan.call(true, || inner.commit(name))
     }
+    fn replace(self: Box<Self>, name: BlobName) -> Result<(), StoreError> {
+        let Self { inner, plan } = *self;
+        plan.call(true, || inner.replace(name))
+    }
 }
 
 impl Vault for FaultyVault {

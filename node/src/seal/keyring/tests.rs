@@ -30,7 +30,7 @@ fn changes_last_in_both_files_and_destruction_reaches_both() -> Result<(), Box<d
 
     opened.destroy_partition(agreement)?;
     for (path, identity) in [(home.path().join(KEYRING_FILE), &node), (copy, &recovery)] {
-        let content = read(&path, identity)?;
+        let content = stored::read(&path, identity)?;
         assert_eq!(content.keys.into_keys().collect::<Vec<_>>(), [Partition::Own]);
         assert_eq!(content.erased.into_iter().collect::<Vec<_>>(), [agreement]);
     }
@@ -66,14 +66,14 @@ fn a_flipped_bit_in_either_file_is_refused() -> Result<(), Box<dyn std::error::E
             let mut harmed = whole.clone();
             harmed[at] ^= 1 << (at % 8);
             std::fs::write(&path, &harmed)?;
-            assert!(read(&path, identity).is_err(), "{name}: byte {at} of {}", whole.len());
+            assert!(stored::read(&path, identity).is_err(), "{name}: byte {at} of {}", whole.len());
         }
         for len in [0, 1, whole.len() / 2, whole.len() - 1] {
             std::fs::write(&path, &whole[..len])?;
-            assert!(read(&path, identity).is_err(), "{name}: cut to {len} of {}", whole.len());
+            assert!(stored::read(&path, identity).is_err(), "{name}: cut to {len} of {}", whole.len());
         }
         std::fs::write(&path, &whole)?;
-        assert!(read(&path, identity)?.keys.contains_key(&Partition::Own));
+        assert!(stored::read(&path, identity)?.keys.contains_key(&Partition::Own));
     }
     Ok(())
 }
@@ -103,10 +103,10 @@ fn a_cut_between_the_two_files_is_made_good_by_the_next_change() -> Result<(), B
             false => after.destroy_partition(one)?,
         }
         let partitions = after.partitions();
-        assert_eq!(read(&copy, &recovery)?.keys.into_keys().collect::<Vec<_>>(), partitions);
+        assert_eq!(stored::read(&copy, &recovery)?.keys.into_keys().collect::<Vec<_>>(), partitions);
         assert_eq!(open()?.partitions(), partitions);
         for partition in partitions {
-            let copied = Keyring::at(home.path(), &node, &recovery.recipient(), read(&copy, &recovery)?);
+            let copied = Keyring::at(home.path(), &node, &recovery.recipient(), stored::read(&copy, &recovery)?);
             let [own, copied] = [&after, &copied].map(|k| k.keys(partition).map(|k| k.token("label", &[b"v"])));
             assert_eq!(own?, copied?);
         }
