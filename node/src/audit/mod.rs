@@ -24,11 +24,11 @@ use crate::{
     users,
 };
 use entente_protocol::{
+    agreement::SignedAgreement,
     audit::{
         Item,
         item::{Answered, Head, Person, Stands},
     },
-    agreement::SignedAgreement,
     id::{AgreementId, OrgId},
     limits,
 };
@@ -140,7 +140,8 @@ fn parties(node: &Node, moment: &Moment, writer: &mut Writer) -> Result<(), Faul
     }
     let book = node.book();
     for org in orgs {
-        let bytes = if org == node.keys.org { Some(node.keys.card.bytes()) } else { book.card(org).map(|card| card.bytes()) };
+        let bytes =
+            if org == node.keys.org { Some(node.keys.card.bytes()) } else { book.card(org).map(|card| card.bytes()) };
         if let Some(bytes) = bytes {
             writer.item(&Item::Card(ByteBuf::from(bytes.to_vec())))?;
         }

@@ -71,10 +71,11 @@ pub fn said(report: &Report) -> Json {
             "releases": feed.releases, "withdrawals": feed.withdrawals, "acknowledged": feed.acknowledged,
         })
     });
-    let agreements = report.agreements.iter().map(
-        |(id, seen)| json!({ "id": id.to_string(), "versions": seen.versions, "releases": seen.releases }),
-    );
-    let areas = [Area::Order, Area::Completeness, Area::Consistency, Area::Coverage].map(|area| {
+    let agreements = report
+        .agreements
+        .iter()
+        .map(|(id, seen)| json!({ "id": id.to_string(), "versions": seen.versions, "releases": seen.releases }));
+    let areas = Area::ALL.map(|area| {
         let of = report.checks.iter().filter(|(test, _)| test.area() == area);
         let (wrong, open) = of.fold((0, 0), |(wrong, open), (_, seen)| (wrong + seen.wrong, open + seen.open));
         json!({ "id": area.name(), "ok": wrong == 0, "wrong": wrong, "open": open })

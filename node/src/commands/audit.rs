@@ -54,7 +54,9 @@ pub fn audit(reach: &Reach, command: cli::Audit) -> Result<Done, Failure> {
             let answer = look(reach, &args.file, &args.card)?;
             durable::write(&html, page::html(&answer).as_bytes(), existing)
                 .map_err(|e| Fault::input("write", format!("`{}` cannot be written: {e}", html.display())))?;
-            reach.output.answer(&answer, || format!("{}\n\nthe page is `{}`\n", verdict(&answer, reach.output.look), html.display()))?;
+            reach.output.answer(&answer, || {
+                format!("{}\n\nthe page is `{}`\n", verdict(&answer, reach.output.look), html.display())
+            })?;
             Ok(done(&answer))
         }
     }
@@ -112,8 +114,7 @@ fn said(answer: &Json, look: Look) -> String {
     for finding in findings.iter().take(TOLD_MAX) {
         let state = text(finding, "state");
         let state = if truth(finding, "ok") { state } else { look.bad(&state) };
-        let [area, whose, place, says] =
-            ["area", "whose", "where", "says"].map(|key| plain::line(&text(finding, key)));
+        let [area, whose, place, says] = ["area", "whose", "where", "says"].map(|key| plain::line(&text(finding, key)));
         out.push_str(&format!("\n{state}  {area}, {whose}: {place}\n  {says}\n"));
     }
     if findings.len() > TOLD_MAX {
@@ -121,7 +122,9 @@ fn said(answer: &Json, look: Look) -> String {
     }
     out.push_str("\nNot proved:\n");
     if !truth(answer, "compared") {
-        out.push_str("  that a card is the organisation's, where nobody has compared its words: give its card with --card\n");
+        out.push_str(
+            "  that a card is the organisation's, where nobody has compared its words: give its card with --card\n",
+        );
     }
     for says in list(answer, "not_proved").iter().filter_map(Json::as_str) {
         out.push_str(&format!("  {says}\n"));

@@ -6,13 +6,7 @@ use super::{
     CustodyError, audit,
     rows::{self, BusyRow, CosignedRow, LogRow},
 };
-use crate::{
-    error::Fault,
-    node::Node,
-    records::stored,
-    seal::keyring::Partition,
-    store::layout::Table,
-};
+use crate::{error::Fault, node::Node, records::stored, seal::keyring::Partition, store::layout::Table};
 use entente_protocol::{
     audit::item::{Busy, Leaves, LogStart},
     custody::interval::seed,
@@ -40,7 +34,10 @@ pub fn epochs(node: &Node) -> Result<Vec<Epoch>, CustodyError> {
             Some(first) => BusyRow::read(&first)?.from,
             None => row.count,
         };
-        all.push((origin.epoch(), Epoch { start: LogStart { size: row.size, count, origin: origin.to_string() }, row }));
+        all.push((
+            origin.epoch(),
+            Epoch { start: LogStart { size: row.size, count, origin: origin.to_string() }, row },
+        ));
     }
     all.sort_by_key(|(epoch, _)| *epoch);
     Ok(all.into_iter().map(|(_, epoch)| epoch).collect())

@@ -254,8 +254,20 @@ fn forget(node: &Node, given: &str) -> Result<Json, Fault> {
 
 /// What an auditor is shown of what an event says: ids, counts and states. What people wrote is for others.
 const FOR_AUDITORS: [&str; 14] = [
-    "agreement", "answers", "certificate", "counter", "entries", "holders", "partner", "records", "roles", "run", "standing",
-    "state", "user", "version",
+    "agreement",
+    "answers",
+    "certificate",
+    "counter",
+    "entries",
+    "holders",
+    "partner",
+    "records",
+    "roles",
+    "run",
+    "standing",
+    "state",
+    "user",
+    "version",
 ];
 
 /// Events of the journal as an auditor is shown them.

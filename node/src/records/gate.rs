@@ -17,6 +17,7 @@ use crate::{
     store::{StoreError, layout::Table, txn::Txn},
     users::Held,
 };
+pub use entente_protocol::gate::{GateEvent, Review};
 use entente_protocol::{
     cose::{self, SignatureBytes},
     id::{KeyId, OrgId, RecordId, UserDigest},
@@ -25,7 +26,6 @@ use entente_protocol::{
     record::kind::Kind,
     time::UnixMillis,
 };
-pub use entente_protocol::gate::{GateEvent, Review};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 

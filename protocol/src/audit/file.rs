@@ -114,8 +114,8 @@ impl Signed {
     }
 }
 
-/// Bytes that are read at once, at least.
-const STEP: usize = 256 << 10;
+/// Bytes that are read at once, at least: as many as the longest item has, so that no byte is moved often.
+const STEP: usize = limits::AUDIT_ITEM_BYTES_MAX;
 
 /// Gives the items of a file in their order.
 pub struct Reader<S> {

@@ -12,6 +12,8 @@ pub mod item;
 mod report;
 
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 
 pub use check::verify;

@@ -21,9 +21,13 @@ pub enum Area {
     Consistency,
     /// Whether every release was allowed.
     Coverage,
+    /// Whether what left is what its originator attested, and came.
+    Custody,
 }
 
 impl Area {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Order, Self::Completeness, Self::Consistency, Self::Coverage, Self::Custody];
     /// Its name.
     pub const fn name(self) -> &'static str {
         match self {
@@ -31,6 +35,7 @@ impl Area {
             Self::Completeness => "completeness",
             Self::Consistency => "consistency",
             Self::Coverage => "agreement coverage",
+            Self::Custody => "custody",
         }
     }
 }
@@ -44,16 +49,16 @@ pub enum Test {
     Times,
     Runs,
     Leaves,
-    Witnessed,
-    Acknowledged,
     Heads,
-    Receipts,
-    Batches,
+    Witnessed,
     Agreements,
     Standing,
     Clauses,
     Gate,
     Recalls,
+    Batches,
+    Receipts,
+    Acknowledged,
 }
 
 impl Test {
@@ -64,16 +69,16 @@ impl Test {
         Self::Times,
         Self::Runs,
         Self::Leaves,
-        Self::Witnessed,
-        Self::Acknowledged,
         Self::Heads,
-        Self::Receipts,
-        Self::Batches,
+        Self::Witnessed,
         Self::Agreements,
         Self::Standing,
         Self::Clauses,
         Self::Gate,
         Self::Recalls,
+        Self::Batches,
+        Self::Receipts,
+        Self::Acknowledged,
     ];
     /// Its name.
     pub const fn name(self) -> &'static str {
@@ -119,8 +124,9 @@ impl Test {
     pub const fn area(self) -> Area {
         match self {
             Self::Journal | Self::Feeds | Self::Times => Area::Order,
-            Self::Runs | Self::Leaves | Self::Witnessed | Self::Acknowledged => Area::Completeness,
-            Self::Heads | Self::Receipts | Self::Batches => Area::Consistency,
+            Self::Runs | Self::Leaves => Area::Completeness,
+            Self::Heads | Self::Witnessed => Area::Consistency,
+            Self::Batches | Self::Receipts | Self::Acknowledged => Area::Custody,
             Self::Agreements | Self::Standing | Self::Clauses | Self::Gate | Self::Recalls => Area::Coverage,
         }
     }

@@ -79,6 +79,9 @@ impl Parties {
     pub fn iter(&self) -> impl Iterator<Item = (&OrgId, &Known)> {
         self.0.iter()
     }
+    pub fn get(&self, org: OrgId) -> Option<&Known> {
+        self.0.get(&org)
+    }
 
     /// Each, as it is told to people.
     pub fn said(&self) -> Vec<Party> {

@@ -10,23 +10,25 @@ use super::{
     gate, journal,
 };
 use crate::{
-    agreement::{Agreement, Duty, InForce, SignedAgreement, Standing, StandingNotice},
+    agreement::{Agreement, Duty, SignedAgreement, Standing, StandingNotice},
     cose::SignatureBytes,
     custody::proof::logged_batch,
     feed::{Entry, FeedKey, Run},
     id::{AgreementDigest, AgreementId, OrgId, RecallId, RecordId},
     identity::Purpose,
+    limits,
     recall::{AnswerState, Answers, Recall},
     record::{Body, SlotSet, Tlp, kind::Kind},
     time::UnixMillis,
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Versions that every party signed, and how the parties stand.
 #[derive(Default)]
 pub struct Agreements {
-    versions: BTreeMap<AgreementDigest, InForce>,
-    standings: Vec<(StandingNotice, UnixMillis)>,
+    versions: BTreeMap<AgreementDigest, Arc<Agreement>>,
+    /// The newest word of each party.
+    standings: BTreeMap<(AgreementId, OrgId), (StandingNotice, UnixMillis)>,
     seen: BTreeMap<AgreementId, AgreementSeen>,
     /// The newest version under which each feed released so far.
     newest: BTreeMap<(AgreementId, OrgId), u64>,
@@ -40,7 +42,7 @@ impl Agreements {
         match SignedAgreement::from_bytes(bytes).and_then(|signed| signed.complete(key)) {
             Ok(Some(version)) => {
                 self.seen.entry(version.agreement.id).or_default().versions += 1;
-                self.versions.insert(version.digest, version);
+                self.versions.insert(version.digest, Arc::new(version.agreement));
             }
             Ok(None) => {
                 notes.wrong(Test::Agreements, known.maker(), "agreements", "a version that not every party signed");
@@ -54,7 +56,13 @@ impl Agreements {
         notes.looked(Test::Standing);
         let key = |kid| known.listed(stands.party, Purpose::Agreements, kid).map(|key| key.key.clone());
         match StandingNotice::verify(&stands.notice, stands.party, key) {
-            Ok(notice) => self.standings.push((notice, stands.at)),
+            Ok(notice) => {
+                let known = self.standings.entry((notice.agreement, notice.party));
+                let known = known.or_insert_with(|| (notice.clone(), stands.at));
+                if known.0.counter < notice.counter {
+                    *known = (notice, stands.at);
+                }
+            }
             Err(fault) => notes.wrong(Test::Standing, stands.party, "standing", fault),
         }
     }
@@ -65,10 +73,9 @@ impl Agreements {
     }
 
     /// Why nothing could be released under a version in this run, if so.
-    fn bars(&mut self, feed: &FeedKey, run: &Run) -> Result<&InForce, &'static str> {
+    fn bars(&mut self, feed: &FeedKey, run: &Run) -> Result<Arc<Agreement>, &'static str> {
         let version = self.versions.get(&run.version);
-        let version = version.ok_or("the version that it came under is not shown, or not signed by every party")?;
-        let agreement = &version.agreement;
+        let agreement = version.ok_or("the version that it came under is not shown, or not signed by every party")?;
         let newest = self.newest.entry((feed.agreement, feed.receiver)).or_default();
         let older = agreement.version < *newest;
         *newest = agreement.version.max(*newest);
@@ -84,15 +91,16 @@ impl Agreements {
         if older {
             return Err("a later version was in force already");
         }
-        Ok(version)
+        Ok(agreement.clone())
     }
 
     /// A party by whose word nothing was to be released any more.
     fn stopped(&self, feed: &FeedKey, at: UnixMillis) -> Option<(OrgId, Standing)> {
-        let of = |(notice, since): &&(StandingNotice, UnixMillis)| {
-            notice.agreement == feed.agreement && notice.standing != Standing::Active && *since < at
-        };
-        self.standings.iter().find(of).map(|(notice, _)| (notice.party, notice.standing))
+        let of = self.standings.range((feed.agreement, OrgId::from_bytes([0; 32]))..);
+        let mut of = of.take_while(|((agreement, _), _)| *agreement == feed.agreement).map(|(_, word)| word);
+        let stops =
+            |(notice, since): &&(StandingNotice, UnixMillis)| notice.standing != Standing::Active && *since < at;
+        of.find(stops).map(|(notice, _)| (notice.party, notice.standing))
     }
 }
 
@@ -100,7 +108,8 @@ impl Agreements {
 #[derive(Default)]
 pub struct Recalls {
     by_record: BTreeMap<RecordId, (RecallId, UnixMillis)>,
-    answers: BTreeMap<(RecallId, OrgId), AnswerState>,
+    /// The latest of each.
+    answers: BTreeMap<(RecallId, OrgId), (UnixMillis, AnswerState)>,
     asked: BTreeMap<(RecallId, OrgId), RecordId>,
 }
 
@@ -126,7 +135,11 @@ impl Recalls {
         match Answers::verify(&answered.signed, answered.holder, key) {
             Ok(answers) => {
                 for answer in answers.answers {
-                    self.answers.insert((answer.recall, answered.holder), answer.state);
+                    let said = (answers.time, answer.state);
+                    let kept = self.answers.entry((answer.recall, answered.holder)).or_insert(said);
+                    if kept.0 <= said.0 {
+                        *kept = said;
+                    }
                 }
             }
             Err(fault) => notes.wrong(Test::Recalls, answered.holder, "answers to recalls", fault),
@@ -139,8 +152,8 @@ impl Recalls {
             notes.looked(Test::Recalls);
             let place = format!("record {}", record.short());
             match self.answers.get(&(*recall, *holder)) {
-                Some(state) if state.is_final() => {}
-                Some(state) => {
+                Some((_, state)) if state.is_final() => {}
+                Some((_, state)) => {
                     let says = format!("{} answered its recall with `{}` so far", known.name(*holder), state.name());
                     notes.open(Test::Recalls, *holder, place, says);
                 }
@@ -174,10 +187,15 @@ impl Judge<'_> {
     pub fn run(&mut self, notes: &mut Notes, feed: &FeedKey, run: &Run, sent: &SentRun) {
         let (known, place) = (self.known, feed_place(self.known, feed.receiver, feed.agreement));
         if is_given_back(sent) {
-            return notes.open(Test::Clauses, known.maker(), place, "of a run that was given back the entries are not kept");
+            return notes.open(
+                Test::Clauses,
+                known.maker(),
+                place,
+                "of a run that was given back the entries are not kept",
+            );
         }
         let mut attested: BTreeMap<u16, (OrgId, Vec<(u32, RecordId)>)> = BTreeMap::new();
-        let mut version: Option<Result<Agreement, ()>> = None;
+        let mut version: Option<Result<Arc<Agreement>, ()>> = None;
         for (number, entry) in (run.before.length..).zip(&sent.entries) {
             let place = format!("{place}, entry {number}");
             let record = match (Entry::from_bytes(&entry.entry), &entry.release) {
@@ -216,7 +234,7 @@ impl Judge<'_> {
         }
     }
 
-    fn version(&mut self, notes: &mut Notes, feed: &FeedKey, run: &Run, place: &str) -> Result<Agreement, ()> {
+    fn version(&mut self, notes: &mut Notes, feed: &FeedKey, run: &Run, place: &str) -> Result<Arc<Agreement>, ()> {
         let maker = self.known.maker();
         notes.looked(Test::Agreements);
         notes.looked(Test::Standing);
@@ -226,7 +244,7 @@ impl Judge<'_> {
             notes.wrong(Test::Standing, maker, place, says);
         }
         match self.agreements.bars(feed, run) {
-            Ok(version) => Ok(version.agreement.clone()),
+            Ok(agreement) => Ok(agreement),
             Err(why) => {
                 notes.wrong(Test::Agreements, maker, place, why);
                 Err(())
@@ -249,9 +267,18 @@ impl Judge<'_> {
                     None
                 }
             },
-            Of::Kind(kind, originator) => Some(What { kind: Some(*kind), originator: *originator, red: false }),
+            Of::Kind(kind, originator) => {
+                let says = "people wrote words into its header, which is not shown: its kind is by the maker's word";
+                notes.open(Test::Clauses, maker, place, says);
+                Some(What { kind: Some(*kind), originator: *originator, red: false })
+            }
             Of::Gone(originator) => {
-                notes.open(Test::Clauses, maker, place, "the record is not held any more, and nobody can say what it was");
+                notes.open(
+                    Test::Clauses,
+                    maker,
+                    place,
+                    "the record is not held any more, and nobody can say what it was",
+                );
                 Some(What { kind: None, originator: *originator, red: false })
             }
         }
@@ -329,15 +356,23 @@ fn uncovered(agreement: &Agreement, feed: &FeedKey, released: &Released, what: &
     }
     let kind = what.kind?;
     let allowed = clause.disclose.iter().filter(|disclosed| disclosed.kind == kind);
-    let allowed = allowed.fold(SlotSet::default(), |all, disclosed| disclosed.slots.iter().fold(all, |all, slot| all.with(*slot)));
+    let allowed = allowed
+        .fold(SlotSet::default(), |all, disclosed| disclosed.slots.iter().fold(all, |all, slot| all.with(*slot)));
+    let rising = released.slots.iter().zip(released.slots.iter().skip(1)).all(|(one, next)| one < next);
+    if !rising || released.slots.last().is_some_and(|last| usize::from(*last) >= limits::SLOTS) {
+        return Some("its slots are not numbers of slots that rise".to_owned());
+    }
     let shown: SlotSet = released.slots.iter().copied().collect();
     let beyond: Vec<String> = shown
         .without(allowed)
         .iter()
-        .map(|slot| kind.slot_number(slot).map_or_else(|| slot.to_string(), |slot| format!("{} ({})", slot.number, slot.name)))
+        .map(|slot| {
+            kind.slot_number(slot).map_or_else(|| slot.to_string(), |slot| format!("{} ({})", slot.number, slot.name))
+        })
         .collect();
     if allowed.is_empty() {
         return Some(format!("{named} discloses nothing of a record of kind {}", kind.name()));
     }
-    (!beyond.is_empty()).then(|| format!("{named} does not disclose these slots of kind {}: {}", kind.name(), beyond.join(", ")))
+    (!beyond.is_empty())
+        .then(|| format!("{named} does not disclose these slots of kind {}: {}", kind.name(), beyond.join(", ")))
 }

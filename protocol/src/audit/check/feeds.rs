@@ -42,8 +42,7 @@ impl Feeds {
         if self.seen.iter().any(|feed| (feed.receiver, feed.agreement) == (receiver, agreement)) {
             return notes.wrong(Test::Feeds, known.maker(), place, "the feed stands twice");
         }
-        let seen =
-            FeedSeen { receiver, agreement, runs: 0, releases: 0, withdrawals: 0, acknowledged: 0, entries: 0 };
+        let seen = FeedSeen { receiver, agreement, runs: 0, releases: 0, withdrawals: 0, acknowledged: 0, entries: 0 };
         let at = Cursor::start(key.id());
         self.now = Some(Feed { key, at, time: UnixMillis(0), event: None, runs: Vec::new(), seen });
     }
@@ -97,7 +96,7 @@ impl Feeds {
         (feed.at, feed.time) = (run.end(), run.time);
         feed.runs.push(run.clone());
         feed.seen.runs += 1;
-        feed.seen.entries += run.count;
+        feed.seen.entries = feed.seen.entries.saturating_add(run.count);
         for entry in &sent.entries {
             match Entry::from_bytes(&entry.entry) {
                 Ok(Entry::Release { .. }) => feed.seen.releases += 1,

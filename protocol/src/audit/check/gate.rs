@@ -13,8 +13,7 @@ use crate::{
 };
 use std::collections::BTreeMap;
 
-const EVENT: Bounds =
-    Bounds { bytes_max: limits::AUDIT_ITEM_BYTES_MAX, items_max: limits::AUDIT_ITEM_ITEMS_MAX };
+const EVENT: Bounds = Bounds { bytes_max: limits::AUDIT_ITEM_BYTES_MAX, items_max: limits::AUDIT_ITEM_ITEMS_MAX };
 
 /// What an event did to a record.
 #[derive(Debug, Clone, Copy)]

@@ -35,8 +35,6 @@ struct Epoch {
     tree: merkle::Growing,
     journal: JournalHead,
     heads: VecDeque<Awaited>,
-    /// Signed in an event, and to stand in a later interval.
-    owed: BTreeSet<LoggedDigest>,
     /// Events that stand under a head that others witnessed.
     covered: u64,
     witnessed: Option<UnixMillis>,
@@ -46,6 +44,10 @@ struct Epoch {
 #[derive(Default)]
 pub struct Logs {
     now: Option<Epoch>,
+    /// How far the epochs before go: which was the last, and how many events of the journal they hold.
+    before: Option<(u32, u64)>,
+    /// Signed in an event, and to stand in a later interval, also of a later epoch.
+    owed: BTreeSet<LoggedDigest>,
     intervals: u64,
     covered: u64,
     witnessed: Option<UnixMillis>,
@@ -62,11 +64,20 @@ impl Logs {
         if origin.org() != known.maker() || origin.store() != known.head.store {
             return notes.wrong(Test::Leaves, known.maker(), place(), "it is the log of another store");
         }
+        if start.size > limits::LOG_SIZE_MAX {
+            return notes.wrong(Test::Leaves, known.maker(), place(), "no log has as many intervals");
+        }
         let Some(digest) = events.digest_before(start.count) else {
             return notes.wrong(Test::Leaves, known.maker(), place(), "it begins after the end of the journal");
         };
-        if origin.epoch() == 0 && start.count != 0 {
-            notes.wrong(Test::Leaves, known.maker(), place(), "it begins after events that no log holds");
+        // Each epoch goes on in the journal where the one before it ended. This also bounds the work: none reads it twice.
+        let (last, held) = self.before.map_or((None, 0), |(epoch, held)| (Some(epoch), held));
+        if last.is_some_and(|last| last >= origin.epoch()) {
+            return notes.wrong(Test::Leaves, known.maker(), place(), "its epochs do not rise");
+        }
+        if start.count != held {
+            let says = "it does not begin at the event after the last one that an earlier epoch holds";
+            return notes.wrong(Test::Leaves, known.maker(), format!("log, epoch {}", origin.epoch()), says);
         }
         self.now = Some(Epoch {
             origin,
@@ -75,7 +86,6 @@ impl Logs {
             tree: merkle::Growing::default(),
             journal: JournalHead { count: start.count, digest },
             heads: VecDeque::new(),
-            owed: BTreeSet::new(),
             covered: 0,
             witnessed: None,
         });
@@ -98,7 +108,7 @@ impl Logs {
         if *head.origin() != epoch.origin || !follows || head.head().size > epoch.size {
             return notes.wrong(Test::Heads, known.maker(), place, "it is of another log, or out of order");
         }
-        let quorum = witnesses(known);
+        let quorum = known.witnesses.as_ref();
         let witnessed = match quorum.map(|quorum| quorum.verify(&head, &read, known.head.time)) {
             Some(Ok(_)) => true,
             None | Some(Err(WitnessFault::TooFew { .. })) => false,
@@ -117,19 +127,27 @@ impl Logs {
         if leaves.first != epoch.made {
             let says = format!("intervals from {} on are missing, or stand twice", epoch.made);
             notes.wrong(Test::Leaves, known.maker(), format!("interval {}", leaves.first), says);
-            epoch.made = leaves.first;
         }
+        if leaves.first.saturating_add(leaves.seeds.len() as u64) > epoch.size {
+            let says = "there are more intervals than the log is said to have";
+            return notes.wrong(Test::Leaves, known.maker(), format!("interval {}", leaves.first), says);
+        }
+        epoch.made = leaves.first;
         for seed in &leaves.seeds {
             notes.looked(Test::Leaves);
             self.intervals += 1;
             let row = busy.next_if(|row| row.at == epoch.made);
-            let stands = match row.map(|row| epoch.stands(events, row)) {
+            let stands = match row.map(|row| epoch.stands(events, &mut self.owed, row)) {
                 None => Ok(Vec::new()),
                 Some(Ok((stands, head))) => {
                     epoch.journal = head;
                     Ok(stands)
                 }
-                Some(Err(why)) => Err(why),
+                Some(Err((why, after))) => {
+                    // What follows is judged by itself.
+                    epoch.journal = after.unwrap_or(epoch.journal);
+                    Err(why)
+                }
             };
             let made = stands.and_then(|stands| {
                 let stands = stands.get(..limits::INTERVAL_EVENTS_MAX).unwrap_or(&stands);
@@ -163,20 +181,28 @@ impl Logs {
             let says = format!("the head of {} intervals is of more than are shown", head.size);
             notes.wrong(Test::Heads, known.maker(), &place, says);
         }
+        self.before = Some((epoch.origin.epoch(), epoch.journal.count));
         self.covered = self.covered.max(epoch.covered);
         self.witnessed = self.witnessed.max(epoch.witnessed);
     }
 
     /// How many intervals there are, and up to when others witnessed them.
     pub fn finish(&mut self, known: &Known, notes: &mut Notes, events: &Events) -> (u64, Option<UnixMillis>) {
-        let logged = self.now.as_ref().map_or(0, |epoch| epoch.journal.count);
         self.end(known, notes);
+        let logged = self.before.map_or(0, |(_, held)| held);
+        if !self.owed.is_empty() {
+            let says =
+                format!("{} run(s) or batch(es) were signed, and their interval is still to be made", self.owed.len());
+            notes.open(Test::Leaves, known.maker(), "log", says);
+        }
         for _ in 0..events.len() {
             notes.looked(Test::Witnessed);
         }
         let newer = events.len().saturating_sub(logged);
         if newer > 0 {
-            let says = format!("{newer} newest event(s) stand in no interval yet: it is not over, or no partner was met since");
+            let says = format!(
+                "{newer} newest event(s) stand in no interval yet: it is not over, or no partner was met since"
+            );
             notes.open(Test::Witnessed, known.maker(), "journal", says);
         }
         let waiting = logged.saturating_sub(self.covered);
@@ -190,29 +216,40 @@ impl Logs {
 
 impl Epoch {
     /// What stands in an interval, and the journal at its end.
-    fn stands(&mut self, events: &Events, row: &Busy) -> Result<(Vec<LoggedDigest>, JournalHead), &'static str> {
+    fn stands(
+        &self,
+        events: &Events,
+        owed: &mut BTreeSet<LoggedDigest>,
+        row: &Busy,
+    ) -> Result<(Vec<LoggedDigest>, JournalHead), (&'static str, Option<JournalHead>)> {
+        const OVER: (&str, Option<JournalHead>) = ("it ends after the end of the journal", None);
+        let digest = events.digest_before(row.to).ok_or(OVER)?;
+        let after = JournalHead { count: row.to, digest };
         if row.from != self.journal.count || row.to < row.from {
-            return Err("it leaves out events of the journal, or holds some twice");
+            let after = (row.to > self.journal.count).then_some(after);
+            return Err(("it leaves out events of the journal, or holds some twice", after));
         }
-        let digest = events.digest_before(row.to).ok_or("it ends after the end of the journal")?;
+        let gone: BTreeSet<u64> = row.gone.iter().copied().collect();
         let (mut signed, mut others) = (Vec::new(), Vec::new());
         for n in row.from..row.to {
-            let seen = events.at(n).ok_or("it ends after the end of the journal")?;
-            match (seen.signed, row.gone.contains(&n)) {
+            let seen = events.at(n).ok_or(OVER)?;
+            match (seen.signed, gone.contains(&n)) {
                 (true, true) => {
-                    self.owed.insert(seen.stands);
+                    owed.insert(seen.stands);
                 }
-                (false, true) => return Err("it leaves out an event in which nothing was signed"),
+                (false, true) => {
+                    return Err(("it leaves out an event in which nothing was signed", Some(after)));
+                }
                 (true, false) => signed.push(seen.stands),
                 (false, false) => others.push(seen.stands),
             }
         }
-        if !row.late.iter().all(|late| self.owed.remove(late)) {
-            return Err("something stands in it that the journal does not have");
+        if !row.late.iter().all(|late| owed.remove(late)) {
+            return Err(("something stands in it that the journal does not have", Some(after)));
         }
         signed.extend(&row.late);
         signed.extend(others);
-        Ok((signed, JournalHead { count: row.to, digest }))
+        Ok((signed, after))
     }
 
     /// Holds the heads of this size against what the intervals give.
@@ -231,7 +268,7 @@ impl Epoch {
 }
 
 /// Everybody who may have witnessed, as a quorum of one. A compromised key is none.
-fn witnesses(known: &Known) -> Option<Quorum> {
+pub fn witnesses(known: &Known) -> Option<Quorum> {
     let mut all = known.parties.others(known.maker(), Purpose::Witness);
     for (org, keys) in &mut all {
         let good = |key: &PublicKey| {

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     cose::SignatureFault,
+    custody::cosignature::Quorum,
     id::{KeyId, OrgId},
     identity::{CardKey, Purpose},
     limits,
@@ -31,6 +32,8 @@ use crate::{
 struct Known {
     head: Head,
     parties: Parties,
+    /// Everybody who may have witnessed, as a quorum of one.
+    witnesses: Option<Quorum>,
 }
 
 impl Known {
@@ -46,8 +49,7 @@ impl Known {
     }
     /// What people call an organisation.
     fn name(&self, org: OrgId) -> String {
-        let party = self.parties.iter().find(|(known, _)| **known == org);
-        party.map_or_else(|| org.short(), |(_, known)| known.card.payload().handle.clone())
+        self.parties.get(org).map_or_else(|| org.short(), |known| known.card.payload().handle.clone())
     }
 }
 
@@ -88,7 +90,8 @@ fn whole<S: Source>(
     }
     parties.pin(pins)?;
     let (signed, source) = reader.signed()?;
-    let known = Known { head, parties };
+    let mut known = Known { head, parties, witnesses: None };
+    known.witnesses = log::witnesses(&known);
     let kid = signed.signature.parse()?.kid();
     let key = known.key(known.maker(), Purpose::Runs, kid, known.head.time).ok_or(SignatureFault::Key)?;
     signed.verify(&key)?;
@@ -151,7 +154,8 @@ impl Walk {
                 let seen = self.feeds.run(known, notes, &mut self.journal, &sent);
                 if let Some((feed, run)) = seen {
                     let (agreements, recalls) = (&mut self.agreements, &mut self.recalls);
-                    let mut judge = coverage::Judge { known, agreements, recalls, gate: &self.gate, journal: &self.journal };
+                    let mut judge =
+                        coverage::Judge { known, agreements, recalls, gate: &self.gate, journal: &self.journal };
                     judge.run(notes, &feed, &run, &sent);
                 }
             }
