@@ -44,6 +44,8 @@ pub mod value;
 #[cfg(test)]
 mod vectors;
 #[cfg(test)]
+mod vectors_audit;
+#[cfg(test)]
 mod vectors_bundle;
 #[cfg(test)]
 mod vectors_custody;

@@ -58,6 +58,7 @@ fn record(tlp: Option<Tlp>) -> Record {
     let mut draft = Draft::new(Kind::Item, org(ORIGINATOR), LineId::from_bytes([1; 16]), floor);
     draft.set("number", Value::text("T-9")).unwrap();
     draft.set("eval", Value::map([("admiralty", Value::text("B2"))])).unwrap();
+    draft.set("type", Value::text("rifle")).unwrap();
     draft.commit(Nonce::from_bytes([9; 16]), Zeroizing::new([9; 32])).unwrap()
 }
 

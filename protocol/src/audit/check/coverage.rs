@@ -59,7 +59,9 @@ impl Agreements {
             Ok(notice) => {
                 let known = self.standings.entry((notice.agreement, notice.party));
                 let known = known.or_insert_with(|| (notice.clone(), stands.at));
-                if known.0.counter < notice.counter {
+                // Of two the later counts, but what has ended has ended (AGR-5).
+                let over = |notice: &StandingNotice| (notice.standing == Standing::Ended, notice.counter);
+                if over(&known.0) < over(&notice) {
                     *known = (notice, stands.at);
                 }
             }
@@ -95,9 +97,8 @@ impl Agreements {
     }
 
     /// A party by whose word nothing was to be released any more.
-    fn stopped(&self, feed: &FeedKey, at: UnixMillis) -> Option<(OrgId, Standing)> {
-        let of = self.standings.range((feed.agreement, OrgId::from_bytes([0; 32]))..);
-        let mut of = of.take_while(|((agreement, _), _)| *agreement == feed.agreement).map(|(_, word)| word);
+    fn stopped(&self, agreement: &Agreement, at: UnixMillis) -> Option<(OrgId, Standing)> {
+        let mut of = agreement.parties.iter().filter_map(|party| self.standings.get(&(agreement.id, party.id)));
         let stops =
             |(notice, since): &&(StandingNotice, UnixMillis)| notice.standing != Standing::Active && *since < at;
         of.find(stops).map(|(notice, _)| (notice.party, notice.standing))
@@ -237,19 +238,20 @@ impl Judge<'_> {
     fn version(&mut self, notes: &mut Notes, feed: &FeedKey, run: &Run, place: &str) -> Result<Arc<Agreement>, ()> {
         let maker = self.known.maker();
         notes.looked(Test::Agreements);
+        let agreement = match self.agreements.bars(feed, run) {
+            Ok(agreement) => agreement,
+            Err(why) => {
+                notes.wrong(Test::Agreements, maker, place, why);
+                return Err(());
+            }
+        };
         notes.looked(Test::Standing);
-        if let Some((party, standing)) = self.agreements.stopped(feed, run.time) {
+        if let Some((party, standing)) = self.agreements.stopped(&agreement, run.time) {
             let state = if standing == Standing::Ended { "ended" } else { "suspended" };
             let says = format!("{} had {state} the agreement when it was signed", self.known.name(party));
             notes.wrong(Test::Standing, maker, place, says);
         }
-        match self.agreements.bars(feed, run) {
-            Ok(agreement) => Ok(agreement),
-            Err(why) => {
-                notes.wrong(Test::Agreements, maker, place, why);
-                Err(())
-            }
-        }
+        Ok(agreement)
     }
 
     /// What a record is. Its body gives its id, so nobody can say it is something else.
