@@ -7,6 +7,7 @@
 mod prove;
 mod ready;
 mod sign;
+pub mod signed;
 mod standing;
 mod template;
 mod view;
@@ -368,28 +369,6 @@ pub fn versions(
             all.insert(signed.digest(), signed.agreement().map_err(|_| StoreError::Broken { at: n })?);
         }
     }
-}
-
-/// Every version of an agreement that was ever in force, as it was signed.
-pub fn signed_versions(holdings: &Holdings, agreement: AgreementId) -> Result<Vec<Vec<u8>>, StoreError> {
-    let (mut all, mut after) = (Vec::new(), None);
-    loop {
-        let page = holdings.list(Partition::Node, Table::AgreementVersion, agreement.as_bytes(), after, 500)?;
-        let Some((last, _)) = page.last() else { return Ok(all) };
-        after = Some(*last);
-        all.extend(page.into_iter().map(|(_, bytes)| bytes));
-    }
-}
-
-/// The newest statement of each party about an agreement: when it was known here, whose, and as it was signed.
-pub fn standings(
-    holdings: &Holdings,
-    agreement: AgreementId,
-) -> Result<Vec<(UnixMillis, OrgId, SignatureBytes)>, AgreementError> {
-    let row = holdings.get(Partition::Node, Table::Agreement, agreement.as_bytes())?;
-    let row: Option<AgreementRow> = row.map(|row| decode("agreement", &row)).transpose()?;
-    let said = row.into_iter().flat_map(|row| row.standings);
-    Ok(said.map(|row| (row.at, row.party, row.notice)).collect())
 }
 
 /// A row, within the transaction that will write it: nothing else changes it meanwhile.

@@ -30,7 +30,6 @@ use crate::{
     share::{explain, preview},
     users::{self, UserCall, Who, acts},
 };
-use entente_policy::roles;
 use entente_protocol::{identity::UnconfirmedCard, recall::Act, time::UnixMillis};
 pub use select::Selection;
 use select::{select, to_review};
@@ -631,12 +630,7 @@ fn carry_out(node: &Node, call: &Call, who: &Who, progress: OnProgress<'_>) -> R
             Ok(redlines::view(node, &lines))
         }
         Call::RedLineList => Ok(redlines::view(node, &node.red_lines)),
-        Call::Log(call) => {
-            let answer = custody::view::answer(node, call, progress)?;
-            let reads = who.held().is_none_or(|held| node.roles.may(held.person(), roles::Act::Read).is_ok());
-            let journal = matches!(call, LogCall::Journal { .. });
-            Ok(if journal && !reads { custody::view::for_auditors(answer) } else { answer })
-        }
+        Call::Log(call) => custody::view::answer_to(node, call, who, progress),
         Call::ClockShow => Ok(say::view(node)),
         Call::ClockLower { to } => say::lower(node, *to),
         Call::Import(options) => {

@@ -128,7 +128,7 @@ fn an_auditor_judges_every_release_and_sees_no_evidence() -> Outcome {
         &a,
         &["recall", "propose", first, "--act", "withdraw", "--reason", "zqxreason of a day", "--by", PERSONS[2]],
     );
-    collector.json(&a, &["recall", "confirm", "1", "--by", PERSONS[1]]);
+    collector.json(&a, &["recall", "confirm", "1", "--by", PERSONS[1], "--yes"]);
     a.sync(&b);
     until("the log is witnessed beyond what left", || {
         let shown = auditor.json(&a, &["log", "show"]);

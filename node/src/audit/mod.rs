@@ -128,7 +128,7 @@ fn parties(node: &Node, moment: &Moment, writer: &mut Writer) -> Result<(), Faul
     orgs.insert(node.keys.org);
     let mut versions = Vec::new();
     for agreement in &moment.agreements {
-        for bytes in agreements::signed_versions(&node.holdings, *agreement)? {
+        for bytes in agreements::signed::versions(&node.holdings, *agreement)? {
             let signed = SignedAgreement::from_bytes(&bytes).map_err(Fault::store)?;
             orgs.extend(signed.agreement().map_err(Fault::store)?.parties.iter().map(|party| party.id));
             versions.push(bytes);
@@ -162,7 +162,7 @@ fn parties(node: &Node, moment: &Moment, writer: &mut Writer) -> Result<(), Faul
         writer.item(&Item::Agreement(ByteBuf::from(bytes)))?;
     }
     for agreement in &moment.agreements {
-        for (at, party, notice) in agreements::standings(&node.holdings, *agreement)? {
+        for (at, party, notice) in agreements::signed::standings(&node.holdings, *agreement)? {
             writer.item(&Item::Standing(Stands { at, party, notice }))?;
         }
     }

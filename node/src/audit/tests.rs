@@ -171,7 +171,7 @@ fn each_dishonest_export_is_found_and_named() -> Outcome {
         (
             "an event is moved",
             |_, items| events(items).swap(4, 5),
-            &[(Test::Journal, "event 4: it does not follow"), (Test::Heads, "not what the journal")],
+            &[(Test::Journal, "event 4: it does not follow"), (Test::Journal, "event 6: it does not follow")],
         ),
         (
             "the end of the journal is left out with its run",
