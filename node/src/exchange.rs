@@ -383,6 +383,7 @@ impl Conversation {
                 more |= self.fill(node, session, &feed)?;
             }
         }
+        self.prove_sent(node, session)?;
         Ok(more)
     }
 

@@ -35,7 +35,15 @@ fn planted_bugs_are_found() {
     for (name, planted) in Planted::ALL {
         let usual = Plan { planted: Some(planted), ..Plan::default() };
         let plan = if planted == Planted::HalvedAppend { Plan { files_one_in: 1, ..usual } } else { usual };
-        let finding = run_all(&plan, 0..200, threads()).expect_err(name);
+        // Only where time runs out.
+        let timely = matches!(planted, Planted::DeafToTime | Planted::EndlessLease | Planted::LateEnd);
+        let finding = match timely {
+            true => (0..SEEDS).filter(|seed| Plan::times(*seed)).find_map(|s| run_all(&plan, s..s + 1, 1).err()),
+            false => run_all(&plan, 0..200, threads()).err(),
+        }
+        .unwrap_or_else(|| panic!("{name} is not found"));
+        // A node whose journal lost half an append sees it by itself, where it goes on before the world looks.
+        let seen = (planted == Planted::HalvedAppend).then_some("the ledger's sequence breaks at");
         // A node that is deaf shares on, or has forgotten what its people stated when it starts again.
         let promises: &[&str] = match planted {
             Planted::ForgetfulStore => &["I1"],
@@ -49,7 +57,8 @@ fn planted_bugs_are_found() {
             Planted::DeafToTime => &["I5"],
             Planted::EndlessLease | Planted::LateEnd => &["I2"],
         };
-        assert!(promises.iter().any(|promise| finding.what.starts_with(promise)), "{name}: {finding}");
+        let promised = promises.iter().any(|promise| finding.what.starts_with(promise));
+        assert!(promised || seen.is_some_and(|seen| finding.what.contains(seen)), "{name}: {finding}");
         assert!(finding.to_string().contains("--seeds"), "{finding}");
     }
 }

@@ -61,6 +61,14 @@ fn failed(error: CustodyError) -> ExchangeFault {
     fatal(&error.to_string())
 }
 
+/// What finds no room is said at the next turn.
+fn or_later(said: Result<(), ExchangeFault>) -> Result<(), ExchangeFault> {
+    match said {
+        Err(ExchangeFault::Send(SendError::QueueFull)) => Ok(()),
+        said => said,
+    }
+}
+
 impl Conversation {
     /// The partner greeted: how far its clock is behind ours.
     pub(super) fn greeted(&mut self, now: UnixMillis, theirs: UnixMillis) {
@@ -81,10 +89,13 @@ impl Conversation {
 
     /// Says what is due about logs, also to a partner that is suspended: what is proved takes nothing along.
     pub(super) fn say_log(&mut self, node: &Node, session: &mut Session) -> Result<(), ExchangeFault> {
-        match self.say_log_all(node, session) {
-            Err(ExchangeFault::Send(SendError::QueueFull)) => Ok(()),
-            said => said,
-        }
+        or_later(self.say_log_all(node, session))
+    }
+
+    /// Proves what was sent in this turn, where the log has it already: if it waited for whatever wakes the session next,
+    /// the partner would see when that happens.
+    pub(super) fn prove_sent(&mut self, node: &Node, session: &mut Session) -> Result<(), ExchangeFault> {
+        or_later(self.prove_runs(node, session))
     }
 
     fn say_log_all(&mut self, node: &Node, session: &mut Session) -> Result<(), ExchangeFault> {

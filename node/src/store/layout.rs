@@ -262,9 +262,10 @@ fn named(table: Table, name: &[u8; 32], bytes: usize) -> Vec<u8> {
     key
 }
 
-/// Whether a row, once written, never changes. The memory engine complains when one does.
+/// Whether a row, once written, never changes. The memory engine complains when one does. What an event says of a partition
+/// goes with the partition.
 pub fn immutable(row: &[u8]) -> bool {
-    [Table::Journal, Table::JournalPart].iter().any(|table| row.first() == Some(&(*table as u8)))
+    row.first() == Some(&(Table::Journal as u8))
 }
 
 #[cfg(test)]

@@ -141,7 +141,8 @@ impl Plan {
     }
     /// Whether in the world of a seed versions begin and end, leases run out, and what was kept long enough goes. Nothing
     /// goes on there: what may is worked out without the time.
-    fn times(seed: u64) -> bool {
+    #[must_use]
+    pub fn times(seed: u64) -> bool {
         seed % TIMES_ONE_IN == TIMES_ONE_IN - 1 && !Self::onward(seed)
     }
     /// Whether three are party to one agreement in the world of a seed.

@@ -170,6 +170,7 @@ impl World<'_> {
             match row.state {
                 Some(AnswerState::LegalHold) if held => {}
                 Some(state) if state.is_final() => self.check_done(holder, row.record, *act)?,
+                None if self.waits_for_a_version(n, holder, row.record)? => {}
                 state => {
                     let record = row.record;
                     return self.broken(format!("I5: after healing, {n} has {state:?} of {holder} about {record:?}"));
@@ -189,6 +190,22 @@ impl World<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether a run with a record that never arrived waits for people to agree on the next version: until they have, or
+    /// have let it be, that its receiver does not hold the record is no answer for good.
+    fn waits_for_a_version(&self, n: usize, holder: usize, record: RecordId) -> Checked<bool> {
+        let Some(node) = self.node(holder) else { return Ok(false) };
+        for (place, deal) in self.model.deals.iter().enumerate() {
+            let shown = self.model.feeds.get(&(place, n)).is_some_and(|seen| seen.shown.contains(&record));
+            if !shown || !deal.parties.contains(&holder) || received(node, deal.id, record)?.is_some() {
+                continue;
+            }
+            if self.is_over(n, deal) && !self.ended(deal) && self.follows(n, deal) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Whether somebody to whom a holder passed a record on holds it by law: the holder's answer says that too.

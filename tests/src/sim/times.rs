@@ -153,7 +153,7 @@ impl World<'_> {
     }
 
     /// Whether people of a node approved a version that takes the place of what is in force there.
-    fn follows(&self, n: usize, deal: &Deal) -> bool {
+    pub(super) fn follows(&self, n: usize, deal: &Deal) -> bool {
         let digest = self.node(n).and_then(|node| {
             let rules = node.rules();
             Some(rules.agreements.get(deal.id)?.in_force.as_ref()?.digest)

@@ -107,6 +107,28 @@ fn item(rest: &mut &[u8], depth: usize) -> Option<Cbor> {
     })
 }
 
+/// A member of a map.
+fn member<'a>(value: &'a Cbor, wanted: &str) -> Option<&'a Cbor> {
+    let Cbor::Map(members) = value else { return None };
+    members.iter().find(|(key, _)| matches!(key, Cbor::Text(text) if text == wanted)).map(|(_, value)| value)
+}
+
+/// The leaf of one proof of a run.
+fn leaf_of(item: &Cbor) -> Option<u64> {
+    match member(member(item, "proof")?, "index")? {
+        Cbor::Uint(index) => Some(*index),
+        _ => None,
+    }
+}
+
+/// The run that is proved.
+fn run_of(item: &Cbor) -> Option<Vec<u8>> {
+    match member(item, "run")? {
+        Cbor::Bytes(run) => Some(run.clone()),
+        _ => None,
+    }
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -120,6 +142,8 @@ pub struct Masks {
     numbers: bool,
     /// Whether what is read is about logs.
     log: bool,
+    /// The leaves that runs were proved to be in, by the runs' digests.
+    leaves: BTreeMap<Vec<u8>, u64>,
 }
 
 impl Masks {
@@ -145,11 +169,21 @@ impl Masks {
             Cbor::Text(text) => format!("{text:?}"),
             Cbor::Tag(tag, inner) => format!("{tag}({})", self.text(key, inner)),
             Cbor::Simple(n) => format!("simple {n}"),
+            Cbor::Bytes(run) if self.log && key == "run" => self.run(run),
+            // In the opening of a run, so as random as which run it is.
+            Cbor::Bytes(bytes) if self.log && ["salt", "digests"].contains(&key) => format!("<{} bytes>", bytes.len()),
             Cbor::Bytes(bytes) if MASKED.contains(&key) && (self.log || !IN_LOGS.contains(&key)) => self.name(bytes),
             Cbor::Bytes(bytes) => self.bytes(key, bytes),
             Cbor::Array(items) => self.list(key, items),
             Cbor::Map(members) => self.map(members),
         }
+    }
+
+    /// A run in what is said of a log. Which of the runs of one leaf it is follows from their digests, which are masked.
+    fn run(&mut self, run: &[u8]) -> String {
+        self.leaves
+            .get(run)
+            .map_or_else(|| "<a run of no leaf yet>".to_owned(), |leaf| format!("<a run of leaf {leaf}>"))
     }
 
     /// Bytes that hold a value themselves are read on.
@@ -220,11 +254,18 @@ impl Masks {
                 let salt = self.text("salt", salt);
                 vec![slot.to_string(), salt, self.opened(*slot, value)]
             }
-            // In the order of runs' digests. What is compared: how many there are, and which leaves they are of.
+            // In the order of runs' digests, which are masked: compared in the order of their leaves.
             ("proofs", [Cbor::Map(_), ..]) if self.log => {
-                let mut parts: Vec<String> = items.iter().map(|item| self.text("logged", item)).collect();
-                parts.sort_by_key(String::len);
-                parts
+                let mut items = items.to_vec();
+                items.sort_by_key(leaf_of);
+                self.leaves.extend(items.iter().filter_map(|item| Some((run_of(item)?, leaf_of(item)?))));
+                items.iter().map(|item| self.text("logged", item)).collect()
+            }
+            // In the order of digests that are masked.
+            ("runs", [Cbor::Bytes(_), ..]) if self.log => {
+                let mut told: Vec<String> = items.iter().map(|run| self.text("run", run)).collect();
+                told.sort();
+                told
             }
             // In the order of ids, which are computed from what is random: what they are is compared, as a whole.
             ("answers", [Cbor::Map(_), ..]) => {

@@ -95,7 +95,7 @@ pub struct Stats {
 }
 
 /// Words that messages of each kind have: all of them are to be seen.
-const WORDS: [&str; 21] = [
+const WORDS: [&str; 22] = [
     view::ONE_WAY,
     view::BOTH_WAYS,
     "hello: {",
@@ -115,6 +115,7 @@ const WORDS: [&str; 21] = [
     "kind: 7,",
     "kind: 8,",
     "kind: 9,",
+    "kind: 10,",
     "header: {",
     "refused: {code: 2}",
 ];

@@ -377,7 +377,7 @@ moves! {
     Open "a notice of a kind that nobody knows" GOES_ON "" |h, t| t.say(&Message::Notice(Notice { kind: 9_999, content: vec![1; 1_000] })).await?;
     Open "noise about logs" GOES_ON "what a partner says about logs is malformed" |h, t| t.say(&Message::Notice(Notice { kind: NOTICE_LOG, content: vec![0xff; 1_000] })).await?;
     Open "a head of its log that a key of another purpose signed" GOES_ON "a head of a partner's log was not taken" |h, t| t.say(&h.head(1, &h.node.keys.witness)?).await?;
-    Open "a head of its log up to a time to come" GOES_ON "" |h, t| t.say(&h.head(1 << 30, &h.node.keys.log)?).await?;
+    Open "a head of its log up to a time to come" GOES_ON "" |h, t| t.say(&h.head(1 << 20, &h.node.keys.log)?).await?;
     Open "what it saw of the victim's log, signed by itself" GOES_ON "was not signed by us" |h, t| t.say(&h.seen()?).await?;
     Open "runs for which proofs are asked and that nobody signed" GOES_ON "" |h, t| t.say(&h.owed()?).await?;
     Open "recalls of noise" GOES_ON "a notice about recalls was not taken" |h, t| t.say(&Message::Notice(Notice { kind: recall::NOTICE_RECALLS, content: vec![0xff; 1_000] })).await?;
@@ -404,7 +404,7 @@ moves! {
     Open "two runs at one length" STOPS "two histories" |h, t| { let (one, two) = (plain(h, t, vec![withdrawal(5)], None)?, plain(h, t, vec![withdrawal(6)], None)?); t.say(&run(one)).await?; t.say(&run(two)).await? };
     Open "a run that is held again and again" LIMIT "requests" |h, t| { let m = plain(h, t, vec![withdrawal(7)], None)?; replay(t, run(m)).await? };
     Open "a flood of requests for files" GOES_ON "more files than it may" |h, t| eager(t, &request(h, h.theirs.id(), 11, 0, 0)).await?;
-    Open "a flood of heads of its log" LIMIT "requests" |h, t| flood(t, h.head(1 << 30, &h.node.keys.log)?).await?;
+    Open "a flood of heads of its log" LIMIT "requests" |h, t| flood(t, h.head(1 << 20, &h.node.keys.log)?).await?;
     Open "a flood of runs for which proofs are asked" LIMIT "requests" |h, t| flood(t, h.owed()?).await?;
     Open "a flood of recalls" LIMIT "requests" |h, t| flood(t, h.recalls(h.node.keys.org, limits::RECALLS_PER_NOTICE_MAX)?).await?;
     Open "a flood of proposals" LIMIT "requests" |h, t| flood(t, Message::Proposal(vec![0xff; 100])).await?;
