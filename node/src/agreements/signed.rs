@@ -2,9 +2,8 @@
 
 use super::{AgreementError, AgreementRow, decode};
 use crate::{
-    records::keep::Holdings,
     seal::keyring::Partition,
-    store::{StoreError, layout::Table},
+    store::{StoreError, holdings::Holdings, layout::Table},
 };
 use entente_protocol::{
     cose::SignatureBytes,

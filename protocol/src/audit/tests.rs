@@ -223,7 +223,7 @@ fn what_is_wrong_with_order_and_completeness_is_named() {
             "intervals",
             "interval 30: it is not among",
         ),
-        open("the newest events stand in no interval", |s| without_log(s), "witnessed", "6 newest event(s)"),
+        open("the newest events stand in no interval", without_log, "witnessed", "6 newest event(s)"),
     ]);
 }
 

@@ -40,6 +40,9 @@ struct Epoch {
     witnessed: Option<UnixMillis>,
 }
 
+/// Why an interval is not what it says, and where the journal goes on behind it, if that can be told.
+type Unfit = (&'static str, Option<JournalHead>);
+
 /// Every epoch.
 #[derive(Default)]
 pub struct Logs {
@@ -221,8 +224,8 @@ impl Epoch {
         events: &Events,
         owed: &mut BTreeSet<LoggedDigest>,
         row: &Busy,
-    ) -> Result<(Vec<LoggedDigest>, JournalHead), (&'static str, Option<JournalHead>)> {
-        const OVER: (&str, Option<JournalHead>) = ("it ends after the end of the journal", None);
+    ) -> Result<(Vec<LoggedDigest>, JournalHead), Unfit> {
+        const OVER: Unfit = ("it ends after the end of the journal", None);
         let digest = events.digest_before(row.to).ok_or(OVER)?;
         let after = JournalHead { count: row.to, digest };
         if row.from != self.journal.count || row.to < row.from {
