@@ -1,6 +1,6 @@
 //! Audit exports: everything by which an auditor judges the releases of a node, and nothing of what they say.
 //!
-//! One file, a sequence of CBOR items ([`item`]) that its maker signs at the end ([`file`]). It holds commitments: the
+//! One file, a sequence of CBOR items ([`item`]) that its maker signs at the end ([`mod@file`]). It holds commitments: the
 //! journal, the log's intervals with their heads, signed runs with the hashes of their entries, receipts, agreements, the
 //! events of the release gate, recalls and answers. No value of a field, no file and no certificate of a person. [`verify`]
 //! reads it twice, first whether it is whole, then what it proves. It has no clock and touches no file: bytes come from a
