@@ -14,6 +14,7 @@ use crate::{
     doctor,
     error::Fault,
     ingest::import::{self, ImportOptions},
+    keys,
     node::Node,
     onward::{self, answering::Narrowed, asking::Wish},
     package,
@@ -57,6 +58,8 @@ pub enum Call {
     Card,
     /// Renews the node's certificate now.
     IdentityRenew,
+    /// Keys over time.
+    Keys(keys::Ask),
     /// What a card file says, with its words, trusting nothing.
     PartnerRead(PathBuf),
     /// Adds a partner whose words were confirmed.
@@ -353,6 +356,7 @@ impl Call {
             Self::Identity => "identity",
             Self::Card => "card",
             Self::IdentityRenew => "identity-renew",
+            Self::Keys(ask) => ask.name(),
             Self::PartnerRead(_) => "partner-read",
             Self::PartnerAdd { .. } => "partner-add",
             Self::PartnerList => "partner-list",
@@ -422,6 +426,7 @@ impl Call {
     /// Whether it leaves partners, agreements and records as they are, so that no session has anything new to look for.
     pub const fn only_reads(&self) -> bool {
         match self {
+            Self::Keys(ask) => ask.only_reads(),
             Self::Log(call) => call.only_reads(),
             Self::Identity
             | Self::Card
@@ -552,6 +557,7 @@ fn carry_out(node: &Node, call: &Call, who: &Who, progress: OnProgress<'_>) -> R
             node.renew(true)?;
             Ok(node.identity_view())
         }
+        Call::Keys(ask) => keys::answer(node, ask, progress),
         Call::PartnerRead(path) => {
             let card = read_card(path)?;
             let payload = card.payload();

@@ -21,6 +21,7 @@ The life of a record:
                 bundle        the same without a network: a sealed file for a stick, or one way
                 status        partners, feeds, what waits
                 clock         what is known about the time, where nothing is decided for it
+                key           rotate and revoke keys, and what follows for what they signed
                 recover       another passphrase, when it or the keyring is lost
   people        user          who works here, with which role; each signs with an own key
   take back     recall        ask records back from whoever holds them, and see who has done it
@@ -105,6 +106,12 @@ pub enum Command {
     /// The organisation's identity, and its card for partners
     #[command(subcommand, after_help = "Example:\n  entente identity card -o field.card")]
     Identity(Identity),
+    /// Keys over time: list, rotate, revoke; attest anew what a lost key made suspect
+    #[command(subcommand, after_help = "Example:\n  entente key list\n  entente key rotate records --dry-run")]
+    Key(Key),
+    /// The keys under which everything is stored: give partitions new ones
+    #[command(subcommand, after_help = "Example:\n  entente keyring rotate --dry-run")]
+    Keyring(Keyring),
     /// Partners: add one by its card, suspend, resume, remove
     #[command(subcommand, after_help = "Example:\n  entente partner add panel.card")]
     Partner(Partner),
@@ -384,6 +391,7 @@ mod backup;
 mod bundle;
 mod evidence;
 mod keeping;
+mod keys;
 mod onward;
 mod package;
 mod parties;
@@ -394,6 +402,7 @@ pub use backup::{Backup, BackupCommand, Doctor, Restore};
 pub use bundle::{Bundle, Export};
 pub use evidence::{Explain, Filter, Import, Record, Release, Review, ReviewState, Search};
 pub use keeping::{Hold, Propose, Recall, RecallAct};
+pub use keys::{Contact, Key, Keyring, Person};
 pub use onward::{Ask, Onward};
 pub use package::{Package, Verify};
 pub use parties::{Agreement, Identity, Partner, Shown};

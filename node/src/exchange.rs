@@ -134,7 +134,8 @@ pub struct Conversation {
     recalls: recalls::Recalls,
     /// The place up to which the partner was told what it has not heard about onward release.
     onward: u64,
-    card_told: bool,
+    /// Number of our card that the partner was told; none at first.
+    card_told: Option<u64>,
     logs: log::Logs,
 }
 
@@ -171,7 +172,7 @@ impl Conversation {
             standings: BTreeSet::new(),
             recalls: recalls::Recalls::default(),
             onward: 0,
-            card_told: false,
+            card_told: None,
             logs: log::Logs::default(),
         };
         conversation.name_agreements(node, &mut session)?;
@@ -465,9 +466,11 @@ impl Conversation {
 
     /// Standings first, they overtake all else. What is noted as told was taken by the queue.
     fn tell_all(&mut self, node: &Node, session: &mut Session) -> Result<(), ExchangeFault> {
-        if !self.card_told {
-            session.send_card(node.keys.card.bytes().to_vec())?;
-            self.card_told = true;
+        // Ahead of what is signed by a key that only it lists.
+        let card = &*node.keys.card;
+        if self.card_told != Some(card.payload().number) {
+            session.send_card(card.bytes().to_vec())?;
+            self.card_told = Some(card.payload().number);
         }
         let generation = node.generation();
         if self.spoken == generation {

@@ -7,6 +7,7 @@
 
 use crate::{
     config::{Config, Home},
+    latest::Latest,
     peer::issue,
     seal::hybrid::{Identity, Recipient},
     secret::{
@@ -18,7 +19,7 @@ use crate::{
 };
 use entente_protocol::{
     id::OrgId,
-    identity::{Address, CARD_FORMAT, Card, CardFault, CardKey, CardPayload, Purpose, UnconfirmedCard},
+    identity::{Address, CARD_FORMAT, Card, CardFault, CardKey, CardPayload, Purpose, UnconfirmedCard, next_root},
     primitive::{KeyError, PublicKey, SigningKey, SigningKeyError},
     time::UnixMillis,
 };
@@ -29,6 +30,7 @@ use std::{
     sync::{PoisonError, RwLock},
 };
 
+pub mod overlap;
 pub mod renew;
 
 /// The organisation's identity could not be made or read.
@@ -76,33 +78,36 @@ pub struct Keys {
     /// The organisation.
     pub org: OrgId,
     /// Attests records.
-    pub records: SigningKey,
+    pub records: Latest<SigningKey>,
     /// Signs agreements and standing notices.
-    pub agreements: SigningKey,
+    pub agreements: Latest<SigningKey>,
     /// Signs runs and receipts.
-    pub runs: SigningKey,
+    pub runs: Latest<SigningKey>,
     /// The first user's key: signs reviews and release events.
-    pub user: SigningKey,
+    pub user: Latest<SigningKey>,
     /// Signs the heads of our log.
-    pub log: SigningKey,
+    pub log: Latest<SigningKey>,
     /// Cosigns the heads of others' logs.
-    pub witness: SigningKey,
+    pub witness: Latest<SigningKey>,
     /// TLS: PKCS #8 of the node key.
-    pub tls: Secret<Vec<u8>>,
+    pub tls: Latest<Secret<Vec<u8>>>,
+    /// The node key that takes its place, once partners had the time to learn of it.
+    next: Latest<Option<Secret<Vec<u8>>>>,
     /// TLS: node certificate, then the issuing one. Replaced as a whole by renewal.
     chain: RwLock<Vec<Vec<u8>>>,
     /// PKCS #8 of the issuing key, unless it is kept elsewhere.
-    issuing: Option<Secret<Vec<u8>>>,
+    issuing: Latest<Option<Secret<Vec<u8>>>>,
     /// What bundles for us are sealed to, and nothing else: the node's own identity opens every key file, and is not kept.
     /// None where the keys were made elsewhere.
     pub bundles: Option<Identity>,
     /// The own card.
-    pub card: Card,
+    pub card: Latest<Card>,
     /// Why the card is not as the settings say, if it is not.
     card_trouble: Option<renew::Trouble>,
 }
 
-const PURPOSES: [(&str, Purpose); 6] = [
+/// Key files that hold the seed of a signing key, and what each is for.
+pub(crate) const PURPOSES: [(&str, Purpose); 6] = [
     ("records", Purpose::Records),
     ("agreements", Purpose::Agreements),
     ("runs", Purpose::Runs),
@@ -114,11 +119,11 @@ const PURPOSES: [(&str, Purpose); 6] = [
 /// The key file of the identity to which bundles for us are sealed.
 pub const BUNDLES_FILE: &str = "bundles.age";
 
-fn file(home: &Home, name: &str) -> PathBuf {
+pub(crate) fn file(home: &Home, name: &str) -> PathBuf {
     home.keys().join(name)
 }
 
-fn write(path: PathBuf, bytes: &[u8], existing: Existing) -> Result<(), IdentityError> {
+pub(crate) fn write(path: PathBuf, bytes: &[u8], existing: Existing) -> Result<(), IdentityError> {
     durable::write(&path, bytes, existing).map_err(|cause| IdentityError::Io { path, cause })
 }
 
@@ -162,6 +167,7 @@ pub fn create(
         KeyFile::write(&file(home, &format!("{name}.age")), &recipients, seed.expose(), Existing::Refuse)?;
         keys.push(CardKey::new(purpose, key.public().clone(), now));
     }
+    let next = draw_next_root(home, &recipients)?;
     let bundles = make_bundles(home, &recipients)?;
     let payload = CardPayload {
         v: CARD_FORMAT,
@@ -175,11 +181,21 @@ pub fn create(
         number: 1,
         contacts: Vec::new(),
         addresses: addresses(config)?,
-        next_root: None,
+        next_root: Some(next_root(&next)),
         succession: Vec::new(),
     };
     write_card(home, &payload, &SigningKey::from_pkcs8(root_key.expose())?, Existing::Refuse)?;
     Ok(org)
+}
+
+/// Key file of the root key that follows the present one: the card commits to it. It may be kept elsewhere.
+pub const NEXT_ROOT_FILE: &str = "root-next.age";
+
+/// Draws the root key that will follow.
+pub(crate) fn draw_next_root(home: &Home, recipients: &[&Recipient]) -> Result<PublicKey, IdentityError> {
+    let key = issue::generate()?;
+    KeyFile::write(&file(home, NEXT_ROOT_FILE), recipients, key.expose(), Existing::Replace)?;
+    Ok(PublicKey::from_spki(&issue::public_key(&pkcs8(&key))?)?)
 }
 
 /// Draws the identity to which bundles for us are sealed.
@@ -215,7 +231,7 @@ fn ensure(home: &Home, node: &Identity, name: &str) -> Result<(), IdentityError>
     Ok(KeyFile::write(&path, &[&node.recipient(), &recovery], seed.expose(), Existing::Refuse)?)
 }
 
-fn pkcs8(key: &Secret<Vec<u8>>) -> PrivatePkcs8KeyDer<'_> {
+pub(crate) fn pkcs8(key: &Secret<Vec<u8>>) -> PrivatePkcs8KeyDer<'_> {
     PrivatePkcs8KeyDer::from(key.expose().as_slice())
 }
 
@@ -252,33 +268,36 @@ impl Keys {
     pub fn offline(card: Card, [records, agreements, runs, user, log, witness]: [SigningKey; 6]) -> Self {
         Self {
             org: card.payload().org,
-            records,
-            agreements,
-            runs,
-            user,
-            log,
-            witness,
-            tls: Secret::new(Vec::new()),
+            records: Latest::new(records),
+            agreements: Latest::new(agreements),
+            runs: Latest::new(runs),
+            user: Latest::new(user),
+            log: Latest::new(log),
+            witness: Latest::new(witness),
+            tls: Latest::new(Secret::new(Vec::new())),
+            next: Latest::new(None),
             chain: RwLock::new(Vec::new()),
-            issuing: None,
+            issuing: Latest::new(None),
             bundles: None,
-            card,
+            card: Latest::new(card),
             card_trouble: None,
         }
     }
 
     /// Opens every key that a running node needs; renews card and certificate where that is due and can be done.
     pub fn open(home: &Home, config: &Config, node: &Identity, now: UnixMillis) -> Result<Self, IdentityError> {
-        let key = |name: &str| -> Result<SigningKey, IdentityError> {
+        overlap::settle(home, node)?;
+        let key = |name: &str| -> Result<Latest<SigningKey>, IdentityError> {
             let seed = KeyFile::read(&file(home, &format!("{name}.age")), node)?;
             let seed: &[u8; 32] = seed.expose().as_slice().try_into().map_err(|_| SigningKeyError)?;
-            Ok(SigningKey::from_seed(seed)?)
+            Ok(Latest::new(SigningKey::from_seed(seed)?))
         };
-        let issuing = match KeyFile::read(&file(home, "issuing.age"), node) {
-            Ok(key) => Some(key),
-            Err(KeyFileError::Missing(_)) => None,
-            Err(error) => return Err(error.into()),
+        let there = |name: &str| match KeyFile::read(&file(home, name), node) {
+            Ok(key) => Ok(Some(key)),
+            Err(KeyFileError::Missing(_)) => Ok(None),
+            Err(error) => Err(IdentityError::from(error)),
         };
+        let (issuing, next) = (there("issuing.age")?, there(overlap::NEXT_NODE)?);
         let bundles = bundles(home, node)?;
         // A home of an earlier version has none of these yet.
         for name in ["log", "witness"] {
@@ -295,11 +314,12 @@ impl Keys {
             user: key("user")?,
             log,
             witness,
-            tls: KeyFile::read(&file(home, "tls.age"), node)?,
+            tls: Latest::new(KeyFile::read(&file(home, "tls.age"), node)?),
+            next: Latest::new(next),
             chain: RwLock::new(vec![read(file(home, "tls.der"))?, read(file(home, "issuing.der"))?]),
-            issuing,
+            issuing: Latest::new(issuing),
             bundles: Some(bundles),
-            card,
+            card: Latest::new(card),
             card_trouble,
         };
         if let Err(error) = keys.renew(home, now, false) {
@@ -307,6 +327,29 @@ impl Keys {
             tracing::warn!(%error, "the node's certificate could not be renewed");
         }
         Ok(keys)
+    }
+
+    /// Another key signs for a purpose from now on.
+    pub(crate) fn sign_with(&self, purpose: Purpose, key: SigningKey) {
+        match purpose {
+            Purpose::Records => self.records.replace(key),
+            Purpose::Agreements => self.agreements.replace(key),
+            Purpose::Runs => self.runs.replace(key),
+            Purpose::Users => self.user.replace(key),
+            Purpose::Log => self.log.replace(key),
+            Purpose::Witness => self.witness.replace(key),
+            Purpose::Root | Purpose::Issuing | Purpose::Node => {}
+        }
+    }
+
+    /// A node key that takes the place of the one in use when that one ends.
+    pub(crate) fn wait_for(&self, key: Secret<Vec<u8>>) {
+        self.next.replace(Some(key));
+    }
+
+    /// Another key issues certificates from now on.
+    pub(crate) fn issue_with(&self, key: Secret<Vec<u8>>) {
+        self.issuing.replace(Some(key));
     }
 
     /// The certificates that partners are shown: the node's, then the issuing one.

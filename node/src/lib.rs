@@ -35,6 +35,8 @@ pub mod identity;
 pub mod ingest;
 pub mod init;
 pub mod journal;
+pub mod keys;
+pub mod latest;
 pub mod node;
 pub mod onward;
 pub mod package;

@@ -17,6 +17,7 @@ use crate::{
     identity::Keys,
     ingest::child::Program,
     init,
+    keys::keyring::Walk,
     partners::{Book, PartnerState},
     recall::ending,
     records::{gate::Review, keep::Batches},
@@ -60,6 +61,8 @@ pub struct Node {
     pub marks: Marks,
     /// Its keys.
     pub keys: Keys,
+    /// How it was unlocked, so that its key files can be opened again; none over keys that were made elsewhere.
+    pub unlock: Option<Unlock>,
     /// What it holds.
     pub holdings: Arc<Holdings>,
     /// Which program reads what people bring: this one, unless the library runs inside another.
@@ -90,6 +93,10 @@ pub struct Node {
     /// Answers that are others since a hold was lifted, for who asked: said at once where there is a session. In memory
     /// only, because the next one asks again.
     answers: Mutex<BTreeMap<OrgId, Vec<Answer>>>,
+    /// How far rows are sealed anew.
+    pub resealing: Walk,
+    /// Held over a change of keys, from the card that it is made from to the one that it made.
+    pub changing_keys: Mutex<()>,
     /// Held over an erasure, from its first file to its receipt.
     pub erasing: Mutex<()>,
     /// Up to when the clock is believed where something is deleted for good, in milliseconds.
@@ -126,7 +133,8 @@ impl Node {
         let keyring = Keyring::open(&home.keys(), &identity, &recipient).map_err(|e| Fault::setup("keyring", e))?;
         let holdings = open::open_locked(&home.store(), lock, config.engine, Arc::new(keyring));
         let holdings = holdings.map_err(|e| in_store(&home, e))?;
-        Self::over(home, config, clock, keys, Arc::new(holdings))
+        let node = Self::over(home, config, clock, keys, Arc::new(holdings))?;
+        Ok(Self { unlock: Some(unlock.clone()), ..node })
     }
 
     /// Over parts that are open already.
@@ -148,6 +156,7 @@ impl Node {
             clock,
             marks: Marks::load(&holdings)?,
             keys,
+            unlock: None,
             holdings,
             log,
             reader: Program::own(),
@@ -162,6 +171,8 @@ impl Node {
             held_from: Mutex::default(),
             recalls: AtomicU64::new(0),
             answers: Mutex::default(),
+            resealing: Walk::default(),
+            changing_keys: Mutex::new(()),
             erasing: Mutex::new(()),
             believed: AtomicU64::new(0),
             changes: Mutex::default(),
@@ -377,6 +388,11 @@ impl Node {
     /// Names who is woken after commits.
     pub fn on_commit(&self, waker: Waker) {
         *self.waker.write().unwrap_or_else(PoisonError::into_inner) = Some(waker);
+    }
+
+    /// Whether partners are served.
+    pub fn is_served(&self) -> bool {
+        self.waker.read().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
     /// Tells whoever serves partners that there may be work.

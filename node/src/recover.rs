@@ -271,7 +271,7 @@ mod tests {
         let untouched = files()?;
         let would = recover(&home, &how, &*clock)?;
         assert_eq!((files()?, &would["recovered"], &would["partitions"]), (untouched, &json!(false), &json!(2)));
-        assert_eq!(would["keys"].as_array().map(Vec::len), Some(9), "{would}");
+        assert_eq!(would["keys"].as_array().map(Vec::len), Some(10), "{would}");
 
         let other = Identity::generate()?;
         let foreign = recover(&home, &Recover { recovery: &other, ..how }, &*clock);

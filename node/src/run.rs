@@ -167,6 +167,7 @@ async fn tick(node: Arc<Node>, wakes: Wakes, mut stop: Stop) {
         let ticked = Arc::clone(&node);
         let done = tokio::task::spawn_blocking(move || {
             ticked.tick()?;
+            crate::keys::keyring::go_on(&ticked)?;
             Ok::<_, Fault>(recall::keep_up(&ticked)?)
         });
         match done.await {

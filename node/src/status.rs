@@ -180,6 +180,7 @@ pub fn status(node: &Node) -> Result<Json, Fault> {
         "erasures": ending::erasures(node, |_| true)?,
         "eyes": users::eyes(node)?,
         "warnings": warnings(node),
+        "resealing": crate::keys::keyring::view(node),
         "certificate_until": node.keys.certificate_until(node.clock.now()).map(|t| t.to_string()),
         "records_own": own,
         "records_received": received,

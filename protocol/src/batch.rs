@@ -177,6 +177,21 @@ impl Batch {
         Ok(Self { leaves, tree, prf, head, id })
     }
 
+    /// The same records attested anew: the same tree under another head (BAT-5).
+    pub fn again(
+        self,
+        originator: OrgId,
+        time: UnixMillis,
+        checkpoint: Option<Hash>,
+        key: &SigningKey,
+    ) -> Result<Self, BatchError> {
+        let root = self.tree.root(filler(&self.prf));
+        let wire = WireHead { v: 1, root, time, checkpoint, originator };
+        let payload = codec::to_vec(&wire, Bounds::bytes(HEAD_BYTES_MAX))?;
+        let head = SignatureBytes(cose::sign(label::SIGN_BATCH, key, &payload));
+        Ok(Self { head, id: id_of(&payload), ..self })
+    }
+
     fn place(records: &[RecordId], prf: &Prf) -> Result<Vec<(u32, RecordId)>, BatchError> {
         if records.len() > limits::BATCH_RECORDS_MAX {
             return Err(BatchError::TooMany { given: records.len() });
@@ -224,6 +239,13 @@ pub fn danger_id_of_head(head: &SignatureBytes) -> Result<BatchId, SignatureFaul
 
 fn id_of(payload: &[u8]) -> BatchId {
     BatchId::from_bytes(labelled(label::BATCH_ID, &[payload]))
+}
+
+/// Key and time that a signed head states, for its originator, who keeps it.
+pub fn danger_unverified_head(head: &SignatureBytes) -> Result<(KeyId, UnixMillis), CodecError> {
+    let parsed = head.parse().map_err(|_| CodecError::Shape)?;
+    let payload = parsed.danger_unverified_payload();
+    Ok((parsed.kid(), codec::from_slice::<WireHead>(payload, Bounds::bytes(HEAD_BYTES_MAX))?.time))
 }
 
 impl Attestation {

@@ -225,13 +225,14 @@ fn listed(folder: &Path) -> io::Result<Vec<(String, Vec<u8>)>> {
     let mut open = vec![folder.to_owned()];
     let mut found = Vec::new();
     while let Some(folder) = open.pop() {
-        for entry in fs::read_dir(folder)? {
-            let entry = entry?;
-            let kind = entry.file_type()?;
+        let at = |path: &Path, error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+        for entry in fs::read_dir(&folder).map_err(|error| at(&folder, error))? {
+            let entry = entry.map_err(|error| at(&folder, error))?;
+            let (path, kind) = (entry.path(), entry.file_type().map_err(|error| at(&folder, error))?);
             if kind.is_dir() {
-                open.push(entry.path());
+                open.push(path);
             } else if kind.is_file() {
-                found.push((entry.path().display().to_string(), fs::read(entry.path())?));
+                found.push((path.display().to_string(), fs::read(&path).map_err(|error| at(&path, error))?));
             }
         }
     }

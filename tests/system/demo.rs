@@ -126,7 +126,7 @@ fn nothing_in_clear(federation: &Path, handle: &str) -> Result<(), Box<dyn Error
         let found = files.iter().filter(|(_, bytes)| !search.found(bytes).is_empty()).count();
         assert_eq!(found, 1, "{handle}: {form:?} is not found");
     }
-    Ok(fs::remove_file(planted)?)
+    fs::remove_file(&planted).map_err(|error| format!("{}: {error}", planted.display()).into())
 }
 
 /// Story: a newcomer brings a table of their own, seven rows of which nothing was made in the maker's state. Every check

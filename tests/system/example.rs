@@ -147,6 +147,7 @@ impl Made {
             root: CertificateDer::from(self.card.payload().root.clone()),
             state: PartnerState::Active,
             revoked: BTreeSet::new(),
+            issuing: BTreeMap::new(),
             nodes: self.card.keys(Purpose::Node).map(|entry| (entry.key.id(), entry.clone())).collect(),
             addresses: Vec::new(),
         }

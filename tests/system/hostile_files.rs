@@ -48,12 +48,15 @@ pub fn refusal(output: &Output) -> (i32, String) {
     (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
+/// Files that the store's engine may have opened since, and keeps open whatever is read: a table that it wrote out.
+const ENGINE_KEEPS: usize = 2;
+
 /// Waits until a process has no more descriptors than before: the last connections are closed a moment after the answer.
 pub fn settles(pid: u32, descriptors: usize) -> Result<u64, Box<dyn Error>> {
     let begun = Instant::now();
     loop {
         let (resident, open) = usage(pid)?;
-        if open <= descriptors {
+        if open <= descriptors + ENGINE_KEEPS {
             return Ok(resident);
         }
         assert!(begun.elapsed() < Duration::from_secs(20), "the node had {descriptors} descriptors, and has {open}");

@@ -26,7 +26,7 @@ disclose.item = ["number", "eval", "type"]
 "#;
 
 /// Commands that answer without a listing, or that other stories run: what they print is looked at there.
-const ELSEWHERE: [&str; 42] = [
+const ELSEWHERE: [&str; 46] = [
     "init",
     "identity-card",
     "identity-renew",
@@ -58,6 +58,11 @@ const ELSEWHERE: [&str; 42] = [
     "user-role",
     "user-roles",
     "user-show",
+    // In the stories of keys.
+    "identity-contact-add",
+    "identity-contact-list",
+    "identity-contact-retire",
+    "identity-contact-succeed",
     // In the stories of logs, which need intervals that end soon.
     "log-witness",
     "log-forget",
@@ -184,6 +189,12 @@ fn each_element_of_each_listing_has_an_id_of_its_own() -> Outcome {
     assert_eq!(told["agreements"].as_array().map(Vec::len), Some(2), "{told}");
     walk(&a, 1, &["check"]);
     walk(&a, 0, &["identity", "show"]);
+    let keys = walk(&a, 1, &["key", "list"]);
+    let records = keys.as_array().into_iter().flatten().find(|row| row["purpose"] == "records").ok_or("a key")?;
+    walk(&a, 1, &["key", "rotate", "runs", "--dry-run"]);
+    walk(&a, 1, &["key", "revoke", records["id"].as_str().ok_or("id")?, "--reason", "lost", "--dry-run"]);
+    walk(&a, 1, &["key", "reattest", "--by", "A. Diallo", "--dry-run"]);
+    walk(&a, 0, &["keyring", "rotate", "--dry-run"]);
     walk(&a, 0, &["partner", "add", &a.path("b.card"), "--confirm", &words(&b)]);
     a.start();
     walk(&a, 2, &["status"]);

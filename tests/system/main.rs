@@ -21,6 +21,7 @@ mod hostile;
 mod hostile_files;
 mod hostile_peer;
 mod huge_files;
+mod keys;
 mod kill;
 mod life;
 mod listings;

@@ -57,6 +57,7 @@ pub fn every(node: &Node, audit: &Audit, report: &mut Report<'_>) -> Result<(), 
     for (partner, _) in node.book().iter() {
         audit.speak(NODE, Table::Meta, &room::key(*partner))?;
     }
+    every_card(audit, report, node.keys.org, "card of ours")?;
     bundles(node, audit, report)
 }
 
@@ -82,10 +83,18 @@ fn cards(audit: &Audit, report: &mut Report<'_>, partner: OrgId) -> Result<(), S
     if report.readable(partner, read)? == Some(None) {
         report.missing(partner, "the row of this partner is gone");
     }
+    let what = format!("card of partner {partner}");
+    if every_card(audit, report, partner, &what)? == 0 {
+        report.missing(&what, "none is there");
+    }
+    Ok(())
+}
+
+/// Cards of an organisation, each newer than the one before; how many.
+fn every_card(audit: &Audit, report: &mut Report<'_>, partner: OrgId, what: &str) -> Result<u64, StoreError> {
     let (mut last, mut number) = (0, 0);
     let list = (NODE, Table::Card, partner.as_bytes().as_slice());
-    let what = format!("card of partner {partner}");
-    each_item(audit, report, list, &what, &mut |report, n, bytes| {
+    each_item(audit, report, list, what, &mut |report, n, bytes| {
         last = n + 1;
         match UnconfirmedCard::from_bytes(&bytes) {
             Ok(card) if card.payload().org != partner => report.extra(format!("{what}, {n}"), "it is another's card"),
@@ -97,10 +106,7 @@ fn cards(audit: &Audit, report: &mut Report<'_>, partner: OrgId) -> Result<(), S
         }
         Ok(())
     })?;
-    if last == 0 {
-        report.missing(&what, "none is there");
-    }
-    Ok(())
+    Ok(last)
 }
 
 fn versions(node: &Node, audit: &Audit, report: &mut Report<'_>, id: AgreementId) -> Result<(), StoreError> {

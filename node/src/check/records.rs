@@ -155,6 +155,11 @@ fn batch(node: &Node, audit: &Audit, number: u64) -> Result<Positions, StoreErro
     let holds = || -> Positions {
         let row: BatchRow = decode("batch", &bytes).map_err(|e| e.to_string())?;
         let secret: [u8; 32] = row.secret.as_slice().try_into().map_err(|_| "its secret is cut short".to_owned())?;
+        if let Some(again) = row.again.clone() {
+            let again = Batch::from_parts(&row.records, &secret, again).map_err(|e| e.to_string())?;
+            let kid = again.prove(&[]).key().map_err(|e| e.to_string())?;
+            listed(node, node.keys.org, Purpose::Records, kid).ok_or("our card lists no key of its later head")?;
+        }
         let batch = Batch::from_parts(&row.records, &secret, row.head).map_err(|e| e.to_string())?;
         let positions = batch.positions();
         let mut placed: Vec<(u32, RecordId)> = positions.iter().map(|(id, position)| (*position, *id)).collect();

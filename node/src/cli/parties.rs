@@ -27,6 +27,9 @@ pub enum Identity {
         need no new card.\n\nExample:\n  entente identity renew"
     )]
     Renew,
+    /// The people whom partners call, in the order of succession
+    #[command(subcommand, after_help = "Example:\n  entente identity contact list")]
+    Contact(super::Contact),
 }
 
 /// `partner`.

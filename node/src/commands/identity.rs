@@ -22,6 +22,7 @@ pub fn identity(reach: &Reach, command: cli::Identity) -> Result<Done, Failure> 
             let value = reach.call(&Call::Identity)?;
             reach.output.answer(&value, || object(&value, reach.output.look))?;
         }
+        cli::Identity::Contact(command) => return super::keys::contact(reach, command),
         cli::Identity::Renew => {
             let value = reach.call(&Call::IdentityRenew)?;
             reach.output.answer(&value, || object(&value, reach.output.look))?;

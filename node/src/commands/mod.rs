@@ -17,6 +17,7 @@ mod history;
 mod identity;
 mod import;
 mod init;
+mod keys;
 mod kinds;
 mod log;
 mod onward;
@@ -111,6 +112,8 @@ fn dispatch(cli: Cli) -> Result<Done, Failure> {
     match cli.command {
         Command::Init(args) => init::init(&reach, args),
         Command::Identity(command) => identity::identity(&reach, command),
+        Command::Key(command) => keys::key(&reach, command),
+        Command::Keyring(command) => keys::keyring(&reach, command),
         Command::Partner(command) => partner::partner(&reach, command),
         Command::Agreement(command) => agreement::agreement(&reach, command),
         Command::Redline(command) => redline::redline(&reach, command),

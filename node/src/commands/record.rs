@@ -89,6 +89,7 @@ fn table(records: &Json) -> Table {
     for record in records.as_array().into_iter().flatten() {
         let state = text(record, "state");
         let state = if truth(record, "released") { format!("{state}, released") } else { state };
+        let state = if text(record, "suspect").is_empty() { state } else { format!("{state}, suspect") };
         let fields = record.get("fields").unwrap_or(&Json::Null);
         let says: Vec<String> =
             TELLING.iter().map(|key| text(fields, key)).filter(|t| !t.is_empty()).take(TELLING_MAX).collect();
@@ -113,6 +114,7 @@ fn shown(record: &Json, look: Look) -> String {
         "originator",
         "given_by",
         "state",
+        "suspect",
         "released",
         "superseded_by",
         "agreement",
@@ -184,6 +186,7 @@ mod tests {
             number: Some("CAR-1".to_owned()),
             originator: "own".to_owned(),
             state: "reviewed".to_owned(),
+            suspect: None,
             released: true,
             superseded_by: None,
             agreement: None,

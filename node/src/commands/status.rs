@@ -35,6 +35,12 @@ fn render(value: &Json, look: Look) -> String {
         "store_bytes",
     ];
     let mut out = pairs(keys.map(|key| (key.replace('_', " "), text(value, key))), look);
+    if let Some(walk) = value.get("resealing").filter(|walk| walk.is_object()) {
+        let (rows, anew) = (text(walk, "rows_looked_at"), text(walk, "sealed_anew"));
+        out.push_str(&format!(
+            "\npartition keys are rotated: {rows} rows looked at in this walk, {anew} sealed anew\n"
+        ));
+    }
     for warning in list(value, "warnings") {
         out.push_str(&format!("\n{} {}\n", look.bad("warning:"), plain::line(&brief(warning))));
     }

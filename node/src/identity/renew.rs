@@ -4,7 +4,7 @@
 //! something else than it does; the root key is read for that and for nothing else. Called when a home is opened, by the
 //! daily round of a running node, and by `entente identity renew`.
 
-use super::{IdentityError, Keys, addresses, file, own_card, pkcs8, read, write, write_card};
+use super::{IdentityError, Keys, addresses, draw_next_root, file, overlap, own_card, pkcs8, read, write, write_card};
 use crate::{
     config::{Config, Home},
     peer::issue,
@@ -13,10 +13,11 @@ use crate::{
         self,
         durable::Existing,
         keyfile::{KeyFile, KeyFileError},
+        recovery,
     },
 };
 use entente_protocol::{
-    identity::{Card, CardKey, Purpose, chain},
+    identity::{Card, CardKey, Purpose, chain, next_root},
     primitive::{PublicKey, SigningKey},
     time::{DAY_MS, UnixMillis},
 };
@@ -51,11 +52,14 @@ pub fn card(
     }
     wanted.name.clone_from(&config.name);
     wanted.handle.clone_from(&config.handle);
-    if wanted == *before {
+    let commits = before.next_root.is_some();
+    if wanted == *before && commits {
         return Ok((card, None));
     }
     let root = match KeyFile::read(&file(home, "root.age"), node) {
         Ok(root) => root,
+        // A card of an earlier version, which commits to no next root: it does once the root key is here.
+        Err(KeyFileError::Missing(_)) if wanted == *before => return Ok((card, None)),
         Err(KeyFileError::Missing(path)) => {
             let trouble = format!(
                 "the settings say other addresses or names than the card, and `{}`, which signs cards, is not here: bring it, \
@@ -66,6 +70,10 @@ pub fn card(
         }
         Err(error) => return Err(error.into()),
     };
+    if !commits {
+        let recovery = recovery::recipient(&home.keys()).map_err(|e| IdentityError::Recovery(e.to_string()))?;
+        wanted.next_root = Some(next_root(&draw_next_root(home, &[&node.recipient(), &recovery])?));
+    }
     wanted.number = before.number.saturating_add(1);
     // A card of a clock that stood wrong is followed all the same: the number decides.
     wanted.issued = now.max(before.issued);
@@ -78,24 +86,33 @@ impl Keys {
     /// Renews the node's certificate if little of it is left, or whatever is left where it is `asked` for. Says whether it
     /// did; connections made from then on show the new one.
     pub fn renew(&self, home: &Home, now: UnixMillis, asked: bool) -> Result<bool, IdentityError> {
+        let turned = overlap::turn(self, home, now)?;
         let before: Vec<Vec<u8>> = self.chain().into_iter().take(1).collect();
-        if !asked && left_ms(&before, now) >= RENEW_MS {
-            return Ok(false);
+        // Another issuing key was put in place, and the node's certificate under it was not made before a crash.
+        let apart = matches!(chain::claimed(&self.chain(), now), Err(chain::ChainFault::Order { .. }));
+        if !asked && !apart && left_ms(&before, now) >= RENEW_MS {
+            return Ok(turned);
         }
-        let Some(issuing_key) = &self.issuing else {
-            return if asked { Err(IdentityError::NoIssuingKey(file(home, "issuing.age"))) } else { Ok(false) };
-        };
-        let issuing = CertificateDer::from(read(file(home, "issuing.der"))?);
-        let names = issue::NodeNames { org: self.org, common: &self.card.payload().name, dns: &[] };
-        let subject = issue::public_key(&pkcs8(&self.tls))?;
-        let leaf = issue::node(names, &subject, &issuing, &pkcs8(issuing_key), &secret::random()?, now)?;
+        if self.issuing.is_none() && !asked {
+            return Ok(turned);
+        }
+        let issuing = read(file(home, "issuing.der"))?;
+        let leaf = self.certify(home, &issue::public_key(&pkcs8(&self.tls))?, now)?;
         write(file(home, "tls.der"), &leaf, Existing::Replace)?;
         if let (false, Err(fault)) = (asked, chain::claimed(&before, now)) {
             let file = file(home, "tls.der");
             tracing::warn!(file = %file.display(), %fault, "the node's certificate did not count, and was made anew");
         }
-        *self.chain.write().unwrap_or_else(PoisonError::into_inner) = vec![leaf.to_vec(), issuing.to_vec()];
+        *self.chain.write().unwrap_or_else(PoisonError::into_inner) = vec![leaf, issuing];
         Ok(true)
+    }
+
+    /// A certificate for a node key, by the issuing key in use.
+    pub(crate) fn certify(&self, home: &Home, subject: &[u8], now: UnixMillis) -> Result<Vec<u8>, IdentityError> {
+        let Some(key) = &*self.issuing else { return Err(IdentityError::NoIssuingKey(file(home, "issuing.age"))) };
+        let issuing = CertificateDer::from(read(file(home, "issuing.der"))?);
+        let names = issue::NodeNames { org: self.org, common: &self.card.payload().name, dns: &[] };
+        Ok(issue::node(names, subject, &issuing, &pkcs8(key), &secret::random()?, now)?.to_vec())
     }
 
     /// What people should do about card and certificate, if there is anything.
@@ -104,7 +121,7 @@ impl Keys {
         let certificate = (left < WARN_MS).then(|| {
             let when =
                 if left == 0 { "does not count now".to_owned() } else { format!("ends in {} days", left / DAY_MS) };
-            let what = match &self.issuing {
+            let what = match &*self.issuing {
                 None => "the issuing key `keys/issuing.age` is not here: bring it and run `entente identity renew`",
                 Some(_) => "run `entente identity renew`; is this machine's clock right?",
             };

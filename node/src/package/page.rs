@@ -100,7 +100,7 @@ impl Page<'_> {
         );
         let book = self.node.book();
         for org in self.orgs {
-            let own = (*org == self.node.keys.org).then_some(&self.node.keys.card);
+            let own = (*org == self.node.keys.org).then_some(&*self.node.keys.card);
             if let Some(card) = own.or_else(|| book.card(*org)) {
                 row(out, &card.payload().name, &card.words().to_string());
             }

@@ -37,6 +37,9 @@ pub struct Partner {
     pub revoked: BTreeSet<KeyId>,
     /// Node keys that its newest card lists: a certificate for any other key is none of its nodes.
     pub nodes: BTreeMap<KeyId, CardKey>,
+    /// Issuing keys that its newest card lists and that were not withdrawn: what they issued counts under whatever root their
+    /// own certificate stands.
+    pub issuing: BTreeMap<KeyId, CardKey>,
     /// `host:port`, as its card lists them; empty where only the partner can dial.
     pub addresses: Vec<String>,
 }
@@ -49,8 +52,13 @@ impl Partner {
             state,
             revoked: card.withdrawn().collect(),
             nodes: card.keys(Purpose::Node).map(|entry| (entry.key.id(), entry.clone())).collect(),
+            issuing: card.keys(Purpose::Issuing).map(|entry| (entry.key.id(), entry.clone())).collect(),
             addresses: card.payload().addresses.iter().map(|a| a.as_str().to_owned()).collect(),
         }
+    }
+    /// Whether it lists an issuing key that counts, and was not withdrawn.
+    pub fn issues(&self, key: KeyId, now: UnixMillis) -> bool {
+        self.issuing.get(&key).is_some_and(|entry| entry.counts_at(now)) && !self.revoked.contains(&key)
     }
     /// Whether a chain of these keys, the node's first, may speak for the partner.
     pub fn lists(&self, keys: &[KeyId], now: UnixMillis) -> bool {

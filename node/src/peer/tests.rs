@@ -91,6 +91,7 @@ impl Org {
             root: self.root.clone(),
             state: PartnerState::Active,
             revoked: BTreeSet::new(),
+            issuing: BTreeMap::new(),
             nodes: BTreeMap::from([listed(&self.node_key)]),
             addresses: vec![],
         }

@@ -271,11 +271,22 @@ pub(super) fn partner(
     }
     // webpki takes an anchor as it is: that it may be one, and still is, is asked here.
     chain::root(&partner.root, now).map_err(|fault| Refusal::Root { org, fault })?;
+    // Under its former root, which a partner that has the former card must be shown, the issuing key's certificate is as
+    // good as the newest card: that lists the key, and is signed by the newest root.
+    let listed = match (certificates, claimed.keys.as_slice()) {
+        ([_, issuing], [_, key]) if partner.issues(*key, now) => Some(issuing),
+        _ => None,
+    };
     if claimed.ends_in_root && certificates.last() != Some(&partner.root) {
         let at = certificates.len() - 1;
         return Err(ChainFault::Certificate { at, fault: CertificateFault::KeyIdentifier }.into());
     }
-    path(certificates, &partner.root, now, usage).map_err(|cause| Refusal::Path { org, cause })?;
+    let anchored = path(certificates, &partner.root, now, usage);
+    let anchored = match (anchored, listed) {
+        (Err(_), Some(issuing)) => path(certificates.get(..1).unwrap_or_default(), issuing, now, usage),
+        (anchored, _) => anchored,
+    };
+    anchored.map_err(|cause| Refusal::Path { org, cause })?;
     if !partner.lists(&claimed.keys, now) {
         return Err(Refusal::Unlisted(org));
     }

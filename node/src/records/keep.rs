@@ -5,20 +5,24 @@ use super::{
     stored::{BatchRow, OwnRow, RowDamage, decode, encode},
 };
 use crate::{
+    keys::suspect,
     node::Node,
     seal::keyring::Partition,
     secret::{self, RandomError},
     store::{StoreError, layout::Table, txn::Txn},
 };
 use entente_protocol::{
-    batch::{self, Batch, BatchError},
+    batch::{self, Batch, BatchError, danger_unverified_head},
+    cose::SignatureBytes,
     custody::proof::logged_batch,
     id::{BatchId, Hash, LineId, Nonce, RecordId},
+    identity::Purpose,
     record::{Body, Draft, DraftError, Record, kind::Kind},
+    time::UnixMillis,
     value::Value,
 };
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, PoisonError},
 };
 use zeroize::Zeroizing;
@@ -171,7 +175,7 @@ pub fn add(node: &Node, txn: &mut Txn<'_>, records: Vec<New>) -> Result<Option<B
     // INVARIANT: a head of our own making reads.
     let logged = logged_batch(&head).map_err(|_| StoreError::Broken { at: first })?;
     let about = [("records", ids.len().to_string())];
-    let row = BatchRow { head, first, secret: batch_secret.to_vec(), records: ids };
+    let row = BatchRow { head, again: None, first, secret: batch_secret.to_vec(), records: ids };
     let number = txn.push(Partition::Own, Table::Batch, b"", &encode("batch", &row)?)?;
     node.journal_signed(txn, now, ("batch", &about), logged)?;
     let mut facets = Facets::default();
@@ -215,7 +219,7 @@ pub fn commit(draft: Draft) -> Result<Record, KeepError> {
     draft.commit(nonce, seed).map_err(|fault| KeepError::Draft { which, fault })
 }
 
-/// The batch of this number.
+/// The row of a batch of ours.
 pub fn batch_row(node: &Node, number: u64) -> Result<BatchRow, KeepError> {
     let row = node.holdings.item(Partition::Own, Table::Batch, b"", number)?;
     Ok(decode("batch", &row.ok_or(StoreError::Broken { at: number })?)?)
@@ -232,28 +236,88 @@ pub fn in_batch(node: &Node, number: u64) -> Result<Vec<RecordId>, KeepError> {
     Ok(batch_row(node, number)?.records)
 }
 
+/// A head over the records of a batch under the key of today.
+pub fn attested_anew(node: &Node, row: &BatchRow) -> Result<(UnixMillis, SignatureBytes), KeepError> {
+    let secret: [u8; 32] = row.secret.as_slice().try_into().map_err(|_| StoreError::Broken { at: row.first })?;
+    let batch = Batch::from_parts(&row.records, &secret, row.newest().clone())?;
+    let now = node.clock.now();
+    Ok((now, batch.again(node.keys.org, now, node.log.witnessed(), &node.keys.records)?.head().clone()))
+}
+
+/// A batch by its number, and whether it is one to be sent.
+type Known = ((u64, bool), Arc<Batch>);
+
 /// Batches that were lately asked for, by number, the last one behind. A batch never changes once it is in the store.
 #[derive(Default)]
-pub struct Batches(Mutex<VecDeque<(u64, Arc<Batch>)>>);
+pub struct Batches {
+    /// By number, and whether it is one to be sent.
+    trees: Mutex<VecDeque<Known>>,
+    /// Since when each is suspect, if it is: looked up once, where any is.
+    suspect: Mutex<BTreeMap<u64, Option<UnixMillis>>>,
+}
 
 impl Batches {
     /// One tree has some megabytes; a run rarely spans more batches.
     const MAX: usize = 4;
+
+    /// Forgets them: another key signs, or a head is another.
+    pub fn forget(&self) {
+        self.trees.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.suspect.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Since when a batch is suspect, as it is known or found out.
+    pub fn suspect<E>(
+        &self,
+        number: u64,
+        find: impl FnOnce() -> Result<Option<UnixMillis>, E>,
+    ) -> Result<Option<UnixMillis>, E> {
+        if let Some(known) = self.suspect.lock().unwrap_or_else(PoisonError::into_inner).get(&number) {
+            return Ok(*known);
+        }
+        let found = find()?;
+        self.suspect.lock().unwrap_or_else(PoisonError::into_inner).insert(number, found);
+        Ok(found)
+    }
 }
 
-/// A record's whole batch again, to prove any of its records.
+/// A record's whole batch again, to prove any of its records, as it is kept.
 pub fn batch(node: &Node, number: u64) -> Result<Arc<Batch>, KeepError> {
-    let known = || node.batches.0.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((_, batch)) = known().iter().find(|(n, _)| *n == number) {
+    cached(node, (number, false), |_, batch| Ok(batch))
+}
+
+/// The same to be sent. Where its key has ended in good order, or its head is older than the day since which the key is in
+/// other hands, the same records are attested anew under the key of today (BAT-5).
+pub fn batch_to_send(node: &Node, number: u64) -> Result<Arc<Batch>, KeepError> {
+    cached(node, (number, true), |row, batch| {
+        let now = node.clock.now();
+        let (key, _) = danger_unverified_head(row.newest()).map_err(|_| StoreError::Broken { at: number })?;
+        let ended = node.keys.card.key(Purpose::Records, key, now).is_none();
+        if !ended || suspect::of_batch(node, row)?.is_some() {
+            return Ok(batch);
+        }
+        Ok(batch.again(node.keys.org, now, node.log.witnessed(), &node.keys.records)?)
+    })
+}
+
+fn cached(
+    node: &Node,
+    (number, to_send): (u64, bool),
+    finish: impl FnOnce(&BatchRow, Batch) -> Result<Batch, KeepError>,
+) -> Result<Arc<Batch>, KeepError> {
+    let known = || node.batches.trees.lock().unwrap_or_else(PoisonError::into_inner);
+    let at = (number, to_send);
+    if let Some((_, batch)) = known().iter().find(|(n, _)| *n == at) {
         return Ok(Arc::clone(batch));
     }
     let row = batch_row(node, number)?;
     let secret: [u8; 32] = row.secret.as_slice().try_into().map_err(|_| StoreError::Broken { at: number })?;
-    let batch = Arc::new(Batch::from_parts(&row.records, &secret, row.head)?);
+    let batch = Batch::from_parts(&row.records, &secret, row.newest().clone())?;
+    let batch = Arc::new(finish(&row, batch)?);
     let mut batches = known();
     if batches.len() >= Batches::MAX {
         batches.pop_front();
     }
-    batches.push_back((number, Arc::clone(&batch)));
+    batches.push_back((at, Arc::clone(&batch)));
     Ok(batch)
 }

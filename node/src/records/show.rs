@@ -9,6 +9,7 @@ use crate::{
     agreements,
     call::{OnProgress, Progress},
     error::Fault,
+    keys::suspect,
     node::Node,
     recall::retention,
     receive::{RunInRow, TakenBack, lease},
@@ -265,10 +266,11 @@ pub fn verify(node: &Node, given: &str) -> Result<Json, Fault> {
         Found::Own(row) => {
             let commitment = row.record();
             let batch = keep::batch(node, row.batch)?;
-            let attested = batch
-                .prove(&[row.position])
-                .verify(node.keys.org, node.keys.records.public(), &[(row.position, id)])
-                .map(|head| head.time);
+            let proof = batch.prove(&[row.position]);
+            let key = proof.key().ok().and_then(|kid| node.keys.card.listed(Purpose::Records, kid));
+            let key = key.map_or(node.keys.records.public(), |listed| &listed.key);
+            let attested = proof.verify(node.keys.org, key, &[(row.position, id)]).map(|head| head.time);
+            let suspect = suspect::own(node, row.batch)?;
             vec![
                 check(
                     "commitment",
@@ -277,10 +279,14 @@ pub fn verify(node: &Node, given: &str) -> Result<Json, Fault> {
                 ),
                 check(
                     "attestation",
-                    attested.is_ok(),
-                    match attested {
-                        Ok(time) => format!("this organisation signed it at {time}"),
-                        Err(fault) => fault.to_string(),
+                    attested.is_ok() && suspect.is_none(),
+                    match (attested, suspect) {
+                        (Ok(_), Some(since)) => format!(
+                            "the key that signed it may be in other hands since {since}: look at the record, and attest it anew \
+                             with `entente key reattest`"
+                        ),
+                        (Ok(time), None) => format!("this organisation signed it at {time}"),
+                        (Err(fault), _) => fault.to_string(),
                     },
                 ),
             ]

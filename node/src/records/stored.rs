@@ -169,6 +169,9 @@ impl OwnRow {
 pub struct BatchRow {
     /// The signed head.
     pub head: SignatureBytes,
+    /// A head over the same records that a person had signed later, because the key of the first was in other hands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again: Option<SignatureBytes>,
     /// The place of its first record; the others follow.
     pub first: u64,
     /// The batch secret.
@@ -176,6 +179,13 @@ pub struct BatchRow {
     pub secret: Vec<u8>,
     /// Its records in their order.
     pub records: Vec<RecordId>,
+}
+
+impl BatchRow {
+    /// The head that counts: the latest.
+    pub fn newest(&self) -> &SignatureBytes {
+        self.again.as_ref().unwrap_or(&self.head)
+    }
 }
 
 impl fmt::Debug for BatchRow {

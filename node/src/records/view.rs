@@ -2,6 +2,7 @@
 
 use super::{gate, index, keep, stored};
 use crate::{
+    keys::suspect,
     node::Node,
     receive::TakenBack,
     seal::keyring::Partition,
@@ -34,6 +35,9 @@ pub struct RecordView {
     /// For our own: draft, reviewed, verified, refuted or recalled. For received ones: received, withdrawn, recalled,
     /// expired (and held by law), erased.
     pub state: String,
+    /// Since when the key that attested it may be in other hands, where nothing shows that the record is older.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspect: Option<String>,
     /// Whether a person has released it (our own).
     pub released: bool,
     /// The record that amends it, if any is held.
@@ -206,6 +210,7 @@ pub fn view(node: &Node, id: RecordId, found: &Found) -> Result<RecordView, keep
                 number: values.iter().find(|(s, _)| *s == 0).and_then(|(_, v)| v.as_text().map(str::to_owned)),
                 originator: "own".to_owned(),
                 state: if gate.recalled.is_some() { "recalled" } else { gate.review.name() }.to_owned(),
+                suspect: suspect::own(node, row.batch)?.map(|since| since.to_string()),
                 released: gate.released,
                 superseded_by: newer(node, found, header, id)?,
                 agreement: None,
@@ -232,6 +237,7 @@ pub fn view(node: &Node, id: RecordId, found: &Found) -> Result<RecordView, keep
                 number: verified.value(0).and_then(|v| v.as_text().map(str::to_owned)),
                 originator: node.handle_of(header.originator),
                 state: state.to_owned(),
+                suspect: suspect::received(node, *agreement, row)?.map(|since| since.to_string()),
                 released: false,
                 superseded_by: newer(node, found, header, id)?,
                 agreement: Some(agreement.to_string()),

@@ -9,11 +9,14 @@ use super::{
     hybrid::{Identity, Recipient},
     label,
 };
-use crate::secret::{
-    RandomError, Secret,
-    durable::Existing,
-    keyfile::{KEY_FILE_BYTES_MAX, KeyFile, KeyFileError},
-    random_secret,
+use crate::{
+    latest::Latest,
+    secret::{
+        RandomError, Secret,
+        durable::Existing,
+        keyfile::{KEY_FILE_BYTES_MAX, KeyFile, KeyFileError},
+        random_secret,
+    },
 };
 use entente_protocol::{
     codec::{self, Bounds},
@@ -96,11 +99,41 @@ const KEYS_MAX: usize = 1_000;
 
 /// One partition's keys. They cannot be printed, copied or serialised from outside this file.
 pub struct PartitionKeys {
-    numbered: BTreeMap<u32, SealingKey>,
-    newest: (u32, Prf),
+    numbers: Latest<Numbers>,
     index: SealingKey,
     blob: SealingKey,
     identity: Identity,
+}
+
+/// Sealing keys by number. Replaced in place, so that who reads while a key is added finds it.
+struct Numbers {
+    all: BTreeMap<u32, SealingKey>,
+    newest: (u32, Prf),
+}
+
+impl Numbers {
+    fn first() -> Result<Self, RandomError> {
+        let first = SealingKey::new(random_secret()?);
+        let newest = (1, first.key.clone());
+        Ok(Self { all: BTreeMap::from([(1, first)]), newest })
+    }
+    fn copies(&self) -> impl Iterator<Item = (u32, SealingKey)> {
+        self.all.iter().map(|(number, key)| (*number, key.copy()))
+    }
+    /// One more, under which everything is sealed from now on.
+    fn rotated(&self) -> Result<Self, RandomError> {
+        let mut all: BTreeMap<u32, SealingKey> = self.copies().collect();
+        let number = self.newest.0.saturating_add(1);
+        let next = SealingKey::new(random_secret()?);
+        let newest = (number, next.key.clone());
+        all.insert(number, next);
+        Ok(Self { all, newest })
+    }
+    /// The newest alone.
+    fn retired(&self) -> Self {
+        let newest = self.newest.0;
+        Self { all: self.copies().filter(|(number, _)| *number == newest).collect(), newest: self.newest.clone() }
+    }
 }
 
 /// A key with its expanded form: expanding costs as much as using it twice.
@@ -121,47 +154,49 @@ impl SealingKey {
 
 impl fmt::Debug for PartitionKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PartitionKeys({})", self.numbered.len())
+        write!(f, "PartitionKeys({})", self.numbers.all.len())
     }
 }
 
 impl PartitionKeys {
     /// Draws the keys of a new partition; its first sealing key has number 1.
     pub fn generate() -> Result<Self, RandomError> {
-        let first = SealingKey::new(random_secret()?);
-        let newest = (1, first.key.clone());
         Ok(Self {
-            numbered: BTreeMap::from([(1, first)]),
-            newest,
+            numbers: Latest::new(Numbers::first()?),
             index: SealingKey::new(random_secret()?),
             blob: SealingKey::new(random_secret()?),
             identity: Identity::generate()?,
         })
     }
-    /// The same with one more sealing key, under which everything is sealed from now on.
+    #[cfg(test)]
     pub(super) fn rotated(&self) -> Result<Self, RandomError> {
-        let mut numbered: BTreeMap<u32, SealingKey> = self.numbered.iter().map(|(n, key)| (*n, key.copy())).collect();
-        let number = self.newest.0.saturating_add(1);
-        let next = SealingKey::new(random_secret()?);
-        let newest = (number, next.key.clone());
-        numbered.insert(number, next);
+        Ok(self.with(self.numbers.rotated()?))
+    }
+    /// The same under other sealing keys, as it is written.
+    fn with(&self, numbers: Numbers) -> Self {
         let identity = Identity::from_seed(Secret::new(*self.identity.seed().expose()));
-        Ok(Self { numbered, newest, index: self.index.copy(), blob: self.blob.copy(), identity })
+        Self { numbers: Latest::new(numbers), index: self.index.copy(), blob: self.blob.copy(), identity }
     }
     /// Number and key for sealing.
     pub(super) fn newest(&self) -> (u32, &Prf) {
-        (self.newest.0, &self.newest.1)
+        let Numbers { newest: (number, key), .. } = &*self.numbers;
+        (*number, key)
     }
     /// The sealing key of a number.
     pub(super) fn numbered(&self, number: u32) -> Option<&Prf> {
-        match number == self.newest.0 {
-            true => Some(&self.newest.1),
-            false => self.numbered.get(&number).map(|key| &key.key),
+        let numbers = &*self.numbers;
+        match number == numbers.newest.0 {
+            true => Some(&numbers.newest.1),
+            false => numbers.all.get(&number).map(|key| &key.key),
         }
     }
     /// The number of the key that seals now.
     pub fn newest_number(&self) -> u32 {
-        self.newest.0
+        self.numbers.newest.0
+    }
+    /// Whether something may be sealed under an older key still.
+    pub fn is_rotating(&self) -> bool {
+        self.numbers.all.len() > 1
     }
     /// HMAC-SHA256(index key, label, 0x00, each part after its length as 4 bytes BE), for row keys and index tokens.
     pub fn token(&self, label: &str, parts: &[&[u8]]) -> [u8; 32] {
@@ -284,18 +319,38 @@ impl Keyring {
             Ok(())
         })
     }
-    /// Gives a partition a new sealing key; what is sealed stays readable until it is sealed anew.
+    /// Gives a partition a new sealing key; what is sealed stays readable until it is sealed anew ([`Keyring::retire`]).
+    /// No row may be on its way that was sealed before and is written after.
     pub fn rotate(&self, partition: Partition) -> Result<u32, KeyringError> {
-        self.change(|content| {
-            let old = content.keys.get(&partition).ok_or(KeyringError::NoPartition(partition))?;
-            if old.numbered.len() >= KEYS_MAX {
-                return Err(KeyringError::Full);
-            }
-            let new = old.rotated()?;
-            let number = new.newest_number();
-            content.keys.insert(partition, Arc::new(new));
-            Ok(number)
+        self.renumber(partition, |numbers| match numbers.all.len() < KEYS_MAX {
+            true => Ok(numbers.rotated()?),
+            false => Err(KeyringError::Full),
         })
+    }
+    /// Destroys the sealing keys of a partition but for the newest: nothing is sealed under them any more.
+    pub fn retire(&self, partition: Partition) -> Result<u32, KeyringError> {
+        self.renumber(partition, |numbers| Ok(numbers.retired()))
+    }
+    /// Partitions of which something may be sealed under an older key.
+    pub fn rotating(&self) -> Vec<Partition> {
+        let content = self.snapshot();
+        content.keys.iter().filter(|(_, keys)| keys.is_rotating()).map(|(partition, _)| *partition).collect()
+    }
+    /// Writes other sealing keys of a partition, and lets them count once they are durable.
+    fn renumber(
+        &self,
+        partition: Partition,
+        change: impl FnOnce(&Numbers) -> Result<Numbers, KeyringError>,
+    ) -> Result<u32, KeyringError> {
+        let _changing: MutexGuard<'_, ()> = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut content = self.snapshot();
+        let keys = content.keys.get(&partition).cloned().ok_or(KeyringError::NoPartition(partition))?;
+        let numbers = change(&keys.numbers)?;
+        let copy = Numbers { all: numbers.copies().collect(), newest: numbers.newest.clone() };
+        content.keys.insert(partition, Arc::new(keys.with(copy)));
+        self.write(&content, Existing::Replace)?;
+        keys.numbers.replace(numbers);
+        Ok(keys.newest_number())
     }
     /// Erases a partition: its keys leave memory and both files, and it gets no others. Copies of the keyring elsewhere
     /// still open it.
@@ -398,7 +453,8 @@ fn encode(content: &Content, path: &Path) -> Result<Secret<Vec<u8>>, KeyringErro
         id: partition.to_bytes(),
         blob: keys.blob.bytes.expose().to_vec(),
         keys: keys
-            .numbered
+            .numbers
+            .all
             .iter()
             .map(|(number, key)| StoredKey { key: key.bytes.expose().to_vec(), number: *number })
             .collect(),
@@ -435,8 +491,7 @@ fn decode(stored: &StoredPartition) -> Option<(Partition, Arc<PartitionKeys>)> {
         .collect::<Option<_>>()?;
     let newest = numbered.last_key_value().map(|(number, key)| (*number, key.key.clone()))?;
     let keys = PartitionKeys {
-        numbered,
-        newest,
+        numbers: Latest::new(Numbers { all: numbered, newest }),
         index: SealingKey::new(seed(&stored.index)?),
         blob: SealingKey::new(seed(&stored.blob)?),
         identity: Identity::from_seed(seed(&stored.identity)?),

@@ -121,7 +121,7 @@ impl<'a> Bodies<'a> {
     /// One proof for these positions of a batch.
     fn attestation(&self, batch: Of, wanted: &[u32]) -> Result<Attestation, ShareError> {
         match batch {
-            Of::Own(place) => Ok(keep::batch(self.node, place)?.prove(wanted)),
+            Of::Own(place) => Ok(keep::batch_to_send(self.node, place)?.prove(wanted)),
             Of::Other(id) => {
                 let proofs = self.proofs.get(&id).into_iter().flatten();
                 let parts: Vec<(&[(u32, RecordId)], &Attestation)> =

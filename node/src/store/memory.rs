@@ -4,7 +4,7 @@
 //! a key stands twice in one append: an engine on disk would take both silently.
 
 use super::{
-    Append, BlobName, Ledger, Position, ReadSeek, Row, SCAN_ROWS_MAX, SequenceRow, Snapshot, StoreError, Vault,
+    Append, BlobName, Expect, Ledger, Position, ReadSeek, Row, SCAN_ROWS_MAX, SequenceRow, Snapshot, StoreError, Vault,
     VaultWriter, bound, chain, scan_start,
 };
 use std::{
@@ -55,7 +55,9 @@ impl MemoryLedger {
     fn police(&self, rows: &Rows, batch: &Append) -> Result<(), StoreError> {
         let mut seen = HashSet::new();
         for key in batch.puts.iter().map(|(key, _)| key).chain(&batch.deletes) {
-            let changes = (self.immutable)(key) && rows.rows.contains_key(key);
+            // Whoever shows what it held seals it anew, and says the same.
+            let resealed = || batch.expect.iter().any(|(row, held)| row == key && matches!(held, Expect::Equals(_)));
+            let changes = (self.immutable)(key) && rows.rows.contains_key(key) && !resealed();
             if changes || !seen.insert(key) {
                 return Err(StoreError::Immutable { row: hex::encode(key) });
             }

@@ -19,6 +19,7 @@ pub mod holdings;
 pub mod layout;
 pub mod memory;
 pub mod open;
+mod reseal;
 #[cfg(feature = "sled")]
 pub mod sled;
 #[cfg(test)]

@@ -51,6 +51,8 @@ pub fn act(call: &Call) -> Option<Act> {
         Call::BundleExport(_) | Call::BundleImport(_) | Call::PackageMake(_) => Act::Exchange,
         Call::Log(log) if log.only_reads() => Act::Log,
         Call::Log(_) => Act::Manage,
+        Call::Keys(ask) if ask.only_reads() => Act::Read,
+        Call::Keys(_) => Act::Manage,
         Call::Check { .. } | Call::AuditExport(_) => Act::Audit,
         Call::PartnerRead(_)
         | Call::PartnerList

@@ -53,6 +53,22 @@ pub enum CardFault {
         /// The key.
         key: KeyId,
     },
+    /// It takes back that a key has ended, or ends it before the known card was made.
+    #[error(
+        "the card has another end for key `{key}` than before: an end that was stated stays, and none is in the past"
+    )]
+    End {
+        /// The key.
+        key: KeyId,
+    },
+    /// Another card of the number that we know.
+    #[error(
+        "there are two cards of number `{number}`: ask the partner, by voice, which is its own, and for a newer one"
+    )]
+    Twice {
+        /// The number.
+        number: u64,
+    },
     /// Not newer than the one that we know.
     #[error("the card has number `{given}`, and number `{known}` is known: ask for the newest")]
     NotNewer {
@@ -172,19 +188,13 @@ impl Card {
             return Err(CardFault::OtherRoot);
         }
         let (known, given) = (previous.payload().number, newer.payload.number);
+        if given == known && newer.digest != previous.digest() {
+            return Err(CardFault::Twice { number: given });
+        }
         if given <= known {
             return Err(CardFault::NotNewer { given, known });
         }
-        // Evidence is proved by the keys of its day: they may end, and are never unsaid. Keys of certificates prove who is at
-        // the other end of a connection, and nothing afterwards.
-        let proves = |entry: &&CardKey| !matches!(entry.purpose, Purpose::Root | Purpose::Issuing | Purpose::Node);
-        for entry in previous.payload().keys.iter().filter(proves) {
-            let stays =
-                |kept: &CardKey| kept.key == entry.key && kept.purpose == entry.purpose && kept.from <= entry.from;
-            if !newer.payload.keys.iter().any(stays) {
-                return Err(CardFault::Unsaid { key: entry.key.id() });
-            }
-        }
+        previous.payload().keys.iter().try_for_each(|known| stands(known, previous.payload().issued, &newer))?;
         Ok(Self::new(newer))
     }
 
@@ -246,6 +256,33 @@ impl Card {
     pub fn to_armour(&self) -> String {
         Armour::CARD.close(&self.inner.bytes)
     }
+}
+
+/// What a newer card may make of a key that the known one lists (CARD-6, CARD-10).
+///
+/// Evidence is proved by the keys of its day: they end, and are never unsaid. Keys of certificates prove who is at the other
+/// end of a connection, and nothing afterwards: they come and go, but for those that were revoked, which never come back.
+fn stands(known: &CardKey, issued: UnixMillis, newer: &UnconfirmedCard) -> Result<(), CardFault> {
+    let key = known.key.id();
+    let certificate = matches!(known.purpose, Purpose::Root | Purpose::Issuing | Purpose::Node);
+    let withdrawn = known.revoked.is_some() || known.compromised.is_some();
+    let Some(kept) = newer.payload.keys.iter().find(|kept| kept.key == known.key) else {
+        return if certificate && !withdrawn { Ok(()) } else { Err(CardFault::Unsaid { key }) };
+    };
+    if kept.purpose != known.purpose || (!certificate && kept.from > known.from) {
+        return Err(CardFault::Unsaid { key });
+    }
+    // What was signed while a card listed the key as good is taken back by `compromised` alone, which says why.
+    let ends = |was: Option<UnixMillis>, is: Option<UnixMillis>, past: bool| match (was, is) {
+        (None, None) => true,
+        (Some(_), None) => false,
+        (None, Some(is)) => past || is >= issued,
+        (Some(was), Some(is)) => is == was || (is < was && (past || is >= issued)),
+    };
+    let holds = ends(known.until, kept.until, certificate)
+        && ends(known.revoked, kept.revoked, certificate)
+        && ends(known.compromised, kept.compromised, true);
+    if holds { Ok(()) } else { Err(CardFault::End { key }) }
 }
 
 /// One step on from the known card's root, to the key that it committed to. That the last step leads to

@@ -292,3 +292,67 @@ fn a_succession_with_a_gap_or_without_the_commitment_is_refused() {
         assert_eq!(Card::verify_update(&known, succeeded(|_| ()).unwrap()), Err(CardFault::OtherRoot));
     }
 }
+
+/// A card of which keys were changed, one number on.
+fn changed(number: u64, change: impl FnOnce(&mut CardPayload)) -> UnconfirmedCard {
+    card(|p| {
+        p.number = number;
+        change(p);
+    })
+    .unwrap()
+}
+
+#[test]
+fn an_end_that_was_stated_stays_and_none_is_in_the_past() {
+    type Set = fn(&mut CardKey, Option<UnixMillis>);
+    let sets: [(Set, bool); 3] =
+        [(|k, t| k.until = t, false), (|k, t| k.revoked = t, false), (|k, t| k.compromised = t, true)];
+    let key = key(2).public().id();
+    let refused = Err(CardFault::End { key });
+    let (late, early) = (ISSUED.plus(9), ISSUED.plus(5));
+    for (set, past) in sets {
+        let to = |known: Option<UnixMillis>, given: Option<UnixMillis>| {
+            let known = trusted(|p| set(&mut p.keys[1], known));
+            Card::verify_update(&known, changed(8, |p| set(&mut p.keys[1], given))).map(|card| card.payload().number)
+        };
+        // A key that had ended counts again, or for longer.
+        assert_eq!(to(Some(early), None), refused, "resurrected");
+        assert_eq!(to(Some(early), Some(late)), refused, "resurrected for a while");
+        assert_eq!(
+            (to(None, Some(early)), to(Some(late), Some(early)), to(Some(late), Some(late))),
+            (Ok(8), Ok(8), Ok(8))
+        );
+        // What was signed while the known card listed it as good is taken back by `compromised` alone.
+        let shrunk = if past { Ok(8) } else { refused.clone() };
+        assert_eq!(to(None, Some(ISSUED.minus(1))), shrunk);
+        assert_eq!(to(Some(late), Some(ISSUED.minus(1))), shrunk);
+    }
+}
+
+#[test]
+fn a_key_that_was_revoked_never_leaves_the_card() {
+    let node = |p: &mut CardPayload| {
+        p.keys.push(CardKey {
+            revoked: Some(ISSUED),
+            ..CardKey::new(Purpose::Node, key(70).public().clone(), UnixMillis(1))
+        });
+    };
+    let known = trusted(node);
+    let key = key(70).public().id();
+    assert_eq!(Card::verify_update(&known, changed(8, |_| ())), Err(CardFault::Unsaid { key }));
+    assert!(Card::verify_update(&known, changed(8, node)).is_ok());
+    // Nor does it come back for another purpose.
+    let other = changed(8, |p| {
+        node(p);
+        p.keys.last_mut().unwrap().purpose = Purpose::Issuing;
+    });
+    assert_eq!(Card::verify_update(&known, other), Err(CardFault::Unsaid { key }));
+}
+
+#[test]
+fn two_cards_of_one_number_are_named() {
+    let known = trusted(|_| ());
+    let twin = card(|p| "Office of Another Panel".clone_into(&mut p.name)).unwrap();
+    assert_eq!(Card::verify_update(&known, twin), Err(CardFault::Twice { number: 7 }));
+    assert_eq!(Card::verify_update(&known, card(|_| ()).unwrap()), Err(CardFault::NotNewer { given: 7, known: 7 }));
+}

@@ -72,6 +72,7 @@ fn partner_from(json: &Json) -> (OrgId, Partner) {
         state: if json["removed"] == true { PartnerState::Removed } else { PartnerState::Active },
         revoked: json["revoked"].as_array().unwrap().iter().map(|key| text(key).parse().unwrap()).collect(),
         nodes: json["nodes"].as_array().unwrap().iter().map(listed).collect(),
+        issuing: BTreeMap::new(),
         addresses: vec![],
     };
     (text(&json["org"]).parse().unwrap(), partner)

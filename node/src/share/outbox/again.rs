@@ -4,6 +4,7 @@
 
 use super::Prepared;
 use crate::{
+    keys::suspect,
     node::{Node, Rules},
     onward::holding,
     records::{
@@ -76,7 +77,8 @@ pub fn again(node: &Node, feed: &FeedKey, number: u64) -> Result<Option<Prepared
                 .ok()
                 .and_then(|c| c.narrowed(slots))
                 .filter(|c| c.terms().clause == entry.clause && c.terms().version == sent.version);
-            let goes = match cleared.filter(|_| !withdrawn) {
+            let suspect = suspect::own(node, asked.row.batch)?.is_some();
+            let goes = match cleared.filter(|_| !withdrawn && !suspect) {
                 // A body that gives another hash than the one that was signed would break the run at its receiver.
                 Some(clearance) if !asked.hidden(node, &rules.policy, feed)? => {
                     released_as(&entry.bytes) == Some(bodies.add(at, &asked, &clearance)?)

@@ -1,6 +1,7 @@
 //! What becomes of one record in a feed: released, supplemented, withdrawn, or nothing; and what follows for others.
 
 use super::*;
+use crate::keys::suspect;
 
 impl Draft<'_> {
     pub(super) fn known(&self, record: RecordId) -> Result<Option<ReleasedRow>, ShareError> {
@@ -13,6 +14,10 @@ impl Draft<'_> {
     /// Decides one record for this feed: release, supplement, withdrawal, or nothing.
     pub(super) fn consider(&mut self, record: RecordId) -> Result<(), ShareError> {
         let asked = Asked::load(self.node, record)?;
+        // It neither goes nor is taken back: whoever attests it anew has it decided again (`keys::revoke`).
+        if suspect::own(self.node, asked.row.batch)?.is_some() {
+            return Ok(());
+        }
         let before = self.known(record)?;
         let referable = self.referable(&asked)?;
         let policy = &self.rules.policy;
