@@ -7,6 +7,7 @@
 mod prove;
 mod ready;
 mod sign;
+pub mod signed;
 mod standing;
 mod template;
 mod view;

@@ -8,7 +8,7 @@ mod faults;
 mod select;
 
 use crate::{
-    agreements, backup, bundle,
+    agreements, audit, backup, bundle,
     clock::say,
     custody::{self, view::LogCall},
     doctor,
@@ -311,6 +311,8 @@ pub enum Call {
         /// The partner.
         partner: String,
     },
+    /// Writes an audit export.
+    AuditExport(audit::Options),
     /// Writes an evidence package.
     PackageMake(package::Options),
     /// Writes a bundle for a partner.
@@ -408,6 +410,7 @@ impl Call {
             Self::Explain { .. } => "explain",
             Self::ExplainReceived { .. } => "explain-received",
             Self::ExplainAll { .. } => "explain-all",
+            Self::AuditExport(_) => "audit-export",
             Self::PackageMake(_) => "package-make",
             Self::BundleExport(_) => "bundle-export",
             Self::BundleImport(_) => "bundle-import",
@@ -453,6 +456,7 @@ impl Call {
             | Self::RecordHistory(_)
             | Self::User(UserCall::Begin(_) | UserCall::List | UserCall::Show(_))
             | Self::RecordAttachment { .. }
+            | Self::AuditExport(_)
             | Self::PackageMake(_)
             | Self::Explain { .. }
             | Self::ExplainReceived { .. }
@@ -632,7 +636,7 @@ fn carry_out(node: &Node, call: &Call, who: &Who, progress: OnProgress<'_>) -> R
             Ok(redlines::view(node, &lines))
         }
         Call::RedLineList => Ok(redlines::view(node, &node.red_lines)),
-        Call::Log(call) => custody::view::answer(node, call, progress),
+        Call::Log(call) => custody::view::answer_to(node, call, who, progress),
         Call::ClockShow => Ok(say::view(node)),
         Call::ClockLower { to } => say::lower(node, *to),
         Call::Import(options) => {
@@ -670,6 +674,7 @@ fn carry_out(node: &Node, call: &Call, who: &Who, progress: OnProgress<'_>) -> R
         Call::Explain { record, partner } => explain::explain(node, record, partner),
         Call::ExplainReceived { record, partner } => explain::received(node, record, partner),
         Call::ExplainAll { partner } => explain::summary(node, partner),
+        Call::AuditExport(options) => audit::export(node, options, progress),
         Call::PackageMake(options) => package::make(node, options, progress),
         Call::BundleExport(options) => bundle::export(node, options, progress),
         Call::BundleImport(path) => bundle::import(node, path, progress),

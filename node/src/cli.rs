@@ -206,6 +206,12 @@ pub enum Command {
     /// The log that partners witness: show it, verify it, prove a record by it
     #[command(subcommand, after_help = "Example:\n  entente log show\n  entente log prove CAR-2026-0001")]
     Log(Log),
+    /// For auditors: whether every release was in order, complete, consistent and allowed, without seeing any evidence
+    #[command(
+        subcommand,
+        after_help = "Example:\n  entente audit export -o 2026-Q3.audit\n  entente audit report 2026-Q3.audit --html 2026-Q3.html"
+    )]
+    Audit(Audit),
     /// The time: what is known about it, and what to do where it is in doubt
     #[command(subcommand, after_help = "Example:\n  entente clock show")]
     Clock(Clock),
@@ -380,6 +386,7 @@ pub fn temporary_folder() -> PathBuf {
     std::env::temp_dir()
 }
 
+mod audit;
 mod backup;
 mod bundle;
 mod evidence;
@@ -390,6 +397,7 @@ mod package;
 mod parties;
 mod upkeep;
 mod user;
+pub use audit::{Audit, AuditExport, AuditReport, AuditVerify};
 pub use backup::{Backup, BackupCommand, Doctor, Restore};
 pub use bundle::{Bundle, Export};
 pub use evidence::{Explain, Filter, Import, Record, Release, Review, ReviewState, Search};

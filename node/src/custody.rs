@@ -22,6 +22,7 @@ pub mod audit;
 pub mod grow;
 pub mod owed;
 pub mod prove;
+pub mod shown;
 pub mod view;
 pub mod witness;
 

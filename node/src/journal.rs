@@ -42,6 +42,7 @@ const EVENTS: &[(&str, EventKind, Under)] = &[
     ("agreement-kept", Kind::Agreement, Bookkeeping),
     ("agreement-standing", Kind::Agreement, Bookkeeping),
     ("agreement-version", Kind::Agreement, Bookkeeping),
+    ("audit-exported", Kind::Export, Bookkeeping),
     ("batch", Kind::Batch, Own),
     ("bundle-exported", Kind::Export, Bookkeeping),
     ("bundle-imported", Kind::Import, Bookkeeping),

@@ -5,7 +5,7 @@
 //! found, shown), [`users`] (who may do it), [`partners`] and [`agreements`], [`redlines`], [`share`] (the only way out), [`receive`] and
 //! [`room`] (how much is taken), [`recall`] (what is asked back, and what is not kept longer), [`onward`] (what goes on to
 //! others by its originator's grant), [`exchange`] (what one session says), [`bundle`] (the same without a network),
-//! [`package`] (evidence for whoever has no node), [`peer`] (TLS and QUIC), [`run`] (serving), [`recover`] (a lost secret),
+//! [`package`] (evidence for whoever has no node), [`audit`] (releases for who may see no evidence), [`peer`] (TLS and QUIC), [`run`] (serving), [`recover`] (a lost secret),
 //! [`backup`] and [`restore`] (a lost disk), [`doctor`] (what to look at), [`control`] (the socket), [`check`] (is it still
 //! what was written), [`commands`] (the command line), [`demo`]. Below all of them: [`store`] (ledger and vault), [`seal`],
 //! [`secret`]; [`regular`] opens what people name.
@@ -13,6 +13,7 @@
 //! What is absent: tokio outside `peer`, `control` and `run`; plaintext below `seal`; a way out beside `share`.
 
 pub mod agreements;
+pub mod audit;
 pub mod backup;
 pub mod bundle;
 pub mod call;

@@ -24,8 +24,10 @@ const SCHEMA: &str = include_str!("../roles.cedarschema");
 pub enum Act {
     /// Looks at records, agreements, partners.
     Read,
-    /// Has everything that is stored checked.
+    /// Has everything that is stored checked, and exports what audits need.
     Audit,
+    /// Looks at the log, and at the kinds and times of the journal's events.
+    Log,
     /// Brings evidence in.
     Import,
     /// Asks records back.
@@ -54,9 +56,10 @@ pub enum Act {
 
 impl Act {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Read,
         Self::Audit,
+        Self::Log,
         Self::Import,
         Self::Recall,
         Self::Hold,
@@ -75,6 +78,7 @@ impl Act {
         match self {
             Self::Read => "read",
             Self::Audit => "audit",
+            Self::Log => "log",
             Self::Import => "import",
             Self::Recall => "recall",
             Self::Hold => "hold",
@@ -307,8 +311,9 @@ mod tests {
     fn each_act_has_its_roles() -> Result<(), RolesFault> {
         let roles = Roles::built_in()?;
         let expected = [
-            (Act::Read, "administrator auditor collector contact reviewer verifier"),
+            (Act::Read, "administrator collector contact reviewer verifier"),
             (Act::Audit, "administrator auditor"),
+            (Act::Log, "administrator auditor collector contact reviewer verifier"),
             (Act::Import, "collector"),
             (Act::Recall, "contact reviewer verifier"),
             (Act::Hold, "administrator contact"),

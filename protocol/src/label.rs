@@ -170,6 +170,8 @@ table!(CONTEXTS: Context {
     SIGN_BUNDLE_PART = "entente/1 sign bundle part";
     /// Signature of an evidence package by its maker's runs key.
     SIGN_PACKAGE = "entente/1 sign package";
+    /// Signature of an audit export by its maker's runs key.
+    SIGN_AUDIT = "entente/1 sign audit";
     /// Signature of a review by a user's key.
     SIGN_REVIEW = "entente/1 sign review";
     /// Signature of a release event by a user's key.

@@ -6,10 +6,11 @@
 //!
 //! Reading order: [`limits`], [`id`], [`label`] (every tag and signature context), [`codec`],
 //! [`record`] (the life of a record), [`batch`], [`agreement`], [`feed`], [`session`], [`recall`], [`grant`], [`custody`],
-//! [`bundle`], [`package`], [`user`].
+//! [`bundle`], [`package`], [`user`], [`gate`], [`audit`].
 
 pub mod agreement;
 pub mod attachment;
+pub mod audit;
 pub mod batch;
 pub mod bundle;
 pub mod clearance;
@@ -18,6 +19,7 @@ pub mod cose;
 pub mod custody;
 pub mod error;
 pub mod feed;
+pub mod gate;
 pub mod grant;
 pub mod id;
 pub mod identity;
@@ -41,6 +43,8 @@ pub mod user;
 pub mod value;
 #[cfg(test)]
 mod vectors;
+#[cfg(test)]
+mod vectors_audit;
 #[cfg(test)]
 mod vectors_bundle;
 #[cfg(test)]

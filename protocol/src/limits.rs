@@ -192,6 +192,13 @@ pub const PACKAGE_DIRECTORY_BYTES_MAX: usize = 8 << 20;
 /// The readable page of an evidence package.
 pub const PACKAGE_SUMMARY_BYTES_MAX: usize = 64 << 20;
 
+/// An audit export.
+pub const AUDIT_BYTES_MAX: u64 = 1 << 31;
+/// One item of an audit export: a run of the most entries fits.
+pub const AUDIT_ITEM_BYTES_MAX: usize = 8 << 20;
+/// CBOR items in one item of an audit export.
+pub const AUDIT_ITEM_ITEMS_MAX: usize = 1 << 20;
+
 /// Difference between a partner's stated time and ours that a session accepts, in milliseconds.
 pub const CLOCK_SKEW_MS_MAX: u64 = 5 * 60 * 1_000;
 /// Bytes of a person's certificate, without its signature.

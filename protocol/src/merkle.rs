@@ -55,6 +55,30 @@ pub(crate) fn root_tagged(tag: u8, leaves: &[Hash]) -> Hash {
     }
 }
 
+/// A tree that grows leaf by leaf, of which only the roots of its full subtrees are held: one for each bit of its size.
+#[derive(Debug, Clone, Default)]
+pub struct Growing {
+    // INVARIANT: heights fall.
+    full: Vec<(u32, Hash)>,
+}
+
+impl Growing {
+    /// One more leaf, by its hash.
+    pub fn push(&mut self, leaf: Hash) {
+        let (mut height, mut hash) = (0, leaf);
+        while let Some((_, left)) = self.full.pop_if(|(beside, _)| *beside == height) {
+            (height, hash) = (height + 1, node(TAG_LOG_NODE, left, hash));
+        }
+        self.full.push((height, hash));
+    }
+    /// The root over all leaves so far.
+    pub fn root(&self) -> Hash {
+        let mut right_to_left = self.full.iter().rev().map(|(_, hash)| *hash);
+        let Some(last) = right_to_left.next() else { return root(&[]) };
+        right_to_left.fold(last, |right, left| node(TAG_LOG_NODE, left, right))
+    }
+}
+
 /// The path from a leaf to the root (RFC 9162, section 2.1.3.1), lowest first.
 pub fn prove_inclusion(leaves: &[Hash], index: usize) -> Result<Vec<Hash>, ProofFault> {
     if index >= leaves.len() {

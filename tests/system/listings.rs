@@ -26,7 +26,7 @@ disclose.item = ["number", "eval", "type"]
 "#;
 
 /// Commands that answer without a listing, or that other stories run: what they print is looked at there.
-const ELSEWHERE: [&str; 43] = [
+const ELSEWHERE: [&str; 46] = [
     "init",
     "identity-card",
     "identity-renew",
@@ -66,6 +66,10 @@ const ELSEWHERE: [&str; 43] = [
     // In the stories of logs, which need intervals that end soon.
     "log-witness",
     "log-forget",
+    // In the story of an auditor, who needs a log that partners have witnessed.
+    "audit-export",
+    "audit-verify",
+    "audit-report",
     "run",
     "stop",
     "demo",

@@ -1,6 +1,7 @@
 //! System tests: one binary, because linking the node once is cheaper than linking it for each story.
 
 mod agreements;
+mod audit;
 mod backups;
 mod bench;
 mod bundles;

@@ -23,6 +23,12 @@ impl From<PartnerError> for Fault {
     }
 }
 
+impl From<crate::records::stored::RowDamage> for Fault {
+    fn from(damage: crate::records::stored::RowDamage) -> Self {
+        Self::store(damage)
+    }
+}
+
 impl From<KeepError> for Fault {
     fn from(error: KeepError) -> Self {
         match &error {

@@ -5,6 +5,7 @@
 //! policy itself; `init`, `run`, `sync` and `demo` call the function of that name.
 
 mod agreement;
+mod audit;
 mod backup;
 mod bundle;
 mod check;
@@ -121,6 +122,7 @@ fn dispatch(cli: Cli) -> Result<Done, Failure> {
         Command::Hold(command) => recall::hold(&reach, command),
         Command::User(command) => user::user(&reach, command),
         Command::Log(command) => log::log(&reach, command),
+        Command::Audit(command) => audit::audit(&reach, command),
         Command::Clock(command) => clock::clock(&reach, command),
         Command::Recover(args) => recover::recover(&reach, args),
         Command::Import(args) => import::import(&reach, args),

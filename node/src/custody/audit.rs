@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 type Rows = Vec<(Vec<u8>, Vec<Vec<u8>>)>;
 
 /// The epochs of the own log, the last one first, with the keys of their rows.
-fn epochs(node: &Node) -> Result<Vec<(Vec<u8>, LogRow)>, CustodyError> {
+pub(super) fn epochs(node: &Node) -> Result<Vec<(Vec<u8>, LogRow)>, CustodyError> {
     let last = node.log.row();
     let before = 0..last.origin()?.epoch();
     let mut epochs = vec![(rows::OWN.to_vec(), last)];

@@ -14,8 +14,10 @@ use crate::{
     regular,
     seal::keyring::Partition,
     store::layout::Table,
+    users::Who,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
+use entente_policy::roles::Act;
 use entente_protocol::{
     custody::{
         checkpoint::{Checkpoint, UnverifiedCheckpoint},
@@ -85,6 +87,14 @@ pub fn answer(node: &Node, call: &LogCall, progress: OnProgress<'_>) -> Result<J
         LogCall::Forget { partner } => forget(node, partner)?,
         LogCall::Journal { after, limit } => events(node, *after, *limit)?,
     })
+}
+
+/// The same for a person: whoever may not read is shown what happened, and no word that people wrote.
+pub fn answer_to(node: &Node, call: &LogCall, who: &Who, progress: OnProgress<'_>) -> Result<Json, Fault> {
+    let answer = answer(node, call, progress)?;
+    let reads = who.held().is_none_or(|held| node.roles.may(held.person(), Act::Read).is_ok());
+    let journal = matches!(call, LogCall::Journal { .. });
+    Ok(if journal && !reads { for_auditors(answer) } else { answer })
 }
 
 /// The key of the own log as C2SP signed-note writes it: `name+id+key`.
@@ -250,6 +260,34 @@ fn forget(node: &Node, given: &str) -> Result<Json, Fault> {
         forgotten += u64::from(witness::forget(node, org, row.store)?);
     }
     Ok(json!({ "partner": node.handle_of(org), "forgotten": forgotten }))
+}
+
+/// What an auditor is shown of what an event says: ids, counts and states. What people wrote is for others.
+const FOR_AUDITORS: [&str; 14] = [
+    "agreement",
+    "answers",
+    "certificate",
+    "counter",
+    "entries",
+    "holders",
+    "partner",
+    "records",
+    "roles",
+    "run",
+    "standing",
+    "state",
+    "user",
+    "version",
+];
+
+/// Events of the journal as an auditor is shown them.
+fn for_auditors(mut events: Json) -> Json {
+    let events_of = events.as_array_mut().into_iter().flatten();
+    let parts = events_of.filter_map(|event| event.get_mut("said")?.as_array_mut()).flatten();
+    for about in parts.filter_map(|part| part.get_mut("about")?.as_object_mut()) {
+        about.retain(|name, _| FOR_AUDITORS.contains(&name.as_str()));
+    }
+    events
 }
 
 fn events(node: &Node, after: Option<u64>, limit: u64) -> Result<Json, Fault> {

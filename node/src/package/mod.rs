@@ -6,7 +6,7 @@
 
 mod gather;
 mod logs;
-mod page;
+pub(crate) mod page;
 pub mod read;
 mod write;
 

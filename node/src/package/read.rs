@@ -20,7 +20,7 @@ use std::{
 };
 
 /// A file that is read at any place.
-struct OnDisk {
+pub(crate) struct OnDisk {
     file: File,
     len: u64,
     /// Where the file stands: most reads go on from there.
@@ -28,7 +28,7 @@ struct OnDisk {
 }
 
 impl OnDisk {
-    fn open(path: &Path) -> std::io::Result<Self> {
+    pub(crate) fn open(path: &Path) -> std::io::Result<Self> {
         let mut file = regular::open(path)?;
         let len = file.seek(SeekFrom::End(0))?;
         Ok(Self { file, len, at: len })
@@ -51,7 +51,7 @@ impl Source for OnDisk {
 }
 
 /// Cards that people brought to compare.
-fn pins(cards: &[PathBuf]) -> Result<Pins, Fault> {
+pub(crate) fn pins(cards: &[PathBuf]) -> Result<Pins, Fault> {
     let mut pins = Pins::default();
     for path in cards {
         let refused = |what: &dyn std::fmt::Display| Fault::input("card", format!("`{}`: {what}", path.display()));
@@ -77,7 +77,7 @@ pub fn verify(path: &Path, cards: &[PathBuf], now: UnixMillis, progress: OnProgr
     }
 }
 
-fn confirmed(party: &Party) -> &'static str {
+pub(crate) fn confirmed(party: &Party) -> &'static str {
     match party.confirmed {
         Confirmed::ByNobody => "nobody has compared these words",
         Confirmed::ByCard => "it is the card that you gave",

@@ -17,6 +17,7 @@ use crate::{
     store::{StoreError, layout::Table, txn::Txn},
     users::Held,
 };
+pub use entente_protocol::gate::{GateEvent, Review};
 use entente_protocol::{
     cose::{self, SignatureBytes},
     id::{KeyId, OrgId, RecordId, UserDigest},
@@ -32,32 +33,6 @@ use std::collections::BTreeSet;
 pub const RELEASE_LOG: &[u8] = b"released";
 /// Records changed in one step of a long command.
 pub const STEP: usize = 500;
-
-/// A record's review state. Rising, but for refuted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Review {
-    /// As imported.
-    Draft,
-    /// Somebody has looked at it.
-    Reviewed,
-    /// Somebody has verified it against the evidence.
-    Verified,
-    /// Shown to be wrong: never released, and withdrawn where it was.
-    Refuted,
-}
-
-impl Review {
-    /// Its name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Draft => "draft",
-            Self::Reviewed => "reviewed",
-            Self::Verified => "verified",
-            Self::Refuted => "refuted",
-        }
-    }
-}
 
 /// Where a record stands at the gate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,25 +56,6 @@ impl Default for GateRow {
     fn default() -> Self {
         Self { stage: None, events: Vec::new(), review: Review::Draft, recalled: None, released: false }
     }
-}
-
-/// What a user signs when reviewing or releasing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct GateEvent {
-    /// When.
-    pub at: UnixMillis,
-    /// The certificate of the person who signs; absent where the office does.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub user: Option<UserDigest>,
-    /// The stage that was taken, where there are stages.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stage: Option<String>,
-    /// The review state set, or absent for a release event.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub review: Option<Review>,
-    /// The records.
-    pub records: Vec<RecordId>,
 }
 
 /// A signed event, kept once for all the records that it concerns.
@@ -176,8 +132,7 @@ impl Pass {
             Self::Review(Review::Refuted) => GateRow { review: Review::Refuted, stage: None, ..before },
             Self::Review(to) => GateRow { review: *to, ..before },
             Self::Stage(stage) => {
-                let known = if before.review == Review::Refuted { Review::Draft } else { before.review };
-                GateRow { review: known.max(stage.state), stage: Some(stage.name.clone()), ..before }
+                GateRow { review: before.review.staged(stage.state), stage: Some(stage.name.clone()), ..before }
             }
             Self::Release => GateRow { released: true, ..before },
         }

@@ -49,11 +49,11 @@ pub fn act(call: &Call) -> Option<Act> {
         Call::Stage { .. } => Act::Read,
         Call::Release(_) => Act::Release,
         Call::BundleExport(_) | Call::BundleImport(_) | Call::PackageMake(_) => Act::Exchange,
-        Call::Log(log) if log.only_reads() => Act::Read,
+        Call::Log(log) if log.only_reads() => Act::Log,
         Call::Log(_) => Act::Manage,
         Call::Keys(ask) if ask.only_reads() => Act::Read,
         Call::Keys(_) => Act::Manage,
-        Call::Check { .. } => Act::Audit,
+        Call::Check { .. } | Call::AuditExport(_) => Act::Audit,
         Call::PartnerRead(_)
         | Call::PartnerList
         | Call::PartnerShow(_)

@@ -8,6 +8,7 @@ use crate::{
     call::{self, Call, Selection},
     clock::{Clock, ManualClock},
     config::{Config, RawGate, RawStage},
+    custody::view::LogCall,
     error::Fault,
     ingest::import::ImportOptions,
     node::Node,
@@ -225,9 +226,53 @@ fn a_role_that_was_taken_permits_nothing() -> Outcome {
     by(&node, "Osei", 1, &roles(&["auditor"], &["reviewer", "verifier"]))?;
     assert_eq!(code(testkit::ask(&node, &Call::Signed { events })), "user-refused");
     assert_eq!(code(ask(&node, "Costa", 3, &call)), "not-permitted");
-    assert!(ask(&node, "Costa", 3, &Call::Search(Default::default())).is_ok(), "an auditor reads");
+    an_auditor_reads_no_evidence_and_audits(folder.path(), &node)?;
     assert_eq!(code(by(&node, "Osei", 1, &roles(&[], &["auditor"]))), "role", "nobody is left without one");
     clean(&node)
+}
+
+/// Costa is an auditor, and nothing else.
+fn an_auditor_reads_no_evidence_and_audits(folder: &Path, node: &Node) -> Outcome {
+    let of = |given: &str| given.to_owned();
+    let reads = [
+        Call::Search(Default::default()),
+        Call::RecordShow(of("N-1")),
+        Call::RecordVerify(of("N-1")),
+        Call::RecordHistory(of("N-1")),
+        Call::RecordAttachment { record: of("N-1"), output: folder.join("file") },
+        Call::Explain { record: of("N-1"), partner: of("b") },
+        Call::AgreementList,
+        Call::RecallList,
+        Call::HoldList,
+        Call::OnwardList,
+        Call::PartnerList,
+        Call::PackageMake(crate::package::Options {
+            records: vec![of("N-1")],
+            output: folder.join("package"),
+            show: crate::package::Show::All,
+            without_files: true,
+            force: false,
+        }),
+    ];
+    for call in reads {
+        assert_eq!(code(ask(node, "Costa", 3, &call)), "not-permitted", "{call:?}");
+    }
+    let output = folder.join("costa.audit");
+    let audits = [
+        Call::Check { sweep: false },
+        Call::Log(LogCall::Show),
+        Call::Log(LogCall::Verify),
+        Call::AuditExport(crate::audit::Options { output, force: false }),
+    ];
+    for call in audits {
+        assert!(ask(node, "Costa", 3, &call).is_ok(), "{call:?}");
+    }
+    // Of the journal an auditor is shown what happened, and no word that people wrote.
+    let journal = Call::Log(LogCall::Journal { after: None, limit: 1_000 });
+    let (shown, whole) = (ask(node, "Costa", 3, &journal)?, ask(node, "Osei", 1, &journal)?);
+    assert!(whole.to_string().contains("\"call\"") && !shown.to_string().contains("\"call\""));
+    assert_eq!(shown.as_array().map(Vec::len), whole.as_array().map(Vec::len));
+    Ok(())
 }
 
 #[test]

@@ -3,7 +3,11 @@
 //! A card in a package proves that its parts belong together, and not who made it. So the report says of each whether
 //! somebody has compared it, and what is said in the name of one that nobody has is only as good as that.
 
-use super::{PackageFault, name::Name, report::Confirmed};
+use super::{
+    PackageFault,
+    name::Name,
+    report::{Confirmed, Party},
+};
 use crate::{
     id::{KeyId, OrgId},
     identity::{Card, CardKey, Purpose, UnconfirmedCard},
@@ -25,7 +29,7 @@ impl Pins {
 
 /// An organisation in a package.
 #[derive(Debug, Clone)]
-pub(super) struct Known {
+pub(crate) struct Known {
     pub card: Card,
     pub confirmed: Confirmed,
 }
@@ -37,7 +41,7 @@ fn by_itself(card: &UnconfirmedCard) -> Option<Card> {
 
 /// Every organisation that has a card in the package.
 #[derive(Debug, Default)]
-pub(super) struct Parties(BTreeMap<OrgId, Known>);
+pub(crate) struct Parties(BTreeMap<OrgId, Known>);
 
 impl Parties {
     /// Takes the next card. They rise by organisation.
@@ -75,6 +79,25 @@ impl Parties {
     pub fn iter(&self) -> impl Iterator<Item = (&OrgId, &Known)> {
         self.0.iter()
     }
+    pub fn get(&self, org: OrgId) -> Option<&Known> {
+        self.0.get(&org)
+    }
+
+    /// Each, as it is told to people.
+    pub fn said(&self) -> Vec<Party> {
+        let party = |(org, known): (&OrgId, &Known)| {
+            let payload = known.card.payload();
+            Party {
+                org: *org,
+                name: payload.name.clone(),
+                handle: payload.handle.clone(),
+                number: payload.number,
+                words: known.card.words(),
+                confirmed: known.confirmed,
+            }
+        };
+        self.0.iter().map(party).collect()
+    }
 
     fn known(&self, org: OrgId, name: Name) -> Result<&Known, PackageFault> {
         self.0.get(&org).ok_or(PackageFault::NoCard { org, name })
@@ -106,7 +129,7 @@ impl Parties {
 
 /// Whether what somebody signed counts under a key: where others prove that it existed at a time at which the key counted,
 /// always; else by the time that it states itself, as long as nobody else has the key (PKG-9).
-pub(super) fn counts(key: &CardKey, stated: UnixMillis, proved: Option<UnixMillis>) -> bool {
+pub(crate) fn counts(key: &CardKey, stated: UnixMillis, proved: Option<UnixMillis>) -> bool {
     let in_order = key.compromised.is_none() && key.counts_at(stated);
     in_order || proved.is_some_and(|at| key.counts_at(at))
 }

@@ -10,7 +10,7 @@
 
 pub mod container;
 mod fault;
-mod keys;
+pub(crate) mod keys;
 pub mod name;
 pub mod parts;
 mod reader;

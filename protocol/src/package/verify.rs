@@ -9,7 +9,7 @@ use super::{
     name::{Ending, LogPart, Name},
     parts::{Carried, LogProofs, Logged, Manifest, Part, SentRun, SignedManifest},
     reader::{Archive, Place, Source},
-    report::{Confirmed, FileState, Hand, LogSeen, Party, Proved, Report, Since},
+    report::{Confirmed, FileState, Hand, LogSeen, Proved, Report, Since},
 };
 use crate::{
     attachment::Content,
@@ -458,21 +458,10 @@ impl Pass {
         if self.records.is_empty() {
             return Err(PackageFault::Missing { name: Name::Record(1) });
         }
-        let party = |(org, known): (&OrgId, &keys::Known)| {
-            let payload = known.card.payload();
-            Party {
-                org: *org,
-                name: payload.name.clone(),
-                handle: payload.handle.clone(),
-                number: payload.number,
-                words: known.card.words(),
-                confirmed: known.confirmed,
-            }
-        };
         Ok(Report {
             maker,
             made: self.made,
-            parties: self.parties.iter().map(party).collect(),
+            parties: self.parties.said(),
             records: self.records,
             files: self.files_here,
             file_bytes: self.file_bytes,

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 /// The names of SHOW-2 whose values are masked where they are byte strings: what is random, and what is computed from it.
 /// `node` is an element of `nodes`, `heard` one of a notice of kind 8, `signature` the last of a COSE_Sign1; the names of
-/// [`IN_LOGS`] are masked in notices of kind 10 only.
+/// `IN_LOGS` are masked in notices of kind 10 only.
 pub const MASKED: [&str; 22] = [
     "salt",
     "nonce",

@@ -64,6 +64,7 @@ pub const ROWS: &[(&str, &str, Treatment)] = &[
     ("whoever finds a bundle", "that it is an age file", Treatment::Elsewhere),
     ("receiver of bundles", "how many were made for it", Treatment::Alike),
     ("whoever is given a package", "who made it", Treatment::Elsewhere),
+    ("auditor of an organisation, and whoever is given its export", "each event's kind", Treatment::Elsewhere),
     ("network observer", "that two addresses exchange traffic", Treatment::Elsewhere),
 ];
 

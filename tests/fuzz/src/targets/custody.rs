@@ -3,6 +3,7 @@
 use super::{holds, same, unhex, vectors, words};
 use crate::run::{Notes, Subject, Verdict};
 use entente_protocol::{
+    audit::{self, Reader, Sealer},
     codec::{self, Bounds},
     cose::SignatureBytes,
     custody::{
@@ -19,6 +20,7 @@ use entente_protocol::{
         proof::{LeafProof, UnloggedRun},
     },
     id::{Hash, LoggedDigest, OrgId, StoreId},
+    package::Pins,
     primitive::{PublicKey, SigningKey},
     time::UnixMillis,
 };
@@ -227,4 +229,40 @@ pub fn places() -> Subject {
         Ok(())
     };
     Subject { seeds, words: words(&["events", "empty", "salt", "digests", "level", "nodes"]), judge: Box::new(judge) }
+}
+
+/// When the audit exports of the vectors are read.
+const READ: UnixMillis = UnixMillis(1_780_096_000_000);
+
+/// What an export holds is bound by one signature. Behind it everything is judged too: whatever can be read is signed anew,
+/// as a dishonest maker would.
+pub fn audits() -> Subject {
+    let seeds: Vec<Vec<u8>> = vectors(include_str!("../../../vectors/audit.json")).iter().map(unhex).collect();
+    let verified = |bytes: &[u8]| audit::verify(bytes, &Pins::default(), READ, &mut |_, _| ());
+    let genuine: HashSet<Vec<u8>> = seeds.iter().filter(|seed| verified(seed).is_ok()).cloned().collect();
+    let maker = SigningKey::from_seed(&[13; 32]);
+    let judge = move |input: &[u8], notes: &mut Notes| -> Verdict {
+        let export = verified(input);
+        notes.result("export", &export);
+        holds("an export verifies that nobody signed", export.is_err() || genuine.contains(input))?;
+        let (Ok(mut reader), Ok(maker)) = (Reader::new(input), &maker) else { return Ok(()) };
+        let (mut sealer, mut again) = (Sealer::default(), Vec::new());
+        while let Ok(Some(item)) = reader.next_item() {
+            if item.name() == "end" {
+                break;
+            }
+            again.extend(sealer.item(&item).map_err(|error| error.to_string())?);
+        }
+        holds("an item in two encodings", input.starts_with(&again))?;
+        again.extend(sealer.end(maker).map_err(|error| error.to_string())?);
+        let judged = verified(&again);
+        notes.result("judged", &judged);
+        for finding in judged.iter().flat_map(|report| &report.findings) {
+            notes.note(format_args!("{} {:?}", finding.test.name(), finding.mark));
+        }
+        Ok(())
+    };
+    let names =
+        ["head", "card", "events", "log-head", "leaves", "gate", "standing", "recall", "answer", "gone", "late"];
+    Subject { seeds, words: words(&names), judge: Box::new(judge) }
 }

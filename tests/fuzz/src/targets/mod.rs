@@ -43,6 +43,7 @@ pub const ALL: &[Target] = &[
     target("log-message", "messages of logs and witnesses", Form::Cbor, 16 << 10, custody::messages),
     target("evidence", "forks, and runs that were kept out of a log", Form::Cbor, 16 << 10, custody::evidence),
     target("place", "leaves of a log, places of intervals, events", Form::Cbor, 8 << 10, custody::places),
+    target("audit", "audit exports, whole files and what is in them", Form::Cbor, 32 << 10, custody::audits),
     target("certificate", "chains of certificates, at several times", Form::Der, 16 << 10, signed::certificate),
     target("agreement-text", "agreements as people write them", Form::Text, 16 << 10, people::agreement_text),
     target("redline-text", "red lines as people write them", Form::Text, 8 << 10, people::redline_text),
