@@ -51,7 +51,8 @@ pub struct Agreed {
     pub digest: String,
 }
 
-/// What a command must leave as it was: counts and feeds of `status`, without sizes and times of day.
+/// What a command must leave as it was: counts and feeds of `status`, without sizes, times of day, and what changes as
+/// partners come and go.
 #[must_use]
 pub fn kept(home: &Home) -> Value {
     let mut status = home.json(&["status"]);
@@ -59,6 +60,11 @@ pub fn kept(home: &Home) -> Value {
         map.remove("store_bytes");
         // A running node journals its calls, so appends rise although nothing else does.
         map.remove("appends");
+    }
+    for partner in status["partners"].as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
+        partner.retain(|key, _| !["connected", "last_success", "last_error", "last_error_at"].contains(&key.as_str()));
+        let feeds = partner.get_mut("feeds").and_then(Value::as_array_mut);
+        feeds.into_iter().flatten().filter_map(Value::as_object_mut).for_each(|feed| drop(feed.remove("differs")));
     }
     status
 }

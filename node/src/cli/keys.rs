@@ -116,11 +116,11 @@ pub enum Key {
 /// `keyring`.
 #[derive(Debug, Subcommand)]
 pub enum Keyring {
-    /// Give partitions new sealing keys, and seal what is stored anew
+    /// Give partitions new sealing keys, and seal rows and files anew
     #[command(
         after_help = "A partition is what is stored under keys of its own: our own holdings, each agreement, the node's \
         bookkeeping. Everything stays readable meanwhile. If this is stopped, a running node goes on by itself, and \
-        `entente status` says how far it is. The old key is destroyed when nothing is sealed under it. Row keys and the keys of \
+        `entente status` says how far it is. The old key is destroyed when nothing is sealed under it. Row keys and the names of \
         files stay. Both copies of the keyring are written anew: renew the copy of keys/keyring.recovery.age that you keep \
         elsewhere.\n\nExample:\n  entente keyring rotate --dry-run\n  entente keyring rotate --partition own"
     )]
