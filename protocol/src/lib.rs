@@ -48,6 +48,8 @@ mod vectors_audit;
 #[cfg(test)]
 mod vectors_bundle;
 #[cfg(test)]
+mod vectors_cards;
+#[cfg(test)]
 mod vectors_custody;
 #[cfg(test)]
 mod vectors_onward;

@@ -288,6 +288,12 @@ fn what_a_stolen_key_signed_is_suspect_until_it_is_attested_anew() -> Outcome {
     assert_eq!(held, ["A-friday", "A-thursday", "A-tuesday"], "what is suspect goes to nobody");
     assert!(world.proved("A-tuesday")? && world.proved("A-friday")? && !world.proved("A-thursday")?);
     assert_eq!(ask(&world.a, &Call::RecordVerify("A-waits".to_owned()))?["ok"], false);
+    let explain = |world: &World| {
+        ask(&world.a, &Call::Explain { record: "A-waits".to_owned(), partner: "b".to_owned() })
+            .map(|told| told["agreements"][0].clone())
+    };
+    let stays = explain(&world)?;
+    assert_eq!((&stays["leaves"], &stays["code"]), (&json!(false), &json!("suspect")), "{stays}");
     assert!(world.list()?.contains(&("records".to_owned(), "compromised".to_owned())));
 
     let by = || "A. Diallo".to_owned();
@@ -295,6 +301,7 @@ fn what_a_stolen_key_signed_is_suspect_until_it_is_attested_anew() -> Outcome {
     assert_eq!((&would["records"], suspects(&world.a)?.len()), (&json!(2), 2));
     ask(&world.a, &Call::Keys(Ask::Reattest { by: by(), dry_run: false }))?;
     assert!(suspects(&world.a)?.is_empty());
+    assert_eq!(explain(&world)?["leaves"], true);
     world.exchange()?;
     assert!(suspects(&world.b)?.is_empty());
     let mut held = testkit::received(&world.b)?;

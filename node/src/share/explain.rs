@@ -5,11 +5,12 @@ use super::{
     ShareError,
     decide::{self, Asked},
     feeds,
-    preview::{SUPERSEDED, SUPERSEDED_WHY, Stays, stays_by},
+    preview::{SUPERSEDED, SUPERSEDED_WHY, SUSPECT, SUSPECT_WHY, Stays, stays_by},
 };
 use crate::{
     agreements,
     error::Fault,
+    keys::suspect,
     node::Node,
     onward::holding::{self, Holding},
     recall::retention,
@@ -84,6 +85,10 @@ pub fn explain(node: &Node, record: &str, partner: &str) -> Result<Json, Fault> 
         Found::Received(_, row) => Body::from_bytes(&row.body).map_err(Fault::store)?.header().kind,
     };
     let asked = Spoken::of(node, id, &found, org)?;
+    let suspect = match &found {
+        Found::Own(row) => suspect::own(node, row.batch).map_err(Fault::store)?.is_some(),
+        Found::Received(..) => false,
+    };
     let rules = node.rules();
     let mut answers = Vec::new();
     for (agreement, _, _) in feeds::every_agreement_with(node, org) {
@@ -97,17 +102,22 @@ pub fn explain(node: &Node, record: &str, partner: &str) -> Result<Json, Fault> 
         });
         let fields: Vec<Json> = goes.chain(stays).collect();
         let withheld = explanation.withheld.as_ref();
-        // What corrects it was released, and this partner would not see that: then it does not see this either.
-        let superseded = withheld.is_none() && hidden;
+        let held_back = match (withheld, hidden) {
+            (Some(_), _) => None,
+            _ if suspect => Some((SUSPECT, SUSPECT_WHY)),
+            // What corrects it was released, and this partner would not see that: then it does not see this either.
+            (None, true) => Some((SUPERSEDED, SUPERSEDED_WHY)),
+            (None, false) => None,
+        };
         let held = rules.agreements.get(agreement);
         answers.push(json!({
             "id": agreement.to_string(),
             "agreement": agreement.to_string(),
             "title": held.and_then(|h| h.in_force.as_ref()).map(|f| f.agreement.title.clone()),
-            "leaves": withheld.is_none() && !hidden,
+            "leaves": withheld.is_none() && held_back.is_none(),
             "clause": explanation.clause,
-            "code": withheld.map(|w| w.reason.code()).or(superseded.then_some(SUPERSEDED)),
-            "why": withheld.map(why).or(superseded.then(|| SUPERSEDED_WHY.to_owned())),
+            "code": withheld.map(|w| w.reason.code()).or(held_back.map(|(code, _)| code)),
+            "why": withheld.map(why).or(held_back.map(|(_, why)| why.to_owned())),
             "red_line": withheld.and_then(|w| w.red_line.clone()),
             "sent": sent.is_some_and(|s| !s.withdrawn),
             "grant": asked.granted(node, &feed),
@@ -260,6 +270,9 @@ pub fn summary(node: &Node, partner: &str) -> Result<Json, Fault> {
                 stays = explanation.withheld.map(stays_by);
                 if stays.is_none() && asked.hidden(node, &rules.policy, &feed).map_err(Fault::store)? {
                     stays = Some((SUPERSEDED, SUPERSEDED_WHY, None));
+                }
+                if stays.is_none() && suspect::own(node, asked.row.batch).map_err(Fault::store)?.is_some() {
+                    stays = Some((SUSPECT, SUSPECT_WHY, None));
                 }
                 if stays.is_none() {
                     break;

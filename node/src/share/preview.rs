@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     call::{OnProgress, Progress},
+    keys::suspect,
     node::Node,
     records::keep,
 };
@@ -37,6 +38,10 @@ use std::{
 pub const SUPERSEDED: &str = "superseded";
 /// The same in a sentence.
 pub const SUPERSEDED_WHY: &str = "It was corrected, and the correction was released: this version is withdrawn.";
+/// Code of a record of ours that was signed by a key in other hands (CARD-11).
+pub const SUSPECT: &str = "suspect";
+/// The same in a sentence.
+pub const SUSPECT_WHY: &str = "A key that is in other hands signed it: it goes to nobody before it is attested anew.";
 /// Records between two words on how far it is.
 const TOLD_EVERY: u64 = 256;
 /// Where the places of others' records begin: no store has as many of its own.
@@ -241,6 +246,9 @@ impl Asking<'_> {
         let explanation = asked.ask_at(&self.feed, referable, *now, |question| policy.explain(question));
         if let Some(withheld) = explanation.withheld {
             return Ok(Answer::Stays(stays_by(withheld)));
+        }
+        if suspect::own(self.node, asked.row.batch)?.is_some() {
+            return Ok(Answer::Stays((SUSPECT, SUSPECT_WHY, None)));
         }
         let shows = |amendment: &Asked| {
             amendment.shows_by(&self.feed, *now, |question| {
