@@ -11,6 +11,7 @@ mod insistent;
 mod leases;
 mod lifecycle;
 mod log;
+mod log_hostile;
 mod onward;
 mod previews;
 mod quarantine;

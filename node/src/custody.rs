@@ -28,7 +28,7 @@ pub mod witness;
 
 mod rows;
 
-pub use rows::{CosignedRow, Cosigner, UNLOGGED, UnloggedRow, stores};
+pub use rows::{CosignedRow, Cosigner, UNLOGGED, UnloggedRow, WatchRow, stores, watch as watch_key};
 
 use crate::{
     journal,

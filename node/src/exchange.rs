@@ -6,7 +6,7 @@
 pub mod bundles;
 mod heads;
 mod leases;
-mod log;
+pub(crate) mod log;
 mod lost;
 mod onward;
 mod recalls;

@@ -414,13 +414,13 @@ fn take(
     ];
     stated(node, &mut txn, feed.sender, run.time)?;
     node.journal(&mut txn, "run-received", &about)?;
-    let noted =
-        owed::note(node, &mut txn, feed, &message.run, (run.time, now, came.by_hand)).map_err(ShareError::from)?;
-    let Some(noted) = noted else {
+    let which = (feed, &message.run, !message.carried.is_empty());
+    let noted = owed::note(node, &mut txn, which, (run.time, now, came.by_hand)).map_err(ShareError::from)?;
+    if matches!(noted, owed::Noted::Waits) {
         let why = "it sends runs that its log cannot hold, or more than are waited for: they wait at the partner";
         node.note_error(feed.sender, why.to_owned());
         return Ok(Some(Taken { waits: true, ..Taken::default() }));
-    };
+    }
     quarantine::end(node, &mut txn, feed.agreement, feed.sender, "a run that holds came in its place")?;
     let new = shown.keep(node, &mut txn, feed.sender, |org| others.contains(&org))?;
     // The commit point: only now is the run held, and only now does the receipt leave this function.

@@ -3,7 +3,11 @@
 use super::*;
 use crate::{
     clock::Clock,
-    custody::{anew, grow, owed, prove, witness},
+    custody::{
+        anew, grow,
+        owed::{self, Noted},
+        prove, witness,
+    },
     journal,
     restore::mark,
 };
@@ -242,8 +246,8 @@ fn sent_aside(world: &World, at: UnixMillis) -> Result<SignatureBytes, Box<dyn s
     let run = Run::over(feed.id(), feeds::in_row(&world.b, &feed)?.cursor(), &[hash], ZERO, at, None)?;
     let signed = run.sign(&world.a.keys.runs)?;
     let mut txn = world.b.holdings.begin();
-    let noted =
-        owed::note(&world.b, &mut txn, &feed, &signed, (at, world.b.clock.now(), false))?.ok_or("it is owed")?;
+    let noted = owed::note(&world.b, &mut txn, (&feed, &signed, true), (at, world.b.clock.now(), false))?;
+    assert!(matches!(noted, Noted::Owed(..)), "{noted:?}");
     txn.commit()?;
     owed::took(&world.b, &feed, noted)?;
     Ok(signed)

@@ -83,6 +83,20 @@ pub fn scope(org: OrgId, store: StoreId) -> Vec<u8> {
 /// How long a partner's store may send without any head of its log.
 const UNSEEN_MS: u64 = 2 * super::INTERVAL_S * 1_000;
 
+/// Stores that are remembered at once.
+const BOOKS_MAX: usize = 1_024;
+
+/// What became of a run that is to be taken.
+#[derive(Debug)]
+pub enum Noted {
+    /// Its proof is owed.
+    Owed(u64, Box<OwedRow>),
+    /// It is taken, and no proof is waited for.
+    Free,
+    /// It is not taken.
+    Waits,
+}
+
 impl Book {
     fn load(node: &Node, org: OrgId, store: StoreId) -> Result<Self, CustodyError> {
         let mut rows = BTreeMap::new();
@@ -93,7 +107,10 @@ impl Book {
             after = Some(*last);
             for (n, row) in page {
                 let row: OwedRow = decode("owed proof", &row)?;
-                rows.insert(row.run, (n, row));
+                // What is lost withholds nothing and is waited for no more.
+                if row.state != State::Lost {
+                    rows.insert(row.run, (n, row));
+                }
             }
         }
         let origin = match witness::watch(node, org, store)? {
@@ -143,6 +160,10 @@ fn with_book<T>(
     then: impl FnOnce(&mut Book) -> Result<T, CustodyError>,
 ) -> Result<T, CustodyError> {
     let mut books = super::locked(&node.log.owed);
+    // A partner may name as many stores as it likes; all of this can be read again.
+    if books.len() >= BOOKS_MAX && !books.contains_key(&(org, store)) {
+        books.clear();
+    }
     let book = match books.entry((org, store)) {
         std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
         std::collections::btree_map::Entry::Vacant(entry) => entry.insert(Book::load(node, org, store)?),
@@ -161,37 +182,53 @@ pub fn withheld(node: &Node, org: OrgId, store: StoreId) -> Result<Option<String
     with_book(node, org, store, |book| Ok(book.withheld(now)))
 }
 
-/// Notes a run in the append in which it is taken. `None` where its sender's log cannot hold it: then it is not taken.
+/// Whether as many proofs are waited for as are kept: no further run that carries a record is taken (OWE-2).
+pub fn is_full(node: &Node, org: OrgId, store: StoreId) -> Result<bool, CustodyError> {
+    with_book(node, org, store, |book| Ok(book.rows.len() >= limits::OWED_RUNS_MAX))
+}
+
+/// Notes a run in the append in which it is taken. What withdraws alone (`carries` is false) is taken whatever is owed.
 /// The caller calls [`took`] when the append is durable.
 pub fn note(
     node: &Node,
     txn: &mut Txn<'_>,
-    feed: &FeedKey,
-    run: &SignatureBytes,
+    (feed, run, carries): (&FeedKey, &SignatureBytes, bool),
     (at, got, hand): (UnixMillis, UnixMillis, bool),
-) -> Result<Option<(u64, OwedRow)>, CustodyError> {
+) -> Result<Noted, CustodyError> {
     let digest = logged_run(run).map_err(|_| CustodyError::Broken("a run that was taken does not read"))?;
-    let row = OwedRow { at, got, run: digest, feed: *feed, hand, state: State::Awaited, signed: run.clone() };
-    let full = with_book(node, feed.sender, feed.store, |book| {
-        let fits = book
-            .owed
-            .as_ref()
-            .is_none_or(|owed| at <= got.plus(limits::CLOCK_SKEW_MS_MAX) && owed.origin().leaf_at(at).is_some());
-        Ok(!fits || book.rows.len() >= limits::OWED_RUNS_MAX)
+    let (full, state) = with_book(node, feed.sender, feed.store, |book| {
+        let origin = book.owed.as_ref().map(|owed| *owed.origin());
+        let state = match origin {
+            Some(_) if at > got.plus(limits::CLOCK_SKEW_MS_MAX) => None,
+            // Signed under an epoch that ended since: nobody can prove it any more, nor sign it again.
+            Some(origin) if origin.leaf_at(at).is_none() => (origin.epoch() > 0).then_some(State::Lost),
+            _ => Some(State::Awaited),
+        };
+        Ok((book.rows.len() >= limits::OWED_RUNS_MAX, state))
     })?;
-    if full {
-        return Ok(None);
+    let kept = rows::know(txn, feed.sender, feed.store)?;
+    let state = match state {
+        Some(state) if kept && (!full || state == State::Lost) => state,
+        _ => return Ok(if carries { Noted::Waits } else { Noted::Free }),
+    };
+    if state == State::Lost {
+        let why = "a run that it signed before its log began anew came: that it was logged cannot be proved any more";
+        node.note_error(feed.sender, why.to_owned());
     }
-    rows::know(txn, feed.sender, feed.store)?;
+    let row = OwedRow { at, got, run: digest, feed: *feed, hand, state, signed: run.clone() };
     let n = txn.push(Partition::Node, Table::Owed, &scope(feed.sender, feed.store), &encode("owed proof", &row)?)?;
-    Ok(Some((n, row)))
+    Ok(Noted::Owed(n, Box::new(row)))
 }
 
 /// A run that was noted is kept.
-pub fn took(node: &Node, feed: &FeedKey, noted: (u64, OwedRow)) -> Result<(), CustodyError> {
+pub fn took(node: &Node, feed: &FeedKey, noted: Noted) -> Result<(), CustodyError> {
+    let Noted::Owed(n, row) = noted else { return Ok(()) };
+    if row.state == State::Lost {
+        return Ok(());
+    }
     with_book(node, feed.sender, feed.store, |book| {
-        book.follow(&noted.1);
-        book.rows.insert(noted.1.run, noted);
+        book.follow(&row);
+        book.rows.insert(row.run, (n, *row));
         Ok(())
     })
 }
@@ -321,24 +358,30 @@ pub fn hear_unproved(node: &Node, org: OrgId, message: &UnprovedMessage) -> Resu
 
 /// A log was seen for the first time, or began anew: what it cannot hold is lost, and withholds nothing more.
 pub fn begin_anew(node: &Node, org: OrgId, origin: Origin) -> Result<(), CustodyError> {
-    let store = origin.store();
+    lose(node, (org, origin.store()), |row| row.state == State::Awaited && origin.leaf_at(row.at).is_none())?;
+    Ok(())
+}
+
+/// People have decided to go on: what was refused or kept out is lost. The evidence stays. How many there were.
+pub fn forgive(node: &Node, org: OrgId, store: StoreId) -> Result<u64, CustodyError> {
+    lose(node, (org, store), |row| matches!(row.state, State::Refused | State::Unlogged))
+}
+
+/// Waits for some proofs no more.
+fn lose(node: &Node, (org, store): (OrgId, StoreId), is_lost: impl Fn(&OwedRow) -> bool) -> Result<u64, CustodyError> {
     let mut txn = node.holdings.begin();
-    let rows = owed_rows(&node.holdings, org, store)?;
     let mut lost = 0;
-    for (n, row) in rows {
-        let earlier = origin.leaf_at(row.at).is_none() || origin.epoch() > 0;
-        if row.state == State::Awaited && earlier {
-            let row = OwedRow { state: State::Lost, ..row };
-            txn.replace_item(Partition::Node, Table::Owed, &scope(org, store), n, &encode("owed proof", &row)?)?;
-            lost += 1;
-        }
+    for (n, row) in owed_rows(&node.holdings, org, store)?.into_iter().filter(|(_, row)| is_lost(row)) {
+        let row = OwedRow { state: State::Lost, ..row };
+        txn.replace_item(Partition::Node, Table::Owed, &scope(org, store), n, &encode("owed proof", &row)?)?;
+        lost += 1;
     }
     if lost > 0 {
         node.journal(&mut txn, "proof-lost", &[("partner", org.to_string()), ("runs", lost.to_string())])?;
     }
     txn.commit()?;
     reload(node, org, store);
-    Ok(())
+    Ok(lost)
 }
 
 /// Everything that a partner's store owes, as it is kept.

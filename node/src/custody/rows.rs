@@ -14,7 +14,7 @@ use entente_protocol::{
     },
     id::{Hash, JournalDigest, LoggedDigest, OrgId, StoreId},
     label,
-    primitive::labelled,
+    primitive::{PublicKey, labelled},
     time::UnixMillis,
 };
 use serde::{Deserialize, Serialize};
@@ -64,17 +64,29 @@ pub struct StoreRow {
     pub store: StoreId,
 }
 
-/// Notes that something is known of the log of a partner's store.
-pub fn know(txn: &mut Txn<'_>, org: OrgId, store: StoreId) -> Result<(), CustodyError> {
+/// Stores of one partner: each was made by people, or said by a partner that invents them.
+const STORES_OF_ONE_MAX: usize = 64;
+
+/// Notes that something is known of the log of a partner's store. Whether there is room for one more of its stores.
+pub fn know(txn: &mut Txn<'_>, org: OrgId, store: StoreId) -> Result<bool, CustodyError> {
     let key = self::store(org, store);
-    if txn.get(Partition::Node, Table::Log, &key)?.is_none() {
-        let row = encode("store", &StoreRow { org, store })?;
-        txn.put(Partition::Node, Table::Log, &key, &row)?;
-        txn.push(Partition::Node, Table::Log, STORES, &row)?;
-        // So that a head that is gone is told from one that was never seen.
-        txn.put(Partition::Node, Table::Log, &watch(org, store), &WatchRow::default().write()?)?;
+    if txn.get(Partition::Node, Table::Log, &key)?.is_some() {
+        return Ok(true);
     }
-    Ok(())
+    let mut of_one = 0;
+    for at in 0..txn.count(Partition::Node, Table::Log, STORES)? {
+        let row = txn.item(Partition::Node, Table::Log, STORES, at)?.ok_or(StoreError::Broken { at })?;
+        of_one += usize::from(decode::<StoreRow>("store", &row)?.org == org);
+    }
+    if of_one >= STORES_OF_ONE_MAX {
+        return Ok(false);
+    }
+    let row = encode("store", &StoreRow { org, store })?;
+    txn.put(Partition::Node, Table::Log, &key, &row)?;
+    txn.push(Partition::Node, Table::Log, STORES, &row)?;
+    // So that a head that is gone is told from one that was never seen.
+    txn.put(Partition::Node, Table::Log, &watch(org, store), &WatchRow::default().write()?)?;
+    Ok(true)
 }
 
 /// Stores of partners of whose logs something is known.
@@ -229,22 +241,30 @@ pub fn last_cosigned(holdings: &Holdings, epoch: u32) -> Result<Option<CosignedR
     last.map(|(_, row)| CosignedRow::read(&row)).transpose()
 }
 
-/// What was seen of a partner's log: one of the two.
+/// What was seen of a partner's log: a head, or two that cannot both be true.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WatchRow {
+    /// When its log began anew of late, the last first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub anew: Vec<UnixMillis>,
     /// Two heads that cannot both be true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fork: Option<ByteBuf>,
+    /// Keys under which what stands here was verified: people may have taken a card since that lists others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<PublicKey>,
     /// The last head that was accepted, a note.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<ByteBuf>,
 }
 
 impl WatchRow {
+    /// Reads a row.
     pub fn read(row: Option<Vec<u8>>) -> Result<Self, CustodyError> {
         Ok(row.map(|row| decode("head of a partner's log", &row)).transpose()?.unwrap_or_default())
     }
+    /// The row.
     pub fn write(&self) -> Result<Vec<u8>, CustodyError> {
         Ok(encode("head of a partner's log", self)?)
     }

@@ -89,12 +89,30 @@ pub fn answer(node: &Node, call: &LogCall, progress: OnProgress<'_>) -> Result<J
     })
 }
 
-/// The same for a person: whoever may not read is shown what happened, and no word that people wrote.
+/// The same for a person: whoever may not read is shown what happened and the own log, and no word that people wrote, no
+/// partner, and not which records there are.
 pub fn answer_to(node: &Node, call: &LogCall, who: &Who, progress: OnProgress<'_>) -> Result<Json, Fault> {
-    let answer = answer(node, call, progress)?;
     let reads = who.held().is_none_or(|held| node.roles.may(held.person(), Act::Read).is_ok());
-    let journal = matches!(call, LogCall::Journal { .. });
-    Ok(if journal && !reads { for_auditors(answer) } else { answer })
+    if !reads && matches!(call, LogCall::Prove(_)) {
+        return Err(Fault::input(
+            "not-shown",
+            "this names a record, which is not shown to auditors: see `entente audit export`",
+        ));
+    }
+    let mut answer = answer(node, call, progress)?;
+    match call {
+        LogCall::Journal { .. } if !reads => answer = for_auditors(answer),
+        LogCall::Show if !reads => {
+            for key in ["partners", "unlogged"] {
+                answer[key] = json!([]);
+            }
+            if let Some(by) = answer.pointer_mut("/witnessed/by") {
+                *by = json!(by.as_array().map_or(0, Vec::len));
+            }
+        }
+        _ => {}
+    }
+    Ok(answer)
 }
 
 /// The key of the own log as C2SP signed-note writes it: `name+id+key`.

@@ -23,7 +23,7 @@ use entente_protocol::{
     id::{Hash, OrgId, StoreId},
     identity::{Card, Purpose},
     primitive::PublicKey,
-    time::UnixMillis,
+    time::{DAY_MS, UnixMillis},
 };
 use serde_bytes::ByteBuf;
 
@@ -34,18 +34,25 @@ pub fn watch(node: &Node, org: OrgId, store: StoreId) -> Result<Watch, CustodyEr
 }
 
 fn read(node: &Node, org: OrgId, row: Option<Vec<u8>>) -> Result<Watch, CustodyError> {
-    let row = WatchRow::read(row)?;
+    let WatchRow { fork, note, keys, .. } = WatchRow::read(row)?;
     let book = node.book();
-    let Some(partner) = book.get(org) else { return Ok(Watch::Unseen) };
-    match (row.fork, row.note) {
+    let listed = book.get(org).into_iter().flat_map(|partner| partner.card.keys(Purpose::Log)).map(|entry| &entry.key);
+    let keys: Vec<PublicKey> = listed.chain(&keys).cloned().collect();
+    match (fork, note) {
         (Some(fork), _) => {
-            let keys: Vec<PublicKey> = partner.card.keys(Purpose::Log).map(|entry| entry.key.clone()).collect();
             let fork = ForkProof::from_bytes(&fork, org, &keys);
             Ok(Watch::Forked(Box::new(fork.map_err(|_| CustodyError::Broken("a fork that is kept does not hold"))?)))
         }
-        (None, Some(note)) => Ok(Watch::Seen(stored_head(&note, &partner.card)?)),
+        (None, Some(note)) => Ok(Watch::Seen(UnverifiedCheckpoint::from_bytes(&note)?.verify(org, &keys)?)),
         (None, None) => Ok(Watch::Unseen),
     }
+}
+
+/// Times of the day before at which a store's log began anew. A store is put back a few times, not every second.
+const ANEW_A_DAY_MAX: usize = 8;
+
+fn began_of_late(row: &WatchRow, now: UnixMillis) -> Vec<UnixMillis> {
+    row.anew.iter().copied().filter(|at| at.plus(DAY_MS) > now).collect()
 }
 
 /// The keys that sign heads of an organisation now.
@@ -103,13 +110,28 @@ pub fn hear_offer(
     };
     let mut txn = node.holdings.begin();
     let key = rows::watch(from, store);
-    let seen = read(node, from, txn.get(Partition::Node, Table::Log, &key)?)?;
+    let kept = txn.get(Partition::Node, Table::Log, &key)?;
+    let mut anew = began_of_late(&WatchRow::read(kept.clone())?, now.early);
+    let seen = read(node, from, kept)?;
     match seen.handle_offer(&offer, now.early) {
         Ok(accepted) => {
+            if accepted.step() == Step::Anew && anew.len() >= ANEW_A_DAY_MAX {
+                let why =
+                    format!("its log began anew {ANEW_A_DAY_MAX} times in a day: it is not witnessed before tomorrow");
+                node.note_error(from, why);
+                return Ok(refused(message));
+            }
             if accepted.step() != Step::Same {
-                let note = note(&offer.new)?;
-                rows::know(&mut txn, from, store)?;
-                txn.put(Partition::Node, Table::Log, &key, &WatchRow { fork: None, note: Some(note) }.write()?)?;
+                if !rows::know(&mut txn, from, store)? {
+                    node.note_error(from, "it speaks of more stores than are witnessed".to_owned());
+                    return Ok(refused(message));
+                }
+                if accepted.step() == Step::Anew {
+                    anew.insert(0, now.early);
+                }
+                let row =
+                    WatchRow { anew, note: Some(note(&offer.new)?), keys: vec![offer.new.key().clone()], fork: None };
+                txn.put(Partition::Node, Table::Log, &key, &row.write()?)?;
                 if accepted.step() == Step::Anew {
                     let about = [("partner", from.to_string()), ("origin", offer.new.origin().to_string())];
                     node.journal(&mut txn, "log-anew", &about)?;
@@ -181,9 +203,13 @@ fn again(node: &Node, seen: &Checkpoint) -> Result<Vec<u8>, CustodyError> {
 fn forked(node: &Node, mut txn: Txn<'_>, (from, key): (OrgId, &[u8]), fork: &ForkProof) -> Result<(), CustodyError> {
     let kept = fork.to_bytes().map_err(|_| CustodyError::Broken("a fork could not be kept"))?;
     let head = fork.heads().0.origin();
-    rows::know(&mut txn, head.org(), head.store())?;
-    txn.put(Partition::Node, Table::Log, key, &WatchRow { fork: Some(ByteBuf::from(kept)), note: None }.write()?)?;
+    if !rows::know(&mut txn, head.org(), head.store())? {
+        return Ok(());
+    }
     let (first, second) = fork.heads();
+    let keys = vec![first.key().clone(), second.key().clone()];
+    let row = WatchRow { fork: Some(ByteBuf::from(kept)), keys, ..WatchRow::default() };
+    txn.put(Partition::Node, Table::Log, key, &row.write()?)?;
     let about =
         [("partner", from.to_string()), ("first", first.digest().to_string()), ("second", second.digest().to_string())];
     node.journal(&mut txn, "log-forked", &about)?;
@@ -228,12 +254,14 @@ pub fn compare(node: &Node, head: &Checkpoint) -> Result<bool, CustodyError> {
     }
 }
 
-/// Forgets a fork, or what was seen, of a partner's log: people have decided to begin again with it.
+/// Forgets a fork, or what was seen, of a partner's log, and waits no more for proofs that it refused or that show something
+/// else: people have decided to begin again with it.
 pub fn forget(node: &Node, org: OrgId, store: StoreId) -> Result<bool, CustodyError> {
     let key = rows::watch(org, store);
+    let forgiven = owed::forgive(node, org, store)?;
     let mut txn = node.holdings.begin();
     if WatchRow::read(txn.get(Partition::Node, Table::Log, &key)?)? == WatchRow::default() {
-        return Ok(false);
+        return Ok(forgiven > 0);
     }
     txn.put(Partition::Node, Table::Log, &key, &WatchRow::default().write()?)?;
     node.journal(&mut txn, "log-forgotten", &[("partner", org.to_string()), ("store", store.to_string())])?;

@@ -149,7 +149,8 @@ impl Conversation {
             let same = version.is_some() && version == self.theirs.get(&feed.agreement).copied();
             let open = same && shares(node, self.peer, feed.agreement) && feeds::stopped(node, feed)?.is_none();
             let proved = *what == room::For::Word
-                || owed::withheld(node, self.peer, feed.store).map_err(ShareError::from)?.is_none();
+                || owed::withheld(node, self.peer, feed.store).map_err(ShareError::from)?.is_none()
+                    && !owed::is_full(node, self.peer, feed.store).map_err(ShareError::from)?;
             if open && proved && room::lacking(node, self.peer, *what).map_err(ShareError::from)?.is_none() {
                 return Ok(true);
             }

@@ -24,7 +24,7 @@ use entente_protocol::{
     session::{Notice, SendError, Session},
     time::UnixMillis,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Runs that wait for their proofs in one session; the partner asks for what is beyond it in the next.
 const WAITING_MAX: usize = limits::OWED_RUNS_MAX;
@@ -46,13 +46,15 @@ pub(super) struct Logs {
     resting: Option<UnixMillis>,
     /// How far the partner's clock was behind ours at its greeting, in milliseconds.
     behind_ms: u64,
-    /// Runs of ours that the partner waits for proofs of.
-    to_prove: BTreeSet<LoggedDigest>,
+    /// Runs of ours that the partner waits for proofs of, with the leaf that holds each, once it was looked at.
+    to_prove: BTreeMap<LoggedDigest, Option<u64>>,
     /// Runs of ours that it will not be shown: they are not in the log that goes on.
     unproved: BTreeSet<LoggedDigest>,
     /// Up to which of the partner's runs it was told that proofs are waited for.
     reminded: Option<LoggedDigest>,
     reminded_all: bool,
+    /// Whether the partner was told what we saw of its log: it compares nothing beyond that.
+    told: bool,
     /// The head from elsewhere that the partner was asked about.
     asked_about: Option<Hash>,
 }
@@ -83,7 +85,7 @@ impl Conversation {
     /// A run was sent: its proof is owed.
     pub(super) fn owe(&mut self, run: LoggedDigest) {
         if self.logs.to_prove.len() < WAITING_MAX {
-            self.logs.to_prove.insert(run);
+            self.logs.to_prove.entry(run).or_default();
         }
     }
 
@@ -126,7 +128,10 @@ impl Conversation {
 
     /// Asks about a head of the partner's log that came from elsewhere.
     fn ask_about(&mut self, node: &Node, session: &mut Session) -> Result<(), ExchangeFault> {
-        let Some(head) = node.log.to_compare(self.peer).filter(|head| self.logs.asked_about != Some(head.digest()))
+        let Some(head) = node
+            .log
+            .to_compare(self.peer)
+            .filter(|head| self.logs.told && self.logs.asked_about != Some(head.digest()))
         else {
             return Ok(());
         };
@@ -167,14 +172,18 @@ impl Conversation {
             return Ok(());
         }
         let mut proofs = Vec::new();
-        let waiting: Vec<LoggedDigest> = self.logs.to_prove.iter().copied().collect();
-        for run in waiting {
+        // What stands in the interval under way, or later, waits for the next head.
+        let is_due = |leaf: &Option<u64>| leaf.is_none_or(|leaf| leaf < head.head().size);
+        let due: Vec<LoggedDigest> =
+            self.logs.to_prove.iter().filter(|(_, leaf)| is_due(leaf)).map(|(run, _)| *run).collect();
+        for run in due {
             let Some(signed) = prove::signed_in(node, run).map_err(failed)? else {
                 self.unprovable(run);
                 continue;
             };
-            // In the interval under way: it waits for the next head.
-            if origin.leaf_at(signed.1.at()).is_some_and(|leaf| leaf >= head.head().size) {
+            let leaf = origin.leaf_at(signed.1.at());
+            if !is_due(&leaf) {
+                self.logs.to_prove.insert(run, leaf);
                 continue;
             }
             if !prove::is_for(node, &signed, self.peer).map_err(failed)? {
@@ -195,19 +204,20 @@ impl Conversation {
         if !proofs.is_empty() {
             self.say_proofs(session, &head, proofs)?;
         }
-        while !self.logs.unproved.is_empty() {
-            let runs: Vec<LoggedDigest> =
-                self.logs.unproved.iter().copied().take(limits::PROOFS_PER_MESSAGE_MAX).collect();
-            let store = node.holdings.store_id();
-            say(session, &LogMessage::Unproved(UnprovedMessage { runs: runs.clone(), store }))?;
-            self.logs.unproved.retain(|run| !runs.contains(run));
+        while let Some(last) = self.logs.unproved.iter().take(limits::PROOFS_PER_MESSAGE_MAX).last().copied() {
+            let runs: Vec<LoggedDigest> = self.logs.unproved.range(..=last).copied().collect();
+            say(session, &LogMessage::Unproved(UnprovedMessage { runs, store: node.holdings.store_id() }))?;
+            self.logs.unproved.retain(|run| *run > last);
         }
         Ok(())
     }
 
     fn unprovable(&mut self, run: LoggedDigest) {
         self.logs.to_prove.remove(&run);
-        self.logs.unproved.insert(run);
+        // Beyond that it asks again in the next session.
+        if self.logs.unproved.len() < WAITING_MAX {
+            self.logs.unproved.insert(run);
+        }
     }
 
     fn say_proofs(
@@ -218,7 +228,9 @@ impl Conversation {
     ) -> Result<(), ExchangeFault> {
         let runs: Vec<LoggedDigest> = proofs.iter().map(|one| one.run).collect();
         say(session, &LogMessage::Proofs(ProofsMessage { proofs, checkpoint: head.digest() }))?;
-        self.logs.to_prove.retain(|run| !runs.contains(run));
+        for run in runs {
+            self.logs.to_prove.remove(&run);
+        }
         Ok(())
     }
 
@@ -239,6 +251,7 @@ impl Conversation {
             LogMessage::Ask(ask) if ask.store == store => {
                 let seen = witness::tell_seen(node, self.peer, store).map_err(failed)?;
                 answer(session, &seen)?;
+                self.logs.told = true;
             }
             LogMessage::Seen(seen) if seen.store == node.holdings.store_id() => {
                 self.saw(node, seen.note.as_deref().map(Vec::as_slice))?;
@@ -270,7 +283,8 @@ impl Conversation {
                     return Ok(());
                 }
                 node.note_change(self.peer);
-                if let Some(offer) = compared(node, &compare.head).map_err(failed)? {
+                let seen = self.logs.seen.clone().flatten();
+                if let Some(offer) = compared(node, &compare.head, seen.as_ref()).map_err(failed)? {
                     answer(session, &LogMessage::Offer(offer))?;
                 }
             }
@@ -306,6 +320,11 @@ impl Conversation {
             (false, _) => seen.origin().epoch() < origin.epoch(),
         };
         if !is_ours {
+            if let Some(why) = forged(node, &seen) {
+                node.note_error(self.peer, format!("it shows a head of our log that we do not know, {why}"));
+                self.logs.seen = Some(None);
+                return Ok(());
+            }
             anew::begin(node, Some(&seen)).map_err(failed)?;
         }
         self.logs.seen = Some(Some(seen));
@@ -360,16 +379,37 @@ impl Conversation {
     }
 }
 
-/// Our own head at the size of one that somebody holds, and the last, with what leads from one to the other.
-fn compared(node: &Node, head: &[u8]) -> Result<Option<OfferMessage>, CustodyError> {
+/// Epochs that a copy of this store which is gone can have begun since.
+const EPOCHS_AHEAD_MAX: u32 = 64;
+
+/// Why a head of our log that we do not have is not from an older copy of this store: our log does not begin anew for it.
+fn forged(node: &Node, seen: &Checkpoint) -> Option<&'static str> {
+    let stolen = node.keys.card.listed(Purpose::Log, seen.key().id()).is_none_or(|entry| entry.compromised.is_some());
+    let epoch = node.log.at().map_or(0, |(origin, _)| origin.epoch());
+    let checks = [
+        (stolen, "signed by a key of ours that is in other hands"),
+        (seen.time() > node.clock.now().plus(limits::CLOCK_SKEW_MS_MAX), "of a time that has not come"),
+        (seen.origin().epoch() > epoch.saturating_add(EPOCHS_AHEAD_MAX), "of an epoch far ahead"),
+    ];
+    checks.into_iter().find(|(is, _)| *is).map(|(_, why)| why)
+}
+
+/// Our own head at the size of one that somebody holds, and the one that the partner saw last, with what leads from one to
+/// the other. A later one would show when others were here.
+pub(crate) fn compared(
+    node: &Node,
+    head: &[u8],
+    seen: Option<&Checkpoint>,
+) -> Result<Option<OfferMessage>, CustodyError> {
     let Ok(asked) = UnverifiedCheckpoint::from_bytes(head) else { return Ok(None) };
     let keys = node.keys.card.keys(Purpose::Log).map(|entry| &entry.key);
     let Ok(asked) = asked.verify(node.keys.org, keys) else { return Ok(None) };
-    let (origin, made) = node.log.at()?;
-    if *asked.origin() != origin || asked.head().size > made {
+    let (origin, _) = node.log.at()?;
+    let seen = seen.filter(|seen| *seen.origin() == origin).map_or(0, |seen| seen.head().size);
+    if *asked.origin() != origin || asked.head().size > seen {
         return Ok(None);
     }
-    let offer = prove::offer(node, Some(&asked), made)?;
+    let offer = prove::offer(node, Some(&asked), seen)?;
     Ok(OfferMessage::new(&offer).ok())
 }
 

@@ -267,6 +267,10 @@ fn an_auditor_reads_no_evidence_and_audits(folder: &Path, node: &Node) -> Outcom
     for call in audits {
         assert!(ask(node, "Costa", 3, &call).is_ok(), "{call:?}");
     }
+    // Of the log the own one alone, and not which records there are.
+    let own = ask(node, "Costa", 3, &Call::Log(LogCall::Show))?;
+    assert_eq!((&own["partners"], own["size"].is_u64()), (&serde_json::json!([]), true), "{own}");
+    assert_eq!(code(ask(node, "Costa", 3, &Call::Log(LogCall::Prove("N-1".to_owned())))), "not-shown");
     // Of the journal an auditor is shown what happened, and no word that people wrote.
     let journal = Call::Log(LogCall::Journal { after: None, limit: 1_000 });
     let (shown, whole) = (ask(node, "Costa", 3, &journal)?, ask(node, "Osei", 1, &journal)?);
