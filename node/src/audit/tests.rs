@@ -153,7 +153,7 @@ fn each_dishonest_export_is_found_and_named() -> Outcome {
     let story = Story::new()?;
     let honest = story.items()?;
     assert_eq!(wrong(&story.verify(&story.signed(&honest)?)?), []);
-    let moves: [Case; 12] = [
+    let moves: [Case; 13] = [
         ("a run is left out", |_, items| drop_run(items, 0), &[(Test::Runs, "is not shown"), (Test::Feeds, "go on")]),
         (
             "the last run is left out",
@@ -162,6 +162,14 @@ fn each_dishonest_export_is_found_and_named() -> Outcome {
                 drop_run(items, last);
             },
             &[(Test::Runs, "is not shown"), (Test::Receipts, "countersigned")],
+        ),
+        (
+            "a batch is left out",
+            |_, items| {
+                let place = items.iter().position(|item| matches!(item, Item::Batch(_))).unwrap();
+                items.remove(place);
+            },
+            &[(Test::Runs, "a batch was signed here, and is not shown")],
         ),
         (
             "an event is left out",

@@ -106,7 +106,7 @@ impl Test {
             Self::Journal => "each event of the journal names the one before it",
             Self::Feeds => "each run goes on where the one before it ended, and holds the entries that were signed",
             Self::Times => "no time goes back, and none is still to come",
-            Self::Runs => "each run stands in the journal, and each run of the journal is shown",
+            Self::Runs => "each run and batch stands in the journal, and whatever was signed there is shown",
             Self::Leaves => "each interval of the log is made again from the journal",
             Self::Witnessed => "what happened stands under a head that others witnessed",
             Self::Acknowledged => "the receiver countersigned each run",

@@ -121,6 +121,7 @@ pub struct Sample {
     pub person: Person,
     pub agreements: Vec<Vec<u8>>,
     pub events: Vec<ByteBuf>,
+    pub batches: Vec<SignatureBytes>,
     pub log: LogStart,
     pub notes: Vec<Vec<u8>>,
     pub leaves: Leaves,
@@ -180,6 +181,7 @@ impl Sample {
             },
             agreements: vec![agreement.to_bytes().unwrap()],
             events: made.iter().map(|event| ByteBuf::from(event.bytes().to_vec())).collect(),
+            batches: vec![batch.head().clone()],
             log: LogStart { size: SIZE, count: 0, origin: origin.to_string() },
             notes: vec![],
             leaves: Leaves {
@@ -219,14 +221,26 @@ impl Sample {
         self.run.run = run.sign(&key(ORIGINATOR, 3)).unwrap();
         self.receipt = Some(Receipt::of(&run, RECEIVED).sign(&key(RECEIVER, 3)).unwrap());
         self.agreements = vec![agreement.to_bytes().unwrap()];
+        let stands = logged_run(&self.run.run).unwrap();
+        self.journaled(|_, kind, logged| (kind, if kind == EventKind::RunSent { Some(stands) } else { logged }));
+    }
+
+    /// The log's run, by what stands in its event.
+    pub fn run_stands(&self) -> LoggedDigest {
+        logged_run(&self.run.run).unwrap()
+    }
+
+    /// The journal as its maker wrote it otherwise from the beginning, and logged it: of each event its kind, and what was
+    /// signed in it.
+    pub fn journaled(
+        &mut self,
+        change: impl Fn(usize, EventKind, Option<LoggedDigest>) -> (EventKind, Option<LoggedDigest>),
+    ) {
         let mut journal = Journal::start(feed().store);
         for n in 0..self.events.len() {
             let event = Event::danger_unchained(&self.events[n]).unwrap();
-            let logged = match event.kind() {
-                EventKind::RunSent => Some(logged_run(&self.run.run).unwrap()),
-                _ => event.is_signed().then(|| event.logged()),
-            };
-            let again = journal.append(event.kind(), event.at(), &[], logged).unwrap();
+            let (kind, logged) = change(n, event.kind(), event.is_signed().then(|| event.logged()));
+            let again = journal.append(kind, event.at(), &[], logged).unwrap();
             self.events[n] = ByteBuf::from(again.bytes().to_vec());
         }
         self.notes = vec![self.witnessed(self.root())];
@@ -288,6 +302,7 @@ impl Sample {
         items.push(Item::Person(self.person.clone()));
         items.extend(self.agreements.iter().cloned().map(|bytes| Item::Agreement(ByteBuf::from(bytes))));
         items.push(Item::Events(self.events.clone()));
+        items.extend(self.batches.iter().cloned().map(Item::Batch));
         items.push(Item::Log(self.log.clone()));
         items.extend(self.notes.iter().cloned().map(|note| Item::LogHead(ByteBuf::from(note))));
         items.push(Item::Leaves(self.leaves.clone()));

@@ -9,6 +9,7 @@ use crate::{
     agreement::{Agreement, SignedAgreement, Standing, StandingNotice},
     codec::CodecError,
     cose::SignatureBytes,
+    custody::event::EventKind,
     feed::{Cursor, Entry, FeedKey, Receipt, Run},
     gate::Review,
     id::{Hash, LineId, LoggedDigest, Nonce, OrgId, RecordId, UserDigest},
@@ -225,6 +226,70 @@ fn what_is_wrong_with_order_and_completeness_is_named() {
         ),
         open("the newest events stand in no interval", without_log, "witnessed", "6 newest event(s)"),
     ]);
+}
+
+/// The event of the run, under another kind.
+fn as_kind(sample: &mut Sample, kind: EventKind) {
+    sample.journaled(|n, was, logged| (if n == 4 { kind } else { was }, logged));
+}
+
+#[test]
+fn a_run_hides_under_no_other_name() {
+    judged(&[
+        wrong(
+            "a run is journaled as a batch",
+            |s| {
+                as_kind(s, EventKind::Batch);
+                s.run.run = SignatureBytes(vec![0]);
+            },
+            "runs",
+            "event 4: a batch was signed here, and is not shown",
+        ),
+        wrong(
+            "a run is shown as a batch",
+            |s| {
+                as_kind(s, EventKind::Batch);
+                s.batches.push(s.run.run.clone());
+                s.run.run = SignatureBytes(vec![0]);
+            },
+            "runs",
+            "event 4: a batch was signed here, and is not shown",
+        ),
+        wrong(
+            "a run is journaled as something that signs nothing",
+            |s| as_kind(s, EventKind::Custody),
+            "journal",
+            "event 4: something was signed in it, and its kind, `custody`, signs nothing",
+        ),
+        wrong("a run is shown under a batch", |s| as_kind(s, EventKind::Batch), "runs", "under another kind, `batch`"),
+        wrong(
+            "a run is journaled twice",
+            |s| {
+                let stands = s.run_stands();
+                s.journaled(|n, kind, logged| if n == 0 { (EventKind::RunSent, Some(stands)) } else { (kind, logged) });
+            },
+            "journal",
+            "event 4: what was signed in it was signed in event 0 already",
+        ),
+        wrong(
+            "a batch is journaled as a run",
+            |s| s.journaled(|n, kind, logged| (if n == 1 { EventKind::RunSent } else { kind }, logged)),
+            "runs",
+            "batch 0: the journal does not have it as a batch",
+        ),
+        wrong("a batch is not shown", |s| s.batches.clear(), "runs", "event 1: a batch was signed here"),
+        wrong("a batch is in no journal", |s| s.batches.push(testing::other_head()), "runs", "batch 1: the journal"),
+        wrong("a batch is none", |s| s.batches.push(SignatureBytes(vec![0])), "runs", "batch 1: it does not read"),
+        wrong("a batch is another's", |s| s.batches.push(stolen_head()), "runs", "batch 1: "),
+    ]);
+}
+
+/// A head in the maker's name, by a key that is not the one it names.
+fn stolen_head() -> SignatureBytes {
+    let mut head = testing::other_head();
+    let last = head.0.len() - 1;
+    head.0[last] ^= 1;
+    head
 }
 
 #[test]

@@ -143,6 +143,7 @@ impl Walk {
                     self.journal.event(known, notes, &bytes);
                 }
             }
+            Item::Batch(head) => self.journal.batch(known, notes, &head),
             Item::Log(start) => self.logs.begin(known, notes, &self.journal, &start),
             Item::LogHead(note) => self.logs.head(known, notes, &note),
             Item::Leaves(leaves) => self.logs.leaves(known, notes, &self.journal, &leaves),
