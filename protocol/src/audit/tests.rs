@@ -284,6 +284,30 @@ fn a_run_hides_under_no_other_name() {
     ]);
 }
 
+/// The run, said to have come back from its receiver: its entries are not shown.
+fn given_back(sample: &mut Sample) {
+    for entry in &mut sample.run.entries {
+        (entry.entry, entry.release) = (ByteBuf::new(), None);
+    }
+    sample.run.attested.clear();
+}
+
+#[test]
+fn only_what_the_journal_lost_was_given_back() {
+    judged(&[
+        wrong("a run is said to be given back", given_back, "runs", "event 4 of the journal has it, so that nobody gave"),
+        open(
+            "a run was given back",
+            |s| {
+                s.journaled(|n, kind, logged| if n == 4 { (EventKind::Import, None) } else { (kind, logged) });
+                given_back(s);
+            },
+            "runs",
+            "its receiver gave it back",
+        ),
+    ]);
+}
+
 /// A head in the maker's name, by a key that is not the one it names.
 fn stolen_head() -> SignatureBytes {
     let mut head = testing::other_head();
