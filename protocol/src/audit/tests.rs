@@ -418,6 +418,12 @@ fn a_release_that_nobody_let_go_or_that_was_recalled_is_named() {
         wrong("more was asked of it", |s| s.head.gate = Review::Verified, "release gate", "release needs `verified`"),
         wrong("it was released later", |s| again(s, None, later(1)), "release gate", "no person had released it"),
         wrong("it was refuted", |s| s.gate.push(said(Some(Review::Refuted), later(0))), "release gate", "`refuted`"),
+        wrong(
+            "it was refuted behind an event of later",
+            |s| s.gate.extend([said(Some(Review::Reviewed), later(5)), said(Some(Review::Refuted), later(0))]),
+            "release gate",
+            "`refuted`",
+        ),
         wrong("the person was gone", |s| s.person.disabled = Some(ATTESTED), "release gate", "no certificate"),
         wrong(
             "the person is not shown",
