@@ -137,6 +137,8 @@ fn an_honest_export_holds_and_says_nothing_of_what_records_say() -> Outcome {
     }
     let said = read::verify(&path, &[], story.clock.now(), &mut |_| {})?;
     assert_eq!((&said["ok"], said["areas"].as_array().map(Vec::len)), (&true.into(), Some(5)), "{said}");
+    let says = said["not_proved"].to_string();
+    assert!(says.contains("reviews, releases by people and recalls"), "{says}");
     let html = page::html(&said);
     assert!(html.contains("Everything that can be told") && html.contains("@media print"), "{html}");
     for never in ["<script", "http://", "https://", "src=", "url("] {
