@@ -272,7 +272,7 @@ impl Epoch {
 
 /// Everybody who may have witnessed, as a quorum of one. A compromised key is none.
 pub fn witnesses(known: &Known) -> Option<Quorum> {
-    let mut all = known.parties.others(known.maker(), Purpose::Witness);
+    let (mut all, _) = known.parties.witnesses(known.maker());
     for (org, keys) in &mut all {
         let good = |key: &PublicKey| {
             known.listed(*org, Purpose::Witness, key.id()).is_some_and(|key| key.compromised.is_none())
