@@ -6,7 +6,7 @@ use crate::{
     package::read::{OnDisk, confirmed, pins},
 };
 use entente_protocol::{
-    audit::{self, Area, AuditFault, Finding, Mark, Report, Test},
+    audit::{self, Area, AuditFault, Finding, Mark, Report, Test, WitnessSeen},
     id::OrgId,
     package::{Confirmed, PackageFault, Party},
     time::UnixMillis,
@@ -66,6 +66,14 @@ pub fn said(report: &Report) -> Json {
             "whose": name(finding.whose), "where": finding.place, "says": finding.says,
         })
     };
+    let witness = |seen: &WitnessSeen| {
+        let says =
+            if seen.is_compared { "its card was compared" } else { "nobody has compared its card: it proves nothing" };
+        json!({
+            "id": seen.org.to_string(), "name": name(seen.org), "until": seen.until.to_string(),
+            "compared": seen.is_compared, "says": says,
+        })
+    };
     let feeds = report.feeds.iter().map(|feed| {
         json!({
             "id": format!("{}@{}", feed.agreement, feed.receiver), "to": name(feed.receiver),
@@ -90,7 +98,8 @@ pub fn said(report: &Report) -> Json {
         "compared": report.parties.iter().all(|party| party.confirmed != Confirmed::ByNobody),
         "events": report.events,
         "intervals": report.intervals,
-        "witnessed_until": report.witnessed.map(|at| at.to_string()),
+        "witnessed_until": report.witnessed().map(|at| at.to_string()),
+        "witnesses": report.witnesses.iter().map(witness).collect::<Vec<_>>(),
         "areas": areas,
         "checks": Test::ALL.iter().map(check).collect::<Vec<_>>(),
         "findings": report.findings.iter().enumerate().map(finding).collect::<Vec<_>>(),

@@ -17,6 +17,7 @@ use entente_protocol::{
     cose,
     gate::GateEvent,
     id::Hash,
+    identity::UnconfirmedCard,
     label,
     package::Pins,
     time::UnixMillis,
@@ -92,7 +93,9 @@ impl Story {
         Ok(bytes)
     }
     fn verify(&self, bytes: &[u8]) -> Result<Report, audit::AuditFault> {
-        audit::verify(bytes, &Pins::default(), self.clock.now(), &mut |_, _| {})
+        let mut pins = Pins::default();
+        pins.push(UnconfirmedCard::from_bytes(self.b.keys.card.bytes()).unwrap());
+        audit::verify(bytes, &pins, self.clock.now(), &mut |_, _| {})
     }
 }
 
@@ -119,7 +122,7 @@ fn an_honest_export_holds_and_says_nothing_of_what_records_say() -> Outcome {
     let bytes = fs::read(&path)?;
     let report = story.verify(&bytes)?;
     assert_eq!(wrong(&report), [], "{:#?}", report.findings);
-    assert!(report.witnessed.is_some() && report.intervals >= 3, "{report:?}");
+    assert!(report.witnessed().is_some() && report.intervals >= 3, "{report:?}");
     let [feed] = report.feeds.as_slice() else { return Err("one feed".into()) };
     assert!(feed.releases == 2 && feed.withdrawals == 1 && feed.acknowledged == feed.entries, "{feed:?}");
     for test in Test::ALL {
@@ -139,6 +142,7 @@ fn an_honest_export_holds_and_says_nothing_of_what_records_say() -> Outcome {
     assert_eq!((&said["ok"], said["areas"].as_array().map(Vec::len)), (&true.into(), Some(5)), "{said}");
     let says = said["not_proved"].to_string();
     assert!(says.contains("reviews, releases by people and recalls"), "{says}");
+    assert!(said["witnessed_until"].is_null() && said["witnesses"][0]["compared"] == false, "{said}");
     let html = page::html(&said);
     assert!(html.contains("Everything that can be told") && html.contains("@media print"), "{html}");
     for never in ["<script", "http://", "https://", "src=", "url("] {

@@ -195,6 +195,17 @@ pub struct FeedSeen {
     pub entries: u64,
 }
 
+/// Somebody who witnessed the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WitnessSeen {
+    /// Who.
+    pub org: OrgId,
+    /// Until when.
+    pub until: UnixMillis,
+    /// Whether its card was compared with one that the reader gave.
+    pub is_compared: bool,
+}
+
 /// What an audit export proves, and what it does not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
@@ -210,8 +221,8 @@ pub struct Report {
     pub events: u64,
     /// Intervals of the log.
     pub intervals: u64,
-    /// Up to when others witnessed the log, where they did.
-    pub witnessed: Option<UnixMillis>,
+    /// Who witnessed the log, by id.
+    pub witnesses: Vec<WitnessSeen>,
     /// Each agreement.
     pub agreements: BTreeMap<AgreementId, AgreementSeen>,
     /// Each feed.
@@ -225,6 +236,10 @@ pub struct Report {
 }
 
 impl Report {
+    /// Up to when others witnessed the log, where they did: of those whose card was compared. Anybody invents others.
+    pub fn witnessed(&self) -> Option<UnixMillis> {
+        self.witnesses.iter().filter(|seen| seen.is_compared).map(|seen| seen.until).max()
+    }
     /// Whether everything holds.
     pub fn is_good(&self) -> bool {
         self.checks.values().all(|check| check.wrong == 0)

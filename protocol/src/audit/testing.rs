@@ -19,7 +19,7 @@ use crate::{
     feed::{Cursor, Entry, Receipt, Release, Run},
     gate::{GateEvent, Review},
     id::{Hash, LoggedDigest, Nonce, RecordId, UserDigest, UserId},
-    identity::{CardKey, CardPayload, Purpose},
+    identity::{CardKey, CardPayload, Purpose, UnconfirmedCard},
     label,
     label::Context,
     merkle,
@@ -117,7 +117,8 @@ pub fn gate(review: Option<Review>, record: RecordId, at: UnixMillis, by: &Signi
 /// What an export is made of. Tests change it before it is put together, so that all of it is signed by its maker.
 pub struct Sample {
     pub head: Head,
-    pub cards: Vec<CardPayload>,
+    /// By the first seed of each.
+    pub cards: Vec<(u8, CardPayload)>,
     pub person: Person,
     pub agreements: Vec<Vec<u8>>,
     pub events: Vec<ByteBuf>,
@@ -169,7 +170,7 @@ impl Sample {
         let origin = Origin::new(org(ORIGINATOR), feed().store, 0, CREATED_S, 600).unwrap();
         let mut sample = Self {
             head: Head { v: 1, gate: Review::Reviewed, time: MADE, maker: org(ORIGINATOR), store: feed().store },
-            cards: [ORIGINATOR, RECEIVER, WITNESS].map(payload).to_vec(),
+            cards: [ORIGINATOR, RECEIVER, WITNESS].map(|seed| (seed, payload(seed))).to_vec(),
             person: Person {
                 id: UserId::from_bytes([2; 16]),
                 key: person_key.public().clone(),
@@ -290,12 +291,8 @@ impl Sample {
     }
 
     pub fn items(&self) -> Vec<Item> {
-        let mut cards: Vec<(crate::id::OrgId, Vec<u8>)> = self
-            .cards
-            .iter()
-            .zip([ORIGINATOR, RECEIVER, WITNESS])
-            .map(|(p, seed)| (p.org, testing::card(p, seed)))
-            .collect();
+        let card = |(seed, payload): &(u8, CardPayload)| (payload.org, testing::card(payload, *seed));
+        let mut cards: Vec<(crate::id::OrgId, Vec<u8>)> = self.cards.iter().map(card).collect();
         cards.sort();
         let mut items = vec![Item::Head(self.head.clone())];
         items.extend(cards.into_iter().map(|(_, card)| Item::Card(ByteBuf::from(card))));
@@ -330,6 +327,15 @@ pub fn sealed(items: &[Item]) -> Vec<u8> {
     }
     bytes.extend(sealer.end(&key(ORIGINATOR, 3)).unwrap());
     bytes
+}
+
+/// The same for a reader who has these cards.
+pub fn pinned(seeds: &[u8], bytes: &[u8]) -> Result<Report, AuditFault> {
+    let mut pins = Pins::default();
+    for seed in seeds {
+        pins.push(UnconfirmedCard::from_bytes(&testing::card(&payload(*seed), *seed)).unwrap());
+    }
+    super::verify(bytes, &pins, NOW, &mut |_, _| ())
 }
 
 pub fn verified(bytes: &[u8]) -> Result<Report, AuditFault> {

@@ -9,7 +9,6 @@ use crate::{
     agreement::{Agreement, SignedAgreement, Standing, StandingNotice},
     codec::CodecError,
     cose::SignatureBytes,
-    custody::event::EventKind,
     feed::{Cursor, Entry, FeedKey, Receipt, Run},
     gate::Review,
     id::{Hash, LineId, LoggedDigest, Nonce, OrgId, RecordId, UserDigest},
@@ -27,6 +26,8 @@ use crate::{
 use serde_bytes::ByteBuf;
 use zeroize::Zeroizing;
 
+mod hidden;
+
 /// Findings of a weight, with the test that made each.
 fn found(report: &Report, mark: Mark) -> Vec<String> {
     let of = report.findings.iter().filter(|finding| finding.mark == mark);
@@ -39,10 +40,9 @@ fn later(ms: u64) -> UnixMillis {
 
 #[test]
 fn an_honest_export_holds_and_says_how_much_was_looked_at() {
-    let report = verified(&Sample::new().bytes()).unwrap();
+    let report = pinned(&[WITNESS], &Sample::new().bytes()).unwrap();
     assert!(report.is_good() && report.findings.is_empty(), "{:#?}", report.findings);
     assert_eq!((report.maker, report.made, report.events, report.intervals), (org(ORIGINATOR), MADE, 6, SIZE));
-    assert!(report.witnessed.is_some());
     let [sent] = report.feeds.as_slice() else { panic!("{report:?}") };
     assert_eq!((sent.receiver, sent.runs, sent.releases, sent.acknowledged), (org(RECEIVER), 1, 1, 1));
     let agreement = &report.agreements[&feed().agreement];
@@ -50,7 +50,7 @@ fn an_honest_export_holds_and_says_how_much_was_looked_at() {
     let looked = |test: &Test| report.checks[test].checked > 0;
     // The sample has no standing of its own and no recall; the release asks about the standing.
     assert!(Test::ALL.iter().all(|test| looked(test) || *test == Test::Recalls), "{report:#?}");
-    assert!(report.parties.iter().all(|party| party.confirmed == Confirmed::ByNobody));
+    assert!(report.parties.iter().all(|p| (p.confirmed == Confirmed::ByNobody) == (p.org != org(WITNESS))));
     assert!(Area::ALL.iter().all(|area| Test::ALL.iter().any(|test| test.area() == *area)));
 }
 
@@ -228,94 +228,6 @@ fn what_is_wrong_with_order_and_completeness_is_named() {
     ]);
 }
 
-/// The event of the run, under another kind.
-fn as_kind(sample: &mut Sample, kind: EventKind) {
-    sample.journaled(|n, was, logged| (if n == 4 { kind } else { was }, logged));
-}
-
-#[test]
-fn a_run_hides_under_no_other_name() {
-    judged(&[
-        wrong(
-            "a run is journaled as a batch",
-            |s| {
-                as_kind(s, EventKind::Batch);
-                s.run.run = SignatureBytes(vec![0]);
-            },
-            "runs",
-            "event 4: a batch was signed here, and is not shown",
-        ),
-        wrong(
-            "a run is shown as a batch",
-            |s| {
-                as_kind(s, EventKind::Batch);
-                s.batches.push(s.run.run.clone());
-                s.run.run = SignatureBytes(vec![0]);
-            },
-            "runs",
-            "event 4: a batch was signed here, and is not shown",
-        ),
-        wrong(
-            "a run is journaled as something that signs nothing",
-            |s| as_kind(s, EventKind::Custody),
-            "journal",
-            "event 4: something was signed in it, and its kind, `custody`, signs nothing",
-        ),
-        wrong("a run is shown under a batch", |s| as_kind(s, EventKind::Batch), "runs", "under another kind, `batch`"),
-        wrong(
-            "a run is journaled twice",
-            |s| {
-                let stands = s.run_stands();
-                s.journaled(|n, kind, logged| if n == 0 { (EventKind::RunSent, Some(stands)) } else { (kind, logged) });
-            },
-            "journal",
-            "event 4: what was signed in it was signed in event 0 already",
-        ),
-        wrong(
-            "a batch is journaled as a run",
-            |s| s.journaled(|n, kind, logged| (if n == 1 { EventKind::RunSent } else { kind }, logged)),
-            "runs",
-            "batch 0: the journal does not have it as a batch",
-        ),
-        wrong("a batch is not shown", |s| s.batches.clear(), "runs", "event 1: a batch was signed here"),
-        wrong("a batch is in no journal", |s| s.batches.push(testing::other_head()), "runs", "batch 1: the journal"),
-        wrong("a batch is none", |s| s.batches.push(SignatureBytes(vec![0])), "runs", "batch 1: it does not read"),
-        wrong("a batch is another's", |s| s.batches.push(stolen_head()), "runs", "batch 1: "),
-    ]);
-}
-
-/// The run, said to have come back from its receiver: its entries are not shown.
-fn given_back(sample: &mut Sample) {
-    for entry in &mut sample.run.entries {
-        (entry.entry, entry.release) = (ByteBuf::new(), None);
-    }
-    sample.run.attested.clear();
-}
-
-#[test]
-fn only_what_the_journal_lost_was_given_back() {
-    judged(&[
-        wrong("a run is said to be given back", given_back, "runs", "event 4 of the journal has it, so that nobody gave"),
-        open(
-            "a run was given back",
-            |s| {
-                s.journaled(|n, kind, logged| if n == 4 { (EventKind::Import, None) } else { (kind, logged) });
-                given_back(s);
-            },
-            "runs",
-            "its receiver gave it back",
-        ),
-    ]);
-}
-
-/// A head in the maker's name, by a key that is not the one it names.
-fn stolen_head() -> SignatureBytes {
-    let mut head = testing::other_head();
-    let last = head.0.len() - 1;
-    head.0[last] ^= 1;
-    head
-}
-
 #[test]
 fn what_is_wrong_with_heads_and_custody_is_named() {
     judged(&[
@@ -449,7 +361,7 @@ fn a_release_that_nobody_let_go_or_that_was_recalled_is_named() {
     ]);
     let mut sample = Sample::new();
     sample.more = answered(&sample, AnswerState::Complied);
-    let report = verified(&sample.bytes()).unwrap();
+    let report = pinned(&[WITNESS], &sample.bytes()).unwrap();
     assert!(report.is_good() && report.findings.is_empty(), "{:#?}", report.findings);
 }
 

@@ -134,7 +134,8 @@ impl Parties {
             keys.filter(|key| is_once(key)).cloned().collect::<Vec<_>>()
         };
         let others = self.0.iter().filter(|(other, _)| **other != log);
-        let witnesses = others.map(|(other, known)| (*other, keys(known))).filter(|(_, keys)| !keys.is_empty()).collect();
+        let witnesses =
+            others.map(|(other, known)| (*other, keys(known))).filter(|(_, keys)| !keys.is_empty()).collect();
         (witnesses, listed.values().filter(|by| by.len() > 1).flatten().copied().collect())
     }
 }

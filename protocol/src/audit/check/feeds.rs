@@ -87,7 +87,9 @@ impl Feeds {
             None => notes.wrong(Test::Runs, known.maker(), &place, "the journal does not have it"),
             // What its receiver gave back was lost here, and with it the event. Otherwise its entries are kept, and judged.
             Some((n, ..)) if is_given_back(sent) => {
-                let says = format!("event {n} of the journal has it, so that nobody gave it back, and its entries are not shown");
+                let says = format!(
+                    "event {n} of the journal has it, so that nobody gave it back, and its entries are not shown"
+                );
                 notes.wrong(Test::Runs, known.maker(), &place, says);
             }
             Some((n, _, kind)) if kind != EventKind::RunSent => {

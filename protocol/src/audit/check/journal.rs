@@ -70,7 +70,12 @@ impl Events {
             notes.wrong(Test::Times, known.maker(), place(), "it states a time after the export was made");
         }
         if event.is_signed() {
-            self.signed_in(known, notes, Signed { n, at: event.at(), kind: event.kind(), shown: false }, event.logged());
+            self.signed_in(
+                known,
+                notes,
+                Signed { n, at: event.at(), kind: event.kind(), shown: false },
+                event.logged(),
+            );
         }
         self.all.push(Seen { stands: event.logged(), signed: event.is_signed(), after: event.digest() });
     }
@@ -102,7 +107,12 @@ impl Events {
         };
         match known.listed(known.maker(), Purpose::Records, kid) {
             // By its digest it is a batch all the same: nothing else has one under this label.
-            None => notes.open(Test::Runs, known.maker(), &place, "it is signed by a key that the maker's card does not list"),
+            None => notes.open(
+                Test::Runs,
+                known.maker(),
+                &place,
+                "it is signed by a key that the maker's card does not list",
+            ),
             Some(key) => {
                 if let Err(fault) = Head::verify(head, known.maker(), &key.key) {
                     return notes.wrong(Test::Runs, known.maker(), place, fault);
