@@ -41,9 +41,14 @@ struct Story {
 
 impl Story {
     fn new() -> Result<Self, Error> {
+        Self::of(true)
+    }
+    /// Whether the other agrees that it is named as a witness.
+    fn of(is_named: bool) -> Result<Self, Error> {
         let folder = tempfile::tempdir()?;
         let clock = Arc::new(ManualClock::at(NOW));
-        let (a, b) = (testkit::node(folder.path(), "a", &clock)?, testkit::node(folder.path(), "b", &clock)?);
+        let (a, mut b) = (testkit::node(folder.path(), "a", &clock)?, testkit::node(folder.path(), "b", &clock)?);
+        b.config.named_witness = is_named;
         testkit::pair(&a, &b)?;
         testkit::agree(folder.path(), &a, &b, &testkit::agreement("2036-12-31"))?;
         let story = Self { folder, clock, a, b };
@@ -148,6 +153,24 @@ fn an_honest_export_holds_and_says_nothing_of_what_records_say() -> Outcome {
     for never in ["<script", "http://", "https://", "src=", "url("] {
         assert!(!html.contains(never), "{never}");
     }
+    Ok(())
+}
+
+#[test]
+fn a_witness_that_did_not_agree_is_not_named() -> Outcome {
+    let story = Story::of(false)?;
+    let bytes = fs::read(story.export()?)?;
+    let line = format!("entente/1/witness/{}", story.b.keys.org);
+    assert!(!bytes.windows(line.len()).any(|window| window == line.as_bytes()), "the line of the witness is there");
+    let report = story.verify(&bytes)?;
+    assert!(report.witnesses.is_empty() && report.is_good(), "{report:#?}");
+    let says = "under no head that others witnessed";
+    assert!(report.findings.iter().any(|finding| finding.says.contains(says)), "{:#?}", report.findings);
+    // Where it agreed, it is.
+    let story = Story::new()?;
+    let bytes = fs::read(story.export()?)?;
+    let line = format!("entente/1/witness/{}", story.b.keys.org);
+    assert!(bytes.windows(line.len()).any(|window| window == line.as_bytes()));
     Ok(())
 }
 
