@@ -61,6 +61,7 @@ const EVENTS: &[(&str, EventKind, Under)] = &[
     ("hold-placed", Kind::Hold, Own),
     ("import-signed", Kind::Batch, Own),
     ("introduced", Kind::Partner, Bookkeeping),
+    ("key-reattest", Kind::Batch, Bookkeeping),
     ("log-anew", Kind::Custody, Bookkeeping),
     ("log-begun", Kind::Custody, Bookkeeping),
     ("log-forgotten", Kind::Custody, Bookkeeping),
@@ -106,7 +107,8 @@ fn kind_of(what: &str) -> Option<(EventKind, Under)> {
 }
 
 /// Adds an event to the journal of a store, within a transaction. `logged` is of the run or batch head that is signed in
-/// it, which then stands in the log under the interval of `at`.
+/// it, which then stands in the log under the interval of `at`; its kind is that of a run sent or a batch, no other
+/// (JRN-2).
 pub fn add(
     holdings: &Holdings,
     txn: &mut Txn<'_>,
@@ -119,6 +121,7 @@ pub fn add(
     }
     debug_assert!(kind_of(what).is_some(), "`{what}` is not in the table of events");
     let (kind, under) = kind_of(what).unwrap_or((EventKind::Custody, Bookkeeping));
+    debug_assert!(logged.is_none() || matches!(kind, EventKind::Batch | EventKind::RunSent), "`{what}` signs nothing");
     let named = || about.iter().find(|(name, _)| *name == "agreement")?.1.parse::<AgreementId>().ok();
     let (partition, part_of) = match under {
         Bookkeeping => (Partition::Node, PartOf::Node),

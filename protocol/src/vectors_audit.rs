@@ -52,7 +52,7 @@ fn audit_exports() {
     let at = moved.iter().position(|item| matches!(item, Item::Feed(_))).unwrap();
     moved.swap(at, at + 1);
     let vectors = vec![
-        ("audit_valid", hex(&good), "wrong: ; open: "),
+        ("audit_valid", hex(&good), "wrong: ; open: witnessed"),
         ("audit_byte_changed", changed(&|bytes| bytes[40] ^= 1), "changed"),
         ("audit_cut_short", changed(&|bytes| bytes.truncate(good.len() - 1)), "cut short"),
         ("audit_trailing_byte", changed(&|bytes| bytes.push(0)), "stands after its end"),
@@ -65,7 +65,7 @@ fn audit_exports() {
         ("audit_event_left_out", hex(&sample(|s| drop(s.events.remove(2)))), "wrong: journal"),
         ("audit_slot_not_disclosed", hex(&sample(|s| s.released().slots.push(11))), "wrong: clauses"),
         ("audit_never_released", hex(&sample(|s| drop(s.gate.pop()))), "wrong: release gate"),
-        ("audit_not_countersigned", hex(&sample(|s| s.receipt = None)), "wrong: ; open: acknowledged"),
+        ("audit_not_countersigned", hex(&sample(|s| s.receipt = None)), "wrong: ; open: witnessed, acknowledged"),
     ];
     let judge = |input: &Json| said(&unhex(input));
     let about = format!(

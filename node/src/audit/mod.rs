@@ -18,7 +18,10 @@ use crate::{
     error::Fault,
     node::Node,
     recall::{self, AnswerRow, HolderRow},
-    records::{gate::EventRow, stored},
+    records::{
+        gate::EventRow,
+        stored::{self, BatchRow},
+    },
     seal::keyring::Partition,
     store::layout::Table,
     users,
@@ -56,6 +59,7 @@ const EVENTS: usize = 1_024;
 struct Moment {
     head: Head,
     events: u64,
+    batches: u64,
     gate: u64,
     recalls: u64,
     answers: u64,
@@ -78,6 +82,7 @@ pub fn export(node: &Node, options: &Options, progress: OnProgress<'_>) -> Resul
     writer.item(&Item::Head(moment.head.clone()))?;
     parties(node, &moment, &mut writer)?;
     journal(node, &moment, &mut writer, progress)?;
+    batches(node, &moment, &mut writer)?;
     for log in &moment.logs {
         writer.item(&Item::Log(log.start.clone()))?;
         log.heads(node, &mut |note| writer.item(&Item::LogHead(ByteBuf::from(note))))?;
@@ -111,6 +116,7 @@ fn moment(node: &Node) -> Result<Moment, Fault> {
     let moment = Moment {
         head,
         events: holdings.journal_end()?.head().count,
+        batches: holdings.count(Partition::Own, Table::Batch, b"")?,
         gate: holdings.count(Partition::Own, Table::Review, b"")?,
         recalls: holdings.count(Partition::Own, Table::Recall, recall::OURS)?,
         answers: holdings.count(Partition::Own, Table::Recall, recall::ANSWERS)?,
@@ -184,6 +190,18 @@ fn journal(node: &Node, moment: &Moment, writer: &mut Writer, progress: OnProgre
         writer.item(&Item::Events(events))?;
         progress(Progress { done: after.unwrap_or_default(), total: Some(moment.events) });
     }
+}
+
+/// The heads of our batches: digests and times, nothing of what was attested. They show that no run hides as a batch.
+fn batches(node: &Node, moment: &Moment, writer: &mut Writer) -> Result<(), Fault> {
+    let list = (Partition::Own, Table::Batch, b"".as_slice());
+    stored::each(&node.holdings, list, 0, &mut |n, row: BatchRow| -> Result<bool, Fault> {
+        let shown = n < moment.batches;
+        for head in row.heads().filter(|_| shown) {
+            writer.item(&Item::Batch(head.clone()))?;
+        }
+        Ok(shown)
+    })
 }
 
 fn gate(node: &Node, moment: &Moment, writer: &mut Writer) -> Result<(), Fault> {

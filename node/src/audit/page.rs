@@ -71,7 +71,8 @@ pub fn html(report: &Json) -> String {
     let _ = writeln!(out, "<p class=\"verdict {class}\">{verdict}</p>");
     let _ = writeln!(
         out,
-        "<p>Made by {} at {}, of store {}. {} events of the journal, {} intervals of the log, witnessed until {}.</p>",
+        "<p>Made by {} at {}, of store {}. {} events of the journal, {} intervals of the log, witnessed until {} by \
+         those whose cards were compared.</p>",
         text(report, "maker"),
         text(report, "made"),
         text(report, "store"),
@@ -125,6 +126,8 @@ pub fn html(report: &Json) -> String {
     );
     out.push_str("<h2>Agreements</h2>\n");
     table(&mut out, report, "agreements", &[("agreement", "id"), ("versions", "versions"), ("releases", "releases")]);
+    out.push_str("<h2>Witnesses of the log</h2>\n");
+    table(&mut out, report, "witnesses", &[("name", "name"), ("until", "until"), ("", "says")]);
     out.push_str("<h2>Organisations</h2>\n");
     table(&mut out, report, "organisations", &[("name", "name"), ("words of its card", "words"), ("", "says")]);
     out.push_str("<h2>Not proved</h2>\n<ul class=\"small\">\n");

@@ -6,7 +6,7 @@ use crate::{
     package::read::{OnDisk, confirmed, pins},
 };
 use entente_protocol::{
-    audit::{self, Area, AuditFault, Finding, Mark, Report, Test},
+    audit::{self, Area, AuditFault, Finding, Mark, Report, Test, WitnessSeen},
     id::OrgId,
     package::{Confirmed, PackageFault, Party},
     time::UnixMillis,
@@ -29,9 +29,11 @@ pub fn verify(path: &Path, cards: &[PathBuf], now: UnixMillis, progress: OnProgr
 }
 
 /// What an auditor must not take for proved.
-pub const NOT_PROVED: [&str; 5] = [
+pub const NOT_PROVED: [&str; 6] = [
     "which slots a release showed and under which clause: its receiver holds the release itself, and can confirm it",
     "whose key a person's is, and the review state below which nothing is released: both by the maker's word",
+    "that all reviews, releases by people and recalls are here: the journal does not name them, so one that is left out shows \
+     nowhere",
     "that an agreement was never suspended for a time: only the newest word of each party is known",
     "what happened after the last head that others witnessed, but for what its receivers countersigned",
     "that what the records say is true: no word of it is here",
@@ -64,6 +66,14 @@ pub fn said(report: &Report) -> Json {
             "whose": name(finding.whose), "where": finding.place, "says": finding.says,
         })
     };
+    let witness = |seen: &WitnessSeen| {
+        let says =
+            if seen.is_compared { "its card was compared" } else { "nobody has compared its card: it proves nothing" };
+        json!({
+            "id": seen.org.to_string(), "name": name(seen.org), "until": seen.until.to_string(),
+            "compared": seen.is_compared, "says": says,
+        })
+    };
     let feeds = report.feeds.iter().map(|feed| {
         json!({
             "id": format!("{}@{}", feed.agreement, feed.receiver), "to": name(feed.receiver),
@@ -88,7 +98,8 @@ pub fn said(report: &Report) -> Json {
         "compared": report.parties.iter().all(|party| party.confirmed != Confirmed::ByNobody),
         "events": report.events,
         "intervals": report.intervals,
-        "witnessed_until": report.witnessed.map(|at| at.to_string()),
+        "witnessed_until": report.witnessed().map(|at| at.to_string()),
+        "witnesses": report.witnesses.iter().map(witness).collect::<Vec<_>>(),
         "areas": areas,
         "checks": Test::ALL.iter().map(check).collect::<Vec<_>>(),
         "findings": report.findings.iter().enumerate().map(finding).collect::<Vec<_>>(),

@@ -17,6 +17,7 @@ use entente_protocol::{
     cose,
     gate::GateEvent,
     id::Hash,
+    identity::UnconfirmedCard,
     label,
     package::Pins,
     time::UnixMillis,
@@ -40,9 +41,14 @@ struct Story {
 
 impl Story {
     fn new() -> Result<Self, Error> {
+        Self::of(true)
+    }
+    /// Whether the other agrees that it is named as a witness.
+    fn of(is_named: bool) -> Result<Self, Error> {
         let folder = tempfile::tempdir()?;
         let clock = Arc::new(ManualClock::at(NOW));
-        let (a, b) = (testkit::node(folder.path(), "a", &clock)?, testkit::node(folder.path(), "b", &clock)?);
+        let (a, mut b) = (testkit::node(folder.path(), "a", &clock)?, testkit::node(folder.path(), "b", &clock)?);
+        b.config.named_witness = is_named;
         testkit::pair(&a, &b)?;
         testkit::agree(folder.path(), &a, &b, &testkit::agreement("2036-12-31"))?;
         let story = Self { folder, clock, a, b };
@@ -92,7 +98,9 @@ impl Story {
         Ok(bytes)
     }
     fn verify(&self, bytes: &[u8]) -> Result<Report, audit::AuditFault> {
-        audit::verify(bytes, &Pins::default(), self.clock.now(), &mut |_, _| {})
+        let mut pins = Pins::default();
+        pins.push(UnconfirmedCard::from_bytes(self.b.keys.card.bytes()).unwrap());
+        audit::verify(bytes, &pins, self.clock.now(), &mut |_, _| {})
     }
 }
 
@@ -119,7 +127,7 @@ fn an_honest_export_holds_and_says_nothing_of_what_records_say() -> Outcome {
     let bytes = fs::read(&path)?;
     let report = story.verify(&bytes)?;
     assert_eq!(wrong(&report), [], "{:#?}", report.findings);
-    assert!(report.witnessed.is_some() && report.intervals >= 3, "{report:?}");
+    assert!(report.witnessed().is_some() && report.intervals >= 3, "{report:?}");
     let [feed] = report.feeds.as_slice() else { return Err("one feed".into()) };
     assert!(feed.releases == 2 && feed.withdrawals == 1 && feed.acknowledged == feed.entries, "{feed:?}");
     for test in Test::ALL {
@@ -137,11 +145,32 @@ fn an_honest_export_holds_and_says_nothing_of_what_records_say() -> Outcome {
     }
     let said = read::verify(&path, &[], story.clock.now(), &mut |_| {})?;
     assert_eq!((&said["ok"], said["areas"].as_array().map(Vec::len)), (&true.into(), Some(5)), "{said}");
+    let says = said["not_proved"].to_string();
+    assert!(says.contains("reviews, releases by people and recalls"), "{says}");
+    assert!(said["witnessed_until"].is_null() && said["witnesses"][0]["compared"] == false, "{said}");
     let html = page::html(&said);
     assert!(html.contains("Everything that can be told") && html.contains("@media print"), "{html}");
     for never in ["<script", "http://", "https://", "src=", "url("] {
         assert!(!html.contains(never), "{never}");
     }
+    Ok(())
+}
+
+#[test]
+fn a_witness_that_did_not_agree_is_not_named() -> Outcome {
+    let story = Story::of(false)?;
+    let bytes = fs::read(story.export()?)?;
+    let line = format!("entente/1/witness/{}", story.b.keys.org);
+    assert!(!bytes.windows(line.len()).any(|window| window == line.as_bytes()), "the line of the witness is there");
+    let report = story.verify(&bytes)?;
+    assert!(report.witnesses.is_empty() && report.is_good(), "{report:#?}");
+    let says = "under no head that others witnessed";
+    assert!(report.findings.iter().any(|finding| finding.says.contains(says)), "{:#?}", report.findings);
+    // Where it agreed, it is.
+    let story = Story::new()?;
+    let bytes = fs::read(story.export()?)?;
+    let line = format!("entente/1/witness/{}", story.b.keys.org);
+    assert!(bytes.windows(line.len()).any(|window| window == line.as_bytes()));
     Ok(())
 }
 
@@ -153,7 +182,7 @@ fn each_dishonest_export_is_found_and_named() -> Outcome {
     let story = Story::new()?;
     let honest = story.items()?;
     assert_eq!(wrong(&story.verify(&story.signed(&honest)?)?), []);
-    let moves: [Case; 12] = [
+    let moves: [Case; 13] = [
         ("a run is left out", |_, items| drop_run(items, 0), &[(Test::Runs, "is not shown"), (Test::Feeds, "go on")]),
         (
             "the last run is left out",
@@ -162,6 +191,14 @@ fn each_dishonest_export_is_found_and_named() -> Outcome {
                 drop_run(items, last);
             },
             &[(Test::Runs, "is not shown"), (Test::Receipts, "countersigned")],
+        ),
+        (
+            "a batch is left out",
+            |_, items| {
+                let place = items.iter().position(|item| matches!(item, Item::Batch(_))).unwrap();
+                items.remove(place);
+            },
+            &[(Test::Runs, "a batch was signed here, and is not shown")],
         ),
         (
             "an event is left out",

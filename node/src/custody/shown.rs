@@ -1,10 +1,11 @@
-//! The own log for auditors: what makes each interval again, and each head with everybody who witnessed it.
+//! The own log for auditors: what makes each interval again, and each head with everybody who witnessed it and agreed to be
+//! named (WIT-7).
 //!
 //! The seed of an interval opens that interval alone: the log's secret never leaves.
 
 use super::{
     CustodyError, audit,
-    rows::{self, BusyRow, CosignedRow, LogRow},
+    rows::{self, BusyRow, CosignedRow, Cosigner, LogRow},
 };
 use crate::{error::Fault, node::Node, records::stored, seal::keyring::Partition, store::layout::Table};
 use entente_protocol::{
@@ -43,16 +44,21 @@ pub fn epochs(node: &Node) -> Result<Vec<Epoch>, CustodyError> {
     Ok(all.into_iter().map(|(_, epoch)| epoch).collect())
 }
 
-/// Everybody who ever witnessed the log.
+/// Everybody who ever witnessed the log and may be named.
 pub fn witnesses(node: &Node) -> Result<BTreeSet<OrgId>, Fault> {
     let mut orgs = BTreeSet::new();
     for epoch in epochs(node)? {
         epoch.each_head(node, &mut |row| {
-            orgs.extend(row.by.iter().map(|by| by.org));
+            orgs.extend(named(&row).map(|by| by.org));
             Ok(())
         })?;
     }
     Ok(orgs)
+}
+
+/// Who witnessed a head and agreed that others are shown it.
+fn named(row: &CosignedRow) -> impl Iterator<Item = &Cosigner> {
+    row.by.iter().filter(|by| by.named)
 }
 
 impl Epoch {
@@ -72,11 +78,11 @@ impl Epoch {
         }
     }
 
-    /// Each head that others witnessed, with their lines.
+    /// Each head that others witnessed, with the lines of those who may be named.
     pub fn heads(&self, node: &Node, take: &mut dyn FnMut(Vec<u8>) -> Result<(), Fault>) -> Result<(), Fault> {
         self.each_head(node, &mut |row| {
             let mut note = row.note.to_vec();
-            for by in &row.by {
+            for by in named(&row) {
                 note.extend_from_slice(by.line.trim_end().as_bytes());
                 note.push(b'\n');
             }

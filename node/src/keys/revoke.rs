@@ -157,9 +157,7 @@ pub fn reattest(node: &Node, by: &str, dry_run: bool, progress: OnProgress<'_>) 
         }
         let (at, head) = keep::attested_anew(node, &row)?;
         let logged = logged_batch(&head).map_err(Fault::store)?;
-        let again = keep::batch_row(node, place)?;
-        let row =
-            encode("batch", &crate::records::stored::BatchRow { again: Some(head), ..again }).map_err(Fault::store)?;
+        let row = encode("batch", &keep::batch_row(node, place)?.with(head)).map_err(Fault::store)?;
         let mut txn = node.holdings.begin();
         txn.replace_item(Partition::Own, Table::Batch, b"", place, &row)?;
         let about = [("batch", place.to_string()), ("by", by.to_owned())];

@@ -97,9 +97,13 @@ fn said(report: &Report) -> Json {
     };
     let compared = report.parties.iter().all(|party| party.confirmed != Confirmed::ByNobody);
     let logs = report.logs.iter().enumerate().map(|(n, log)| {
-        let by = log.by.iter().map(|(org, at)| json!({ "id": org.to_string(), "name": name(*org), "at": at.to_string() }));
-        let (of, until) = (name(log.org), log.until.to_string());
-        json!({ "id": n.to_string(), "of": of, "until": until, "places": log.places, "witnessed_by": by.collect::<Vec<_>>() })
+        let by =
+            log.by.iter().map(|(org, at)| json!({ "id": org.to_string(), "name": name(*org), "at": at.to_string() }));
+        let doubled = log.doubled.iter().map(|org| json!({ "id": org.to_string(), "name": name(*org) }));
+        json!({
+            "id": n.to_string(), "of": name(log.org), "until": log.until.to_string(), "places": log.places,
+            "witnessed_by": by.collect::<Vec<_>>(), "one_key_of_two": doubled.collect::<Vec<_>>(),
+        })
     });
     json!({
         "ok": report.is_good(),

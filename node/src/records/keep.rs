@@ -175,7 +175,7 @@ pub fn add(node: &Node, txn: &mut Txn<'_>, records: Vec<New>) -> Result<Option<B
     // INVARIANT: a head of our own making reads.
     let logged = logged_batch(&head).map_err(|_| StoreError::Broken { at: first })?;
     let about = [("records", ids.len().to_string())];
-    let row = BatchRow { head, again: None, first, secret: batch_secret.to_vec(), records: ids };
+    let row = BatchRow { head, again: None, between: vec![], first, secret: batch_secret.to_vec(), records: ids };
     let number = txn.push(Partition::Own, Table::Batch, b"", &encode("batch", &row)?)?;
     node.journal_signed(txn, now, ("batch", &about), logged)?;
     let mut facets = Facets::default();

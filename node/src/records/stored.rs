@@ -172,6 +172,9 @@ pub struct BatchRow {
     /// A head over the same records that a person had signed later, because the key of the first was in other hands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub again: Option<SignatureBytes>,
+    /// Heads that were such before the latest. The journal has each of them, and auditors are shown it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub between: Vec<SignatureBytes>,
     /// The place of its first record; the others follow.
     pub first: u64,
     /// The batch secret.
@@ -182,6 +185,15 @@ pub struct BatchRow {
 }
 
 impl BatchRow {
+    /// Every head, in the order in which they were signed.
+    pub fn heads(&self) -> impl Iterator<Item = &SignatureBytes> {
+        std::iter::once(&self.head).chain(&self.between).chain(&self.again)
+    }
+    /// The same with a newer one.
+    pub fn with(mut self, head: SignatureBytes) -> Self {
+        self.between.extend(self.again.replace(head));
+        self
+    }
     /// The head that counts: the latest.
     pub fn newest(&self) -> &SignatureBytes {
         self.again.as_ref().unwrap_or(&self.head)

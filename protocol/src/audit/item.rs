@@ -35,6 +35,8 @@ pub enum Item {
     Standing(Stands),
     /// Events of the journal, in order.
     Events(Vec<ByteBuf>),
+    /// The signed head of a batch of the maker's, in order.
+    Batch(SignatureBytes),
     /// One epoch of the log.
     Log(LogStart),
     /// A head of it, with those cosignatures that may be shown, rising.
@@ -71,6 +73,7 @@ impl Item {
             Self::Agreement(_) => "agreement",
             Self::Standing(_) => "standing",
             Self::Events(_) => "events",
+            Self::Batch(_) => "batch",
             Self::Log(_) => "log",
             Self::LogHead(_) => "log-head",
             Self::Leaves(_) => "leaves",
@@ -92,16 +95,17 @@ impl Item {
             Self::Agreement(_) => 3,
             Self::Standing(_) => 4,
             Self::Events(_) => 5,
-            Self::Log(_) => 6,
-            Self::LogHead(_) => 7,
-            Self::Leaves(_) => 8,
-            Self::Gate(_) => 9,
-            Self::Recall(_) => 10,
-            Self::Answer(_) => 11,
-            Self::Feed(_) => 12,
-            Self::Run(_) => 13,
-            Self::Receipt(_) => 14,
-            Self::End(_) => 15,
+            Self::Batch(_) => 6,
+            Self::Log(_) => 7,
+            Self::LogHead(_) => 8,
+            Self::Leaves(_) => 9,
+            Self::Gate(_) => 10,
+            Self::Recall(_) => 11,
+            Self::Answer(_) => 12,
+            Self::Feed(_) => 13,
+            Self::Run(_) => 14,
+            Self::Receipt(_) => 15,
+            Self::End(_) => 16,
         }
     }
     /// Whether it may stand after an item of this rank.
@@ -110,11 +114,11 @@ impl Item {
         let rank = self.rank();
         match self {
             Self::Head(_) => false,
-            Self::Log(_) => before <= 8,
-            Self::LogHead(_) | Self::Leaves(_) => (6..=rank).contains(&before),
-            Self::Feed(_) => before <= 14,
-            Self::Run(_) | Self::Receipt(_) => (12..=rank).contains(&before),
-            _ => before <= rank && before < 15,
+            Self::Log(_) => before <= 9,
+            Self::LogHead(_) | Self::Leaves(_) => (7..=rank).contains(&before),
+            Self::Feed(_) => before <= 15,
+            Self::Run(_) | Self::Receipt(_) => (13..=rank).contains(&before),
+            _ => before <= rank && before < 16,
         }
     }
 }

@@ -19,4 +19,4 @@ mod tests;
 pub use check::verify;
 pub use file::{AuditFault, Reader, Sealer};
 pub use item::Item;
-pub use report::{AgreementSeen, Area, Check, FeedSeen, Finding, Mark, Report, Test};
+pub use report::{AgreementSeen, Area, Check, FeedSeen, Finding, Mark, Report, Test, WitnessSeen};

@@ -106,7 +106,7 @@ impl Test {
             Self::Journal => "each event of the journal names the one before it",
             Self::Feeds => "each run goes on where the one before it ended, and holds the entries that were signed",
             Self::Times => "no time goes back, and none is still to come",
-            Self::Runs => "each run stands in the journal, and each run of the journal is shown",
+            Self::Runs => "each run and batch stands in the journal, and whatever was signed there is shown",
             Self::Leaves => "each interval of the log is made again from the journal",
             Self::Witnessed => "what happened stands under a head that others witnessed",
             Self::Acknowledged => "the receiver countersigned each run",
@@ -195,6 +195,17 @@ pub struct FeedSeen {
     pub entries: u64,
 }
 
+/// Somebody who witnessed the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WitnessSeen {
+    /// Who.
+    pub org: OrgId,
+    /// Until when.
+    pub until: UnixMillis,
+    /// Whether its card was compared with one that the reader gave.
+    pub is_compared: bool,
+}
+
 /// What an audit export proves, and what it does not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
@@ -210,8 +221,8 @@ pub struct Report {
     pub events: u64,
     /// Intervals of the log.
     pub intervals: u64,
-    /// Up to when others witnessed the log, where they did.
-    pub witnessed: Option<UnixMillis>,
+    /// Who witnessed the log, by id.
+    pub witnesses: Vec<WitnessSeen>,
     /// Each agreement.
     pub agreements: BTreeMap<AgreementId, AgreementSeen>,
     /// Each feed.
@@ -225,6 +236,10 @@ pub struct Report {
 }
 
 impl Report {
+    /// Up to when others witnessed the log, where they did: of those whose card was compared. Anybody invents others.
+    pub fn witnessed(&self) -> Option<UnixMillis> {
+        self.witnesses.iter().filter(|seen| seen.is_compared).map(|seen| seen.until).max()
+    }
     /// Whether everything holds.
     pub fn is_good(&self) -> bool {
         self.checks.values().all(|check| check.wrong == 0)

@@ -19,7 +19,7 @@ use crate::{
     feed::{Cursor, Entry, Receipt, Release, Run},
     gate::{GateEvent, Review},
     id::{Hash, LoggedDigest, Nonce, RecordId, UserDigest, UserId},
-    identity::{CardKey, CardPayload, Purpose},
+    identity::{CardKey, CardPayload, Purpose, UnconfirmedCard},
     label,
     label::Context,
     merkle,
@@ -117,10 +117,12 @@ pub fn gate(review: Option<Review>, record: RecordId, at: UnixMillis, by: &Signi
 /// What an export is made of. Tests change it before it is put together, so that all of it is signed by its maker.
 pub struct Sample {
     pub head: Head,
-    pub cards: Vec<CardPayload>,
+    /// By the first seed of each.
+    pub cards: Vec<(u8, CardPayload)>,
     pub person: Person,
     pub agreements: Vec<Vec<u8>>,
     pub events: Vec<ByteBuf>,
+    pub batches: Vec<SignatureBytes>,
     pub log: LogStart,
     pub notes: Vec<Vec<u8>>,
     pub leaves: Leaves,
@@ -168,7 +170,7 @@ impl Sample {
         let origin = Origin::new(org(ORIGINATOR), feed().store, 0, CREATED_S, 600).unwrap();
         let mut sample = Self {
             head: Head { v: 1, gate: Review::Reviewed, time: MADE, maker: org(ORIGINATOR), store: feed().store },
-            cards: [ORIGINATOR, RECEIVER, WITNESS].map(payload).to_vec(),
+            cards: [ORIGINATOR, RECEIVER, WITNESS].map(|seed| (seed, payload(seed))).to_vec(),
             person: Person {
                 id: UserId::from_bytes([2; 16]),
                 key: person_key.public().clone(),
@@ -180,6 +182,7 @@ impl Sample {
             },
             agreements: vec![agreement.to_bytes().unwrap()],
             events: made.iter().map(|event| ByteBuf::from(event.bytes().to_vec())).collect(),
+            batches: vec![batch.head().clone()],
             log: LogStart { size: SIZE, count: 0, origin: origin.to_string() },
             notes: vec![],
             leaves: Leaves {
@@ -219,14 +222,26 @@ impl Sample {
         self.run.run = run.sign(&key(ORIGINATOR, 3)).unwrap();
         self.receipt = Some(Receipt::of(&run, RECEIVED).sign(&key(RECEIVER, 3)).unwrap());
         self.agreements = vec![agreement.to_bytes().unwrap()];
+        let stands = logged_run(&self.run.run).unwrap();
+        self.journaled(|_, kind, logged| (kind, if kind == EventKind::RunSent { Some(stands) } else { logged }));
+    }
+
+    /// The log's run, by what stands in its event.
+    pub fn run_stands(&self) -> LoggedDigest {
+        logged_run(&self.run.run).unwrap()
+    }
+
+    /// The journal as its maker wrote it otherwise from the beginning, and logged it: of each event its kind, and what was
+    /// signed in it.
+    pub fn journaled(
+        &mut self,
+        change: impl Fn(usize, EventKind, Option<LoggedDigest>) -> (EventKind, Option<LoggedDigest>),
+    ) {
         let mut journal = Journal::start(feed().store);
         for n in 0..self.events.len() {
             let event = Event::danger_unchained(&self.events[n]).unwrap();
-            let logged = match event.kind() {
-                EventKind::RunSent => Some(logged_run(&self.run.run).unwrap()),
-                _ => event.is_signed().then(|| event.logged()),
-            };
-            let again = journal.append(event.kind(), event.at(), &[], logged).unwrap();
+            let (kind, logged) = change(n, event.kind(), event.is_signed().then(|| event.logged()));
+            let again = journal.append(kind, event.at(), &[], logged).unwrap();
             self.events[n] = ByteBuf::from(again.bytes().to_vec());
         }
         self.notes = vec![self.witnessed(self.root())];
@@ -276,18 +291,15 @@ impl Sample {
     }
 
     pub fn items(&self) -> Vec<Item> {
-        let mut cards: Vec<(crate::id::OrgId, Vec<u8>)> = self
-            .cards
-            .iter()
-            .zip([ORIGINATOR, RECEIVER, WITNESS])
-            .map(|(p, seed)| (p.org, testing::card(p, seed)))
-            .collect();
+        let card = |(seed, payload): &(u8, CardPayload)| (payload.org, testing::card(payload, *seed));
+        let mut cards: Vec<(crate::id::OrgId, Vec<u8>)> = self.cards.iter().map(card).collect();
         cards.sort();
         let mut items = vec![Item::Head(self.head.clone())];
         items.extend(cards.into_iter().map(|(_, card)| Item::Card(ByteBuf::from(card))));
         items.push(Item::Person(self.person.clone()));
         items.extend(self.agreements.iter().cloned().map(|bytes| Item::Agreement(ByteBuf::from(bytes))));
         items.push(Item::Events(self.events.clone()));
+        items.extend(self.batches.iter().cloned().map(Item::Batch));
         items.push(Item::Log(self.log.clone()));
         items.extend(self.notes.iter().cloned().map(|note| Item::LogHead(ByteBuf::from(note))));
         items.push(Item::Leaves(self.leaves.clone()));
@@ -315,6 +327,15 @@ pub fn sealed(items: &[Item]) -> Vec<u8> {
     }
     bytes.extend(sealer.end(&key(ORIGINATOR, 3)).unwrap());
     bytes
+}
+
+/// The same for a reader who has these cards.
+pub fn pinned(seeds: &[u8], bytes: &[u8]) -> Result<Report, AuditFault> {
+    let mut pins = Pins::default();
+    for seed in seeds {
+        pins.push(UnconfirmedCard::from_bytes(&testing::card(&payload(*seed), *seed)).unwrap());
+    }
+    super::verify(bytes, &pins, NOW, &mut |_, _| ())
 }
 
 pub fn verified(bytes: &[u8]) -> Result<Report, AuditFault> {

@@ -26,6 +26,8 @@ use crate::{
 use serde_bytes::ByteBuf;
 use zeroize::Zeroizing;
 
+mod hidden;
+
 /// Findings of a weight, with the test that made each.
 fn found(report: &Report, mark: Mark) -> Vec<String> {
     let of = report.findings.iter().filter(|finding| finding.mark == mark);
@@ -38,10 +40,9 @@ fn later(ms: u64) -> UnixMillis {
 
 #[test]
 fn an_honest_export_holds_and_says_how_much_was_looked_at() {
-    let report = verified(&Sample::new().bytes()).unwrap();
+    let report = pinned(&[WITNESS], &Sample::new().bytes()).unwrap();
     assert!(report.is_good() && report.findings.is_empty(), "{:#?}", report.findings);
     assert_eq!((report.maker, report.made, report.events, report.intervals), (org(ORIGINATOR), MADE, 6, SIZE));
-    assert!(report.witnessed.is_some());
     let [sent] = report.feeds.as_slice() else { panic!("{report:?}") };
     assert_eq!((sent.receiver, sent.runs, sent.releases, sent.acknowledged), (org(RECEIVER), 1, 1, 1));
     let agreement = &report.agreements[&feed().agreement];
@@ -49,7 +50,7 @@ fn an_honest_export_holds_and_says_how_much_was_looked_at() {
     let looked = |test: &Test| report.checks[test].checked > 0;
     // The sample has no standing of its own and no recall; the release asks about the standing.
     assert!(Test::ALL.iter().all(|test| looked(test) || *test == Test::Recalls), "{report:#?}");
-    assert!(report.parties.iter().all(|party| party.confirmed == Confirmed::ByNobody));
+    assert!(report.parties.iter().all(|p| (p.confirmed == Confirmed::ByNobody) == (p.org != org(WITNESS))));
     assert!(Area::ALL.iter().all(|area| Test::ALL.iter().any(|test| test.area() == *area)));
 }
 
@@ -329,6 +330,12 @@ fn a_release_that_nobody_let_go_or_that_was_recalled_is_named() {
         wrong("more was asked of it", |s| s.head.gate = Review::Verified, "release gate", "release needs `verified`"),
         wrong("it was released later", |s| again(s, None, later(1)), "release gate", "no person had released it"),
         wrong("it was refuted", |s| s.gate.push(said(Some(Review::Refuted), later(0))), "release gate", "`refuted`"),
+        wrong(
+            "it was refuted behind an event of later",
+            |s| s.gate.extend([said(Some(Review::Reviewed), later(5)), said(Some(Review::Refuted), later(0))]),
+            "release gate",
+            "`refuted`",
+        ),
         wrong("the person was gone", |s| s.person.disabled = Some(ATTESTED), "release gate", "no certificate"),
         wrong(
             "the person is not shown",
@@ -354,7 +361,7 @@ fn a_release_that_nobody_let_go_or_that_was_recalled_is_named() {
     ]);
     let mut sample = Sample::new();
     sample.more = answered(&sample, AnswerState::Complied);
-    let report = verified(&sample.bytes()).unwrap();
+    let report = pinned(&[WITNESS], &sample.bytes()).unwrap();
     assert!(report.is_good() && report.findings.is_empty(), "{:#?}", report.findings);
 }
 

@@ -14,7 +14,7 @@ use crate::{
     primitive::{PublicKey, SigningKey},
     time::UnixMillis,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const WITNESS: &str = "entente/1/witness/";
 
@@ -29,6 +29,12 @@ pub struct Cosignature {
 /// The name of an organisation's witness keys in notes.
 fn key_name(witness: OrgId) -> Result<KeyName, NoteFault> {
     KeyName::new(&format!("{WITNESS}{witness}"))
+}
+
+/// Who claims to have cosigned a note, by the names of its lines. They prove nothing.
+pub fn danger_unverified_witnesses(cosigned: &UnverifiedCheckpoint) -> BTreeSet<OrgId> {
+    let names = cosigned.note().lines().iter().map(|line| line.name().as_str());
+    names.filter_map(|name| name.strip_prefix(WITNESS)?.parse().ok()).collect()
 }
 
 fn verifier(witness: OrgId, key: &PublicKey) -> Option<Verifier> {

@@ -14,7 +14,7 @@ use crate::{
     primitive::PublicKey,
     time::UnixMillis,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Cards that people trust already, from their own files: one of each organisation.
 #[derive(Debug, Clone, Default)]
@@ -119,11 +119,24 @@ impl Parties {
         Ok(self.known(org, name)?.card.keys(purpose).collect())
     }
 
-    /// The same of every other organisation, for those who may have witnessed.
-    pub fn others(&self, org: OrgId, purpose: Purpose) -> Vec<(OrgId, Vec<PublicKey>)> {
-        let others = self.0.iter().filter(|(other, _)| **other != org);
-        let keys = |known: &Known| known.card.keys(purpose).map(|entry| entry.key.clone()).collect::<Vec<_>>();
-        others.map(|(other, known)| (*other, keys(known))).filter(|(_, keys)| !keys.is_empty()).collect()
+    /// Every other organisation that may have witnessed this one's log, with the keys that it alone lists. And whose card
+    /// lists one that stands on another card too: whose it is nobody can tell, so that it counts for none of them (WIT-6).
+    pub fn witnesses(&self, log: OrgId) -> (Vec<(OrgId, Vec<PublicKey>)>, BTreeSet<OrgId>) {
+        let mut listed: BTreeMap<&[u8], Vec<OrgId>> = BTreeMap::new();
+        for (org, known) in &self.0 {
+            for entry in known.card.keys(Purpose::Witness) {
+                listed.entry(entry.key.as_bytes()).or_default().push(*org);
+            }
+        }
+        let is_once = |key: &PublicKey| listed.get(key.as_bytes()).is_some_and(|by| by.len() == 1);
+        let keys = |known: &Known| {
+            let keys = known.card.keys(Purpose::Witness).map(|entry| &entry.key);
+            keys.filter(|key| is_once(key)).cloned().collect::<Vec<_>>()
+        };
+        let others = self.0.iter().filter(|(other, _)| **other != log);
+        let witnesses =
+            others.map(|(other, known)| (*other, keys(known))).filter(|(_, keys)| !keys.is_empty()).collect();
+        (witnesses, listed.values().filter(|by| by.len() > 1).flatten().copied().collect())
     }
 }
 

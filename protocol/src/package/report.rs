@@ -10,7 +10,7 @@ use crate::{
     record::{SlotSet, kind::Kind},
     time::UnixMillis,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Whether somebody knows that a card is the organisation's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,6 +156,8 @@ pub struct LogSeen {
     pub until: UnixMillis,
     /// Who witnessed it, and when.
     pub by: BTreeMap<OrgId, UnixMillis>,
+    /// Whose cards list one key for witnessing between them: by that key nobody witnessed anything.
+    pub doubled: BTreeSet<OrgId>,
     /// Places that are proved in it.
     pub places: usize,
 }

@@ -354,6 +354,22 @@ fn keys_are_judged_at_the_time_of_what_they_signed() {
     }
 }
 
+/// A partner lists the witness's key as its own: by that key nobody witnessed, and everything else is proved all the same.
+#[test]
+fn a_witness_key_on_two_cards_counts_for_nobody() {
+    for copies in [RECEIVER, ORIGINATOR] {
+        let mut sample = Sample::new(SHOWN);
+        with_card(&mut sample, copies, |card| key_of(card, Purpose::Witness).key = key(WITNESS, 5).public().clone());
+        let report = verified(&sample.bytes()).unwrap();
+        assert!(report.is_good(), "{report:?}");
+        let [log] = report.logs.as_slice() else { panic!("{report:?}") };
+        assert!(log.by.is_empty(), "{log:?}");
+        assert_eq!(log.doubled, [org(copies), org(WITNESS)].into());
+    }
+    let report = verified(&Sample::new(SHOWN).bytes()).unwrap();
+    assert!(report.logs[0].doubled.is_empty());
+}
+
 #[test]
 fn a_key_of_another_purpose_or_organisation_signs_nothing() {
     let mut sample = Sample::new(SHOWN);

@@ -262,12 +262,10 @@ impl Pass {
         checkpoint: &Checkpoint,
     ) -> Result<Witnesses, PackageFault> {
         let org = checkpoint.origin().org();
-        let others = self.parties.others(org, Purpose::Witness);
-        if others.is_empty() {
-            return Ok(BTreeMap::new());
-        }
-        let twice = PackageFault::Parts { name, why: "two organisations list one key for witnessing" };
-        let quorum = Quorum::new(org, &others, 1).map_err(|_| twice)?;
+        let (others, _) = self.parties.witnesses(org);
+        // INVARIANT: no key stands twice, the log's own organisation is left out, and a package has few cards. So only one
+        // without any witness makes none.
+        let Ok(quorum) = Quorum::new(org, &others, 1) else { return Ok(BTreeMap::new()) };
         let mut by = match quorum.verify(checkpoint, note, self.made) {
             Ok(witnessed) => witnessed.by().clone(),
             Err(WitnessFault::TooFew { .. }) => BTreeMap::new(),
@@ -320,7 +318,8 @@ impl Pass {
             }
         }
         let (org, until, places) = (origin.org(), checkpoint.time(), proofs.places.len());
-        self.logs.push(LogSeen { org, until, by, places });
+        let (_, doubled) = self.parties.witnesses(org);
+        self.logs.push(LogSeen { org, until, by, doubled, places });
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use super::{super::item::SentRun, Known, Notes, Test, journal::Events};
 use crate::{
     cose::SignatureBytes,
-    custody::proof::logged_run,
+    custody::{event::EventKind, proof::logged_run},
     feed::{Cursor, Entry, FeedKey, Receipt, Run},
     id::{AgreementId, EntryHash, OrgId},
     identity::Purpose,
@@ -85,7 +85,18 @@ impl Feeds {
                 notes.open(Test::Runs, known.maker(), &place, says);
             }
             None => notes.wrong(Test::Runs, known.maker(), &place, "the journal does not have it"),
-            Some((n, at)) => {
+            // What its receiver gave back was lost here, and with it the event. Otherwise its entries are kept, and judged.
+            Some((n, ..)) if is_given_back(sent) => {
+                let says = format!(
+                    "event {n} of the journal has it, so that nobody gave it back, and its entries are not shown"
+                );
+                notes.wrong(Test::Runs, known.maker(), &place, says);
+            }
+            Some((n, _, kind)) if kind != EventKind::RunSent => {
+                let says = format!("event {n} of the journal has it under another kind, `{}`", kind.name());
+                notes.wrong(Test::Runs, known.maker(), &place, says);
+            }
+            Some((n, at, _)) => {
                 if at != run.time || feed.event.is_some_and(|before| before >= n) {
                     let says = format!("event {n} of the journal has it at another time, or before an earlier run");
                     notes.wrong(Test::Runs, known.maker(), &place, says);

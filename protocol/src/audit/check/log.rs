@@ -1,30 +1,34 @@
 //! The log: each interval is made again from the journal, and each head held against what they give.
 
 use super::{
-    super::item::{Busy, Leaves, LogStart},
+    super::{
+        item::{Busy, Leaves, LogStart},
+        report::WitnessSeen,
+    },
     Known, Notes, Test,
     journal::Events,
 };
 use crate::{
     custody::{
         checkpoint::{Origin, UnverifiedCheckpoint},
-        cosignature::{Quorum, WitnessFault},
+        cosignature::{Quorum, WitnessFault, danger_unverified_witnesses},
         interval::Interval,
         journal::JournalHead,
     },
-    id::{Hash, LoggedDigest},
+    id::{Hash, LoggedDigest, OrgId},
     identity::Purpose,
     limits, merkle,
+    package::{Name, keys::Parties},
     primitive::PublicKey,
     time::UnixMillis,
 };
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// A head that is still to be reached.
 struct Awaited {
     size: u64,
     root: Hash,
-    witnessed: bool,
+    by: BTreeSet<OrgId>,
 }
 
 /// One epoch that is being followed.
@@ -35,9 +39,18 @@ struct Epoch {
     tree: merkle::Growing,
     journal: JournalHead,
     heads: VecDeque<Awaited>,
-    /// Events that stand under a head that others witnessed.
+    seen: Seen,
+}
+
+/// What stands under heads that others witnessed.
+#[derive(Debug, Default)]
+struct Seen {
+    /// Events, by whomever.
+    claimed: u64,
+    /// Events, by somebody whose card was compared: anybody can invent the others.
     covered: u64,
-    witnessed: Option<UnixMillis>,
+    /// Up to when each witnessed.
+    by: BTreeMap<OrgId, UnixMillis>,
 }
 
 /// Why an interval is not what it says, and where the journal goes on behind it, if that can be told.
@@ -52,8 +65,13 @@ pub struct Logs {
     /// Signed in an event, and to stand in a later interval, also of a later epoch.
     owed: BTreeSet<LoggedDigest>,
     intervals: u64,
-    covered: u64,
-    witnessed: Option<UnixMillis>,
+    seen: Seen,
+}
+
+/// The log, as it ended.
+pub struct Told {
+    pub intervals: u64,
+    pub witnesses: Vec<WitnessSeen>,
 }
 
 impl Logs {
@@ -89,8 +107,7 @@ impl Logs {
             tree: merkle::Growing::default(),
             journal: JournalHead { count: start.count, digest },
             heads: VecDeque::new(),
-            covered: 0,
-            witnessed: None,
+            seen: std::mem::take(&mut self.seen),
         });
     }
 
@@ -100,7 +117,7 @@ impl Logs {
         notes.looked(Test::Heads);
         let place = format!("log, epoch {}", epoch.origin.epoch());
         let read = UnverifiedCheckpoint::from_bytes(note);
-        let keys = known.parties.keys(known.maker(), Purpose::Log, crate::package::Name::Manifest).unwrap_or_default();
+        let keys = known.parties.keys(known.maker(), Purpose::Log, Name::Manifest).unwrap_or_default();
         let verified = read.and_then(|read| Ok((read.verify(known.maker(), keys.iter().map(|key| &key.key))?, read)));
         let (head, read) = match verified {
             Ok(verified) => verified,
@@ -111,16 +128,16 @@ impl Logs {
         if *head.origin() != epoch.origin || !follows || head.head().size > epoch.size {
             return notes.wrong(Test::Heads, known.maker(), place, "it is of another log, or out of order");
         }
-        let quorum = known.witnesses.as_ref();
-        let witnessed = match quorum.map(|quorum| quorum.verify(&head, &read, known.head.time)) {
-            Some(Ok(_)) => true,
-            None | Some(Err(WitnessFault::TooFew { .. })) => false,
+        let quorum = known.witnesses.quorum(known, &read);
+        let by = match quorum.map(|quorum| quorum.verify(&head, &read, known.head.time)) {
+            Some(Ok(witnessed)) => witnessed.by().keys().copied().collect(),
+            None | Some(Err(WitnessFault::TooFew { .. })) => BTreeSet::new(),
             Some(Err(fault)) => {
                 notes.wrong(Test::Heads, known.maker(), place, fault);
-                false
+                BTreeSet::new()
             }
         };
-        epoch.heads.push_back(Awaited { size: head.head().size, root: head.head().root, witnessed });
+        epoch.heads.push_back(Awaited { size: head.head().size, root: head.head().root, by });
     }
 
     /// The next intervals.
@@ -185,12 +202,11 @@ impl Logs {
             notes.wrong(Test::Heads, known.maker(), &place, says);
         }
         self.before = Some((epoch.origin.epoch(), epoch.journal.count));
-        self.covered = self.covered.max(epoch.covered);
-        self.witnessed = self.witnessed.max(epoch.witnessed);
+        self.seen = epoch.seen;
     }
 
-    /// How many intervals there are, and up to when others witnessed them.
-    pub fn finish(&mut self, known: &Known, notes: &mut Notes, events: &Events) -> (u64, Option<UnixMillis>) {
+    /// How many intervals there are, and up to when each of the others witnessed them.
+    pub fn finish(&mut self, known: &Known, notes: &mut Notes, events: &Events) -> Told {
         self.end(known, notes);
         let logged = self.before.map_or(0, |(_, held)| held);
         if !self.owed.is_empty() {
@@ -208,12 +224,29 @@ impl Logs {
             );
             notes.open(Test::Witnessed, known.maker(), "journal", says);
         }
-        let waiting = logged.saturating_sub(self.covered);
+        let Seen { claimed, covered, by } = std::mem::take(&mut self.seen);
+        let waiting = logged.saturating_sub(claimed);
         if waiting > 0 {
-            let says = format!("{waiting} event(s) stand in the log, under no head that others witnessed");
+            let says = format!(
+                "{waiting} event(s) stand in the log, under no head that others witnessed, or none of them agreed to be shown"
+            );
             notes.open(Test::Witnessed, known.maker(), "log", says);
         }
-        (self.intervals, self.witnessed)
+        let invented = claimed.saturating_sub(covered);
+        if invented > 0 {
+            let says = format!(
+                "{invented} event(s) stand under heads of which nobody compared the card of a witness: whoever made this \
+                 could have invented it"
+            );
+            notes.open(Test::Witnessed, known.maker(), "log", says);
+        }
+        for org in &known.witnesses.doubled {
+            let says =
+                "its card lists a key for witnessing that stands on another card too: by that key nobody witnessed";
+            notes.open(Test::Witnessed, *org, "cards", says);
+        }
+        let seen = |(org, until): (OrgId, UnixMillis)| WitnessSeen { org, until, is_compared: known.is_compared(org) };
+        Told { intervals: self.intervals, witnesses: by.into_iter().map(seen).collect() }
     }
 }
 
@@ -262,24 +295,54 @@ impl Epoch {
                 let place = format!("log, epoch {}, head of {} intervals", self.origin.epoch(), head.size);
                 let says = "it is not what the journal and the intervals give: something was changed, or left out";
                 notes.wrong(Test::Heads, known.maker(), place, says);
-            } else if head.witnessed {
-                self.covered = self.journal.count;
-                self.witnessed = Some(self.origin.begins(head.size));
+                continue;
+            }
+            if head.by.is_empty() {
+                continue;
+            }
+            self.seen.claimed = self.journal.count;
+            if head.by.iter().any(|org| known.is_compared(*org)) {
+                self.seen.covered = self.journal.count;
+            }
+            let until = self.origin.begins(head.size);
+            for org in head.by {
+                let last = self.seen.by.entry(org).or_insert(until);
+                *last = until.max(*last);
             }
         }
     }
 }
 
-/// Everybody who may have witnessed, as a quorum of one. A compromised key is none.
-pub fn witnesses(known: &Known) -> Option<Quorum> {
-    let mut all = known.parties.others(known.maker(), Purpose::Witness);
-    for (org, keys) in &mut all {
-        let good = |key: &PublicKey| {
-            known.listed(*org, Purpose::Witness, key.id()).is_some_and(|key| key.compromised.is_none())
+/// Everybody who may have witnessed, and whose cards list one key between them.
+#[derive(Debug, Default)]
+pub struct Witnesses {
+    all: BTreeMap<OrgId, Vec<PublicKey>>,
+    doubled: BTreeSet<OrgId>,
+}
+
+impl Witnesses {
+    /// Those that have a card in the export. A compromised key is none.
+    pub fn of(parties: &Parties, maker: OrgId) -> Self {
+        let (all, doubled) = parties.witnesses(maker);
+        let is_good = |org: OrgId, key: &PublicKey| {
+            let listed = parties.listed(org, Purpose::Witness, key.id(), Name::Manifest);
+            listed.ok().flatten().is_some_and(|key| key.compromised.is_none())
         };
-        keys.retain(good);
+        let good = |(org, mut keys): (OrgId, Vec<PublicKey>)| {
+            keys.retain(|key| is_good(org, key));
+            (org, keys)
+        };
+        Self { all: all.into_iter().map(good).filter(|(_, keys)| !keys.is_empty()).collect(), doubled }
     }
-    all.retain(|(_, keys)| !keys.is_empty());
-    all.truncate(limits::WITNESSES_MAX);
-    Quorum::new(known.maker(), &all, 1).ok()
+
+    /// Those among them whose lines a note has, as a quorum of one. A log has no more witnesses than a quorum takes; where
+    /// more stand there, those that somebody has compared come first.
+    fn quorum(&self, known: &Known, note: &UnverifiedCheckpoint) -> Option<Quorum> {
+        let claimed = danger_unverified_witnesses(note);
+        let with_keys = claimed.iter().filter_map(|org| Some((*org, self.all.get(org)?.clone())));
+        let mut of: Vec<(OrgId, Vec<PublicKey>)> = with_keys.collect();
+        of.sort_by_key(|(org, _)| !known.is_compared(*org));
+        of.truncate(limits::WITNESSES_MAX);
+        Quorum::new(known.maker(), &of, 1).ok()
+    }
 }

@@ -16,12 +16,11 @@ use super::{
 };
 use crate::{
     cose::SignatureFault,
-    custody::cosignature::Quorum,
     id::{KeyId, OrgId},
     identity::{CardKey, Purpose},
     limits,
     package::{
-        Name, Pins, Source,
+        Confirmed, Name, Pins, Source,
         keys::{Parties, counts},
     },
     primitive::PublicKey,
@@ -32,8 +31,8 @@ use crate::{
 struct Known {
     head: Head,
     parties: Parties,
-    /// Everybody who may have witnessed, as a quorum of one.
-    witnesses: Option<Quorum>,
+    /// Everybody who may have witnessed.
+    witnesses: log::Witnesses,
 }
 
 impl Known {
@@ -46,6 +45,10 @@ impl Known {
     }
     fn maker(&self) -> OrgId {
         self.head.maker
+    }
+    /// Whether somebody has compared its card.
+    fn is_compared(&self, org: OrgId) -> bool {
+        self.parties.get(org).is_some_and(|known| known.confirmed != Confirmed::ByNobody)
     }
     /// What people call an organisation.
     fn name(&self, org: OrgId) -> String {
@@ -90,8 +93,8 @@ fn whole<S: Source>(
     }
     parties.pin(pins)?;
     let (signed, source) = reader.signed()?;
-    let mut known = Known { head, parties, witnesses: None };
-    known.witnesses = log::witnesses(&known);
+    let witnesses = log::Witnesses::of(&parties, head.maker);
+    let known = Known { head, parties, witnesses };
     let kid = signed.signature.parse()?.kid();
     let key = known.key(known.maker(), Purpose::Runs, kid, known.head.time).ok_or(SignatureFault::Key)?;
     signed.verify(&key)?;
@@ -143,6 +146,7 @@ impl Walk {
                     self.journal.event(known, notes, &bytes);
                 }
             }
+            Item::Batch(head) => self.journal.batch(known, notes, &head),
             Item::Log(start) => self.logs.begin(known, notes, &self.journal, &start),
             Item::LogHead(note) => self.logs.head(known, notes, &note),
             Item::Leaves(leaves) => self.logs.leaves(known, notes, &self.journal, &leaves),
@@ -166,7 +170,7 @@ impl Walk {
     fn finish(self) -> Report {
         let Self { known, mut notes, journal, mut logs, recalls, agreements, mut feeds, .. } = self;
         journal.finish(&known, &mut notes);
-        let (intervals, witnessed) = logs.finish(&known, &mut notes, &journal);
+        let log::Told { intervals, witnesses } = logs.finish(&known, &mut notes, &journal);
         let feeds = feeds.finish(&known, &mut notes);
         recalls.finish(&known, &mut notes);
         Report {
@@ -176,7 +180,7 @@ impl Walk {
             parties: known.parties.said(),
             events: journal.len(),
             intervals,
-            witnessed,
+            witnesses,
             agreements: agreements.seen(),
             feeds,
             checks: notes.checks,
