@@ -44,6 +44,8 @@ pub struct Revoked {
     pub since: Option<UnixMillis>,
     /// Say what would change, and change nothing.
     pub dry_run: bool,
+    /// Of the root: the next one is lost for good, so another is drawn, and partners compare words.
+    pub next_root_lost: bool,
 }
 
 fn find(node: &Node, given: &str) -> Result<CardKey, Fault> {
@@ -84,7 +86,10 @@ pub fn revoke(node: &Node, asked: &Revoked) -> Result<Json, Fault> {
         return Err(Fault::input("revoked", "this key is revoked already, since that time or an earlier one"));
     }
     let (purpose, id) = (old.purpose, old.key.id());
-    let in_use = old.revoked.is_none() && old.counts_at(now);
+    super::root::only_of_root(purpose, asked.next_root_lost)?;
+    // Not those that count still beside it, nor a root that another has followed: they have their successors already.
+    let in_use = old.revoked.is_none() && current(node, purpose).is_ok_and(|used| used.key == old.key);
+    let how = How { dry_run: asked.dry_run, now: true, next_root_lost: asked.next_root_lost };
     let supposed = asked.since.filter(|_| purpose == Purpose::Records).map(|since| (id, since));
     let (_, suspect) = suspect::batches(node, supposed)?;
     let mut answer = json!({
@@ -99,6 +104,12 @@ pub fn revoke(node: &Node, asked: &Revoked) -> Result<Json, Fault> {
         "done": false,
     });
     if asked.dry_run {
+        if purpose == Purpose::Root && in_use {
+            let would = super::root::replace(node, how, (&|_: &mut CardKey| (), "key-revoke", &[]))?;
+            if let (Some(members), Some(partners)) = (answer.as_object_mut(), would.get("partners")) {
+                members.insert("partners".to_owned(), partners.clone());
+            }
+        }
         return Ok(answer);
     }
     let issued = node.keys.card.payload().issued;
@@ -117,8 +128,10 @@ pub fn revoke(node: &Node, asked: &Revoked) -> Result<Json, Fault> {
     ];
     let mut new = None;
     if purpose == Purpose::Root && in_use {
-        let how = How { dry_run: false, now: true };
-        answer = super::root::replace(node, how, (&end, "key-revoke", &about[2..]))?;
+        let replaced = super::root::replace(node, how, (&end, "key-revoke", &about[2..]))?;
+        if let (Some(members), Json::Object(replaced)) = (answer.as_object_mut(), replaced) {
+            members.extend(replaced);
+        }
     } else if in_use {
         new = Some(super::rotate::replace(node, purpose, &old, true, (&end, "key-revoke", &about))?);
     } else {
@@ -126,6 +139,8 @@ pub fn revoke(node: &Node, asked: &Revoked) -> Result<Json, Fault> {
         let mut payload = following(node);
         payload.keys.iter_mut().filter(|entry| entry.key == old.key).for_each(end);
         publish(node, signed(node, &payload, &root, false)?, ("key-revoke", &about))?;
+        // One that is shown until its overlap ends gives way now.
+        node.renew(false)?;
     }
     if let Some(members) = answer.as_object_mut() {
         if let Some(new) = new {
