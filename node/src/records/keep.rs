@@ -336,7 +336,13 @@ pub fn keep_heads(node: &Node, txn: &mut Txn<'_>) -> Result<KeptHeads, KeepError
         txn.replace_item(Partition::Own, Table::Batch, b"", *number, &encode("batch", &row)?)?;
         // INVARIANT: a head of our own making reads.
         let logged = logged_batch(head).map_err(|_| StoreError::Broken { at: *number })?;
-        node.journal_signed(txn, node.clock.now(), ("batch-again", &[("batch", number.to_string())]), logged)?;
+        let (_, stated) = danger_unverified_head(head).map_err(|_| StoreError::Broken { at: *number })?;
+        let about = [("batch", number.to_string())];
+        match node.log.may_state(stated) {
+            true => node.journal_signed(txn, stated, ("batch-again", &about), logged).map(|_| ())?,
+            // The leaf of that time was made meanwhile.
+            false => node.journal(txn, "batch-again", &about)?,
+        }
     }
     Ok(KeptHeads(made))
 }

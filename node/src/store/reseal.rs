@@ -330,7 +330,8 @@ mod tests {
         let mut txn = holdings.begin();
         txn.push(OWN, Table::Record, b"", &number(0))?;
         txn.commit()?;
-        let list = layout::list(&*holdings.keys(OWN)?, Table::Record, b"");
+        let keys = holdings.keys(OWN)?;
+        let list = layout::list(&keys, Table::Record, b"");
         let sealed = late.ledger.get(&layout::item(&list, 0))?.ok_or("a row")?;
         holdings.rotate_partition(OWN)?;
         assert!(holdings.reseal(None)?.anew > 0);
