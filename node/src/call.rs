@@ -36,7 +36,10 @@ pub use select::Selection;
 use select::{select, to_review};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::PoisonError,
+};
 
 /// Which records of ours a recall is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -554,6 +557,7 @@ fn carry_out(node: &Node, call: &Call, who: &Who, progress: OnProgress<'_>) -> R
         Call::Identity => Ok(node.identity_view()),
         Call::Card => Ok(json!({ "card": node.keys.card.to_armour(), "words": node.keys.card.words().to_string() })),
         Call::IdentityRenew => {
+            let _one = node.changing_keys.lock().unwrap_or_else(PoisonError::into_inner);
             node.renew(true)?;
             Ok(node.identity_view())
         }

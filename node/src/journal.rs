@@ -44,6 +44,7 @@ const EVENTS: &[(&str, EventKind, Under)] = &[
     ("agreement-version", Kind::Agreement, Bookkeeping),
     ("audit-exported", Kind::Export, Bookkeeping),
     ("batch", Kind::Batch, Own),
+    ("batch-again", Kind::Batch, Own),
     ("bundle-exported", Kind::Export, Bookkeeping),
     ("bundle-imported", Kind::Import, Bookkeeping),
     ("certificate-renewed", Kind::Key, Bookkeeping),

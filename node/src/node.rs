@@ -187,6 +187,7 @@ impl Node {
         custody::anew::after_restore(&node)?;
         // What was erased stays erased, whatever store is found: before anything is served.
         ending::settle(&node)?;
+        crate::keys::revoke::finish(&node)?;
         Ok(node)
     }
 

@@ -507,6 +507,7 @@ struct Arrival<'a> {
 fn received_row(arrival: &Arrival<'_>, release: &VerifiedRelease, number: u64) -> ReceivedRow {
     let record = &release.record;
     ReceivedRow {
+        first: None,
         at: arrival.at,
         body: record.body().bytes().to_vec(),
         feed: arrival.feed.id(),
@@ -564,6 +565,8 @@ fn keep_one(
     let withdrawn = if before.is_some() { txn.get(partition, Table::Withdrawn, id.as_bytes())? } else { None };
     let back = withdrawn.is_some();
     let mut kept = row.clone();
+    // Whoever gives it again does not make it younger: what a stolen key may have signed is told by this.
+    kept.first = before.as_ref().map(|(_, before)| before.here_since());
     let known = before.as_ref().and_then(|(_, before)| before.onward);
     if let (Some(onward), Some(known)) = (&mut kept.onward, known) {
         if onward.by == known.by && onward.given < known.given {

@@ -5,11 +5,12 @@ use crate::{
     codec::{self, Bounds},
     cose::{self, SignatureBytes},
     identity::{
-        Card, CardKey, CardPayload, Purpose, UnconfirmedCard,
+        Card, CardKey, CardPayload, Purpose, UnconfirmedCard, next_root,
         samples::{self, ISSUED},
         succession_step,
     },
     label, limits,
+    time::UnixMillis,
     vectors::{ACCEPTED, answer_of, check, unhex},
 };
 use serde_json::{Value as Json, json};
@@ -57,6 +58,8 @@ fn updates() {
         // Keys that the known card lists stay listed, but for its root.
         p.keys.extend(samples::payload(1).keys.into_iter().filter(|key| key.purpose != Purpose::Root));
     };
+    let own_next = |p: &mut CardPayload| p.next_root = Some(next_root(samples::key(99).public()));
+    let at = |issued: UnixMillis| move |p: &mut CardPayload| p.issued = issued;
     let renamed = card((7, 1), |p| p.name = "Another name".to_owned());
     let with = |known: Json, newer: Json| json!({ "known": known, "newer": newer });
     let vectors = vec![
@@ -78,6 +81,11 @@ fn updates() {
             with(card((7, 1), uncommitted), card((8, 10), succeeded)),
             "another root",
         ),
+        ("update_with_another_next_root", with(plain(7), card((8, 1), own_next)), "another next root"),
+        ("update_that_takes_the_next_root_back", with(plain(7), card((8, 1), uncommitted)), "another next root"),
+        ("update_that_commits_to_a_next_root", with(card((7, 1), uncommitted), plain(8)), ACCEPTED),
+        ("update_of_the_same_time", with(plain(7), card((8, 1), at(ISSUED))), ACCEPTED),
+        ("update_that_dates_back", with(plain(7), card((8, 1), at(ISSUED.minus(1)))), "before the one that is known"),
     ];
     let about = "Newer cards (SPEC 9, CARD-6 and CARD-10) as hexadecimal CBOR: the card that is known and confirmed, and the \
                  one that comes. The first root is Ed25519 with a seed of 32 bytes of 01, the second of 0a.";

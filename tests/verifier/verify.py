@@ -347,6 +347,9 @@ def follows(older, newer, where):
         step = older.next_root == L("entente/1 next root", newer.root["key"].public_bytes(
             serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo))
         need(step and len(roots) > 1 and roots[-2] == older.root["id"], where, "another root")
+    elif older.next_root is not None:
+        need(newer.next_root == older.next_root, where, "another next root under the same root")
+    need(newer.issued >= older.issued, where, "made before the card that is known")
     for key in older.keys:
         if key["purpose"] not in ("root", "issuing", "node"):
             kept = newer.listed(key["purpose"], key["id"])

@@ -197,7 +197,7 @@ fn batches(node: &Node, moment: &Moment, writer: &mut Writer) -> Result<(), Faul
     let list = (Partition::Own, Table::Batch, b"".as_slice());
     stored::each(&node.holdings, list, 0, &mut |n, row: BatchRow| -> Result<bool, Fault> {
         let shown = n < moment.batches;
-        for head in row.heads().filter(|_| shown) {
+        for head in row.signed().filter(|_| shown) {
             writer.item(&Item::Batch(head.clone()))?;
         }
         Ok(shown)

@@ -46,6 +46,7 @@ use std::{
     fs,
     io::{self, Seek, SeekFrom},
     path::Path,
+    sync::PoisonError,
 };
 
 /// What an archive says of itself, sealed in it.
@@ -147,7 +148,11 @@ fn make(node: &Node, folder: &Path, full: bool, progress: OnProgress<'_>) -> Res
         agreements: agreements.iter().map(ToString::to_string).collect(),
         program: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    copying.home_files()?;
+    {
+        // No card beside the key files of another: a change of keys writes several.
+        let _unchanged = node.changing_keys.lock().unwrap_or_else(PoisonError::into_inner);
+        copying.home_files()?;
+    }
     copying.blobs()?;
     let position = copying.rows(rows)?;
     // What rows speak of and the first look did not see.

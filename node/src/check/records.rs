@@ -155,7 +155,7 @@ fn batch(node: &Node, audit: &Audit, number: u64) -> Result<Positions, StoreErro
     let holds = || -> Positions {
         let row: BatchRow = decode("batch", &bytes).map_err(|e| e.to_string())?;
         let secret: [u8; 32] = row.secret.as_slice().try_into().map_err(|_| "its secret is cut short".to_owned())?;
-        if let Some(again) = row.again.clone() {
+        for again in row.again.iter().chain(&row.sent).cloned() {
             let again = Batch::from_parts(&row.records, &secret, again).map_err(|e| e.to_string())?;
             let kid = again.prove(&[]).key().map_err(|e| e.to_string())?;
             listed(node, node.keys.org, Purpose::Records, kid).ok_or("our card lists no key of its later head")?;

@@ -54,7 +54,8 @@ pub enum Key {
         after_help = "A card with the next number lists both keys; partners get it by themselves. What the old key signed \
         stays proved, and its private half is destroyed. The node's key and the root give way two weeks later, because \
         partners judge a connection by the card that they have; --now is for a key that must not be used any longer. \
-        The root key signs cards: if it is kept elsewhere, bring it to keys/root.age first.\n\n\
+        The root key signs cards: if it is kept elsewhere, bring it to keys/root.age first; to rotate it, bring \
+        keys/root-next.age too.\n\n\
         Example:\n  entente key rotate runs --dry-run\n  entente key rotate runs"
     )]
     Rotate {
@@ -66,6 +67,9 @@ pub enum Key {
         /// Without an overlap: who has not heard of the new key by then is cut off until it has the new card
         #[arg(long)]
         now: bool,
+        /// Of the root: keys/root-next.age is lost for good, so another is drawn, and every partner compares words
+        #[arg(long)]
+        next_root_lost: bool,
         /// Rotate it without asking
         #[arg(long)]
         yes: bool,
@@ -90,6 +94,9 @@ pub enum Key {
         /// Say what would change and what would be suspect, and change nothing
         #[arg(long)]
         dry_run: bool,
+        /// Of the root: keys/root-next.age is lost for good, so another is drawn, and every partner compares words
+        #[arg(long)]
+        next_root_lost: bool,
         /// Revoke it without asking
         #[arg(long)]
         yes: bool,

@@ -24,18 +24,20 @@ pub fn key(reach: &Reach, command: cli::Key) -> Result<Done, Failure> {
             reach.output.listing(&value, &keys(&value), "no keys")?;
             Ok(Done::Well)
         }
-        cli::Key::Rotate { which, dry_run, now, yes } => {
+        cli::Key::Rotate { which, dry_run, now, next_root_lost, yes } => {
             let purpose = which.purpose();
-            let ask = |dry_run| Ask::Rotate { purpose, how: How { dry_run, now } };
+            let ask = |dry_run| Ask::Rotate { purpose, how: How { dry_run, now, next_root_lost } };
             let question = match purpose {
                 Purpose::Root => "Put the next root key in the place of this one, and destroy this one?",
                 _ => "Put a new key in the place of this one, and destroy this one?",
             };
             change(reach, &ask, (dry_run, yes), question)
         }
-        cli::Key::Revoke { key, reason, since, dry_run, yes } => {
+        cli::Key::Revoke { key, reason, since, dry_run, next_root_lost, yes } => {
             let since = since.map(|text| time(&text)).transpose()?;
-            let ask = |dry_run| Ask::Revoke(Revoked { key: key.clone(), reason: reason.clone(), since, dry_run });
+            let ask = |dry_run| {
+                Ask::Revoke(Revoked { key: key.clone(), reason: reason.clone(), since, dry_run, next_root_lost })
+            };
             change(reach, &ask, (dry_run, yes), "Revoke this key, for good, and tell every partner?")
         }
         cli::Key::Reattest { by, dry_run, yes } => {

@@ -135,11 +135,12 @@ pub(crate) fn root(home: &Home, card: &Card, node: &Identity) -> Result<(), Iden
     take_place(home, AFTER_ROOT, NEXT_ROOT_FILE)
 }
 
-/// Lets keys take the place of those that end soon. Whether any did; connections made from then on show them.
-pub(super) fn turn(keys: &Keys, home: &Home, now: UnixMillis) -> Result<bool, IdentityError> {
+/// Lets keys take the place of those that end soon, or at once of all. Whether any did; connections made from then on show
+/// them.
+pub(super) fn turn(keys: &Keys, home: &Home, now: UnixMillis, at_once: bool) -> Result<bool, IdentityError> {
     let soon = now.plus(GRACE_MS);
     let ends = |purpose: Purpose, key: &PublicKey| {
-        keys.card.listed(purpose, key.id()).is_some_and(|entry| !entry.counts_at(soon))
+        at_once || keys.card.listed(purpose, key.id()).is_some_and(|entry| !entry.counts_at(soon))
     };
     let mut turned = false;
     if let Some(next) = &*keys.next {
@@ -156,7 +157,7 @@ pub(super) fn turn(keys: &Keys, home: &Home, now: UnixMillis) -> Result<bool, Id
     }
     let under = issuing_under(keys.card.root());
     let former = keys.card.keys(Purpose::Root).filter(|entry| entry.key != *keys.card.root());
-    if file(home, &under).exists() && former.into_iter().all(|entry| !entry.counts_at(soon)) {
+    if file(home, &under).exists() && former.into_iter().all(|entry| at_once || !entry.counts_at(soon)) {
         let certificate = read(file(home, &under))?;
         take_place(home, &under, "issuing.der")?;
         show(keys, 1, certificate);

@@ -86,7 +86,7 @@ impl Keys {
     /// Renews the node's certificate if little of it is left, or whatever is left where it is `asked` for. Says whether it
     /// did; connections made from then on show the new one.
     pub fn renew(&self, home: &Home, now: UnixMillis, asked: bool) -> Result<bool, IdentityError> {
-        let turned = overlap::turn(self, home, now)?;
+        let turned = overlap::turn(self, home, now, false)?;
         let before: Vec<Vec<u8>> = self.chain().into_iter().take(1).collect();
         // Another issuing key was put in place, and the node's certificate under it was not made before a crash.
         let apart = matches!(chain::claimed(&self.chain(), now), Err(chain::ChainFault::Order { .. }));
@@ -105,6 +105,12 @@ impl Keys {
         }
         *self.chain.write().unwrap_or_else(PoisonError::into_inner) = vec![leaf, issuing];
         Ok(true)
+    }
+
+    /// Lets what waits for the end of an overlap take its place now: partners with an older card are cut off until they
+    /// have the newest.
+    pub(crate) fn turn_now(&self, home: &Home, now: UnixMillis) -> Result<bool, IdentityError> {
+        overlap::turn(self, home, now, true)
     }
 
     /// A certificate for a node key, by the issuing key in use.

@@ -1,21 +1,22 @@
 //! Revocation: a key that is not to be trusted any more, from now on or since a time; and attesting anew what it made suspect.
 //!
-//! Where the key is in use another takes its place in the same card. *Compromised since T* makes suspect what it signed and
-//! nothing shows to be older: here at once, at partners when they have the card. A person who has looked at such records
-//! attests them anew: the same batch under the key of today, so that ids and places stay, and partners get them again.
+//! Where the key is in use another takes its place in the same card; of one that has given way only the entry changes.
+//! *Compromised since T* makes suspect what it signed and nothing shows to be older: here at once, at partners when they
+//! have the card. A person who has looked at such records attests them anew: the same batch under the key of today, so that
+//! ids and places stay, and partners get them again.
 
-use super::{BY_ITSELF, Opened, following, publish, rotate::How, signed, suspect, told};
+use super::{BY_ITSELF, Opened, current, following, publish, rotate::How, signed, suspect, told};
 use crate::{
     call::{OnProgress, Progress},
     error::Fault,
     node::Node,
     records::{
         keep,
-        stored::{ReleasedRow, decode, encode, record_in_feed},
+        stored::{BatchRow, ReleasedRow, decode, encode, record_in_feed},
     },
     seal::keyring::Partition,
     share::feeds::{self, Pending},
-    store::layout::Table,
+    store::{StoreError, layout::Table, txn::Txn},
 };
 use entente_protocol::{
     custody::proof::logged_batch,
@@ -43,6 +44,8 @@ pub struct Revoked {
     pub since: Option<UnixMillis>,
     /// Say what would change, and change nothing.
     pub dry_run: bool,
+    /// Of the root: the next one is lost for good, so another is drawn, and partners compare words.
+    pub next_root_lost: bool,
 }
 
 fn find(node: &Node, given: &str) -> Result<CardKey, Fault> {
@@ -83,7 +86,10 @@ pub fn revoke(node: &Node, asked: &Revoked) -> Result<Json, Fault> {
         return Err(Fault::input("revoked", "this key is revoked already, since that time or an earlier one"));
     }
     let (purpose, id) = (old.purpose, old.key.id());
-    let in_use = old.revoked.is_none() && old.counts_at(now);
+    super::root::only_of_root(purpose, asked.next_root_lost)?;
+    // Not those that count still beside it, nor a root that another has followed: they have their successors already.
+    let in_use = old.revoked.is_none() && current(node, purpose).is_ok_and(|used| used.key == old.key);
+    let how = How { dry_run: asked.dry_run, now: true, next_root_lost: asked.next_root_lost };
     let supposed = asked.since.filter(|_| purpose == Purpose::Records).map(|since| (id, since));
     let (_, suspect) = suspect::batches(node, supposed)?;
     let mut answer = json!({
@@ -98,6 +104,12 @@ pub fn revoke(node: &Node, asked: &Revoked) -> Result<Json, Fault> {
         "done": false,
     });
     if asked.dry_run {
+        if purpose == Purpose::Root && in_use {
+            let would = super::root::replace(node, how, (&|_: &mut CardKey| (), "key-revoke", &[]))?;
+            if let (Some(members), Some(partners)) = (answer.as_object_mut(), would.get("partners")) {
+                members.insert("partners".to_owned(), partners.clone());
+            }
+        }
         return Ok(answer);
     }
     let issued = node.keys.card.payload().issued;
@@ -116,8 +128,10 @@ pub fn revoke(node: &Node, asked: &Revoked) -> Result<Json, Fault> {
     ];
     let mut new = None;
     if purpose == Purpose::Root && in_use {
-        let how = How { dry_run: false, now: true };
-        answer = super::root::replace(node, how, (&end, "key-revoke", &about[2..]))?;
+        let replaced = super::root::replace(node, how, (&end, "key-revoke", &about[2..]))?;
+        if let (Some(members), Json::Object(replaced)) = (answer.as_object_mut(), replaced) {
+            members.extend(replaced);
+        }
     } else if in_use {
         new = Some(super::rotate::replace(node, purpose, &old, true, (&end, "key-revoke", &about))?);
     } else {
@@ -125,6 +139,8 @@ pub fn revoke(node: &Node, asked: &Revoked) -> Result<Json, Fault> {
         let mut payload = following(node);
         payload.keys.iter_mut().filter(|entry| entry.key == old.key).for_each(end);
         publish(node, signed(node, &payload, &root, false)?, ("key-revoke", &about))?;
+        // One that is shown until its overlap ends gives way now.
+        node.renew(false)?;
     }
     if let Some(members) = answer.as_object_mut() {
         if let Some(new) = new {
@@ -142,6 +158,9 @@ pub fn reattest(node: &Node, by: &str, dry_run: bool, progress: OnProgress<'_>) 
     if by.is_empty() || !text::is_line(by) {
         return Err(Fault::input("by", "say who you are: `--by NAME`, one line"));
     }
+    if !dry_run {
+        finish(node)?;
+    }
     let (places, records) = suspect::batches(node, None)?;
     let answer = json!({ "batches": places.len(), "records": records, "partners": told(node, "in their feeds"), "done": !dry_run });
     if dry_run {
@@ -151,27 +170,51 @@ pub fn reattest(node: &Node, by: &str, dry_run: bool, progress: OnProgress<'_>) 
     for place in places {
         let row = keep::batch_row(node, place)?;
         done += row.records.len() as u64;
-        // What partners see of it goes again: first, so that it does also where this ends in between.
-        for step in row.records.chunks(STEP) {
-            again(node, step)?;
-        }
         let (at, head) = keep::attested_anew(node, &row)?;
         let logged = logged_batch(&head).map_err(Fault::store)?;
-        let row = encode("batch", &keep::batch_row(node, place)?.with(head)).map_err(Fault::store)?;
         let mut txn = node.holdings.begin();
-        txn.replace_item(Partition::Own, Table::Batch, b"", place, &row)?;
+        // Partners get it again after this, not before: what is decided while it is suspect goes to nobody.
+        set_batch(&mut txn, place, |row| row.attest(head))?;
         let about = [("batch", place.to_string()), ("by", by.to_owned())];
         node.journal_signed(&mut txn, at, ("key-reattest", &about), logged)?;
         txn.commit()?;
         node.batches.forget();
+        go_again(node, place)?;
         progress(Progress { done, total: Some(records) });
     }
     node.reload()?;
     Ok(answer)
 }
 
+/// Finishes what an end of the program left of attesting anew: partners get what they hold with its new proof.
+pub fn finish(node: &Node) -> Result<(), Fault> {
+    for place in suspect::unfinished(node)? {
+        go_again(node, place)?;
+    }
+    Ok(())
+}
+
+/// Partners get again what they see of a batch, and what was held back of it.
+fn go_again(node: &Node, place: u64) -> Result<(), Fault> {
+    for step in keep::batch_row(node, place)?.records.chunks(STEP) {
+        again(node, step)?;
+    }
+    let mut txn = node.holdings.begin();
+    set_batch(&mut txn, place, |row| row.due = false)?;
+    txn.commit()?;
+    Ok(())
+}
+
+fn set_batch(txn: &mut Txn<'_>, place: u64, set: impl FnOnce(&mut BatchRow)) -> Result<(), Fault> {
+    let row = txn.item(Partition::Own, Table::Batch, b"", place)?.ok_or(StoreError::Broken { at: place })?;
+    let mut row: BatchRow = decode("batch", &row).map_err(Fault::store)?;
+    set(&mut row);
+    let row = encode("batch", &row).map_err(Fault::store)?;
+    Ok(txn.replace_item(Partition::Own, Table::Batch, b"", place, &row)?)
+}
+
 /// Has records decided again in every feed: what was held back, and what a partner sees, which goes with its new proof.
-fn again(node: &Node, records: &[entente_protocol::id::RecordId]) -> Result<(), Fault> {
+pub(super) fn again(node: &Node, records: &[entente_protocol::id::RecordId]) -> Result<(), Fault> {
     let mut outgoing: Vec<FeedKey> = Vec::new();
     for (org, _) in node.book().iter() {
         let with = feeds::every_agreement_with(node, *org);

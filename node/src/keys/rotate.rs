@@ -32,6 +32,8 @@ pub struct How {
     pub dry_run: bool,
     /// Without an overlap: partners who have not heard of the new key are refused, or refuse, until they have its card.
     pub now: bool,
+    /// The next root is lost for good: another is drawn, and partners compare words.
+    pub next_root_lost: bool,
 }
 
 /// What becomes of the entry of the key that gives way.
@@ -42,6 +44,7 @@ pub fn rotate(node: &Node, purpose: Purpose, how: How) -> Result<Json, Fault> {
     if purpose == Purpose::Root {
         return super::root::rotate(node, how);
     }
+    super::root::only_of_root(purpose, how.next_root_lost)?;
     let old = current(node, purpose)?;
     let now = node.clock.now();
     let late = purpose == Purpose::Node && !how.now;
@@ -90,7 +93,7 @@ pub(super) fn replace(
     };
     match purpose {
         Purpose::Node => {
-            pending(node)?;
+            pending(node, at_once)?;
             let key = issue::generate().map_err(setup)?;
             let new = public(&key)?;
             let certificate = leaf(node, &key)?;
@@ -105,7 +108,7 @@ pub(super) fn replace(
             Ok(new)
         }
         Purpose::Issuing => {
-            pending(node)?;
+            pending(node, at_once)?;
             let key = issue::generate().map_err(setup)?;
             let new = public(&key)?;
             let root_key = opened.read(node, "root.age")?;
@@ -157,10 +160,15 @@ pub(super) fn list(
     payload.keys.push(CardKey::new(purpose, new.clone(), begins));
 }
 
-/// One change of certificates at a time: the next begins when partners had the time to learn of this one.
-pub(super) fn pending(node: &Node) -> Result<(), Fault> {
+/// One change of certificates at a time: the next begins when partners had the time to learn of this one. Where it cannot
+/// wait for them, what waits takes its place now.
+pub(super) fn pending(node: &Node, at_once: bool) -> Result<(), Fault> {
     let under = overlap::issuing_under(node.keys.card.root());
     if [NEXT_NODE, under.as_str()].iter().any(|name| file(&node.home, name).exists()) {
+        if at_once {
+            node.keys.turn_now(&node.home, node.clock.now())?;
+            return Ok(());
+        }
         let why = "another key of certificates is about to change, and partners need time to learn of it: see \
             `entente key list` for when it does";
         return Err(Fault::input("in-overlap", why));

@@ -40,13 +40,13 @@ pub fn covered_before(
     (id, row): (RecordId, &ReceivedRow),
     time: UnixMillis,
 ) -> Result<bool, KeepError> {
-    if row.at < time {
+    if row.here_since() < time {
         return Ok(true);
     }
     // What was shown of it first, before a later run showed more.
     let first = node.holdings.list(Partition::Agreement(agreement), Table::Earlier, id.as_bytes(), None, 1)?;
     match first.first() {
-        Some((_, bytes)) => Ok(decode::<ReceivedRow>("received record", bytes)?.at < time),
+        Some((_, bytes)) => Ok(decode::<ReceivedRow>("received record", bytes)?.here_since() < time),
         None => Ok(false),
     }
 }
@@ -73,11 +73,35 @@ pub fn own(node: &Node, batch: u64) -> Result<Option<UnixMillis>, KeepError> {
     node.batches.suspect(batch, || of_batch(node, &keep::batch_row(node, batch)?))
 }
 
-/// The same of a batch's row.
+/// The same of a batch's row: by any head of it that partners may have.
 pub fn of_batch(node: &Node, row: &BatchRow) -> Result<Option<UnixMillis>, KeepError> {
-    let (key, stated) =
-        danger_unverified_head(row.newest()).map_err(|_| crate::store::StoreError::Broken { at: row.first })?;
-    Ok(since(&node.keys.card, key).filter(|since| stated >= *since))
+    let mut earliest: Option<UnixMillis> = None;
+    for head in row.heads() {
+        let read = danger_unverified_head(head).map_err(|_| crate::store::StoreError::Broken { at: row.first });
+        let (key, stated) = read?;
+        let found = since(&node.keys.card, key).filter(|since| stated >= *since);
+        earliest = earliest.into_iter().chain(found).min();
+    }
+    Ok(earliest)
+}
+
+/// Whether a batch has a head by a key from a time on.
+fn signed_since(row: &BatchRow, (key, since): (KeyId, UnixMillis)) -> bool {
+    row.heads().any(|head| danger_unverified_head(head).is_ok_and(|(by, stated)| by == key && stated >= since))
+}
+
+/// Batches of ours that a person had attested anew, and of which partners are still to get the proof.
+pub fn unfinished(node: &Node) -> Result<Vec<u64>, KeepError> {
+    let mut places = Vec::new();
+    if is_clean(&node.keys.card) {
+        return Ok(places);
+    }
+    for place in 0..node.holdings.count(Partition::Own, Table::Batch, b"")? {
+        if keep::batch_row(node, place)?.due {
+            places.push(place);
+        }
+    }
+    Ok(places)
 }
 
 /// Batches of ours that are suspect, or would be if a key were in other hands since a time: their places, and how many
@@ -89,8 +113,7 @@ pub fn batches(node: &Node, supposed: Option<(KeyId, UnixMillis)>) -> Result<(Ve
     }
     for place in 0..node.holdings.count(Partition::Own, Table::Batch, b"")? {
         let row = keep::batch_row(node, place)?;
-        let by = danger_unverified_head(row.newest()).ok();
-        let would = supposed.is_some_and(|(key, since)| by.is_some_and(|(by, stated)| by == key && stated >= since));
+        let would = supposed.is_some_and(|by| signed_since(&row, by));
         if would || of_batch(node, &row)?.is_some() {
             places.push(place);
             records += row.records.len() as u64;
@@ -105,7 +128,7 @@ pub fn by_own(node: &Node, key: KeyId) -> Result<u64, KeepError> {
     let (mut records, places) = (0, node.holdings.count(Partition::Own, Table::Batch, b"")?);
     for place in 0..places {
         let row = keep::batch_row(node, place)?;
-        if danger_unverified_head(row.newest()).is_ok_and(|(by, stated)| by == key && stated >= since) {
+        if signed_since(&row, (key, since)) {
             records += row.records.len() as u64;
         }
     }

@@ -15,12 +15,15 @@ use crate::{
     testkit::{self, ask},
 };
 use entente_protocol::{
+    id::KeyId,
     identity::{Card, CardFault, Contact, Purpose, UnconfirmedCard, chain},
     time::{DAY_MS, UnixMillis},
 };
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use serde_json::{Value as Json, json};
 use std::{fs, sync::Arc};
+
+mod stolen;
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -66,12 +69,18 @@ impl World {
         Ok(ask(&self.b, &Call::RecordVerify(number.to_owned()))?["ok"] == true)
     }
     fn rotate(&self, purpose: Purpose, dry_run: bool) -> Result<Json, Fault> {
-        ask(&self.a, &Call::Keys(Ask::Rotate { purpose, how: How { dry_run, now: false } }))
+        ask(&self.a, &Call::Keys(Ask::Rotate { purpose, how: How { dry_run, now: false, next_root_lost: false } }))
     }
     fn revoke(&self, purpose: Purpose, since: Option<UnixMillis>, dry_run: bool) -> Result<Json, Fault> {
-        let key = super::current(&self.a, purpose)?.key.id().to_string();
-        let asked = Revoked { key, reason: "laptop stolen".to_owned(), since, dry_run };
-        ask(&self.a, &Call::Keys(Ask::Revoke(asked)))
+        let key = super::current(&self.a, purpose)?.key.id();
+        self.revoke_key(key, since, dry_run)
+    }
+    fn revoke_key(&self, key: KeyId, since: Option<UnixMillis>, dry_run: bool) -> Result<Json, Fault> {
+        let (key, reason) = (key.to_string(), "laptop stolen".to_owned());
+        ask(&self.a, &Call::Keys(Ask::Revoke(Revoked { key, reason, since, dry_run, next_root_lost: false })))
+    }
+    fn reattest(&self) -> Result<Json, Fault> {
+        ask(&self.a, &Call::Keys(Ask::Reattest { by: "A. Diallo".to_owned(), dry_run: false }))
     }
     fn list(&self) -> Result<Vec<(String, String)>, Fault> {
         let rows = ask(&self.a, &Call::Keys(Ask::List))?;
@@ -213,8 +222,24 @@ fn a_root_is_succeeded_by_itself_or_by_voice() -> Outcome {
     world.exchange()?;
 
     world.clock.advance(2 * DAY_MS);
-    fs::remove_file(file(&world.a.home, NEXT_ROOT_FILE))?;
-    let done = world.rotate(Purpose::Root, false)?;
+    // Kept elsewhere, or another in its place: it is not taken for lost until somebody says so.
+    let (next, card) = (file(&world.a.home, NEXT_ROOT_FILE), world.a.keys.card.digest());
+    fs::write(&next, fs::read(file(&world.a.home, "root.age"))?)?;
+    for _ in 0..2 {
+        for dry_run in [true, false] {
+            assert!(world.rotate(Purpose::Root, dry_run).is_err_and(|fault| fault.code == "next-root"));
+            assert!(world.revoke(Purpose::Root, None, dry_run).is_err_and(|fault| fault.code == "next-root"));
+        }
+        let _ = fs::remove_file(&next);
+    }
+    assert!(world.a.keys.card.digest() == card && !next.exists());
+    let lost = |dry_run, purpose| {
+        ask(&world.a, &Call::Keys(Ask::Rotate { purpose, how: How { dry_run, now: false, next_root_lost: true } }))
+    };
+    assert!(lost(true, Purpose::Runs).is_err_and(|fault| fault.code == "next-root"));
+    let would = lost(true, Purpose::Root)?;
+    assert!(would["partners"][0]["learns"].as_str().is_some_and(|how| how.contains("words")), "{would}");
+    let done = lost(false, Purpose::Root)?;
     assert!(done["partners"][0]["learns"].as_str().is_some_and(|how| how.contains("words")), "{done}");
     world.release("A-3")?;
     world.exchange()?;
@@ -430,7 +455,8 @@ fn a_key_is_named_by_its_id_and_revoked_once() -> Outcome {
     let world = World::new()?;
     let id = super::current(&world.a, Purpose::Agreements)?.key.id().to_string();
     let revoke = |key: &str, since| {
-        let asked = Revoked { key: key.to_owned(), reason: "lost".to_owned(), since, dry_run: false };
+        let asked =
+            Revoked { key: key.to_owned(), reason: "lost".to_owned(), since, dry_run: false, next_root_lost: false };
         ask(&world.a, &Call::Keys(Ask::Revoke(asked)))
     };
     assert!(revoke("00", None).is_err() && revoke(&"0".repeat(64), None).is_err());

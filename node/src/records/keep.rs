@@ -16,14 +16,13 @@ use entente_protocol::{
     cose::SignatureBytes,
     custody::proof::logged_batch,
     id::{BatchId, Hash, LineId, Nonce, RecordId},
-    identity::Purpose,
     record::{Body, Draft, DraftError, Record, kind::Kind},
     time::UnixMillis,
     value::Value,
 };
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use zeroize::Zeroizing;
 
@@ -175,7 +174,16 @@ pub fn add(node: &Node, txn: &mut Txn<'_>, records: Vec<New>) -> Result<Option<B
     // INVARIANT: a head of our own making reads.
     let logged = logged_batch(&head).map_err(|_| StoreError::Broken { at: first })?;
     let about = [("records", ids.len().to_string())];
-    let row = BatchRow { head, again: None, between: vec![], first, secret: batch_secret.to_vec(), records: ids };
+    let row = BatchRow {
+        due: false,
+        head,
+        sent: Vec::new(),
+        again: None,
+        between: Vec::new(),
+        first,
+        secret: batch_secret.to_vec(),
+        records: ids,
+    };
     let number = txn.push(Partition::Own, Table::Batch, b"", &encode("batch", &row)?)?;
     node.journal_signed(txn, now, ("batch", &about), logged)?;
     let mut facets = Facets::default();
@@ -247,6 +255,9 @@ pub fn attested_anew(node: &Node, row: &BatchRow) -> Result<(UnixMillis, Signatu
 /// A batch by its number, and whether it is one to be sent.
 type Known = ((u64, bool), Arc<Batch>);
 
+/// Heads by the number of their batch.
+type Made = BTreeMap<u64, SignatureBytes>;
+
 /// Batches that were lately asked for, by number, the last one behind. A batch never changes once it is in the store.
 #[derive(Default)]
 pub struct Batches {
@@ -254,6 +265,8 @@ pub struct Batches {
     trees: Mutex<VecDeque<Known>>,
     /// Since when each is suspect, if it is: looked up once, where any is.
     suspect: Mutex<BTreeMap<u64, Option<UnixMillis>>>,
+    /// Heads that were made to send batches, until they are in the store.
+    made: Mutex<Made>,
 }
 
 impl Batches {
@@ -264,6 +277,10 @@ impl Batches {
     pub fn forget(&self) {
         self.trees.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.suspect.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    fn made(&self) -> MutexGuard<'_, Made> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Since when a batch is suspect, as it is known or found out.
@@ -286,18 +303,77 @@ pub fn batch(node: &Node, number: u64) -> Result<Arc<Batch>, KeepError> {
     cached(node, (number, false), |_, batch| Ok(batch))
 }
 
-/// The same to be sent. Where its key has ended in good order, or its head is older than the day since which the key is in
-/// other hands, the same records are attested anew under the key of today (BAT-5).
+/// The same to be sent. Where another key has taken the place of its key in good order, or its head is older than the day
+/// since which the key is in other hands, the same records are attested anew under the key of today (BAT-5). Whoever sends
+/// it keeps the head first ([`keep_heads`]).
 pub fn batch_to_send(node: &Node, number: u64) -> Result<Arc<Batch>, KeepError> {
     cached(node, (number, true), |row, batch| {
-        let now = node.clock.now();
-        let (key, _) = danger_unverified_head(row.newest()).map_err(|_| StoreError::Broken { at: number })?;
-        let ended = node.keys.card.key(Purpose::Records, key, now).is_none();
-        if !ended || suspect::of_batch(node, row)?.is_some() {
+        if is_of_today(node, &batch) || suspect::of_batch(node, row)?.is_some() {
             return Ok(batch);
         }
-        Ok(batch.again(node.keys.org, now, node.log.witnessed(), &node.keys.records)?)
+        let now = node.clock.now();
+        let anew = batch.again(node.keys.org, now, node.log.witnessed(), &node.keys.records)?;
+        node.batches.made().insert(number, anew.head().clone());
+        Ok(anew)
     })
+}
+
+/// Whether the key of today signed a batch. Another may have taken its place since it was remembered.
+fn is_of_today(node: &Node, batch: &Batch) -> bool {
+    danger_unverified_head(batch.head()).is_ok_and(|(key, _)| key == node.keys.records.public().id())
+}
+
+/// Writes down the heads that were made to send batches: what is known later of their key is then known of them.
+pub fn keep_heads(node: &Node, txn: &mut Txn<'_>) -> Result<KeptHeads, KeepError> {
+    let made = node.batches.made().clone();
+    for (number, head) in &made {
+        let row = txn.item(Partition::Own, Table::Batch, b"", *number)?.ok_or(StoreError::Broken { at: *number })?;
+        let mut row: BatchRow = decode("batch", &row)?;
+        if row.sent.last() == Some(head) {
+            // Another that sends it was sooner.
+            continue;
+        }
+        row.sent.push(head.clone());
+        txn.replace_item(Partition::Own, Table::Batch, b"", *number, &encode("batch", &row)?)?;
+        // INVARIANT: a head of our own making reads.
+        let logged = logged_batch(head).map_err(|_| StoreError::Broken { at: *number })?;
+        let (_, stated) = danger_unverified_head(head).map_err(|_| StoreError::Broken { at: *number })?;
+        let about = [("batch", number.to_string())];
+        match node.log.may_state(stated) {
+            true => node.journal_signed(txn, stated, ("batch-again", &about), logged).map(|_| ())?,
+            // The leaf of that time was made meanwhile.
+            false => node.journal(txn, "batch-again", &about)?,
+        }
+    }
+    Ok(KeptHeads(made))
+}
+
+/// Heads that a transaction keeps.
+#[must_use]
+pub struct KeptHeads(Made);
+
+impl KeptHeads {
+    /// After the commit: others that send the same batches need not keep them.
+    pub fn done(self, node: &Node) {
+        let mut made = node.batches.made();
+        self.0.into_iter().for_each(|(number, head)| {
+            if made.get(&number) == Some(&head) {
+                made.remove(&number);
+            }
+        });
+    }
+}
+
+/// The same where nothing else is written.
+pub fn keep_heads_alone(node: &Node) -> Result<(), KeepError> {
+    if node.batches.made().is_empty() {
+        return Ok(());
+    }
+    let mut txn = node.holdings.begin();
+    let kept = keep_heads(node, &mut txn)?;
+    txn.commit()?;
+    kept.done(node);
+    Ok(())
 }
 
 fn cached(
@@ -307,14 +383,16 @@ fn cached(
 ) -> Result<Arc<Batch>, KeepError> {
     let known = || node.batches.trees.lock().unwrap_or_else(PoisonError::into_inner);
     let at = (number, to_send);
-    if let Some((_, batch)) = known().iter().find(|(n, _)| *n == at) {
+    if let Some((_, batch)) = known().iter().find(|(n, batch)| *n == at && (!to_send || is_of_today(node, batch))) {
         return Ok(Arc::clone(batch));
     }
     let row = batch_row(node, number)?;
     let secret: [u8; 32] = row.secret.as_slice().try_into().map_err(|_| StoreError::Broken { at: number })?;
-    let batch = Batch::from_parts(&row.records, &secret, row.newest().clone())?;
+    let head = if to_send { row.to_send() } else { row.newest() };
+    let batch = Batch::from_parts(&row.records, &secret, head.clone())?;
     let batch = Arc::new(finish(&row, batch)?);
     let mut batches = known();
+    batches.retain(|(n, _)| *n != at);
     if batches.len() >= Batches::MAX {
         batches.pop_front();
     }

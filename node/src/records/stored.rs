@@ -167,12 +167,18 @@ impl OwnRow {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BatchRow {
+    /// Its records are still to be decided again in every feed, since a person had it attested anew.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub due: bool,
     /// The signed head.
     pub head: SignatureBytes,
+    /// Heads over the same records that the node made to send them, each because the key before had given way. Oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sent: Vec<SignatureBytes>,
     /// A head over the same records that a person had signed later, because the key of the first was in other hands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub again: Option<SignatureBytes>,
-    /// Heads that were such before the latest. The journal has each of them, and auditors are shown it.
+    /// Heads that others have taken the place of. The journal has each of them, and auditors are shown it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub between: Vec<SignatureBytes>,
     /// The place of its first record; the others follow.
@@ -185,18 +191,27 @@ pub struct BatchRow {
 }
 
 impl BatchRow {
-    /// Every head, in the order in which they were signed.
-    pub fn heads(&self) -> impl Iterator<Item = &SignatureBytes> {
-        std::iter::once(&self.head).chain(&self.between).chain(&self.again)
+    /// Every head that was signed over its records, each in the journal: what auditors are shown.
+    pub fn signed(&self) -> impl Iterator<Item = &SignatureBytes> {
+        std::iter::once(&self.head).chain(&self.between).chain(&self.again).chain(&self.sent)
     }
-    /// The same with a newer one.
-    pub fn with(mut self, head: SignatureBytes) -> Self {
+    /// Has a person's head take the place of those before.
+    pub fn attest(&mut self, head: SignatureBytes) {
         self.between.extend(self.again.replace(head));
-        self
+        self.between.append(&mut self.sent);
+        self.due = true;
     }
-    /// The head that counts: the latest.
+    /// The head that counts here: the latest that was made on purpose.
     pub fn newest(&self) -> &SignatureBytes {
         self.again.as_ref().unwrap_or(&self.head)
+    }
+    /// The head under which it went to partners last, or goes.
+    pub fn to_send(&self) -> &SignatureBytes {
+        self.sent.last().unwrap_or_else(|| self.newest())
+    }
+    /// Every head that partners may have and that nothing has taken the place of.
+    pub fn heads(&self) -> impl Iterator<Item = &SignatureBytes> {
+        std::iter::once(self.newest()).chain(&self.sent)
     }
 }
 
@@ -230,6 +245,9 @@ pub struct OnwardRow {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReceivedRow {
+    /// When it first became durable here, where a run has brought it again since.
+    #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
+    pub first: Option<UnixMillis>,
     /// Header and root.
     #[serde(rename = "b", alias = "body", with = "serde_bytes")]
     pub body: Vec<u8>,
@@ -259,6 +277,10 @@ pub struct ReceivedRow {
 }
 
 impl ReceivedRow {
+    /// Since when it is here: the first run that brought it was countersigned then, by our clock.
+    pub fn here_since(&self) -> UnixMillis {
+        self.first.unwrap_or(self.at)
+    }
     /// The openings as the protocol has them.
     pub fn openings(&self) -> Vec<Opening> {
         self.openings
@@ -388,6 +410,7 @@ mod tests {
             run,
             onward: None,
             at,
+            first: None,
         };
         let earlier = Earlier { at, run, body: ByteBuf::from(body), feed, nodes, clause, number, openings };
         let (before, now) = (encode("row", &earlier)?, encode("row", &row)?);

@@ -62,6 +62,23 @@ impl Story {
     }
 }
 
+/// While keys change no archive is begun: its card and its key files are of one moment.
+#[test]
+fn a_backup_waits_for_a_change_of_keys() -> Outcome {
+    let story = Story::new()?;
+    let node = testkit::node(story.folder.path(), "a", &story.clock)?;
+    let changing = node.changing_keys.lock().map_err(|_| "poisoned")?;
+    std::thread::scope(|scope| {
+        let copying = scope.spawn(|| story.back_up(&node, "backups", true));
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        let waits = !copying.is_finished();
+        drop(changing);
+        let made = copying.join().map_err(|_| "the copy ended")?;
+        assert!(waits && made.is_ok(), "{made:?}");
+        Ok(())
+    })
+}
+
 fn rows(node: &Node) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, Box<dyn std::error::Error>> {
     let (frozen, mut all) = (node.holdings.freeze()?, BTreeMap::new());
     loop {

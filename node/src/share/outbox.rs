@@ -357,7 +357,7 @@ fn commit(
     for waiting in waits.into_iter().chain(again) {
         txn.push(Partition::Own, Table::Pending, id.as_bytes(), &encode("pending", &waiting)?)?;
     }
-    let mut run = None;
+    let (mut run, mut heads) = (None, None);
     if !hashes.is_empty() {
         let now = node.clock.now();
         if !node.log.may_state(now) {
@@ -385,8 +385,12 @@ fn commit(
         // With the release, not after it: whoever is asked who holds what knows of all that went.
         passed::note(node, &mut txn, passed)?;
         run = Some(Prepared { message: bodies.into_message(signature, &sent)?, end: end.length });
+        heads = Some(keep::keep_heads(node, &mut txn)?);
     }
     feeds::put_out(&mut txn, &feed, &row)?;
     txn.commit()?;
+    if let Some(heads) = heads {
+        heads.done(node);
+    }
     Ok(Step { run, more })
 }

@@ -168,16 +168,20 @@ impl Holdings {
         let list = layout::list(&keys, table, scope);
         let after = after.map(|counter| layout::item(&list, counter));
         self.ask(|| {
-            let rows = self.ledger.scan(&list, after.as_deref(), limit)?;
-            rows.into_iter().map(|(row, sealed)| open_item(&keys, row, sealed)).collect()
+            once_more(|| {
+                let rows = self.ledger.scan(&list, after.as_deref(), limit)?;
+                rows.into_iter().map(|(row, sealed)| open_item(&keys, row, sealed)).collect()
+            })
         })
     }
     /// The last item of a list that was not removed.
     pub fn last(&self, partition: Partition, table: Table, scope: &[u8]) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
         let keys = self.keys(partition)?;
         self.ask(|| {
-            let last = self.ledger.last(&layout::list(&keys, table, scope))?;
-            last.map(|(row, sealed)| open_item(&keys, row, sealed)).transpose()
+            once_more(|| {
+                let last = self.ledger.last(&layout::list(&keys, table, scope))?;
+                last.map(|(row, sealed)| open_item(&keys, row, sealed)).transpose()
+            })
         })
     }
     /// One item of a list.
@@ -315,9 +319,11 @@ impl Holdings {
         Ok(self.keyring.keys(partition)?)
     }
     pub(super) fn read(&self, keys: &PartitionKeys, row: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.ask(|| match self.ledger.get(row)? {
-            Some(sealed) => Ok(Some(value::open(keys, row, sealed)?)),
-            None => Ok(None),
+        self.ask(|| {
+            once_more(|| match self.ledger.get(row)? {
+                Some(sealed) => Ok(Some(value::open(keys, row, sealed)?)),
+                None => Ok(None),
+            })
         })
     }
     /// Every question to an engine: refused after a failure, and a failure is kept.
@@ -373,6 +379,14 @@ impl Holdings {
     }
     pub(super) fn blob_name(&self, partition: Partition, name: &[u8]) -> Result<BlobName, StoreError> {
         Ok(BlobName(self.keys(partition)?.blob_name(name)))
+    }
+}
+
+/// Reads again what was fetched just before its key was destroyed: it is sealed anew then. The second answer stands.
+fn once_more<T>(read: impl Fn() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    match read() {
+        Err(StoreError::Seal(value::SealError::NoKey { .. })) => read(),
+        answer => answer,
     }
 }
 

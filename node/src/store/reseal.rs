@@ -171,11 +171,17 @@ mod tests {
     use super::*;
     use crate::{
         seal::{hybrid::Identity, keyring::Keyring},
-        store::open::{self, Backend},
+        store::{
+            Ledger, Position, Row, SequenceRow, Snapshot, layout,
+            memory::{MemoryLedger, MemoryVault},
+            open::{self, Backend},
+        },
     };
+    use entente_protocol::id::StoreId;
     use std::{
         io::{Read as _, Seek as _, Write as _},
         path::Path,
+        sync::Mutex,
     };
 
     type Outcome = Result<(), Box<dyn std::error::Error>>;
@@ -269,6 +275,73 @@ mod tests {
                 every_row_reads(&holdings, count + 1)?;
             }
         }
+        Ok(())
+    }
+
+    /// A ledger that answers once with what a row was before.
+    struct Late {
+        ledger: MemoryLedger,
+        stale: Mutex<Option<Vec<u8>>>,
+    }
+
+    impl Ledger for Late {
+        fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+            match self.stale.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                Some(stale) => Ok(Some(stale)),
+                None => self.ledger.get(key),
+            }
+        }
+        fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Row>, StoreError> {
+            let mut rows = self.ledger.scan(prefix, after, limit)?;
+            if let (Some(stale), Some(first)) =
+                (self.stale.lock().unwrap_or_else(PoisonError::into_inner).take(), rows.first_mut())
+            {
+                first.1 = stale;
+            }
+            Ok(rows)
+        }
+        fn last(&self, prefix: &[u8]) -> Result<Option<Row>, StoreError> {
+            self.ledger.last(prefix)
+        }
+        fn submit(&self, batch: Append) -> Result<Position, StoreError> {
+            self.ledger.submit(batch)
+        }
+        fn wait(&self, position: Position) -> Result<(), StoreError> {
+            self.ledger.wait(position)
+        }
+        fn head(&self) -> Result<Position, StoreError> {
+            self.ledger.head()
+        }
+        fn sequence(&self, after: u64, limit: usize) -> Result<Vec<SequenceRow>, StoreError> {
+            self.ledger.sequence(after, limit)
+        }
+        fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError> {
+            self.ledger.snapshot()
+        }
+    }
+
+    /// Whoever fetched a row just before the key that sealed it was destroyed reads it again, and the store goes on.
+    #[test]
+    fn a_row_that_was_fetched_before_its_key_was_destroyed_is_read_again() -> Outcome {
+        let late = Arc::new(Late { ledger: MemoryLedger::new(layout::immutable), stale: Mutex::default() });
+        let (ledger, vault) = (Arc::clone(&late), Arc::new(MemoryVault::default()));
+        let keyring = Arc::new(Keyring::in_memory());
+        let holdings = open::create_over(ledger, vault, keyring, StoreId::from_bytes([7; 16]))?;
+        let mut txn = holdings.begin();
+        txn.push(OWN, Table::Record, b"", &number(0))?;
+        txn.commit()?;
+        let keys = holdings.keys(OWN)?;
+        let list = layout::list(&keys, Table::Record, b"");
+        let sealed = late.ledger.get(&layout::item(&list, 0))?.ok_or("a row")?;
+        holdings.rotate_partition(OWN)?;
+        assert!(holdings.reseal(None)?.anew > 0);
+        assert!(holdings.keyring().retire(OWN)?);
+        let fetched = || *late.stale.lock().unwrap_or_else(PoisonError::into_inner) = Some(sealed.clone());
+        fetched();
+        assert_eq!(holdings.item(OWN, Table::Record, b"", 0)?, Some(number(0)));
+        fetched();
+        assert_eq!(holdings.list(OWN, Table::Record, b"", None, 9)?, [(0, number(0))]);
+        assert_eq!(holdings.failed(), None);
         Ok(())
     }
 

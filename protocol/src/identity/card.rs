@@ -61,6 +61,20 @@ pub enum CardFault {
         /// The key.
         key: KeyId,
     },
+    /// Under the same root it commits to another next root than the one that we know.
+    #[error(
+        "the card names another next root than before under the same root: somebody else may have the root key; ask the \
+         partner by voice"
+    )]
+    NextRoot,
+    /// It says that it is older than the one that we know.
+    #[error("the card says that it was made at `{given}`, before the one that is known, of `{known}`")]
+    Backdated {
+        /// When it says that it was made.
+        given: UnixMillis,
+        /// When the known one was.
+        known: UnixMillis,
+    },
     /// Another card of the number that we know.
     #[error(
         "there are two cards of number `{number}`: ask the partner, by voice, which is its own, and for a newer one"
@@ -179,7 +193,8 @@ impl Card {
     /// Takes a newer card of the same organisation. The newest decides.
     ///
     /// Its root is the one that we know, or that one's signed successor, and then the one to which the
-    /// known card committed: neither a stolen old root nor a stolen new one is enough.
+    /// known card committed: neither a stolen old root nor a stolen new one is enough. Nor does a stolen root commit to
+    /// another one: under one root the commitment stays.
     pub fn verify_update(previous: &Self, newer: UnconfirmedCard) -> Result<Self, CardFault> {
         if newer.payload.org != previous.org() {
             return Err(CardFault::OtherOrganisation);
@@ -194,7 +209,16 @@ impl Card {
         if given <= known {
             return Err(CardFault::NotNewer { given, known });
         }
-        previous.payload().keys.iter().try_for_each(|known| stands(known, previous.payload().issued, &newer))?;
+        // Who has the root cannot make the next one his own: what was committed to is kept until it is used.
+        let committed = previous.payload().next_root;
+        if newer.root == previous.inner.root && committed.is_some() && newer.payload.next_root != committed {
+            return Err(CardFault::NextRoot);
+        }
+        let (known, given) = (previous.payload().issued, newer.payload.issued);
+        if given < known {
+            return Err(CardFault::Backdated { given, known });
+        }
+        previous.payload().keys.iter().try_for_each(|key| stands(key, known, &newer))?;
         Ok(Self::new(newer))
     }
 

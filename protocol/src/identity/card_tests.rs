@@ -293,6 +293,24 @@ fn a_succession_with_a_gap_or_without_the_commitment_is_refused() {
     }
 }
 
+#[test]
+fn a_stolen_root_neither_names_its_own_successor_nor_dates_back() {
+    let known = trusted(|_| ());
+    let number = |newer| Card::verify_update(&known, newer).map(|card| card.payload().number);
+    for commitment in [None, Some(next_root(key(99).public()))] {
+        assert_eq!(number(changed(8, |p| p.next_root = commitment)), Err(CardFault::NextRoot));
+    }
+    // A card that commits to none yet may begin to.
+    let earlier = trusted(|p| p.next_root = None);
+    assert!(Card::verify_update(&earlier, changed(8, |_| ())).is_ok());
+    // A later card that says it is older would let one after it end keys on a day that is over.
+    let given = ISSUED.minus(1);
+    assert_eq!(number(changed(8, |p| p.issued = given)), Err(CardFault::Backdated { given, known: ISSUED }));
+    assert_eq!(number(changed(8, |p| p.issued = ISSUED)), Ok(8));
+    let root = succeeded(|p| p.issued = given).unwrap();
+    assert_eq!(number(root), Err(CardFault::Backdated { given, known: ISSUED }));
+}
+
 /// A card of which keys were changed, one number on.
 fn changed(number: u64, change: impl FnOnce(&mut CardPayload)) -> UnconfirmedCard {
     card(|p| {

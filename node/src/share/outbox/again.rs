@@ -95,7 +95,9 @@ pub fn again(node: &Node, feed: &FeedKey, number: u64) -> Result<Option<Prepared
         close(node, feed, closing.iter().map(|(at, record)| (sent.first + *at as u64, *record)))?;
         closed.extend(closing.keys());
     };
-    Ok(Some(Prepared { message: bodies.into_message(sent.run.clone(), &sent)?, end }))
+    let message = bodies.into_message(sent.run.clone(), &sent)?;
+    keep::keep_heads_alone(node)?;
+    Ok(Some(Prepared { message, end }))
 }
 
 /// Another's record that is served again, where it still goes as it was signed. The hash of its body.

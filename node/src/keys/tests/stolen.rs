@@ -1,0 +1,144 @@
+//! Stories of keys in other hands: which keys are replaced and when, and that both sides mark the same records whatever was
+//! sent under which key.
+
+use super::*;
+use crate::{
+    keys::{current, revoke},
+    records::{
+        keep,
+        stored::{BatchRow, encode},
+    },
+    seal::keyring::Partition,
+    store::layout::Table,
+};
+use entente_protocol::batch::danger_unverified_head;
+
+fn signer(head: &entente_protocol::cose::SignatureBytes) -> Option<KeyId> {
+    danger_unverified_head(head).ok().map(|(key, _)| key)
+}
+
+/// Story: what waits goes under the key of today from the moment of the rotation, and the node knows afterwards under which
+/// keys it sent what: when the second key turns out to be stolen, the office marks what its partner marks.
+#[test]
+fn own_heads_of_every_key_are_known() -> Outcome {
+    let mut world = World::new()?;
+    world.release("A-early")?;
+    world.exchange()?;
+    world.clock.advance(2 * DAY_MS);
+    world.release("A-late")?;
+    let first = world.a.keys.records.public().id();
+    // Remembered under the key that gives way, which counts for minutes still.
+    assert_eq!(signer(keep::batch_to_send(&world.a, 1)?.head()), Some(first));
+    let cached = keep::batch_to_send(&world.a, 1)?;
+    world.rotate(Purpose::Records, false)?;
+    let second = world.a.keys.records.public().id();
+    assert_ne!(first, second);
+    assert_eq!(signer(keep::batch_to_send(&world.a, 1)?.head()), Some(second));
+    drop(cached);
+    world.exchange()?;
+    world = world.restart()?;
+    // The early one is given again, under the second key.
+    let (early, _) = keep::at(&world.a, 0)?.ok_or("a record")?;
+    revoke::again(&world.a, &[early])?;
+    world.exchange()?;
+    for place in [0, 1] {
+        let row = keep::batch_row(&world.a, place)?;
+        assert_eq!(row.sent.iter().map(signer).collect::<Vec<_>>(), [Some(second)], "{place}");
+        assert_eq!(signer(row.newest()), Some(first));
+    }
+    world.clock.advance(DAY_MS);
+    world.revoke(Purpose::Records, Some(NOW.plus(DAY_MS)), false)?;
+    world.exchange()?;
+    assert_eq!(suspects(&world.a)?, ["A-early", "A-late"]);
+    // What was countersigned on the first day stays proved, though its sender gave it again since.
+    assert_eq!(suspects(&world.b)?, ["A-late"]);
+    assert!(world.proved("A-early")? && !world.proved("A-late")?);
+    world.reattest()?;
+    assert!(suspects(&world.a)?.is_empty());
+    world.exchange()?;
+    assert!(suspects(&world.b)?.is_empty() && world.proved("A-early")? && world.proved("A-late")?);
+    for node in [&world.a, &world.b] {
+        checked(node)?;
+    }
+    Ok(())
+}
+
+/// Story: the program ends when a batch has its new head, before partners' feeds know of it. The next start tells them.
+#[test]
+fn what_was_attested_anew_goes_after_a_crash() -> Outcome {
+    let mut world = World::new()?;
+    world.release("A-1")?;
+    world.exchange()?;
+    world.release("A-2")?;
+    world.clock.advance(DAY_MS);
+    world.revoke(Purpose::Records, Some(NOW), false)?;
+    world.exchange()?;
+    assert_eq!((testkit::received(&world.b)?.len(), suspects(&world.b)?), (1, vec!["A-1".to_owned()]));
+    for place in [0, 1] {
+        let row = keep::batch_row(&world.a, place)?;
+        let (_, head) = keep::attested_anew(&world.a, &row)?;
+        let mut txn = world.a.holdings.begin();
+        let row = encode("batch", &BatchRow { again: Some(head), due: true, ..row })?;
+        txn.replace_item(Partition::Own, Table::Batch, b"", place, &row)?;
+        txn.commit()?;
+    }
+    world.a.batches.forget();
+    // A session takes nothing of it yet, and loses nothing.
+    world.exchange()?;
+    assert_eq!(testkit::received(&world.b)?.len(), 1);
+    world = world.restart()?;
+    world.exchange()?;
+    assert_eq!(testkit::received(&world.b)?.len(), 2);
+    assert!(suspects(&world.b)?.is_empty() && world.proved("A-1")? && world.proved("A-2")?);
+    assert!(!keep::batch_row(&world.a, 0)?.due);
+    Ok(())
+}
+
+/// Revoking a key that has given way already changes its entry, and draws no other: also while it counts beside its successor.
+#[test]
+fn a_key_that_has_given_way_is_revoked_and_not_replaced() -> Outcome {
+    let world = World::new()?;
+    for purpose in [Purpose::Records, Purpose::Runs, Purpose::Root] {
+        let old = current(&world.a, purpose)?.key.id();
+        world.rotate(purpose, false)?;
+        let new = current(&world.a, purpose)?.key.id();
+        let done = world.revoke_key(old, Some(NOW), false)?;
+        assert_eq!((&done["replaced"], &done["new"]), (&json!(false), &Json::Null), "{purpose} {done}");
+        assert_eq!(current(&world.a, purpose)?.key.id(), new, "{purpose}");
+        let entry = world.a.keys.card.listed(purpose, old).cloned().ok_or("listed")?;
+        assert!(entry.revoked.is_some() && entry.compromised == Some(NOW));
+    }
+    world.release("A-1")?;
+    world.exchange()?;
+    assert_eq!(testkit::received(&world.b)?, ["A-1"]);
+    Ok(())
+}
+
+/// A stolen key is not kept for two weeks because another is about to change: what waits takes its place, and gives way too.
+#[test]
+fn a_key_of_certificates_is_revoked_during_an_overlap() -> Outcome {
+    for purpose in [Purpose::Node, Purpose::Issuing, Purpose::Root] {
+        for overlap in [Purpose::Node, Purpose::Root] {
+            let mut world = World::new()?;
+            world.rotate(overlap, false)?;
+            assert!(world.rotate(Purpose::Issuing, false).is_err_and(|fault| fault.code == "in-overlap"));
+            let before = world.a.keys.chain();
+            let stolen = current(&world.a, purpose)?.key.id();
+            let done = world.revoke(purpose, Some(NOW), false)?;
+            assert_eq!(done["replaced"], true, "{purpose} while {overlap} changes: {done}");
+            assert_ne!(current(&world.a, purpose)?.key.id(), stolen);
+            assert!(world.a.keys.chain() != before && taken(&world.a.keys.card, &world.a)?, "{purpose} {overlap}");
+            world = world.restart()?;
+            assert!(taken(&world.a.keys.card, &world.a)?, "{purpose} {overlap} after a restart");
+            world.rotate(Purpose::Runs, false)?;
+        }
+    }
+    // The node's key that is shown until the overlap ends: its successor is there already.
+    let world = World::new()?;
+    let (shown, before) = (current(&world.a, Purpose::Node)?.key.id(), world.a.keys.chain());
+    world.rotate(Purpose::Node, false)?;
+    assert_eq!(world.a.keys.chain(), before);
+    assert_eq!(world.revoke_key(shown, Some(NOW), false)?["replaced"], false);
+    assert!(world.a.keys.chain() != before && taken(&world.a.keys.card, &world.a)?);
+    Ok(())
+}
