@@ -36,10 +36,7 @@ pub use select::Selection;
 use select::{select, to_review};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
-use std::{
-    path::{Path, PathBuf},
-    sync::PoisonError,
-};
+use std::path::{Path, PathBuf};
 
 /// Which records of ours a recall is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -556,11 +553,7 @@ fn carry_out(node: &Node, call: &Call, who: &Who, progress: OnProgress<'_>) -> R
     match call {
         Call::Identity => Ok(node.identity_view()),
         Call::Card => Ok(json!({ "card": node.keys.card.to_armour(), "words": node.keys.card.words().to_string() })),
-        Call::IdentityRenew => {
-            let _one = node.changing_keys.lock().unwrap_or_else(PoisonError::into_inner);
-            node.renew(true)?;
-            Ok(node.identity_view())
-        }
+        Call::IdentityRenew => keys::renew(node, true).map(|_| node.identity_view()),
         Call::Keys(ask) => keys::answer(node, ask, progress),
         Call::PartnerRead(path) => {
             let card = read_card(path)?;

@@ -152,10 +152,7 @@ async fn upkeep(running: Arc<Running>) {
         let done = tokio::task::spawn_blocking(move || {
             let node = &asked.node;
             node.marks.observe(&node.holdings, node.clock.now())?;
-            {
-                let _one = node.changing_keys.lock().unwrap_or_else(PoisonError::into_inner);
-                node.renew(false)?;
-            }
+            crate::keys::renew(node, false)?;
             asked.show_certificate()
         });
         if let Ok(Err(fault)) = done.await {

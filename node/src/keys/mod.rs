@@ -190,6 +190,12 @@ pub fn answer(node: &Node, ask: &Ask, progress: OnProgress<'_>) -> Result<Json, 
     }
 }
 
+/// Renews certificates ([`Node::renew`]), and not while keys change or are copied.
+pub fn renew(node: &Node, asked: bool) -> Result<bool, Fault> {
+    let _one = node.changing_keys.lock().unwrap_or_else(PoisonError::into_inner);
+    node.renew(asked)
+}
+
 /// An event of the journal: what, and about what.
 type Event<'a> = (&'a str, &'a [(&'a str, String)]);
 
