@@ -33,7 +33,7 @@ use crate::{
 };
 use entente_protocol::{identity::UnconfirmedCard, recall::Act, time::UnixMillis};
 pub use select::Selection;
-use select::{select, to_review};
+use select::select;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use std::path::{Path, PathBuf};
@@ -643,17 +643,7 @@ fn carry_out(node: &Node, call: &Call, who: &Who, progress: OnProgress<'_>) -> R
             }
             Ok(report)
         }
-        Call::Review { records, state } => {
-            let pass = passing::by_state(node, *state)?;
-            let (ids, stay) = to_review(node, select(node, records)?, records, *state)?;
-            let outcome = gate::pass_showing(node, &ids, &pass, who.held(), progress)?;
-            let recalls = match state {
-                // What a person refutes is refuted once it is signed.
-                gate::Review::Refuted if who.held().is_none() => recall::asking::propose_refuted(node, &ids, progress)?,
-                _ => Vec::new(),
-            };
-            Ok(json!(gate::GateOutcome { stay, recalls, ..outcome }))
-        }
+        Call::Review { records, state } => select::review(node, (records, *state), who, progress),
         Call::Stage { records, stage } => {
             let pass = Pass::Stage(passing::stage(node, stage)?);
             Ok(json!(gate::pass_showing(node, &select(node, records)?, &pass, who.held(), progress)?))

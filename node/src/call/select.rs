@@ -1,16 +1,21 @@
 //! Which records a call at the gate is about. Called by `call`; what then changes is the gate's.
 
+use super::OnProgress;
 use crate::{
     error::Fault,
     node::Node,
+    recall::asking,
     records::{
         gate::{self, Review},
+        passing,
         search::{self, Query},
         show,
     },
+    users::Who,
 };
 use entente_protocol::id::RecordId;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
 use std::collections::BTreeSet;
 
 /// Records that one call selects by a query.
@@ -41,9 +46,27 @@ fn current(node: &Node, records: Vec<RecordId>) -> Result<Vec<RecordId>, Fault> 
     Ok(current)
 }
 
+/// Reviews a selection. What is refuted so is asked back from whoever has it.
+pub(super) fn review(
+    node: &Node,
+    (records, state): (&Selection, Review),
+    who: &Who,
+    progress: OnProgress<'_>,
+) -> Result<Json, Fault> {
+    let pass = passing::by_state(node, state)?;
+    let (ids, stay) = to_review(node, select(node, records)?, records, state)?;
+    let outcome = gate::pass_showing(node, &ids, &pass, who.held(), progress)?;
+    let recalls = match state {
+        // What a person refutes is refuted once it is signed.
+        Review::Refuted if who.held().is_none() => asking::propose_refuted(node, &ids, progress)?,
+        _ => Vec::new(),
+    };
+    Ok(json!(gate::GateOutcome { stay, recalls, ..outcome }))
+}
+
 /// What a review of a selection changes, and how many records it leaves as they are: a query raises what is below, and
 /// neither lowers a state nor lifts a refutation, which would send records out again. Naming a record does.
-pub(super) fn to_review(
+fn to_review(
     node: &Node,
     found: Vec<RecordId>,
     selection: &Selection,
