@@ -30,6 +30,7 @@ fn own_heads_of_every_key_are_known() -> Outcome {
     // Remembered under the key that gives way, which counts for minutes still.
     assert_eq!(signer(keep::batch_to_send(&world.a, 1)?.head()), Some(first));
     let cached = keep::batch_to_send(&world.a, 1)?;
+    world.clock.advance(1_000);
     world.rotate(Purpose::Records, false)?;
     let second = world.a.keys.records.public().id();
     assert_ne!(first, second);
