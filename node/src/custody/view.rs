@@ -103,8 +103,8 @@ pub fn answer_to(node: &Node, call: &LogCall, who: &Who, progress: OnProgress<'_
     match call {
         LogCall::Journal { .. } if !reads => answer = for_auditors(answer),
         LogCall::Show if !reads => {
-            for key in ["partners", "unlogged"] {
-                answer[key] = json!([]);
+            if let Some(shown) = answer.as_object_mut() {
+                shown.extend(["partners", "unlogged"].map(|key| (key.to_owned(), json!([]))));
             }
             if let Some(by) = answer.pointer_mut("/witnessed/by") {
                 *by = json!(by.as_array().map_or(0, Vec::len));

@@ -204,7 +204,7 @@ impl Conversation {
         if !proofs.is_empty() {
             self.say_proofs(session, &head, proofs)?;
         }
-        while let Some(last) = self.logs.unproved.iter().take(limits::PROOFS_PER_MESSAGE_MAX).last().copied() {
+        while let Some(last) = self.logs.unproved.iter().take(limits::PROOFS_PER_MESSAGE_MAX).next_back().copied() {
             let runs: Vec<LoggedDigest> = self.logs.unproved.range(..=last).copied().collect();
             say(session, &LogMessage::Unproved(UnprovedMessage { runs, store: node.holdings.store_id() }))?;
             self.logs.unproved.retain(|run| *run > last);

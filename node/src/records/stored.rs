@@ -178,14 +178,14 @@ pub struct BatchRow {
     /// A head over the same records that a person had signed later, because the key of the first was in other hands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub again: Option<SignatureBytes>,
-    /// Heads that others have taken the place of. The journal has each of them, and auditors are shown it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub between: Vec<SignatureBytes>,
     /// The place of its first record; the others follow.
     pub first: u64,
     /// The batch secret.
     #[serde(with = "serde_bytes")]
     pub secret: Vec<u8>,
+    /// Heads that others have taken the place of. The journal has each of them, and auditors are shown it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub between: Vec<SignatureBytes>,
     /// Its records in their order.
     pub records: Vec<RecordId>,
 }
