@@ -566,7 +566,7 @@ fn keep_one(
     let back = withdrawn.is_some();
     let mut kept = row.clone();
     // Whoever gives it again does not make it younger: what a stolen key may have signed is told by this.
-    kept.first = before.as_ref().map(|(_, before)| before.here_since());
+    kept.first = before.as_ref().map(|(_, before)| before.brought_first());
     let known = before.as_ref().and_then(|(_, before)| before.onward);
     if let (Some(onward), Some(known)) = (&mut kept.onward, known) {
         if onward.by == known.by && onward.given < known.given {

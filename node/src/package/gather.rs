@@ -13,7 +13,7 @@ use crate::{
     records::{
         gate::{self, Review},
         keep, links, show,
-        stored::{OwnRow, ReceivedRow, decode},
+        stored::{OwnRow, ReceivedRow},
         view::{self, Found},
     },
     seal::keyring::Partition,
@@ -22,12 +22,12 @@ use crate::{
         feeds,
         files::{self, FileRow},
     },
-    store::layout::Table,
 };
 use entente_protocol::{
     batch::Attestation,
     cose::SignatureBytes,
     id::{AgreementId, FeedId, Hash, OrgId, RecordId},
+    identity::Purpose,
     limits,
     package::{
         Name,
@@ -151,9 +151,22 @@ struct Ready {
     position: u32,
     above: Vec<Hash>,
     standing: Standing,
-    run: Option<Brought>,
+    /// The newest, and the one that brought it first.
+    runs: Vec<Brought>,
     /// Whether its file may go with it.
     file: bool,
+}
+
+/// A record's position in its batch, and the proof of it.
+type Proved = (u32, Attestation);
+
+/// What a run proves of a record alone.
+fn proved(id: RecordId, kept: &RunInRow) -> Option<Proved> {
+    kept.proofs.iter().find_map(|proof| {
+        let (position, _) = proof.records.iter().find(|(_, record)| *record == id)?;
+        let joint = [(proof.records.as_slice(), &proof.attestation)];
+        Some((*position, Attestation::joined(&joint, &[*position])?))
+    })
 }
 
 impl Chooser<'_> {
@@ -171,14 +184,18 @@ impl Chooser<'_> {
         let attested = entente_protocol::batch::Head::danger_unverified(&ready.head).map_err(Fault::store)?.time;
         all.orgs.insert(shown.header().originator);
         let batch = all.batch(ready.head);
-        let carried = ready.run.map(|(run, place, mut carried)| {
+        let mut carried = Vec::new();
+        for (run, place, mut by) in ready.runs {
+            if all.runs.len() >= limits::PACKAGE_RECORDS_MAX && !all.places.contains_key(&place) {
+                break;
+            }
             all.orgs.extend([run.feed.sender, run.feed.receiver]);
-            carried.run = all.run(run, place);
-            carried
-        });
+            by.run = all.run(run, place);
+            carried.push(by);
+        }
+        carried.sort_by_key(|by| (by.run, by.index));
         let position = u16::try_from(ready.position).map_err(Fault::store)?;
-        let part =
-            Part::new(ready.redacted, (batch, position, ready.above), ready.standing, carried.into_iter().collect());
+        let part = Part::new(ready.redacted, (batch, position, ready.above), ready.standing, carried);
         all.bytes += shown.slots().iter().map(|slot| slot.opening.value.len()).sum::<usize>() + 1_024;
         if all.bytes > GATHERED_BYTES_MAX {
             return Err(Fault::input("too-large", "the records say too much for one package: make several"));
@@ -235,7 +252,7 @@ impl Chooser<'_> {
         let standing = Standing { at: node.clock.now(), state };
         let batch = keep::batch(node, row.batch)?;
         let (head, above) = (batch.head().clone(), batch.prove(&[row.position]).nodes);
-        Ok(Ready { redacted, head, position: row.position, above, standing, run: None, file })
+        Ok(Ready { redacted, head, position: row.position, above, standing, runs: Vec::new(), file })
     }
 
     /// What a partner would be given of a record of ours, and whether its file too.
@@ -283,20 +300,30 @@ impl Chooser<'_> {
             let what = format!("what record {} said was deleted here: there is nothing to show", id.short());
             return Err(Fault::input("erased", what));
         }
-        let kept = node.holdings.item(Partition::Agreement(agreement), Table::RunIn, row.feed.as_bytes(), row.run)?;
+        let kept = show::run_of(node, agreement, row)?;
         let kept = kept.ok_or_else(|| Fault::store("the run that brought a record is missing"))?;
-        let kept: RunInRow = decode("run", &kept).map_err(Fault::store)?;
-        let proof = kept.proofs.iter().find_map(|proof| {
-            let (position, _) = proof.records.iter().find(|(_, record)| *record == id)?;
-            let joint = [(proof.records.as_slice(), &proof.attestation)];
-            Some((*position, Attestation::joined(&joint, &[*position])?))
-        });
+        let first = match row.as_first() {
+            Some(first) => show::run_of(node, agreement, &first)?.map(|kept| (first, kept)),
+            None => None,
+        };
+        let counts = |proof: &Proved, at| {
+            let key = proof.1.key().ok()?;
+            node.book().others_key(verified.header().originator, Purpose::Records, key, at)
+        };
+        // What the run that brought it first proved, it proves still (CARD-11).
+        let newest = proved(id, &kept).filter(|proof| counts(proof, row.at).is_some());
+        let earlier =
+            || first.as_ref().and_then(|(first, kept)| proved(id, kept).filter(|p| counts(p, first.at).is_some()));
+        let proof = newest.or_else(earlier).or_else(|| proved(id, &kept));
         let (position, Attestation { head, nodes: above }) =
             proof.ok_or_else(|| Fault::store("what attests a received record is missing"))?;
         let standing = self.standing(agreement, id)?;
         let redacted = verified.showing(self.wanted(verified.header().kind));
-        let run = self.carried(agreement, row, &kept)?;
-        Ok(Ready { redacted, head, position, above, standing, run, file: true })
+        let mut runs: Vec<Brought> = self.carried(agreement, row, &kept)?.into_iter().collect();
+        if let Some((first, kept)) = &first {
+            runs.extend(self.carried(agreement, first, kept)?);
+        }
+        Ok(Ready { redacted, head, position, above, standing, runs, file: true })
     }
 
     fn standing(&self, agreement: AgreementId, id: RecordId) -> Result<Standing, Fault> {

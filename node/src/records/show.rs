@@ -343,15 +343,19 @@ pub(super) fn proof(node: &Node, agreement: AgreementId, id: RecordId, row: &Rec
         true,
         format!("{fields} disclosed fields are in the commitment that the record's id covers"),
     ));
-    let partition = Partition::Agreement(agreement);
-    let run = node.holdings.item(partition, Table::RunIn, row.feed.as_bytes(), row.run)?;
-    let Some(run) = run else {
+    let Some(run) = run_of(node, agreement, row)? else {
         checks.push(check("attestation", false, "the run that brought it is missing".to_owned()));
         return Ok(checks);
     };
-    let run: RunInRow = decode("run", &run).map_err(Fault::store)?;
     // It existed when we countersigned it: a key that ended later takes nothing back (CARD-5).
-    checks.push(attested(node, id, row.at, &verified, &run));
+    let newest = attested(node, id, row.at, &verified, &run);
+    let is_ok = |check: &Json| check.get("ok") == Some(&Json::Bool(true));
+    // What the run that brought it first proved, it proves still (CARD-11).
+    let first = match row.as_first().filter(|_| !is_ok(&newest)) {
+        Some(first) => run_of(node, agreement, &first)?.map(|run| attested(node, id, first.at, &verified, &run)),
+        None => None,
+    };
+    checks.push(first.filter(is_ok).unwrap_or(newest));
     let book = node.book();
     let now = node.clock.now();
     let signer = run.run.parse().ok().map(|s| s.kid());
@@ -370,6 +374,12 @@ pub(super) fn proof(node: &Node, agreement: AgreementId, id: RecordId, row: &Rec
         None => check("run", false, "the run that released it does not verify under any partner's key".to_owned()),
     });
     Ok(checks)
+}
+
+/// The run that brought a record.
+pub fn run_of(node: &Node, agreement: AgreementId, row: &ReceivedRow) -> Result<Option<RunInRow>, Fault> {
+    let run = node.holdings.item(Partition::Agreement(agreement), Table::RunIn, row.feed.as_bytes(), row.run)?;
+    run.map(|run| decode("run", &run).map_err(Fault::store)).transpose()
 }
 
 fn attested(node: &Node, id: RecordId, at: UnixMillis, verified: &Verified, run: &RunInRow) -> Json {

@@ -240,14 +240,28 @@ pub struct OnwardRow {
     pub until: UnixMillis,
 }
 
+/// The run that brought a record first: what it proved then it proves still, whatever its sender shows later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FirstRow {
+    /// When it became durable here.
+    pub at: UnixMillis,
+    /// The run, by its place in the list of runs.
+    pub run: u64,
+    /// The feed that brought it.
+    pub feed: FeedId,
+    /// Its number in the feed.
+    pub number: u64,
+}
+
 /// A record that a partner released to us. There are millions, so that members have names of one letter; rows of earlier
 /// versions have whole ones.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReceivedRow {
-    /// When it first became durable here, where a run has brought it again since.
+    /// What brought it first, where a run has brought it again since.
     #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
-    pub first: Option<UnixMillis>,
+    pub first: Option<FirstRow>,
     /// Header and root.
     #[serde(rename = "b", alias = "body", with = "serde_bytes")]
     pub body: Vec<u8>,
@@ -279,7 +293,17 @@ pub struct ReceivedRow {
 impl ReceivedRow {
     /// Since when it is here: the first run that brought it was countersigned then, by our clock.
     pub fn here_since(&self) -> UnixMillis {
-        self.first.unwrap_or(self.at)
+        self.first.map_or(self.at, |first| first.at)
+    }
+    /// The run that brought it first.
+    pub fn brought_first(&self) -> FirstRow {
+        let Self { at, run, feed, number, .. } = *self;
+        self.first.unwrap_or(FirstRow { at, run, feed, number })
+    }
+    /// The same as that run had it, as far as it showed what is shown now.
+    pub fn as_first(&self) -> Option<Self> {
+        let FirstRow { at, run, feed, number } = self.first?;
+        Some(Self { first: None, at, run, feed, number, ..self.clone() })
     }
     /// The openings as the protocol has them.
     pub fn openings(&self) -> Vec<Opening> {

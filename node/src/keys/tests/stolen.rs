@@ -4,6 +4,7 @@
 use super::*;
 use crate::{
     keys::{current, revoke},
+    package::{Options, Show, read},
     records::{
         keep,
         stored::{BatchRow, encode},
@@ -54,7 +55,16 @@ fn own_heads_of_every_key_are_known() -> Outcome {
     assert!(["A-early", "A-late"].iter().all(|number| marked.iter().any(|m| m == number)), "{marked:?}");
     // What was countersigned on the first day stays proved, though its sender gave it again since.
     assert_eq!(suspects(&world.b)?, ["A-late"]);
-    assert!(!world.proved("A-late")?);
+    assert!(!world.proved("A-late")? && world.proved("A-early")?);
+    let packaged = |number: &str| -> Result<Json, Fault> {
+        let (output, show) = (world.folder.path().join(format!("{number}.zip")), Show::All);
+        let records = vec![number.to_owned()];
+        let options = Options { records, output: output.clone(), show, without_files: false, force: false };
+        ask(&world.b, &Call::PackageMake(options))?;
+        read::verify(&output, &[], world.b.clock.now(), &mut |_| {})
+    };
+    let (early, late) = (packaged("A-early")?, packaged("A-late")?);
+    assert!(early["ok"] == true && late["ok"] == false, "{early} {late}");
     world.reattest()?;
     assert!(suspects(&world.a)?.is_empty());
     world.exchange()?;
