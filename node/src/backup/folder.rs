@@ -4,7 +4,16 @@ use super::{
     BackupError, index,
     manifest::{self, Archive, Manifest},
 };
-use crate::{config::Home, node::Node, secret::durable::TEMPORARY, store::BlobName};
+use crate::{
+    config::Home,
+    node::Node,
+    regular,
+    secret::{
+        durable::{self, Existing, TEMPORARY},
+        keyfile::KEY_FILE_BYTES_MAX,
+    },
+    store::BlobName,
+};
 use rustix::fs::{FlockOperation, flock};
 use std::{
     collections::BTreeSet,
@@ -91,9 +100,35 @@ pub(super) fn held(
     }
 }
 
+/// Keeps the keyring that opens what counts so far, where a newer one takes its place: until the new archive counts.
+pub(crate) fn keep_keyring(folder: &Path, last: Option<&Archive>, newer: &[u8]) -> Result<(), BackupError> {
+    let Some(last) = last else { return Ok(()) };
+    let (path, before) = (manifest::keyring_of(folder, last), folder.join(manifest::KEYRING_BEFORE));
+    let Ok(bytes) = regular::bytes(&path, KEY_FILE_BYTES_MAX) else { return Ok(()) };
+    if path == before || bytes == newer {
+        return Ok(());
+    }
+    durable::write(&before, &bytes, Existing::Replace).map_err(|e| BackupError::at(&before, e))
+}
+
+/// Removes the keyring before, where the newest archive needs it no more.
+pub(super) fn drop_keyring_before(folder: &Path, last: &Archive) -> Result<(), BackupError> {
+    let before = folder.join(manifest::KEYRING_BEFORE);
+    if manifest::keyring_of(folder, last) == before {
+        return Ok(());
+    }
+    match fs::remove_file(&before) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(BackupError::at(&before, e)),
+        _ => Ok(()),
+    }
+}
+
 /// Removes what a killed backup left: unfinished files, and archives that never counted.
 pub(super) fn sweep(folder: &Path, manifest: &Manifest) -> Result<(), BackupError> {
     let failed = |e| BackupError::at(folder, e);
+    if let Some(last) = manifest.archives.last() {
+        drop_keyring_before(folder, last)?;
+    }
     let last = manifest.archives.last().map_or(0, |last| last.number);
     for entry in fs::read_dir(folder).map_err(failed)? {
         let path = entry.map_err(failed)?.path();

@@ -5,9 +5,13 @@
 //! is said of it here, and the digest of the one before: a manifest that was changed convinces nobody who can open them.
 
 use super::{BackupError, archive::Written};
-use crate::{regular, secret::durable};
+use crate::{
+    regular,
+    secret::{durable, keyfile::KEY_FILE_BYTES_MAX},
+};
 use entente_protocol::{
     id::{OrgId, StoreId},
+    primitive::sha256,
     time::UnixMillis,
 };
 use ring::digest;
@@ -22,6 +26,8 @@ use std::{
 pub const NAME: &str = "backup.json";
 /// Name of the recovery form of the keyring, which stands beside the archives.
 pub const KEYRING: &str = "keyring.recovery.age";
+/// The one before, while a backup is made that needs the newer: until it counts, the archives need this one.
+pub const KEYRING_BEFORE: &str = "keyring.recovery.before.age";
 /// The only form so far.
 pub const FORMAT: u32 = 1;
 /// Longest manifest that is read: tens of thousands of archives.
@@ -65,6 +71,9 @@ pub struct Archive {
     pub gone: u64,
     /// Files of records.
     pub blobs: u64,
+    /// SHA-256 of the keyring that was put beside it: keys that opened it may be destroyed in a later one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keyring: Option<String>,
 }
 
 impl Archive {
@@ -72,6 +81,21 @@ impl Archive {
     pub fn file_of(number: u32, full: bool) -> String {
         format!("{number:04}-{}.age", if full { "full" } else { "more" })
     }
+}
+
+/// SHA-256 of a keyring's bytes, as an archive states it.
+pub fn keyring_digest(bytes: &[u8]) -> String {
+    hex::encode(sha256(&[bytes]))
+}
+
+/// The keyring that opens an archive: the one beside it, but where a backup was cut off that had put a newer one there.
+pub fn keyring_of(folder: &Path, archive: &Archive) -> PathBuf {
+    let is_its = |path: &Path| {
+        let bytes = regular::bytes(path, KEY_FILE_BYTES_MAX).ok();
+        bytes.is_some_and(|bytes| archive.keyring == Some(keyring_digest(&bytes)))
+    };
+    let (now, before) = (folder.join(KEYRING), folder.join(KEYRING_BEFORE));
+    if !is_its(&now) && is_its(&before) { before } else { now }
 }
 
 impl Manifest {

@@ -16,7 +16,7 @@
 
 pub mod archive;
 mod error;
-mod folder;
+pub(crate) mod folder;
 pub mod index;
 pub mod made;
 pub mod manifest;
@@ -173,6 +173,7 @@ fn make(node: &Node, folder: &Path, full: bool, progress: OnProgress<'_>) -> Res
     // The keys before what they open: newer than the rows in any case.
     let beside = folder.join(manifest::KEYRING);
     let bytes = regular::bytes(copy, KEY_FILE_BYTES_MAX).map_err(|e| BackupError::read(copy, e))?;
+    folder::keep_keyring(folder, manifest.archives.last(), &bytes)?;
     durable::write(&beside, &bytes, Existing::Replace).map_err(|e| BackupError::at(&beside, e))?;
     let made = Archive {
         number,
@@ -185,6 +186,7 @@ fn make(node: &Node, folder: &Path, full: bool, progress: OnProgress<'_>) -> Res
         rows: counts.rows,
         gone: counts.gone,
         blobs: counts.blobs,
+        keyring: Some(manifest::keyring_digest(&bytes)),
     };
     out.publish()?;
     index.publish()?;
@@ -192,6 +194,8 @@ fn make(node: &Node, folder: &Path, full: bool, progress: OnProgress<'_>) -> Res
     let earlier = manifest.archives.last().map(|last| last.number);
     manifest.archives.push(made.clone());
     manifest.write(folder)?;
+    // From here on the newer keyring opens what counts; what it does not open was erased.
+    folder::drop_keyring_before(folder, &made)?;
     if let Some(earlier) = earlier {
         // They help nobody any more; the next backup sweeps what stays.
         let _ = index::remove(folder, earlier);

@@ -66,7 +66,8 @@ pub fn verify(folder: &Path, recovery: Option<&Identity>, progress: OnProgress<'
         before = Some(archive.sha256.as_str());
         rows.push(view(folder, archive, Some(looked.map_err(|e| e.to_string()))));
     }
-    let path = folder.join(manifest::KEYRING);
+    let newest = manifest.archives.last();
+    let path = newest.map_or_else(|| folder.join(manifest::KEYRING), |newest| manifest::keyring_of(folder, newest));
     let keyring = match recovery {
         Some(recovery) => {
             Keyring::survey_copy(&path, recovery).map(|(open, _)| format!("it opens {} partitions", open.len()))

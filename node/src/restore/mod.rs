@@ -186,7 +186,9 @@ fn find(what: &Restore<'_>, progress: OnProgress<'_>) -> Result<Found, Fault> {
         last = Some(inside);
     }
     let last = last.ok_or_else(|| BackupError::None(what.folder.to_owned()))?;
-    let keyring = what.keyring.map_or_else(|| what.folder.join(manifest::KEYRING), Path::to_owned);
+    let beside = || manifest.archives.last().map(|last| manifest::keyring_of(what.folder, last));
+    let keyring = what.keyring.map(Path::to_owned).or_else(beside);
+    let keyring = keyring.unwrap_or_else(|| what.folder.join(manifest::KEYRING));
     let opens = opens(&keyring, recovery, &last)?;
     let name = PathBuf::from("entente.toml");
     let damaged = || BackupError::Damaged(what.folder.to_owned());

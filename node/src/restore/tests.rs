@@ -108,6 +108,39 @@ fn copy(from: &Path, to: &Path) -> Outcome {
     Ok(())
 }
 
+/// Story: after a rotation a backup is cut off when the newer keyring stands beside the archives, and its own archive does
+/// not count yet. What counts is opened by the keyring before, until the next backup counts.
+#[test]
+fn a_cut_between_keyring_and_manifest_leaves_what_counts_open() -> Outcome {
+    let story = Story::new()?;
+    let a = testkit::node(story.folder.path(), "a", &story.clock)?;
+    work(&story, &a, "A-1")?;
+    let safe = story.recovery("a")?;
+    story.back_up(&a, "backups", false)?;
+    for partition in a.holdings.keyring().partitions() {
+        a.holdings.rotate_partition(partition)?;
+    }
+    while crate::keys::keyring::go_on(&a)? {}
+    assert!(a.holdings.keyring().rotating().is_empty());
+    let folder = story.path("backups");
+    let newer = fs::read(a.holdings.keyring().recovery_copy().ok_or("a copy")?)?;
+    for _ in 0..2 {
+        let known = Manifest::expect(&folder)?;
+        backup::folder::keep_keyring(&folder, known.archives.last(), &newer)?;
+        fs::write(folder.join(manifest::KEYRING), &newer)?;
+    }
+    story.restore("backups", "cut", &safe, None)?;
+    let cut = story.open("cut")?;
+    let found = ask(&cut, &crate::call::Call::Check { sweep: false })?;
+    assert!(found.as_array().ok_or("parts")?.iter().all(|part| part["ok"] == true), "{found}");
+    story.back_up(&a, "backups", false)?;
+    assert!(!folder.join(manifest::KEYRING_BEFORE).exists());
+    story.restore("backups", "whole", &safe, None)?;
+    let whole = ask(&story.open("whole")?, &crate::call::Call::Check { sweep: false })?;
+    assert!(whole.as_array().ok_or("parts")?.iter().all(|part| part["ok"] == true), "{whole}");
+    Ok(())
+}
+
 /// Story: a node is backed up, its keys are rotated, and it is backed up again while files are sealed anew, and once more
 /// after that. What lies in the archives is opened by the keyring beside them each time; a rotation does not end while a
 /// copy is made.
