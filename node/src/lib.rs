@@ -56,6 +56,7 @@ pub mod secret;
 pub mod share;
 pub mod status;
 pub mod store;
+pub mod unfinished;
 pub mod users;
 
 #[cfg(test)]

@@ -71,7 +71,7 @@ struct Moment {
 /// Makes an export.
 pub fn export(node: &Node, options: &Options, progress: OnProgress<'_>) -> Result<Json, Fault> {
     if !options.force && options.output.symlink_metadata().is_ok() {
-        return Err(crate::bundle::file::exists(&options.output));
+        return Err(crate::unfinished::exists(&options.output));
     }
     // Noted first: what left is in the journal, also where the writing was broken off.
     let mut txn = node.holdings.begin();

@@ -1,21 +1,19 @@
 //! The file of an export: items one after another under another name, and given its own when all are on disk.
 
-use crate::{bundle, error::Fault, node::Node, secret::durable};
+use crate::{error::Fault, node::Node, unfinished::Unfinished};
 use entente_protocol::{
     audit::{Item, Sealer},
     limits,
 };
-use rustix::fs::{CWD, RenameFlags, renameat_with};
 use std::{
-    fs::{self, File},
-    io::{self, BufWriter, Write},
-    path::{Path, PathBuf},
+    fs::File,
+    io::{BufWriter, Write},
+    path::Path,
 };
 
 /// An export that is being written, and gone if it does not get its name.
 pub struct Writer {
-    path: PathBuf,
-    temporary: PathBuf,
+    file: Unfinished,
     out: BufWriter<File>,
     sealer: Sealer,
     written: u64,
@@ -24,10 +22,8 @@ pub struct Writer {
 impl Writer {
     /// Begins an export that will be at `path`.
     pub fn create(path: &Path) -> Result<Self, Fault> {
-        let fails = |e: io::Error| cannot(path, &e);
-        let temporary = durable::temporary_beside(path).map_err(fails)?;
-        let out = BufWriter::new(durable::create(&temporary).map_err(fails)?);
-        Ok(Self { path: path.to_owned(), temporary, out, sealer: Sealer::default(), written: 0 })
+        let (file, out) = Unfinished::create(path)?;
+        Ok(Self { file, out: BufWriter::new(out), sealer: Sealer::default(), written: 0 })
     }
 
     fn raw(&mut self, bytes: &[u8]) -> Result<(), Fault> {
@@ -35,7 +31,7 @@ impl Writer {
         if self.written > limits::AUDIT_BYTES_MAX {
             return Err(Fault::input("too-large", "there is more to audit than one export holds"));
         }
-        self.out.write_all(bytes).map_err(|e| cannot(&self.path, &e))
+        self.out.write_all(bytes).map_err(|e| self.file.cannot(&e))
     }
 
     /// Writes the next item.
@@ -48,28 +44,8 @@ impl Writer {
     pub fn publish(mut self, node: &Node, force: bool) -> Result<u64, Fault> {
         let end = std::mem::take(&mut self.sealer).end(&node.keys.runs)?;
         self.raw(&end)?;
-        let fails = |e: io::Error| cannot(&self.path, &e);
-        self.out.flush().map_err(fails)?;
-        self.out.get_ref().sync_all().map_err(fails)?;
-        // As a package gets its name: asks for no hard links, which a stick's file system may not know.
-        let flags = if force { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
-        renameat_with(CWD, &self.temporary, CWD, &self.path, flags).map_err(|e| match e {
-            rustix::io::Errno::EXIST => bundle::file::exists(&self.path),
-            e => fails(e.into()),
-        })?;
-        durable::sync_folder_of(&self.path).map_err(fails)?;
+        self.out.flush().map_err(|e| self.file.cannot(&e))?;
+        self.file.publish(self.out.get_ref(), force)?;
         Ok(self.written)
     }
-}
-
-impl Drop for Writer {
-    fn drop(&mut self) {
-        // After it got its name there is nothing of this one.
-        let _ = fs::remove_file(&self.temporary);
-    }
-}
-
-fn cannot(path: &Path, error: &dyn std::fmt::Display) -> Fault {
-    let message = format!("`{}` cannot be written: {error}; nothing of it was kept", path.display());
-    Fault::input("write", message)
 }

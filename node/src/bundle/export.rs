@@ -93,7 +93,7 @@ pub fn export(node: &Node, options: &ExportOptions, progress: OnProgress<'_>) ->
         return Err(Fault::setup("clock", trouble));
     }
     if !options.force && options.output.symlink_metadata().is_ok() {
-        return Err(file::exists(&options.output));
+        return Err(crate::unfinished::exists(&options.output));
     }
     let recipient: Recipient = partner.card.payload().age.parse().map_err(|e| {
         Fault::partner("card", format!("the card of `{handle}` names nothing that a bundle can be sealed to: {e}"))

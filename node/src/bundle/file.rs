@@ -8,7 +8,7 @@ use crate::{
         hybrid::{Identity, Recipient},
         stream::{self, StreamError, StreamReader, StreamWriter},
     },
-    secret::durable,
+    unfinished::Unfinished,
 };
 use entente_protocol::{
     bundle::{self, BundleFault, Header, Opened, Opening, Part, Sealer},
@@ -17,11 +17,10 @@ use entente_protocol::{
     limits,
     primitive::{PublicKey, SigningKey},
 };
-use rustix::fs::{CWD, RenameFlags, renameat_with};
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{self, BufReader, BufWriter, Read, Seek, Write},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 /// Chunk of an age stream, and what authenticates it.
@@ -47,8 +46,7 @@ pub fn part_len(content: u64) -> u64 {
 
 /// A bundle that is being written: under a name of its own beside the one it will have, and gone if it does not get there.
 pub struct Writer<'a> {
-    path: PathBuf,
-    temporary: PathBuf,
+    file: Unfinished,
     out: Option<StreamWriter<BufWriter<File>>>,
     sealer: Sealer<'a>,
     written: u64,
@@ -62,12 +60,10 @@ impl<'a> Writer<'a> {
         header: &Header,
         (card, key): (&[u8], &'a SigningKey),
     ) -> Result<Self, Fault> {
-        let fails = |e: io::Error| cannot(path, &e);
         let (sealer, opening) = Sealer::begin(header, card, key).map_err(Fault::store)?;
-        let temporary = durable::temporary_beside(path).map_err(fails)?;
-        let file = durable::create(&temporary).map_err(fails)?;
-        let mut writer = Self { path: path.to_owned(), temporary, out: None, sealer, written: 0 };
-        writer.out = Some(stream::seal(&[recipient], BufWriter::new(file)).map_err(|e| cannot(path, &e))?);
+        let (file, out) = Unfinished::create(path)?;
+        let out = stream::seal(&[recipient], BufWriter::new(out)).map_err(|e| file.cannot(&e))?;
+        let mut writer = Self { file, out: Some(out), sealer, written: 0 };
         writer.frame(&opening, limits::BUNDLE_OPENING_BYTES_MAX)?;
         Ok(writer)
     }
@@ -79,7 +75,7 @@ impl<'a> Writer<'a> {
 
     fn raw(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         let out = self.out.as_mut().ok_or_else(|| Fault::store("a bundle that ended is written to"))?;
-        out.write_all(bytes).map_err(|e| cannot(&self.path, &e))?;
+        out.write_all(bytes).map_err(|e| self.file.cannot(&e))?;
         self.written += bytes.len() as u64;
         Ok(())
     }
@@ -110,40 +106,14 @@ impl<'a> Writer<'a> {
             self.raw(some)?;
             left -= some.len() as u64;
         }
-        let fails = |e: io::Error| cannot(&self.path, &e);
         let Some(out) = self.out.take() else { return Err(Fault::store("a bundle that ended is ended")) };
-        let file = out.finish().and_then(|out| out.into_inner().map_err(io::IntoInnerError::into_error));
-        let file = file.map_err(fails)?;
-        file.sync_all().map_err(fails)?;
-        let bytes = file.metadata().map_err(fails)?.len();
-        // A stick's file system may know no hard links: this is as safe, and asks for none.
-        let flags = if force { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
-        renameat_with(CWD, &self.temporary, CWD, &self.path, flags).map_err(|e| match e {
-            rustix::io::Errno::EXIST => exists(&self.path),
-            e => fails(e.into()),
-        })?;
-        durable::sync_folder_of(&self.path).map_err(fails)?;
+        let fails = |e: io::Error| self.file.cannot(&e);
+        let out = out.finish().and_then(|out| out.into_inner().map_err(io::IntoInnerError::into_error));
+        let out = out.map_err(fails)?;
+        let bytes = out.metadata().map_err(fails)?.len();
+        self.file.publish(&out, force)?;
         Ok(bytes)
     }
-}
-
-impl Drop for Writer<'_> {
-    fn drop(&mut self) {
-        // After it got its name there is nothing of this one.
-        let _ = fs::remove_file(&self.temporary);
-    }
-}
-
-/// A file that is there is not written over.
-pub fn exists(path: &Path) -> Fault {
-    let message =
-        format!("`{}` exists already, and is not overwritten: name another file, or add --force", path.display());
-    Fault::input("exists", message)
-}
-
-fn cannot(path: &Path, error: &dyn std::fmt::Display) -> Fault {
-    let message = format!("`{}` cannot be written: {error}; nothing of it was kept", path.display());
-    Fault::input("write", message)
 }
 
 /// Why the parts of a bundle cannot be read.

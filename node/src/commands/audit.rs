@@ -9,7 +9,6 @@ use super::{
 };
 use crate::{
     audit::{Options, page, read},
-    bundle,
     call::Call,
     cli,
     clock::{Clock, SystemClock},
@@ -49,7 +48,7 @@ pub fn audit(reach: &Reach, command: cli::Audit) -> Result<Done, Failure> {
             let html = absolute(html)?;
             let existing = if args.force { Existing::Replace } else { Existing::Refuse };
             if !args.force && html.symlink_metadata().is_ok() {
-                return Err(bundle::file::exists(&html).into());
+                return Err(crate::unfinished::exists(&html).into());
             }
             let answer = look(reach, &args.file, &args.card)?;
             durable::write(&html, page::html(&answer).as_bytes(), existing)

@@ -59,7 +59,7 @@ pub struct Options {
 /// Makes a package.
 pub fn make(node: &Node, options: &Options, progress: OnProgress<'_>) -> Result<Json, Fault> {
     if !options.force && options.output.symlink_metadata().is_ok() {
-        return Err(crate::bundle::file::exists(&options.output));
+        return Err(crate::unfinished::exists(&options.output));
     }
     let gathered = gather::gather(node, options, progress)?;
     let now = node.clock.now();

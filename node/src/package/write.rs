@@ -2,7 +2,7 @@
 //!
 //! A part's checksum stands before its content: the header is written twice, the second time with it.
 
-use crate::{error::Fault, secret::durable};
+use crate::{error::Fault, unfinished::Unfinished};
 use entente_protocol::{
     id::Hash,
     package::{
@@ -12,11 +12,10 @@ use entente_protocol::{
     },
     primitive::Sha256Stream,
 };
-use rustix::fs::{CWD, RenameFlags, renameat_with};
 use std::{
-    fs::{self, File},
-    io::{self, BufWriter, Read, Seek, SeekFrom, Write},
-    path::{Path, PathBuf},
+    fs::File,
+    io::{BufWriter, Read, Seek, SeekFrom, Write},
+    path::Path,
 };
 
 /// Bytes that are copied at once.
@@ -24,8 +23,7 @@ const STEP: usize = 256 << 10;
 
 /// A package that is being written, and gone if it does not get its name.
 pub struct Writer {
-    path: PathBuf,
-    temporary: PathBuf,
+    file: Unfinished,
     out: BufWriter<File>,
     written: u64,
     directory: Vec<u8>,
@@ -36,16 +34,13 @@ pub struct Writer {
 impl Writer {
     /// Begins a package that will be at `path`.
     pub fn create(path: &Path) -> Result<Self, Fault> {
-        let fails = |e: io::Error| cannot(path, &e);
-        let temporary = durable::temporary_beside(path).map_err(fails)?;
-        let file = durable::create(&temporary).map_err(fails)?;
-        let out = BufWriter::with_capacity(STEP, file);
-        let (path, directory, listed) = (path.to_owned(), Vec::new(), Vec::new());
-        Ok(Self { path, temporary, out, written: 0, directory, listed, count: 0 })
+        let (file, out) = Unfinished::create(path)?;
+        let out = BufWriter::with_capacity(STEP, out);
+        Ok(Self { file, out, written: 0, directory: Vec::new(), listed: Vec::new(), count: 0 })
     }
 
     fn raw(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        self.out.write_all(bytes).map_err(|e| cannot(&self.path, &e))?;
+        self.out.write_all(bytes).map_err(|e| self.file.cannot(&e))?;
         self.written += bytes.len() as u64;
         Ok(())
     }
@@ -96,7 +91,7 @@ impl Writer {
         let entry = Entry { name, size, crc: crc.finish() };
         let mended = self.out.seek(SeekFrom::Start(offset)).and_then(|_| self.out.write_all(&entry.local_header()));
         let mended = mended.and_then(|()| self.out.seek(SeekFrom::Start(self.written)));
-        mended.map_err(|e| cannot(&self.path, &e))?;
+        mended.map_err(|e| self.file.cannot(&e))?;
         self.note(entry, offset, sha256);
         Ok(())
     }
@@ -118,28 +113,8 @@ impl Writer {
         let (directory, offset) = (std::mem::take(&mut self.directory), self.written);
         self.raw(&directory)?;
         self.raw(&container::end(self.count, directory.len() as u64, offset))?;
-        let fails = |e: io::Error| cannot(&self.path, &e);
-        self.out.flush().map_err(fails)?;
-        self.out.get_ref().sync_all().map_err(fails)?;
-        // A stick's file system may know no hard links: this is as safe, and asks for none.
-        let flags = if force { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
-        renameat_with(CWD, &self.temporary, CWD, &self.path, flags).map_err(|e| match e {
-            rustix::io::Errno::EXIST => crate::bundle::file::exists(&self.path),
-            e => fails(e.into()),
-        })?;
-        durable::sync_folder_of(&self.path).map_err(fails)?;
+        self.out.flush().map_err(|e| self.file.cannot(&e))?;
+        self.file.publish(self.out.get_ref(), force)?;
         Ok(self.written)
     }
-}
-
-impl Drop for Writer {
-    fn drop(&mut self) {
-        // After it got its name there is nothing of this one.
-        let _ = fs::remove_file(&self.temporary);
-    }
-}
-
-fn cannot(path: &Path, error: &dyn std::fmt::Display) -> Fault {
-    let message = format!("`{}` cannot be written: {error}; nothing of it was kept", path.display());
-    Fault::input("write", message)
 }
