@@ -25,6 +25,8 @@ closing() {
         say "the gate passed in ${SECONDS} s"
     else
         say "the gate FAILED at \"$current\" after ${SECONDS} s"
+        # A full disk ends a linker with a bus error, which says nothing of a disk.
+        df -h "${CARGO_TARGET_DIR:-$root/target}" 2>/dev/null || df -h "$root"
     fi
 }
 trap closing EXIT
@@ -105,6 +107,8 @@ fetch_cryptography() {
 }
 
 prepare() {
+    # What cargo keeps to go on from when a file changes is of no use here, and is half of what a build takes of the disk.
+    export CARGO_INCREMENTAL=${CARGO_INCREMENTAL:-0}
     need cc build-essential
     if ! command -v cargo >/dev/null && [ -x "$HOME/.cargo/bin/cargo" ]; then export PATH="$HOME/.cargo/bin:$PATH"; fi
     need cargo rustup ca-certificates
