@@ -31,7 +31,11 @@ use crate::{
     share::{explain, preview},
     users::{self, UserCall, Who, acts},
 };
-use entente_protocol::{identity::UnconfirmedCard, recall::Act, time::UnixMillis};
+use entente_protocol::{
+    identity::{Card, UnconfirmedCard},
+    recall::Act,
+    time::UnixMillis,
+};
 pub use select::Selection;
 use select::select;
 use serde::{Deserialize, Serialize};
@@ -73,6 +77,8 @@ pub enum Call {
     PartnerList,
     /// One partner, by handle or id.
     PartnerShow(String),
+    /// The newest card of one partner.
+    PartnerCard(String),
     /// Suspends, resumes or removes.
     PartnerState {
         /// Handle or id.
@@ -361,6 +367,7 @@ impl Call {
             Self::PartnerAdd { .. } => "partner-add",
             Self::PartnerList => "partner-list",
             Self::PartnerShow(_) => "partner-show",
+            Self::PartnerCard(_) => "partner-card",
             Self::PartnerState { .. } => "partner-state",
             Self::PartnerRetry(_) => "partner-retry",
             Self::AgreementCheck(_) => "agreement-check",
@@ -433,6 +440,7 @@ impl Call {
             | Self::PartnerRead(_)
             | Self::PartnerList
             | Self::PartnerShow(_)
+            | Self::PartnerCard(_)
             | Self::AgreementCheck(_)
             | Self::AgreementList
             | Self::AgreementShow(_)
@@ -519,7 +527,7 @@ pub fn read_text(path: &Path, bytes_max: u64) -> Result<String, Fault> {
 
 const CARD_FILE_MAX: u64 = 64 << 10;
 
-fn read_card(path: &Path) -> Result<UnconfirmedCard, Fault> {
+pub(crate) fn read_card(path: &Path) -> Result<UnconfirmedCard, Fault> {
     let text = read_text(path, CARD_FILE_MAX)?;
     UnconfirmedCard::from_armour(&text).map_err(|e| {
         let fault = Fault::from(PartnerError::Card(e));
@@ -552,7 +560,7 @@ pub fn answer_by(node: &Node, call: &Call, by: Option<&str>, progress: OnProgres
 fn carry_out(node: &Node, call: &Call, who: &Who, progress: OnProgress<'_>) -> Result<Json, Fault> {
     match call {
         Call::Identity => Ok(node.identity_view()),
-        Call::Card => Ok(json!({ "card": node.keys.card.to_armour(), "words": node.keys.card.words().to_string() })),
+        Call::Card => Ok(card_view(&node.keys.card)),
         Call::IdentityRenew => keys::renew(node, true).map(|_| node.identity_view()),
         Call::Keys(ask) => keys::answer(node, ask, progress),
         Call::PartnerRead(path) => {
@@ -576,6 +584,7 @@ fn carry_out(node: &Node, call: &Call, who: &Who, progress: OnProgress<'_>) -> R
             Ok(json!(book.iter().map(|(org, partner)| PartnerView::new(*org, partner)).collect::<Vec<_>>()))
         }
         Call::PartnerShow(given) => partner_view(node, given),
+        Call::PartnerCard(given) => Ok(card_view(&node.book().find(given)?.1.card)),
         Call::PartnerState { partner, state } => {
             let org = node.book().find(partner)?.0;
             partners::set_state(node, org, *state)?;
@@ -669,15 +678,16 @@ fn carry_out(node: &Node, call: &Call, who: &Who, progress: OnProgress<'_>) -> R
         Call::Status => crate::status::status(node),
         Call::Backup { folder, full } => backup::backup(node, folder, *full, progress),
         Call::Doctor { offline } => doctor::doctor(node, *offline),
-        Call::Check { sweep } => {
-            let found = crate::check::check(node, *sweep, progress)?;
-            doctor::checked::note(node, &found);
-            Ok(found)
-        }
+        Call::Check { sweep } => doctor::checked::check(node, *sweep, progress),
         Call::Sync { .. } | Call::Stop => {
             Err(Fault::input("not-running", "the node does not run: start it with `entente run`"))
         }
     }
+}
+
+/// A card to be given on, with its words.
+fn card_view(card: &Card) -> Json {
+    json!({ "card": card.to_armour(), "words": card.words().to_string() })
 }
 
 /// One partner as people and programs see it.

@@ -4,6 +4,7 @@
 //! remembers only what was said in the session under way; everything that matters is in the ledger.
 
 pub mod bundles;
+mod cards;
 mod heads;
 mod leases;
 pub(crate) mod log;
@@ -17,7 +18,7 @@ use crate::{
         Node,
         health::{Differs, Rival},
     },
-    partners::{self, PartnerState},
+    partners::PartnerState,
     receive::{self, Countersigned, ReceiveError, Taken},
     room::For,
     secret,
@@ -136,6 +137,8 @@ pub struct Conversation {
     onward: u64,
     /// Number of our card that the partner was told; none at first.
     card_told: Option<u64>,
+    /// Whether the partner was shown a card of its own that it does not have.
+    card_shown: bool,
     logs: log::Logs,
 }
 
@@ -173,6 +176,7 @@ impl Conversation {
             recalls: recalls::Recalls::default(),
             onward: 0,
             card_told: None,
+            card_shown: false,
             logs: log::Logs::default(),
         };
         conversation.name_agreements(node, &mut session)?;
@@ -294,19 +298,7 @@ impl Conversation {
                 }
                 None => tracing::warn!(partner = %self.peer, "a notice was not taken: it is malformed"),
             },
-            Event::Card(bytes) => match partners::update(node, self.peer, &bytes) {
-                Ok(true) => {
-                    node.note_change(self.peer);
-                    node.reload().map_err(|e| fatal(&e.message))?;
-                }
-                Ok(false) => {}
-                Err(error) if error.is_store() => return Err(fatal(&error.to_string())),
-                Err(error) => {
-                    node.note_change(self.peer);
-                    tracing::warn!(partner = %self.peer, %error, "a card was not taken");
-                    node.note_error(self.peer, format!("a card was not taken: {error}"));
-                }
-            },
+            Event::Card(bytes) => self.hear_card(node, session, &bytes)?,
             Event::Notice(notice) if notice.kind == NOTICE_LEASE => self.leased(node, session, &notice)?,
             Event::Notice(notice) if notice.kind == NOTICE_LOG => self.hear_log(node, session, &notice)?,
             Event::Notice(notice) if (NOTICE_REQUEST..=NOTICE_RELAYED).contains(&notice.kind) => {

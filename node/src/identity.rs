@@ -30,6 +30,7 @@ use std::{
     sync::{PoisonError, RwLock},
 };
 
+pub mod known;
 pub mod overlap;
 pub mod renew;
 
@@ -104,6 +105,8 @@ pub struct Keys {
     pub card: Latest<Card>,
     /// Why the card is not as the settings say, if it is not.
     card_trouble: Option<renew::Trouble>,
+    /// Number and time of a card of ours that a partner showed and that is not here.
+    shown: Latest<Option<(u64, UnixMillis)>>,
 }
 
 /// Key files that hold the seed of a signing key, and what each is for.
@@ -281,6 +284,7 @@ impl Keys {
             bundles: None,
             card: Latest::new(card),
             card_trouble: None,
+            shown: Latest::new(None),
         }
     }
 
@@ -305,6 +309,7 @@ impl Keys {
         }
         let (log, witness) = (key("log")?, key("witness")?);
         let fresh = [(Purpose::Log, log.public().clone()), (Purpose::Witness, witness.public().clone())];
+        let shown = known::shown(home)?.map(|card| (card.payload().number, card.payload().issued));
         let (card, card_trouble) = renew::card(home, config, (node, &bundles), &fresh, now)?;
         let keys = Self {
             org: card.org(),
@@ -321,6 +326,7 @@ impl Keys {
             bundles: Some(bundles),
             card: Latest::new(card),
             card_trouble,
+            shown: Latest::new(shown),
         };
         if let Err(error) = keys.renew(home, now, false) {
             // The old certificate may still count, and `status` says when it does not.

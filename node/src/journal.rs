@@ -47,6 +47,8 @@ const EVENTS: &[(&str, EventKind, Under)] = &[
     ("batch-again", Kind::Batch, Own),
     ("bundle-exported", Kind::Export, Bookkeeping),
     ("bundle-imported", Kind::Import, Bookkeeping),
+    ("card-shown", Kind::Key, Bookkeeping),
+    ("card-take-up", Kind::Key, Bookkeeping),
     ("certificate-renewed", Kind::Key, Bookkeeping),
     ("clock-lower", Kind::Clock, Bookkeeping),
     ("erasure-received", Kind::Erasure, Bookkeeping),

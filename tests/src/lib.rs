@@ -68,9 +68,20 @@ pub fn run(args: &[&str], environment: &[(&str, &str)]) -> Output {
 /// A file in a story's folder with the passphrase of the recovery files of its homes.
 #[must_use]
 pub fn recovery_passphrase(folder: &Path) -> PathBuf {
-    let path = folder.join("recovery-passphrase");
+    secret_file(folder, "recovery-passphrase", "six random words for the safe\n")
+}
+
+/// A file in a story's folder with a person's passphrase.
+#[must_use]
+pub fn persons_passphrase(folder: &Path, name: &str) -> String {
+    secret_file(folder, &format!("{name}.phrase"), &format!("the words of {name} alone\n")).display().to_string()
+}
+
+/// A file that nobody else reads, made where it is not there.
+fn secret_file(folder: &Path, name: &str, text: &str) -> PathBuf {
+    let path = folder.join(name);
     if let Ok(mut file) = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
-        drop(file.write_all(b"six random words for the safe\n"));
+        drop(file.write_all(text.as_bytes()));
     }
     path
 }

@@ -1,7 +1,7 @@
 //! The drill: a node is backed up while it runs, its disk is lost, and with the recovery file alone it comes back and goes
 //! on with its partner; an old backup, a wrong passphrase, and a kill at any moment.
 
-use entente_tests::{Home, ended, entente, items_clause, recovery_passphrase, run, until};
+use entente_tests::{Home, ended, entente, items_clause, persons_passphrase, recovery_passphrase, run, until};
 use serde_json::Value;
 use std::{
     error::Error,
@@ -168,6 +168,67 @@ fn an_old_backup_is_put_back_and_nothing_forks() -> Outcome {
 }
 
 /// Begins the program and kills it after a while, as a power switch would.
+/// Story: a key is rotated after the last backup, and the disk is lost. The partner shows the card that it knows; people take
+/// it up at a running node, put a key in the place of the lost one, and share again.
+#[test]
+fn a_key_that_was_rotated_after_the_backup_is_told_by_a_partner() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let (mut a, b) = partners(folder.path())?;
+    item(&a, 1);
+    let _ = a.sync(&b);
+    a.ok(&["backup", &a.path("backups")]);
+    a.ok(&["key", "rotate", "records", "--yes"]);
+    let number = |of: &Home, partner: &str| of.json(&["partner", "show", partner])["card"].as_u64();
+    until("the card is told", || number(&b, "a") == Some(2));
+    lose(&mut a)?;
+    restore(&a, &[]);
+    a.start();
+    until("the partner shows the card", || {
+        let _ = a.run(&["sync", "b"]);
+        findings(&a, "identity").iter().any(|says| says.contains("knows card 2 of ours"))
+    });
+    b.ok(&["partner", "card", "a", "-o", &b.path("of-a.card")]);
+    let of_file = a.json(&["identity", "take-up", "--card", &b.path("of-a.card"), "--dry-run"]);
+    let would = a.json(&["identity", "take-up", "--dry-run"]);
+    assert_eq!((&would["known"], &would), (&2.into(), &of_file));
+    let done = a.json(&["identity", "take-up", "--yes"]);
+    assert_eq!((&done["done"], &done["next"][0]), (&true.into(), &"entente key rotate records".into()), "{done}");
+    a.ok(&["key", "rotate", "records", "--yes"]);
+    let card = done["card"].as_u64().map(|card| card + 1);
+    until("the card that says both is told", || number(&b, "a") == card);
+    assert!(findings(&a, "identity").iter().all(|says| !says.contains("knows card")));
+    item(&a, 2);
+    meet(&a, &b);
+    assert_eq!(numbers(&b), ["A-1", "A-2"]);
+    assert_eq!(b.json(&["record", "verify", "A-2"])["ok"], true);
+    Ok(())
+}
+
+/// Story: an office of persons, each with a key of their own. What is put back is checked without any of them, and each acts
+/// there as before with their own passphrase.
+#[test]
+fn persons_act_in_a_home_that_was_put_back() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let (mut a, b) = partners(folder.path())?;
+    let phrase = persons_passphrase(folder.path(), "osei");
+    a.ok(&["user", "add", "Osei", "--role", "administrator", "--role", "reviewer", "--new-passphrase-file", &phrase]);
+    a.ok(&["backup", &a.path("backups")]);
+    lose(&mut a)?;
+    let (safe, apart) = (a.path("safe.age"), a.recovery_passphrase());
+    let output =
+        a.run(&["restore", &a.path("backups"), "--recovery-file", &safe, "--recovery-passphrase-file", &apart]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && said.contains("next: see that the old home runs nowhere"), "{said}");
+    assert_eq!(a.refused(2, &["search"])["code"], "needs-user");
+    let as_osei = ["--user", "Osei", "--user-passphrase-file", &phrase];
+    let listed = a.json(&[&as_osei[..], &["user", "list"]].concat());
+    assert_eq!(listed[0]["name"], "Osei", "{listed}");
+    a.start();
+    let _ = b.run(&["sync", "a"]);
+    a.ok(&[&as_osei[..], &["search"]].concat());
+    Ok(())
+}
+
 fn killed_after(args: &[&str], wait: Duration) -> Outcome {
     let mut child = Command::new(entente())
         .args(args)

@@ -26,10 +26,11 @@ disclose.item = ["number", "eval", "type"]
 "#;
 
 /// Commands that answer without a listing, or that other stories run: what they print is looked at there.
-const ELSEWHERE: [&str; 46] = [
+const ELSEWHERE: [&str; 47] = [
     "init",
     "identity-card",
     "identity-renew",
+    "identity-take-up",
     "partner-show",
     "partner-suspend",
     "partner-resume",
@@ -189,6 +190,7 @@ fn each_element_of_each_listing_has_an_id_of_its_own() -> Outcome {
     assert_eq!(told["agreements"].as_array().map(Vec::len), Some(2), "{told}");
     walk(&a, 1, &["check"]);
     walk(&a, 0, &["identity", "show"]);
+    walk(&a, 0, &["partner", "card", "b"]);
     let keys = walk(&a, 1, &["key", "list"]);
     let records = keys.as_array().into_iter().flatten().find(|row| row["purpose"] == "records").ok_or("a key")?;
     walk(&a, 1, &["key", "rotate", "runs", "--dry-run"]);

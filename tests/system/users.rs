@@ -1,18 +1,10 @@
 //! Persons with the real program: each with a passphrase of their own, beside a node that runs and one that does not.
 
-use entente_tests::Home;
+use entente_tests::{Home, persons_passphrase};
 use serde_json::Value;
-use std::{error::Error, fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{error::Error, fs};
 
 type Outcome = Result<(), Box<dyn Error>>;
-
-/// A person's passphrase, in a file that nobody else reads.
-fn phrase(folder: &Path, name: &str) -> Result<String, Box<dyn Error>> {
-    let path = folder.join(format!("{name}.phrase"));
-    fs::write(&path, format!("the words of {name} alone\n"))?;
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
-    Ok(path.display().to_string())
-}
 
 const ROWS: &str = "number,case,date,type,make,model,calibre,serial,marks,year,country_of_make,place,country,region,lat,lon,\
     custody,recovered_from,collector,condition,notes,photos\n\
@@ -29,8 +21,7 @@ fn persons_pass_a_record_and_its_history_names_them() -> Outcome {
         &b,
         &entente_tests::items_clause(&["number", "eval", "type", "serial", "serial-prefix", "serial-state"]),
     );
-    let [osei, diallo, costa] = ["osei", "diallo", "costa"].map(|name| phrase(folder.path(), name));
-    let (osei, diallo, costa) = (osei?, diallo?, costa?);
+    let [osei, diallo, costa] = ["osei", "diallo", "costa"].map(|name| persons_passphrase(folder.path(), name));
     let trial = a.json(&["user", "add", "Osei", "--role", "administrator", "--dry-run"]);
     assert_eq!((&trial["dry_run"], a.json(&["user", "list"])), (&Value::Bool(true), serde_json::json!([])));
     let _ = a.refused(2, &["user", "add", "Diallo", "--role", "collector", "--new-passphrase-file", &diallo]);
@@ -117,7 +108,7 @@ fn persons_pass_a_record_and_its_history_names_them() -> Outcome {
     assert!(a.json(&["status"])["eyes"] == "two");
 
     // Another passphrase, and a colleague who leaves.
-    let new = phrase(folder.path(), "another")?;
+    let new = persons_passphrase(folder.path(), "another");
     ok(&a, &as_costa, &["user", "passphrase", "--new-passphrase-file", &new]);
     let all = with(&as_costa, &["search"]);
     let _ = a.refused(3, &all.iter().map(String::as_str).collect::<Vec<_>>());

@@ -74,6 +74,15 @@ pub struct Archive {
     /// SHA-256 of the keyring that was put beside it: keys that opened it may be destroyed in a later one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keyring: Option<String>,
+    /// How often keys had been destroyed at the end of a rotation. Of two archives with different counts the older one may
+    /// not open with the keyring of the newer.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub retired: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Archive {
@@ -132,6 +141,10 @@ impl Manifest {
         let text = serde_json::to_string_pretty(self).map_err(|_| BackupError::Damaged(path.clone()))?;
         durable::write(&path, format!("{text}\n").as_bytes(), durable::Existing::Replace)
             .map_err(|e| BackupError::at(&path, e))
+    }
+    /// Whether keys that opened an archive were destroyed since it was made.
+    pub fn is_shut(&self, archive: &Archive) -> bool {
+        self.archives.last().is_some_and(|last| last.retired > archive.retired)
     }
     /// The archives that a restore of one of them needs: the last full one up to it, and those between. Without a number,
     /// of the newest.

@@ -42,7 +42,7 @@ use manifest::Archive;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     io::{self, Seek, SeekFrom},
     path::Path,
@@ -73,6 +73,9 @@ pub struct Header {
     pub digest: String,
     /// Agreements under which something could be opened then.
     pub agreements: Vec<String>,
+    /// The oldest key under which rows of each partition may be sealed.
+    #[serde(default)]
+    pub keys: BTreeMap<String, u32>,
     /// The program that made it.
     pub program: String,
 }
@@ -146,6 +149,7 @@ fn make(node: &Node, folder: &Path, full: bool, progress: OnProgress<'_>) -> Res
         appends: 0,
         digest: String::new(),
         agreements: agreements.iter().map(ToString::to_string).collect(),
+        keys: keyring.oldest().iter().map(|(partition, oldest)| (partition.to_string(), *oldest)).collect(),
         program: env!("CARGO_PKG_VERSION").to_owned(),
     };
     {
@@ -187,6 +191,7 @@ fn make(node: &Node, folder: &Path, full: bool, progress: OnProgress<'_>) -> Res
         gone: counts.gone,
         blobs: counts.blobs,
         keyring: Some(manifest::keyring_digest(&bytes)),
+        retired: keyring.retired(),
     };
     out.publish()?;
     index.publish()?;

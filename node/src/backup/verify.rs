@@ -11,12 +11,18 @@ use crate::{
     error::Fault,
     seal::{
         hybrid::Identity,
-        keyring::{Keyring, Partition},
+        keyring::{Keyring, KeyringError, Partition, Survey},
     },
+    secret::keyfile::KeyFileError,
     store::BlobName,
 };
+use entente_protocol::id::AgreementId;
 use serde_json::{Value as Json, json};
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    str::FromStr,
+};
 
 /// One archive for people and programs. With `wrong`, whether it was looked at and what was found.
 pub fn view(folder: &Path, archive: &Archive, wrong: Option<Result<(), String>>) -> Json {
@@ -42,7 +48,14 @@ pub fn view(folder: &Path, archive: &Archive, wrong: Option<Result<(), String>>)
 /// Every archive, oldest first.
 pub fn list(folder: &Path) -> Result<Json, Fault> {
     let manifest = Manifest::expect(folder)?;
-    Ok(Json::Array(manifest.archives.iter().map(|archive| view(folder, archive, None)).collect()))
+    let one = |archive: &Archive| {
+        let mut view = view(folder, archive, None);
+        if let Some(members) = view.as_object_mut() {
+            members.insert("opens".to_owned(), json!(!manifest.is_shut(archive)));
+        }
+        view
+    };
+    Ok(Json::Array(manifest.archives.iter().map(one).collect()))
 }
 
 /// Looks at every archive that a restore would need, and at the keyring beside them. An archive of an earlier chain that
@@ -56,12 +69,17 @@ pub fn verify(folder: &Path, recovery: Option<&Identity>, progress: OnProgress<'
         done = done.saturating_add(bytes);
         progress(Progress { done: done >> 20, total: Some(total >> 20) });
     };
-    let mut before = None;
+    let (mut before, mut last) = (None, None);
     let mut rows = Vec::new();
     for archive in chain {
-        let looked = manifest::intact(folder, archive, &mut step).and_then(|()| match recovery {
-            Some(recovery) => inside(folder, &manifest, archive, before, recovery, &mut |_, _| Ok(())).map(drop),
-            None => Ok(()),
+        let looked = manifest::intact(folder, archive, &mut step).and_then(|()| {
+            last = match recovery {
+                Some(recovery) => {
+                    Some(inside(folder, &manifest, archive, before, recovery, &mut |_, _| Ok(()))?.header)
+                }
+                None => None,
+            };
+            Ok(())
         });
         before = Some(archive.sha256.as_str());
         rows.push(view(folder, archive, Some(looked.map_err(|e| e.to_string()))));
@@ -70,12 +88,14 @@ pub fn verify(folder: &Path, recovery: Option<&Identity>, progress: OnProgress<'
     let path = newest.map_or_else(|| folder.join(manifest::KEYRING), |newest| manifest::keyring_of(folder, newest));
     let keyring = match recovery {
         Some(recovery) => {
-            Keyring::survey_copy(&path, recovery).map(|(open, _)| format!("it opens {} partitions", open.len()))
+            let survey = Keyring::survey_copy(&path, recovery).map_err(|e| e.to_string());
+            survey.and_then(|survey| {
+                let opens = format!("it opens {} partitions", survey.open.len());
+                last.as_ref().and_then(|header| lacks(&survey, header)).map_or(Ok(opens), Err)
+            })
         }
         None if path.exists() => Ok("it is there; --recovery-file FILE tells whether it opens".to_owned()),
-        None => {
-            Err(crate::seal::keyring::KeyringError::File(crate::secret::keyfile::KeyFileError::Missing(path.clone())))
-        }
+        None => Err(KeyringError::File(KeyFileError::Missing(path.clone())).to_string()),
     };
     let (ok, says) = keyring.map_or_else(
         |e| (false, format!("{e}: without it the archives open and nothing in them does")),
@@ -146,6 +166,29 @@ pub fn inside(
         return swapped("it does not follow the archive before it");
     }
     Ok(Inside { header, names })
+}
+
+/// What a keyring lacks to open an archive: keys of partitions that it does not know as erased, or keys that were destroyed
+/// at the end of a rotation.
+pub fn lacks(survey: &Survey, header: &Header) -> Option<String> {
+    let erased: BTreeSet<String> = survey.erased.iter().map(ToString::to_string).collect();
+    let open: BTreeMap<String, u32> = survey.open.iter().map(|(id, oldest)| (id.to_string(), *oldest)).collect();
+    let agreements = header.agreements.iter().filter_map(|id| AgreementId::from_str(id).ok());
+    let agreements = agreements.map(|id| Partition::Agreement(id).to_string());
+    let missing = agreements
+        .chain([Partition::Own, Partition::Node].map(|partition| partition.to_string()))
+        .filter(|id| !open.contains_key(id) && !erased.contains(id))
+        .count();
+    if missing > 0 {
+        return Some(format!(
+            "it is older than the archive, or another store's: it lacks the keys of {missing} partitions in it"
+        ));
+    }
+    let destroyed = header.keys.iter().any(|(id, oldest)| open.get(id).is_some_and(|held| held > oldest));
+    destroyed.then(|| {
+        "the archive was made before the partition keys were rotated, and the keys that open it were destroyed at the end of \
+         the rotation".to_owned()
+    })
 }
 
 /// The name of a blob, from a key.

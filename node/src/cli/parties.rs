@@ -21,6 +21,26 @@ pub enum Identity {
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
+    /// Take up a card of ours that partners know and this home does not: after a restore
+    #[command(
+        after_help = "A home that was put back from a backup does not know what was done to keys and contacts since. A \
+        partner that meets it shows the newest card that it knows, and `entente status` says so; the partner's people can \
+        also give it as a file (`entente partner card US -o FILE`). The next card then says what both say. A key that was \
+        made after the backup is lost: put another in its place (`entente key rotate`).\n\n\
+        Take up no card that you did not make: call your partners, for somebody else has your root key.\n\n\
+        Example:\n  entente identity take-up --dry-run\n  entente identity take-up --card from-panel.card"
+    )]
+    TakeUp {
+        /// The card, as a partner has it; the one that a partner showed, if absent
+        #[arg(long, value_name = "FILE")]
+        card: Option<PathBuf>,
+        /// Say what the next card would say, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Take it up without asking
+        #[arg(long)]
+        yes: bool,
+    },
     /// Renew the node's certificate now
     #[command(
         after_help = "A node does it by itself when less than 30 of its 90 days are left. Its key stays the same: partners \
@@ -56,6 +76,16 @@ pub enum Partner {
     Show {
         /// Handle, id or its beginning
         partner: String,
+    },
+    /// The newest card of a partner, as it is known here
+    #[command(after_help = "For a partner that lost it: `entente identity take-up`.\n\nExample:\n  \
+        entente partner card panel -o panel.card")]
+    Card {
+        /// Handle, id or its beginning
+        partner: String,
+        /// Write it to this file
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
     },
     /// Release nothing more to a partner; recalls and receipts go on
     #[command(after_help = "Example:\n  entente partner suspend panel")]

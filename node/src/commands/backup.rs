@@ -25,12 +25,13 @@ pub fn backup(reach: &Reach, args: cli::Backup) -> Result<Done, Failure> {
     match (args.command, args.folder) {
         (Some(BackupCommand::List { folder }), _) => {
             let value = verify::list(&absolute(&folder)?)?;
-            let mut table = Table::new(&["number", "at", "kind", "bytes", "rows", "files", "file"]);
+            let mut table = Table::new(&["number", "at", "kind", "opens", "bytes", "rows", "files", "file"]);
             for row in value.as_array().into_iter().flatten() {
+                let opens = if truth(row, "opens") { "yes" } else { "no: keys were rotated since" };
                 let kind = if truth(row, "full") { "full" } else { "what is new" };
                 let [number, at, bytes, rows, files, file] =
                     ["number", "at", "bytes", "rows", "files", "file"].map(|key| text(row, key));
-                table.row([number, at, kind.to_owned(), bytes, rows, files, file]);
+                table.row([number, at, kind.to_owned(), opens.to_owned(), bytes, rows, files, file]);
             }
             reach.output.listing(&value, &table, "no backups")?;
             Ok(Done::Well)

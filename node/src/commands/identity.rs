@@ -14,6 +14,7 @@ use crate::{
     secret::durable::{self, Existing},
 };
 use serde_json::json;
+use std::path::Path;
 
 /// Shows the identity or writes the card.
 pub fn identity(reach: &Reach, command: cli::Identity) -> Result<Done, Failure> {
@@ -27,22 +28,30 @@ pub fn identity(reach: &Reach, command: cli::Identity) -> Result<Done, Failure> 
             let value = reach.call(&Call::IdentityRenew)?;
             reach.output.answer(&value, || object(&value, reach.output.look))?;
         }
-        cli::Identity::Card { output: None } => {
-            let value = reach.call(&Call::Card)?;
-            // The armour alone, so that it can be piped into a file or a message.
-            reach.output.answer(&value, || plain::lines(&text(&value, "card")))?;
+        cli::Identity::TakeUp { card, dry_run, yes } => {
+            return super::keys::take_up(reach, card.as_deref(), (dry_run, yes));
         }
-        cli::Identity::Card { output: Some(path) } => {
-            let path = absolute(&path)?;
-            free(&path)?;
-            let value = reach.call(&Call::Card)?;
-            durable::write(&path, text(&value, "card").as_bytes(), Existing::Refuse)
-                .map_err(|e| Fault::input("write", format!("`{}` cannot be written: {e}", path.display())))?;
-            let written = json!({ "file": path.display().to_string(), "words": text(&value, "words") });
-            reach.output.answer(&written, || {
-                pairs([("card", text(&written, "file")), ("words", text(&value, "words"))], reach.output.look)
-            })?;
-        }
+        cli::Identity::Card { output } => return card(reach, &Call::Card, output.as_deref()),
     }
+    Ok(Done::Well)
+}
+
+/// Shows a card, or writes it to a file.
+pub fn card(reach: &Reach, call: &Call, output: Option<&Path>) -> Result<Done, Failure> {
+    let Some(path) = output else {
+        let value = reach.call(call)?;
+        // The armour alone, so that it can be piped into a file or a message.
+        reach.output.answer(&value, || plain::lines(&text(&value, "card")))?;
+        return Ok(Done::Well);
+    };
+    let path = absolute(path)?;
+    free(&path)?;
+    let value = reach.call(call)?;
+    durable::write(&path, text(&value, "card").as_bytes(), Existing::Refuse)
+        .map_err(|e| Fault::input("write", format!("`{}` cannot be written: {e}", path.display())))?;
+    let written = json!({ "file": path.display().to_string(), "words": text(&value, "words") });
+    reach.output.answer(&written, || {
+        pairs([("card", text(&written, "file")), ("words", text(&value, "words"))], reach.output.look)
+    })?;
     Ok(Done::Well)
 }

@@ -2,7 +2,7 @@
 
 use super::{
     output::{Done, Failure, note},
-    reach::Reach,
+    reach::{Reach, absolute},
     show::{list, object, short, text},
     table::Table,
 };
@@ -15,6 +15,7 @@ use crate::{
 };
 use entente_protocol::identity::{Contact, Purpose};
 use serde_json::Value as Json;
+use std::path::Path;
 
 /// Carries out a command about keys.
 pub fn key(reach: &Reach, command: cli::Key) -> Result<Done, Failure> {
@@ -58,6 +59,13 @@ pub fn keyring(reach: &Reach, command: cli::Keyring) -> Result<Done, Failure> {
     };
     let ask = |dry_run| Ask::Keyring { which: which.clone(), dry_run };
     change(reach, &ask, (dry_run, yes), "Give these partitions new keys, and seal everything in them anew?")
+}
+
+/// Takes up a card of ours that is not here.
+pub fn take_up(reach: &Reach, card: Option<&Path>, how: (bool, bool)) -> Result<Done, Failure> {
+    let card = card.map(absolute).transpose()?;
+    let ask = |dry_run| Ask::TakeUp { card: card.clone(), dry_run };
+    change(reach, &ask, how, "Did you make this card, and shall the next one say what it says?")
 }
 
 /// Says what would change, asks, and changes it.

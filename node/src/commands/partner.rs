@@ -22,6 +22,9 @@ pub fn partner(reach: &Reach, command: cli::Partner) -> Result<Done, Failure> {
             return Ok(Done::Well);
         }
         cli::Partner::Show { partner } => reach.call(&Call::PartnerShow(partner))?,
+        cli::Partner::Card { partner, output } => {
+            return super::identity::card(reach, &Call::PartnerCard(partner), output.as_deref());
+        }
         cli::Partner::Suspend { partner } => set(reach, partner, PartnerState::Suspended)?,
         cli::Partner::Resume { partner } => set(reach, partner, PartnerState::Active)?,
         cli::Partner::Retry { partner } => reach.call(&Call::PartnerRetry(partner))?,

@@ -7,9 +7,9 @@ use super::{
     show::{object, truth},
 };
 use crate::{
-    call::{self, Call},
     cli,
     clock::SystemClock,
+    doctor::checked,
     error::Fault,
     node::Node,
     recover::Recover,
@@ -48,7 +48,8 @@ pub fn restore(reach: &Reach, args: cli::Restore) -> Result<Done, Failure> {
         return Ok(Done::Well);
     }
     let node = Node::open(home, &unlock, Arc::new(SystemClock))?;
-    let checked = reach.watched(|progress| call::answer(&node, &Call::Check { sweep: false }, progress))?;
+    // Nobody is asked who they are: whoever restores has the recovery file, and what it does not open nobody can.
+    let checked = reach.watched(|progress| checked::check(&node, false, progress))?;
     let wrong: Vec<&Json> = checked.as_array().into_iter().flatten().filter(|entry| !truth(entry, "ok")).collect();
     let whole = wrong.is_empty();
     if let Some(members) = answer.as_object_mut() {

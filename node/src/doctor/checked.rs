@@ -1,6 +1,8 @@
 //! When everything that is stored was last read and compared, and whether it was well: `check` notes it.
 
 use crate::{
+    call::OnProgress,
+    error::Fault,
     node::Node,
     records::stored::{decode, encode},
     seal::keyring::Partition,
@@ -23,8 +25,15 @@ pub struct Checked {
     pub ok: bool,
 }
 
+/// Reads and compares everything, and notes what was found.
+pub fn check(node: &Node, sweep: bool, progress: OnProgress<'_>) -> Result<Json, Fault> {
+    let found = crate::check::check(node, sweep, progress)?;
+    note(node, &found);
+    Ok(found)
+}
+
 /// Notes what a check found. What cannot be written is not noted: the check was made all the same.
-pub fn note(node: &Node, found: &Json) {
+fn note(node: &Node, found: &Json) {
     let ok = found.as_array().into_iter().flatten().all(|entry| entry["ok"] == true);
     let Ok(row) = encode("check", &Checked { at: node.clock.now(), ok }) else { return };
     let mut txn = node.holdings.begin();

@@ -22,11 +22,11 @@ pub fn every(node: &Node, findings: &mut Findings) {
     store(node, findings);
     files(node, findings);
     for trouble in node.keys.trouble(node.clock.now()) {
-        findings.warn("certificate", Blame::Setup, trouble, "Run `entente identity renew`.");
+        findings.warn("identity", Blame::Setup, trouble, "Run the command that it names.");
     }
-    if !findings.has_fault("certificate") {
+    if !findings.has_fault("identity") {
         let until = node.keys.certificate_until(node.clock.now()).map(|until| until.to_string()).unwrap_or_default();
-        findings.ok("certificate", format!("it counts until {until}"));
+        findings.ok("identity", format!("its certificate counts until {until}"));
     }
     match say::trouble(node) {
         Some(says) => {

@@ -73,7 +73,7 @@ pub(crate) fn take_place(home: &Home, from: &str, to: &str) -> Result<(), Identi
     done.map_err(|cause| IdentityError::Io { path: from, cause })
 }
 
-fn drop_file(home: &Home, name: &str) -> Result<(), IdentityError> {
+pub(super) fn drop_file(home: &Home, name: &str) -> Result<(), IdentityError> {
     match fs::remove_file(file(home, name)) {
         Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
             Err(IdentityError::Io { path: file(home, name), cause })

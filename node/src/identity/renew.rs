@@ -4,7 +4,10 @@
 //! something else than it does; the root key is read for that and for nothing else. Called when a home is opened, by the
 //! daily round of a running node, and by `entente identity renew`.
 
-use super::{IdentityError, Keys, addresses, draw_next_root, file, overlap, own_card, pkcs8, read, write, write_card};
+use super::{
+    IdentityError, Keys, PURPOSES, addresses, draw_next_root, file, known, overlap, own_card, pkcs8, read, write,
+    write_card,
+};
 use crate::{
     config::{Config, Home},
     peer::issue,
@@ -74,7 +77,7 @@ pub fn card(
         let recovery = recovery::recipient(&home.keys()).map_err(|e| IdentityError::Recovery(e.to_string()))?;
         wanted.next_root = Some(next_root(&draw_next_root(home, &[&node.recipient(), &recovery])?));
     }
-    wanted.number = before.number.saturating_add(1);
+    wanted.number = known::following(home, before.number);
     // A card of a clock that stood wrong is followed all the same: the number decides.
     wanted.issued = now.max(before.issued);
     write_card(home, &wanted, &SigningKey::from_pkcs8(root.expose())?, Existing::Replace)?;
@@ -133,7 +136,55 @@ impl Keys {
             };
             format!("the node's certificate {when}, and no partner takes it after: {what}")
         });
-        self.card_trouble.iter().cloned().chain(certificate).collect()
+        let shown = self.shown.map(|(number, made)| {
+            format!(
+                "a partner knows card {number} of ours, made on {made}, which is not here: if you made it, after the backup \
+                 from which this home was put back, run `entente identity take-up`; if you did not, somebody else has your \
+                 root key: call your partners"
+            )
+        });
+        let lacking = self.lacking(now).into_iter().map(|purpose| {
+            let name = purpose.name();
+            format!(
+                "the key for {name} that our card lists is not here, and partners take nothing under the one that is: run \
+                 `entente key rotate {name}`"
+            )
+        });
+        self.card_trouble.iter().cloned().chain(shown).chain(lacking).chain(certificate).collect()
+    }
+
+    /// Purposes of which the card lists another key in use than the one that is here.
+    pub fn lacking(&self, now: UnixMillis) -> Vec<Purpose> {
+        let here = |purpose| match purpose {
+            Purpose::Records => Some(self.records.public().id()),
+            Purpose::Agreements => Some(self.agreements.public().id()),
+            Purpose::Runs => Some(self.runs.public().id()),
+            Purpose::Users => Some(self.user.public().id()),
+            Purpose::Log => Some(self.log.public().id()),
+            Purpose::Witness => Some(self.witness.public().id()),
+            Purpose::Issuing => self.issuing.as_ref().and_then(|key| {
+                let spki = issue::public_key(&pkcs8(key)).ok()?;
+                Some(PublicKey::from_spki(&spki).ok()?.id())
+            }),
+            Purpose::Root | Purpose::Node => None,
+        };
+        let purposes = PURPOSES.map(|(_, purpose)| purpose).into_iter().chain([Purpose::Issuing]);
+        purposes
+            .filter(|purpose| {
+                let listed = self.card.current(*purpose, now).map(|entry| entry.key.id());
+                matches!((here(*purpose), listed), (Some(here), Some(listed)) if here != listed)
+            })
+            .collect()
+    }
+
+    /// A partner showed a card of ours that is not here.
+    pub(crate) fn show(&self, card: &Card) {
+        self.shown.replace(Some((card.payload().number, card.payload().issued)));
+    }
+
+    /// None is shown any more that says something else than ours.
+    pub(crate) fn show_none(&self) {
+        self.shown.replace(None);
     }
 
     /// When the first certificate of the chain ends, if all of them count now.

@@ -12,13 +12,14 @@ pub mod revoke;
 pub mod root;
 pub mod rotate;
 pub mod suspect;
+pub mod take_up;
 #[cfg(test)]
 mod tests;
 
 use crate::{
     call::OnProgress,
     error::Fault,
-    identity::{IdentityError, file},
+    identity::{IdentityError, file, known},
     node::{self, Node},
     partners::PartnerState,
     seal::{
@@ -42,7 +43,7 @@ use entente_protocol::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
-use std::{fmt, sync::PoisonError};
+use std::{fmt, path::PathBuf, sync::PoisonError};
 
 /// How long keys of certificates that have ended stay listed: longer than any certificate of theirs counts.
 const LISTED_MS: u64 = 120 * DAY_MS;
@@ -140,6 +141,13 @@ pub enum Ask {
         /// Say what would change, and change nothing.
         dry_run: bool,
     },
+    /// A card of ours that partners know and this home does not.
+    TakeUp {
+        /// Its file; the one that a partner showed where absent.
+        card: Option<PathBuf>,
+        /// Say what would change, and change nothing.
+        dry_run: bool,
+    },
     /// The contacts on the card.
     Contacts,
     /// A change of them.
@@ -160,6 +168,7 @@ impl Ask {
             Self::Revoke(_) => "key-revoke",
             Self::Reattest { .. } => "key-reattest",
             Self::Keyring { .. } => "keyring-rotate",
+            Self::TakeUp { .. } => "card-take-up",
             Self::Contacts => "contact-list",
             Self::Contact { .. } => "contact-change",
         }
@@ -170,7 +179,10 @@ impl Ask {
             Self::List | Self::Contacts => true,
             Self::Rotate { how, .. } => how.dry_run,
             Self::Revoke(asked) => asked.dry_run,
-            Self::Reattest { dry_run, .. } | Self::Keyring { dry_run, .. } | Self::Contact { dry_run, .. } => *dry_run,
+            Self::Reattest { dry_run, .. }
+            | Self::Keyring { dry_run, .. }
+            | Self::TakeUp { dry_run, .. }
+            | Self::Contact { dry_run, .. } => *dry_run,
         }
     }
 }
@@ -185,6 +197,7 @@ pub fn answer(node: &Node, ask: &Ask, progress: OnProgress<'_>) -> Result<Json, 
         Ask::Revoke(asked) => revoke::revoke(node, asked),
         Ask::Reattest { by, dry_run } => revoke::reattest(node, by, *dry_run, progress),
         Ask::Keyring { which, dry_run } => keyring::rotate(node, which, *dry_run, progress),
+        Ask::TakeUp { card, dry_run } => take_up::take_up(node, card.as_deref(), *dry_run),
         Ask::Contacts => Ok(contacts::list(node)),
         Ask::Contact { change, dry_run } => contacts::change(node, change, *dry_run),
     }
@@ -202,7 +215,7 @@ type Event<'a> = (&'a str, &'a [(&'a str, String)]);
 /// The card that follows the present one, not signed yet.
 fn following(node: &Node) -> CardPayload {
     let mut payload = node.keys.card.payload().clone();
-    payload.number = payload.number.saturating_add(1);
+    payload.number = known::following(&node.home, payload.number);
     // A card of a clock that stood wrong is followed all the same: the number decides.
     payload.issued = node.clock.now().max(payload.issued);
     let old = payload.issued.minus(LISTED_MS);
@@ -221,12 +234,19 @@ fn signed(node: &Node, payload: &CardPayload, root: &SigningKey, by_voice: bool)
         let why = format!("the card lists {} keys, and takes no more: a key is never unsaid", limits::CARD_KEYS_MAX);
         return Err(Fault::input("card-full", why));
     }
-    let card = UnconfirmedCard::from_bytes(&payload.sign_with(root)?)?;
-    let digest = card.digest();
-    match Card::verify_update(&node.keys.card, card.clone()) {
-        Err(CardFault::OtherRoot) if by_voice => Ok(card.confirm(digest)?),
+    match signed_after(&node.keys.card, payload, root) {
+        Err(CardFault::OtherRoot) if by_voice => {
+            let card = UnconfirmedCard::from_bytes(&payload.sign_with(root)?)?;
+            let digest = card.digest();
+            Ok(card.confirm(digest)?)
+        }
         taken => Ok(taken?),
     }
+}
+
+/// Signs a card and checks it as whoever knows another one will.
+fn signed_after(known: &Card, payload: &CardPayload, root: &SigningKey) -> Result<Card, CardFault> {
+    Card::verify_update(known, UnconfirmedCard::from_bytes(&payload.sign_with(root)?)?)
 }
 
 /// Makes a card ours: journal first, then the file, which is the commit point, then what is in memory.

@@ -99,7 +99,7 @@ pub fn revoke(node: &Node, asked: &Revoked) -> Result<Json, Fault> {
         "replaced": in_use,
         "new": Json::Null,
         "suspect_records": suspect,
-        "card": node.keys.card.payload().number + 1,
+        "card": following(node).number,
         "partners": told(node, BY_ITSELF),
         "done": false,
     });

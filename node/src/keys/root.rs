@@ -57,7 +57,7 @@ pub(super) fn replace(
         "old": old.key.id().to_string(),
         "new": Json::Null,
         "organisation": node.keys.org.to_string(),
-        "card": card.number + 1,
+        "card": following(node).number,
         "partners": told(node, if matches { BY_ITSELF } else { BY_VOICE }),
         "done": false,
     });

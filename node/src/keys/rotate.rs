@@ -55,7 +55,7 @@ pub fn rotate(node: &Node, purpose: Purpose, how: How) -> Result<Json, Fault> {
         "new": Json::Null,
         "old_counts_until": ends.to_string(),
         "in_use_from": if late { now.plus(OVERLAP_MS) } else { now }.to_string(),
-        "card": node.keys.card.payload().number + 1,
+        "card": following(node).number,
         "partners": told(node, BY_ITSELF),
         "done": false,
     });

@@ -25,6 +25,7 @@ use crate::{
     clock::Clock,
     config::{Config, Home, RawConfig},
     error::{Fault, unquoted},
+    identity::known,
     init::Mark,
     journal,
     records::stored::encode,
@@ -50,7 +51,6 @@ use std::{
     io,
     os::unix::fs::DirBuilderExt,
     path::{Component, Path, PathBuf},
-    str::FromStr,
     sync::Arc,
 };
 
@@ -189,7 +189,7 @@ fn find(what: &Restore<'_>, progress: OnProgress<'_>) -> Result<Found, Fault> {
     let beside = || manifest.archives.last().map(|last| manifest::keyring_of(what.folder, last));
     let keyring = what.keyring.map(Path::to_owned).or_else(beside);
     let keyring = keyring.unwrap_or_else(|| what.folder.join(manifest::KEYRING));
-    let opens = opens(&keyring, recovery, &last)?;
+    let opens = opens(&keyring, recovery, (&manifest, &last))?;
     let name = PathBuf::from("entente.toml");
     let damaged = || BackupError::Damaged(what.folder.to_owned());
     let settings = files.remove(&name).and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(damaged)?;
@@ -205,22 +205,24 @@ fn relative(key: &[u8]) -> Option<PathBuf> {
     (plain && path.components().next().is_some()).then_some(path)
 }
 
-/// The agreements that the keyring opens. One of the archive's that it has neither keys for nor knows as erased shows that
-/// it is older than the archive.
-fn opens(keyring: &Path, recovery: &Identity, last: &Inside) -> Result<Vec<AgreementId>, Fault> {
-    let (open, erased) = Keyring::survey_copy(keyring, recovery).map_err(|e| {
+/// The agreements that the keyring opens.
+fn opens(
+    keyring: &Path,
+    recovery: &Identity,
+    (manifest, last): (&Manifest, &Inside),
+) -> Result<Vec<AgreementId>, Fault> {
+    let survey = Keyring::survey_copy(keyring, recovery).map_err(|e| {
         setup(format!("the keyring of the backup does not open: {e}. It stands beside the archives, or where you keep it (--keyring FILE)"))
     })?;
-    let missing = last.header.agreements.iter().filter_map(|id| AgreementId::from_str(id).ok()).filter(|id| {
-        let partition = Partition::Agreement(*id);
-        !open.contains(&partition) && !erased.contains(&partition)
-    });
-    let missing = missing.count();
-    if missing > 0 || !open.contains(&Partition::Own) || !open.contains(&Partition::Node) {
+    if let Some(why) = verify::lacks(&survey, &last.header) {
+        let open =
+            manifest.archives.iter().filter(|archive| !manifest.is_shut(archive)).map(|one| one.number.to_string());
+        let open: Vec<String> = open.collect();
         let message = format!(
-            "`{}` is older than the archive, or another store's: it lacks the keys of {missing} agreements in it. Name the \
-             newest copy with --keyring FILE, or restore an earlier archive with --number N",
-            keyring.display()
+            "`{}` does not open the archive: {why}. Name another copy of the keyring with --keyring FILE, or another archive \
+             with --number N: the newest copy opens {}",
+            keyring.display(),
+            open.join(", ")
         );
         return Err(setup(message));
     }
@@ -228,7 +230,7 @@ fn opens(keyring: &Path, recovery: &Identity, last: &Inside) -> Result<Vec<Agree
         Partition::Agreement(id) => Some(id),
         Partition::Own | Partition::Node => None,
     };
-    Ok(open.into_iter().filter_map(agreement).collect())
+    Ok(survey.open.into_keys().filter_map(agreement).collect())
 }
 
 /// Writes all of it below the mark.
@@ -278,6 +280,7 @@ fn build(
         }
         durable::write(&path, bytes, Existing::Refuse).map_err(failed(&path))?;
     }
+    known::after(home).map_err(setup)?;
     note(home, what, found, last, &node, clock)
 }
 

@@ -6,10 +6,13 @@ use crate::{
         self,
         archive::Writer,
         manifest::{self, Manifest},
+        verify,
     },
-    clock::ManualClock,
+    call::Call,
+    clock::{Clock, ManualClock},
     config::Home,
     error::Fault,
+    keys::{Ask, contacts::Change, rotate::How, take_up},
     node::Node,
     recover::Recover,
     seal::hybrid::Identity,
@@ -17,8 +20,11 @@ use crate::{
     store::Row,
     testkit::{self, ask},
 };
-use entente_protocol::time::UnixMillis;
-use serde_json::Value as Json;
+use entente_protocol::{
+    identity::{Contact, Purpose, UnconfirmedCard},
+    time::{HOUR_MS, UnixMillis},
+};
+use serde_json::{Value as Json, json};
 use std::{
     collections::BTreeMap,
     fs,
@@ -79,6 +85,126 @@ fn a_backup_waits_for_a_change_of_keys() -> Outcome {
     })
 }
 
+/// Story: keys and a contact change after the backup, and the disk is gone. The partner does not take the card of the home that
+/// is put back, which leaves out a key, and shows the one that it knows; people look at it and take it up, and put a key in
+/// the place of the one that is lost. Then both share as before.
+#[test]
+fn a_card_from_after_the_backup_is_shown_by_a_partner_and_taken_up() -> Outcome {
+    let story = Story::new()?;
+    let root = story.folder.path();
+    let (a, b) = (testkit::node(root, "a", &story.clock)?, testkit::node(root, "b", &story.clock)?);
+    testkit::pair(&a, &b)?;
+    testkit::agree(root, &a, &b, &testkit::agreement("2036-12-31"))?;
+    let safe = story.recovery("a")?;
+    testkit::release(root, &a, "A-1")?;
+    testkit::exchange(&a, &b)?;
+    story.back_up(&a, "backups", false)?;
+    let contact = Contact { name: "M. Osei".to_owned(), role: "head".to_owned(), email: None, phone: None };
+    let add = Ask::Contact { change: Change::Add { contact, place: None }, dry_run: false };
+    let rotate =
+        Ask::Rotate { purpose: Purpose::Records, how: How { dry_run: false, now: false, next_root_lost: false } };
+    for ask in [add, rotate.clone()] {
+        testkit::ask(&a, &Call::Keys(ask))?;
+    }
+    testkit::exchange(&a, &b)?;
+    let known = |node: &Node| node.book().card(a.keys.org).map(|card| card.payload().number);
+    assert_eq!(known(&b), Some(3));
+    story.restore("backups", "r", &safe, None)?;
+    let r = story.open("r")?;
+    assert_eq!(r.keys.card.payload().number, 1_002, "cards that were made since have lower numbers");
+    assert!(ask(&r, &Call::Keys(Ask::TakeUp { card: None, dry_run: false })).is_err(), "none was shown yet");
+    testkit::exchange(&r, &b)?;
+    assert_eq!(known(&b), Some(3), "a card that leaves a key out was taken");
+    let trouble = r.keys.trouble(NOW).join("; ");
+    assert!(trouble.contains("knows card 3 of ours") && trouble.contains("take-up"), "{trouble}");
+    // It is there still after a start, and nothing follows from it by itself.
+    drop(r);
+    let r = story.open("r")?;
+    assert_eq!(r.keys.trouble(NOW).join("; "), trouble);
+    let would = ask(&r, &Call::Keys(Ask::TakeUp { card: None, dry_run: true }))?;
+    assert_eq!((&would["known"], &would["contacts"], &would["done"]), (&3.into(), &json!(["M. Osei"]), &false.into()));
+    assert_eq!(would["keys"].as_array().map(Vec::len), Some(2), "one that is new, and one that ends: {would}");
+    let done = ask(&r, &Call::Keys(Ask::TakeUp { card: None, dry_run: false }))?;
+    assert_eq!((&done["card"], &done["next"]), (&would["card"], &json!(["entente key rotate records"])));
+    testkit::exchange(&r, &b)?;
+    assert_eq!(known(&b), done["card"].as_u64());
+    assert_eq!(r.keys.lacking(NOW.plus(HOUR_MS)), [Purpose::Records]);
+    ask(&r, &Call::Keys(rotate))?;
+    assert_eq!(r.keys.trouble(NOW), Vec::<String>::new());
+    testkit::release(root, &r, "A-2")?;
+    for _ in 0..3 {
+        story.clock.set(story.clock.now().plus(HOUR_MS));
+        for node in [&r, &b] {
+            node.look();
+        }
+        testkit::exchange(&r, &b)?;
+    }
+    assert_eq!(testkit::received(&b)?, ["A-1", "A-2"]);
+    assert_eq!(ask(&b, &Call::RecordVerify("A-2".to_owned()))?["ok"], true);
+    Ok(())
+}
+
+/// A partner that shows a card of ours which says nothing else is not heard; one under another root, or another
+/// organisation's, is not kept; and one that is shown to who was not put back changes nothing by itself.
+#[test]
+fn a_card_that_is_shown_counts_for_nothing_by_itself() -> Outcome {
+    let story = Story::new()?;
+    let root = story.folder.path();
+    let (a, b) = (testkit::node(root, "a", &story.clock)?, testkit::node(root, "b", &story.clock)?);
+    let read = |node: &Node| UnconfirmedCard::from_bytes(node.keys.card.bytes());
+    let offered = |given| take_up::offered(&a, b.keys.org, given);
+    assert!(!offered(read(&a)?)?);
+    assert!(offered(read(&b)?).is_err());
+    let path = story.path("b.card");
+    fs::write(&path, b.keys.card.to_armour())?;
+    let refused = ask(&a, &Call::Keys(Ask::TakeUp { card: Some(path), dry_run: false })).map(drop).unwrap_err();
+    assert!(refused.message.contains("no earlier card of this home"), "{refused}");
+    assert_eq!((a.keys.card.payload().number, a.keys.trouble(NOW)), (1, Vec::new()));
+    Ok(())
+}
+
+/// Story: archives from before a rotation stay in the folder. Each way to look at one says that the keyring beside it does
+/// not open it, before anything is written.
+#[test]
+fn an_archive_from_before_a_rotation_says_that_it_does_not_open() -> Outcome {
+    let story = Story::new()?;
+    let a = testkit::node(story.folder.path(), "a", &story.clock)?;
+    work(&story, &a, "A-1")?;
+    let safe = story.recovery("a")?;
+    story.back_up(&a, "backups", false)?;
+    for partition in a.holdings.keyring().partitions() {
+        a.holdings.rotate_partition(partition)?;
+    }
+    story.back_up(&a, "backups", false)?;
+    let opens = || -> Result<Vec<Json>, Fault> {
+        let list = verify::list(&story.path("backups"))?;
+        Ok(list.as_array().into_iter().flatten().map(|row| row["opens"].clone()).collect())
+    };
+    assert_eq!(opens()?, [json!(true), json!(true)]);
+    while crate::keys::keyring::go_on(&a)? {}
+    story.back_up(&a, "backups", true)?;
+    assert_eq!(opens()?, [json!(false), json!(false), json!(true)]);
+    let refused = story.restore("backups", "r", &safe, Some(1)).map(drop).unwrap_err();
+    assert!(refused.message.contains("before the partition keys were rotated"), "{refused}");
+    assert!(refused.message.contains("the newest copy opens 3"), "{refused}");
+    assert!(!story.path("r").exists(), "something was made");
+    let unlock = Unlock::IdentityFile(story.path("r.key"));
+    let how = Recover { recovery: &safe, passphrase: None, unlock: &unlock, work_factor: 2, dry_run: true };
+    let folder = story.path("backups");
+    let dry = Restore { folder: &folder, number: Some(1), keyring: None, how };
+    assert!(restore(&Home::at(story.path("r")), &dry, &*story.clock, &mut |_| {}).is_err(), "a dry run knew better");
+    // An archive whose keys are gone, as the newest one: by another folder's keyring from after the rotation.
+    let keyring = fs::read(folder.join(manifest::KEYRING))?;
+    let mut manifest = Manifest::expect(&folder)?;
+    manifest.archives.truncate(1);
+    manifest.write(&folder)?;
+    fs::write(folder.join(manifest::KEYRING), keyring)?;
+    let looked = verify::verify(&folder, Some(&safe), &mut |_| {})?;
+    let keyring = looked.as_array().and_then(|rows| rows.last()).ok_or("a keyring")?;
+    assert_eq!((&keyring["id"], &keyring["ok"]), (&json!("keyring"), &json!(false)), "{looked}");
+    Ok(())
+}
+
 fn rows(node: &Node) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, Box<dyn std::error::Error>> {
     let (frozen, mut all) = (node.holdings.freeze()?, BTreeMap::new());
     loop {
@@ -131,12 +257,12 @@ fn a_cut_between_keyring_and_manifest_leaves_what_counts_open() -> Outcome {
     }
     story.restore("backups", "cut", &safe, None)?;
     let cut = story.open("cut")?;
-    let found = ask(&cut, &crate::call::Call::Check { sweep: false })?;
+    let found = ask(&cut, &Call::Check { sweep: false })?;
     assert!(found.as_array().ok_or("parts")?.iter().all(|part| part["ok"] == true), "{found}");
     story.back_up(&a, "backups", false)?;
     assert!(!folder.join(manifest::KEYRING_BEFORE).exists());
     story.restore("backups", "whole", &safe, None)?;
-    let whole = ask(&story.open("whole")?, &crate::call::Call::Check { sweep: false })?;
+    let whole = ask(&story.open("whole")?, &Call::Check { sweep: false })?;
     assert!(whole.as_array().ok_or("parts")?.iter().all(|part| part["ok"] == true), "{whole}");
     Ok(())
 }
@@ -174,7 +300,7 @@ fn a_backup_after_a_rotation_has_what_its_keyring_opens() -> Outcome {
     story.restore("backups", "after", &safe, None)?;
     for handle in ["during", "after"] {
         let node = story.open(handle)?;
-        let found = ask(&node, &crate::call::Call::Check { sweep: false })?;
+        let found = ask(&node, &Call::Check { sweep: false })?;
         assert!(found.as_array().ok_or("parts")?.iter().all(|part| part["ok"] == true), "{handle}: {found}");
     }
     Ok(())
@@ -219,7 +345,7 @@ fn what_is_put_back_is_what_was_there() -> Outcome {
     let differs: Vec<_> = before.iter().filter(|(key, value)| after.get(*key) != Some(value)).collect();
     assert!(differs.len() <= 3, "{} rows are others", differs.len());
     assert!(before.keys().all(|key| after.contains_key(key)), "a row is gone");
-    let found = ask(&r, &crate::call::Call::Check { sweep: false })?;
+    let found = ask(&r, &Call::Check { sweep: false })?;
     assert!(found.as_array().ok_or("parts")?.iter().all(|part| part["ok"] == true), "{found}");
     let mark = mark::read(&r.holdings)?.ok_or("a mark")?;
     assert_eq!((mark.number, mark.at, mark.taken), (3, NOW, NOW));

@@ -234,6 +234,11 @@ impl PartitionKeys {
     }
 }
 
+fn oldest(content: &Content) -> BTreeMap<Partition, u32> {
+    let first = |keys: &PartitionKeys| keys.numbers.all.keys().next().copied().unwrap_or(u32::MAX);
+    content.keys.iter().map(|(partition, keys)| (*partition, first(keys))).collect()
+}
+
 /// HMAC-SHA256(key, label, 0x00, each part after its length as 4 bytes BE).
 fn tagged(key: &Prf, label: &str, parts: &[&[u8]]) -> [u8; 32] {
     let length = |part: &[u8]| u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes();
@@ -254,6 +259,16 @@ struct Content {
     keys: BTreeMap<Partition, Arc<PartitionKeys>>,
     /// Partitions whose keys were destroyed: they get no others.
     erased: BTreeSet<Partition>,
+    /// How often keys were destroyed at the end of a rotation.
+    retired: u64,
+}
+
+/// What a copy of the keyring opens.
+pub struct Survey {
+    /// Partitions, and the number of the oldest key of each.
+    pub open: BTreeMap<Partition, u32>,
+    /// Partitions whose keys were destroyed before the copy was made.
+    pub erased: BTreeSet<Partition>,
 }
 
 /// All partitions' keys of one node.
@@ -309,10 +324,10 @@ impl Keyring {
     pub fn read_copy(copy: &Path, recovery: &Identity) -> Result<usize, KeyringError> {
         Ok(stored::read(copy, recovery)?.keys.len())
     }
-    /// The partitions that a recovery copy opens, and those whose keys were destroyed before it was made.
-    pub fn survey_copy(copy: &Path, recovery: &Identity) -> Result<(Vec<Partition>, Vec<Partition>), KeyringError> {
+    /// What a recovery copy opens.
+    pub fn survey_copy(copy: &Path, recovery: &Identity) -> Result<Survey, KeyringError> {
         let content = stored::read(copy, recovery)?;
-        Ok((content.keys.into_keys().collect(), content.erased.into_iter().collect()))
+        Ok(Survey { open: oldest(&content), erased: content.erased })
     }
     fn at(keys: &Path, node: &Identity, recovery: &Recipient, content: Content) -> Self {
         let files = Files {
@@ -346,7 +361,7 @@ impl Keyring {
     /// Gives a partition a new sealing key and a new identity for its files; what is sealed stays readable until it is
     /// sealed anew ([`Keyring::retire`]). No row may be on its way that was sealed before and is written after.
     pub fn rotate(&self, partition: Partition) -> Result<u32, KeyringError> {
-        self.renumber(partition, |keys| match keys.numbers.all.len().max(keys.files.former.len()) < KEYS_MAX {
+        self.renumber(partition, 0, |keys| match keys.numbers.all.len().max(keys.files.former.len()) < KEYS_MAX {
             true => Ok((keys.numbers.rotated()?, keys.files.rotated()?)),
             false => Err(KeyringError::Full),
         })
@@ -355,7 +370,7 @@ impl Keyring {
     /// made of what they open: whether it was done.
     pub fn retire(&self, partition: Partition) -> Result<bool, KeyringError> {
         let Ok(_alone) = self.copying.try_write() else { return Ok(false) };
-        self.renumber(partition, |keys| Ok((keys.numbers.retired(), keys.files.retired())))?;
+        self.renumber(partition, 1, |keys| Ok((keys.numbers.retired(), keys.files.retired())))?;
         Ok(true)
     }
     /// Holds off [`Keyring::retire`] while a copy of what is sealed is made, until its keyring is beside it.
@@ -374,6 +389,14 @@ impl Keyring {
             .collect();
         sha256(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>())
     }
+    /// The number of the oldest key of each partition: nothing is sealed under one before it.
+    pub fn oldest(&self) -> BTreeMap<Partition, u32> {
+        oldest(&self.snapshot())
+    }
+    /// How often keys were destroyed at the end of a rotation: what was copied before the last time may not open.
+    pub fn retired(&self) -> u64 {
+        self.snapshot().retired
+    }
     /// Partitions of which something may be sealed under an older key.
     pub fn rotating(&self) -> Vec<Partition> {
         let content = self.snapshot();
@@ -383,6 +406,7 @@ impl Keyring {
     fn renumber(
         &self,
         partition: Partition,
+        retired: u64,
         change: impl FnOnce(&PartitionKeys) -> Result<(Numbers, FileIdentities), KeyringError>,
     ) -> Result<u32, KeyringError> {
         let _changing: MutexGuard<'_, ()> = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -391,7 +415,9 @@ impl Keyring {
         let (numbers, files) = change(&keys)?;
         let copy = Numbers { all: numbers.copies().collect(), newest: numbers.newest.clone() };
         content.keys.insert(partition, Arc::new(keys.with((copy, files.copies()))));
+        content.retired = content.retired.saturating_add(retired);
         self.write(&content, Existing::Replace)?;
+        self.content.write().unwrap_or_else(PoisonError::into_inner).retired = content.retired;
         keys.numbers.replace(numbers);
         keys.files.replace(files);
         Ok(keys.newest_number())

@@ -57,6 +57,7 @@ pub fn act(call: &Call) -> Option<Act> {
         Call::PartnerRead(_)
         | Call::PartnerList
         | Call::PartnerShow(_)
+        | Call::PartnerCard(_)
         | Call::AgreementCheck(_)
         | Call::AgreementList
         | Call::AgreementShow(_)

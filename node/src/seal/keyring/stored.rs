@@ -27,7 +27,14 @@ struct Stored {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     erased: Vec<ByteBuf>,
     format: u8,
+    #[serde(default, skip_serializing_if = "is_none")]
+    retired: u64,
     partitions: Vec<StoredPartition>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 #[derive(Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
@@ -82,7 +89,7 @@ pub(super) fn encode(content: &Content, path: &Path) -> Result<Secret<Vec<u8>>, 
         identity: keys.files.newest.seed().expose().to_vec(),
     });
     let erased = content.erased.iter().map(|partition| ByteBuf::from(partition.to_bytes())).collect();
-    let stored = Stored { erased, format: 1, partitions: partitions.collect() };
+    let stored = Stored { erased, format: 1, retired: content.retired, partitions: partitions.collect() };
     codec::to_vec(&stored, BOUNDS).map(Secret::new).map_err(|_| KeyringError::Form(path.to_owned()))
 }
 
@@ -96,7 +103,7 @@ pub(super) fn read(path: &Path, identity: &Identity) -> Result<Content, KeyringE
     let keys =
         stored.partitions.iter().map(|partition| decode(partition).ok_or_else(form)).collect::<Result<_, _>>()?;
     let erased = stored.erased.iter().map(|id| Partition::from_bytes(id).ok_or_else(form)).collect::<Result<_, _>>()?;
-    Ok(Content { keys, erased })
+    Ok(Content { keys, erased, retired: stored.retired })
 }
 
 fn decode(stored: &StoredPartition) -> Option<(Partition, Arc<PartitionKeys>)> {
