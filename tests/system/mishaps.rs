@@ -324,6 +324,57 @@ umount "$F/disk"
     Ok(())
 }
 
+/// Story: the disk that backups go to is full, whether at the first byte or at the last. The backup says which disk, what lay
+/// there before is whole, and with room the next one is made.
+#[test]
+fn a_full_disk_stops_a_backup_and_leaves_the_one_before() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    fs::write(folder.path().join("few.csv"), rows(50))?;
+    fs::write(folder.path().join("rows.csv"), rows(4_000))?;
+    fs::rename(entente_tests::recovery_passphrase(folder.path()), folder.path().join("apart"))?;
+    let script = r#"
+mkdir "$F/disk"
+mount -t tmpfs -o size=64m tmpfs "$F/disk"
+entente() { "$ENTENTE" --json --home "$F/a" --identity-file "$F/a.key" "$@"; }
+entente init --name A --handle a --listen 127.0.0.1:0 --recovery-passphrase-file "$F/apart" >/dev/null
+entente import "$F/few.csv" >/dev/null
+entente backup "$F/disk/b" >/dev/null
+entente import "$F/rows.csv" >/dev/null
+for left in 0 4 64 512; do
+    dd if=/dev/zero of="$F/disk/other" bs=64k 2>/dev/null || true
+    truncate -s "-${left}K" "$F/disk/other"
+    code=0
+    entente backup "$F/disk/b" >/dev/null 2>"$F/said" || code=$?
+    echo "full$left=$code $(tr '
+' ' ' <"$F/said")"
+    rm "$F/disk/other"
+    code=0
+    entente backup verify "$F/disk/b" --recovery-file "$F/a/recovery.age" --recovery-passphrase-file "$F/apart" >"$F/left" || code=$?
+    echo "whole$left=$code "
+done
+entente backup "$F/disk/b" >/dev/null
+entente backup verify "$F/disk/b" --recovery-file "$F/a/recovery.age" --recovery-passphrase-file "$F/apart" >"$F/all"
+umount "$F/disk"
+"#;
+    let Some(output) = in_namespace(script, &[("F", &folder.path().display().to_string())]) else {
+        println!("skipped: a full disk of backups: needs root and `unshare`");
+        return Ok(());
+    };
+    let found = printed(&output);
+    assert!(output.status.success(), "{found:#?}: {output:?}");
+    for left in [0, 4, 64, 512] {
+        let full = found.get(format!("full{left}").as_str()).ok_or("full")?;
+        assert!(full.starts_with("3 ") && full.contains("No space left on device"), "{found:#?}");
+        assert!(full.contains("disk/b") && full.contains("what was in the folder before is whole"), "{found:#?}");
+        let whole = found.get(format!("whole{left}").as_str()).ok_or("whole")?;
+        assert!(whole.starts_with("0 "), "{found:#?}");
+    }
+    let all: Value = serde_json::from_slice(&fs::read(folder.path().join("all"))?)?;
+    let numbers: Vec<u64> = all.as_array().into_iter().flatten().filter_map(|row| row["number"].as_u64()).collect();
+    assert_eq!(numbers, [1, 2], "{all}");
+    Ok(())
+}
+
 /// Every record that a home holds: number to what its fields say, links and ids aside, which differ by home.
 fn content(home: &Home) -> Result<BTreeMap<String, String>, Box<dyn Error>> {
     let found = home.json(&["search", "--limit", "100000"]);

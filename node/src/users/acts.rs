@@ -7,7 +7,9 @@
 use super::{UserCall, Who, any};
 use crate::{call::Call, error::Fault, node::Node, onward::asking::Wish, records::gate::Review};
 use entente_policy::roles::{Act, Denied};
-use entente_protocol::{cose::SignatureBytes, time::UnixMillis, user::UserAct};
+use entente_protocol::{
+    cose::SignatureBytes, limits::EVENT_TEXT_BYTES_MAX, text::misleading, time::UnixMillis, user::UserAct,
+};
 
 /// How far a person's clock may differ from the node's, which is the same machine's: an act that waited is asked again.
 pub const APART_MS: u64 = 10 * 60 * 1_000;
@@ -138,12 +140,26 @@ pub fn admit(node: &Node, call: &Call, by: Option<&str>) -> Result<Who, Fault> {
     Ok(who)
 }
 
-/// Notes whose call it was, once it is carried out. What a person signs record by record names its signer itself.
+/// Notes whose call it was, once it is carried out, with what the person signed and what that was about: the call as it was
+/// asked, of which the signed act has the digest. What a person signs record by record names its signer itself.
 pub fn note(node: &Node, call: &Call, who: &Who) -> Result<(), Fault> {
-    let signed = matches!(call, Call::Review { .. } | Call::Stage { .. } | Call::Release(_) | Call::Import(_));
-    let Some(held) = who.held().filter(|_| !signed && !call.only_reads()) else { return Ok(()) };
+    let by_record = matches!(call, Call::Review { .. } | Call::Stage { .. } | Call::Release(_) | Call::Import(_));
+    let Who::Person(held, signed) = who else { return Ok(()) };
+    if by_record || call.only_reads() {
+        return Ok(());
+    }
     let mut txn = node.holdings.begin();
-    let about = [("user", held.certificate.id.to_string()), ("call", call.name().to_owned())];
+    let asked = serde_json::to_string(call).map_err(|e| Fault::input("call", e))?;
+    let about = [
+        ("user", held.certificate.id.to_string()),
+        ("certificate", held.digest.to_string()),
+        ("call", call.name().to_owned()),
+        ("signed", hex::encode(&signed.0)),
+        ("asked", asked),
+    ];
+    // Words of which a part is kept are not those that were signed.
+    let whole = |(_, value): &&(&str, String)| value.len() <= EVENT_TEXT_BYTES_MAX && misleading(value).is_none();
+    let about: Vec<(&str, String)> = about.iter().filter(whole).cloned().collect();
     node.journal(&mut txn, "user-act", &about)?;
     txn.commit()?;
     Ok(())

@@ -11,11 +11,18 @@ use crate::{
     custody::view::LogCall,
     error::Fault,
     ingest::import::ImportOptions,
+    journal,
     node::Node,
     records::gate::Review,
     testkit,
 };
-use entente_protocol::{id::UserId, primitive::SigningKey, time::UnixMillis, user::Role};
+use entente_protocol::{
+    cose::SignatureBytes,
+    id::UserId,
+    primitive::SigningKey,
+    time::UnixMillis,
+    user::{Role, UserAct},
+};
 use serde_json::Value as Json;
 use std::{fs, path::Path, sync::Arc};
 
@@ -357,6 +364,29 @@ fn what_was_asked_once_is_not_asked_again_by_others() -> Outcome {
     // Nothing is signed that was not asked for.
     let other = sign::events(&key(3), &begin(&node, "Costa")?, &release("N-1"), &laid);
     assert!(other.is_err_and(|fault| fault.message.contains("did not ask for")));
+    clean(&node)
+}
+
+/// Story: an act that no event of a record names its signer of is kept as it was signed: whoever reads the journal sees
+/// that this person asked for it, in these words.
+#[test]
+fn an_act_is_kept_as_its_person_signed_it() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let node = office(folder.path(), &clock())?;
+    by(&node, "Osei", 1, &Call::User(UserCall::Disable("Novak".to_owned())))?;
+    let events = node.holdings.journal(None, 10_000)?;
+    let mut kept = None;
+    for (n, event) in events {
+        let parts = journal::said(&node.holdings, n, &event)?;
+        kept = parts.into_iter().find(|part| part.what == "user-act").map(|part| part.about).or(kept);
+    }
+    let kept: std::collections::BTreeMap<String, String> = kept.ok_or("an act")?.into_iter().collect();
+    let signed = SignatureBytes(hex::decode(&kept["signed"])?);
+    let act = UserAct::verify(&signed, key(1).public())?;
+    assert_eq!(act.call, UserAct::of_call(kept["asked"].as_bytes()));
+    assert_eq!(act.user.to_string(), kept["certificate"]);
+    assert!(kept["asked"].contains("Novak"), "{kept:?}");
+    assert!(UserAct::verify(&signed, key(2).public()).is_err());
     clean(&node)
 }
 
