@@ -7,7 +7,7 @@
 use super::{IdentityError, file, read, write};
 use crate::{config::Home, secret::durable::Existing};
 use entente_protocol::{
-    identity::{Card, CardFault, CardKey, CardPayload, UnconfirmedCard},
+    identity::{Card, CardFault, CardKey, CardPayload, Purpose, UnconfirmedCard},
     time::UnixMillis,
 };
 use std::{fs, io};
@@ -72,14 +72,17 @@ pub fn of_ours(own: &Card, given: UnconfirmedCard) -> Result<Card, CardFault> {
     if card.root() == own.root() { Ok(card) } else { Err(CardFault::OtherRoot) }
 }
 
-/// Whether our card says of every key what another says, and is the newer one, or the same.
+/// Whether our card says of every key what another says, and is the newer one, or the same. Keys of certificates that have
+/// ended are not listed for ever, unless they are not to be trusted (CARD-6, CARD-10).
 pub fn covers(own: &CardPayload, known: &CardPayload) -> bool {
-    own == known
-        || own.number > known.number
-            && known
-                .keys
-                .iter()
-                .all(|key| own.keys.iter().any(|ours| same(ours, key) && ends(ours) == ends(&both(ours, key))))
+    let said = |key: &CardKey| match own.keys.iter().find(|ours| same(ours, key)) {
+        Some(ours) => ends(ours) == ends(&both(ours, key)),
+        None => {
+            let certificate = matches!(key.purpose, Purpose::Root | Purpose::Issuing | Purpose::Node);
+            certificate && key.revoked.is_none() && key.compromised.is_none()
+        }
+    };
+    own == known || own.number > known.number && known.keys.iter().all(said)
 }
 
 /// What follows from both: every key of either, and of each the earliest end. What people say of themselves is as the

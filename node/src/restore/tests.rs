@@ -12,6 +12,7 @@ use crate::{
     clock::{Clock, ManualClock},
     config::Home,
     error::Fault,
+    identity::known,
     keys::{Ask, contacts::Change, rotate::How, take_up},
     node::Node,
     recover::Recover,
@@ -21,7 +22,7 @@ use crate::{
     testkit::{self, ask},
 };
 use entente_protocol::{
-    identity::{Contact, Purpose, UnconfirmedCard},
+    identity::{CardKey, CardPayload, Contact, Purpose, UnconfirmedCard},
     time::{HOUR_MS, UnixMillis},
 };
 use serde_json::{Value as Json, json};
@@ -160,6 +161,40 @@ fn a_card_that_is_shown_counts_for_nothing_by_itself() -> Outcome {
     let refused = ask(&a, &Call::Keys(Ask::TakeUp { card: Some(path), dry_run: false })).map(drop).unwrap_err();
     assert!(refused.message.contains("no earlier card of this home"), "{refused}");
     assert_eq!((a.keys.card.payload().number, a.keys.trouble(NOW)), (1, Vec::new()));
+    Ok(())
+}
+
+/// Which cards of ours say something that the present one does not, and what follows from both.
+#[test]
+fn a_card_says_all_that_an_older_one_says_but_for_certificates_that_ended() -> Outcome {
+    let story = Story::new()?;
+    let a = testkit::node(story.folder.path(), "a", &story.clock)?;
+    let known = a.keys.card.payload().clone();
+    let own = CardPayload { number: known.number + 1, ..known.clone() };
+    let without = |purpose: Purpose| {
+        let keys = own.keys.iter().filter(|key| key.purpose != purpose).cloned().collect();
+        CardPayload { keys, ..own.clone() }
+    };
+    let end = |of: Purpose, change: &dyn Fn(&mut CardKey)| {
+        let mut card = known.clone();
+        card.keys.iter_mut().filter(|key| key.purpose == of).for_each(change);
+        card
+    };
+    assert!(known::covers(&known, &known) && known::covers(&own, &known) && !known::covers(&known, &own));
+    for purpose in [Purpose::Issuing, Purpose::Node] {
+        assert!(known::covers(&without(purpose), &known), "{purpose}");
+        let revoked = end(purpose, &|key| key.revoked = Some(NOW));
+        assert!(!known::covers(&own, &revoked) && !known::covers(&without(purpose), &revoked), "{purpose}");
+    }
+    for purpose in [Purpose::Records, Purpose::Agreements, Purpose::Runs, Purpose::Log] {
+        let ended = end(purpose, &|key| key.until = Some(NOW));
+        assert!(!known::covers(&without(purpose), &known) && !known::covers(&own, &ended), "{purpose}");
+        for (one, other) in [(&own, &ended), (&without(purpose), &ended), (&ended, &without(purpose))] {
+            let both = known::merged(one, other);
+            let both = CardPayload { number: both.number + 1, ..both };
+            assert!(known::covers(&both, one) && known::covers(&both, other), "{purpose}");
+        }
+    }
     Ok(())
 }
 
