@@ -5,7 +5,7 @@
 //! reaches the node shows counts and the organisation's own card, and no evidence.
 
 use super::{UserCall, Who, any};
-use crate::{call::Call, error::Fault, node::Node, onward::asking::Wish, records::gate::Review};
+use crate::{call::Call, error::Fault, keys::Ask, node::Node, onward::asking::Wish, records::gate::Review};
 use entente_policy::roles::{Act, Denied};
 use entente_protocol::{cose::SignatureBytes, time::UnixMillis, user::UserAct};
 
@@ -104,6 +104,7 @@ fn named(call: &Call) -> Option<&str> {
         | Call::RecallDrop { by, .. }
         | Call::OnwardAnswer { by, .. }
         | Call::OnwardAsk { wish: Wish { by, .. }, .. }
+        | Call::Keys(Ask::Reattest { by, .. })
         | Call::HoldPlace { by, .. }
         | Call::HoldLift { by, .. } => by,
         _ => return None,
