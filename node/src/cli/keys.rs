@@ -192,14 +192,14 @@ pub enum Contact {
     },
     /// Put a person in the place of another
     #[command(
-        after_help = "Example:\n  entente identity contact succeed \"A. Diallo\" --by \"M. Osei\" --role \"head of section\""
+        after_help = "Example:\n  entente identity contact succeed \"A. Diallo\" --to \"M. Osei\" --role \"head of section\""
     )]
     Succeed {
         /// Who goes: the name, as the card has it
         name: String,
         /// Who comes: the name
         #[arg(long, value_name = "NAME")]
-        by: String,
+        to: String,
         /// What is said of the person
         #[command(flatten)]
         person: Person,

@@ -133,8 +133,8 @@ pub fn contact(reach: &Reach, command: cli::Contact) -> Result<Done, Failure> {
             (Change::Add { contact: contact(name, person), place }, dry_run)
         }
         cli::Contact::Retire { name, dry_run } => (Change::Retire(name), dry_run),
-        cli::Contact::Succeed { name, by, person, dry_run } => {
-            (Change::Succeed { name, contact: contact(by, person) }, dry_run)
+        cli::Contact::Succeed { name, to, person, dry_run } => {
+            (Change::Succeed { name, contact: contact(to, person) }, dry_run)
         }
     };
     let answer = reach.call(&Call::Keys(Ask::Contact { change, dry_run }))?;
