@@ -154,3 +154,40 @@ fn a_key_of_certificates_is_revoked_during_an_overlap() -> Outcome {
     assert!(world.a.keys.chain() != before && taken(&world.a.keys.card, &world.a)?);
     Ok(())
 }
+
+/// Story: a find of Monday is reviewed on Monday; the key that attested it turns out to be stolen, and it is attested anew on
+/// Thursday, and again on Saturday. Its history still begins on Monday, and tells each head that was signed over it.
+#[test]
+fn a_history_begins_with_the_first_head_and_tells_the_later_ones() -> Outcome {
+    let mut world = World::new()?;
+    world.release("A-1")?;
+    world.exchange()?;
+    let mut keys = vec![current(&world.a, Purpose::Records)?.key.id().to_string()];
+    for _ in 0..2 {
+        world.clock.advance(3 * DAY_MS);
+        world.revoke(Purpose::Records, Some(NOW), false)?;
+        world.reattest()?;
+        keys.push(current(&world.a, Purpose::Records)?.key.id().to_string());
+        world.exchange()?;
+    }
+    world = world.restart()?;
+    let history = ask(&world.a, &Call::RecordHistory("A-1".to_owned()))?;
+    let steps: Vec<(String, UnixMillis, Option<String>)> = history["steps"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|step| {
+            let text = |key: &str| step[key].as_str().map(str::to_owned);
+            Some((text("what")?, crate::clock::say::parse(&text("at")?)?, text("key")))
+        })
+        .collect();
+    let at = |what: &str| steps.iter().filter(|(said, ..)| said == what).map(|(_, at, _)| *at).collect::<Vec<_>>();
+    assert_eq!((at("brought in"), at("attested")), (vec![NOW], vec![NOW]), "{history}");
+    assert_eq!(at("attested anew"), [NOW.plus(3 * DAY_MS), NOW.plus(6 * DAY_MS)], "{history}");
+    let attested = steps.iter().filter(|(what, ..)| what.starts_with("attested")).map(|(.., key)| key.clone());
+    assert_eq!(attested.collect::<Vec<_>>(), keys.into_iter().map(Some).collect::<Vec<_>>());
+    let order: Vec<UnixMillis> = steps.iter().map(|(_, at, _)| *at).collect();
+    assert!(order.is_sorted(), "{history}");
+    assert_eq!(history["not_verified"], 0, "{history}");
+    Ok(())
+}
