@@ -103,8 +103,8 @@ pub enum Key {
     },
     /// Attest anew records of ours that a lost key made suspect, once somebody has looked at them
     #[command(
-        after_help = "`entente search --own` marks them. Every suspect batch is signed again by the key of today, over the same \
-        records: ids and evidence numbers stay. Partners get what they hold again, with the new proof.\n\n\
+        after_help = "`entente search --own` marks them: what was recorded since the key was lost, and what partners had not \
+        countersigned before. Every suspect batch is signed again by the key of today, over the same records: ids and evidence numbers stay. Partners get what they hold again, with the new proof.\n\n\
         Example:\n  entente key reattest --by \"A. Diallo\" --dry-run\n  entente key reattest --by \"A. Diallo\""
     )]
     Reattest {

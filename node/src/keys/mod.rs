@@ -14,6 +14,7 @@ pub mod rotate;
 pub mod suspect;
 #[cfg(test)]
 mod tests;
+pub mod went;
 
 use crate::{
     call::OnProgress,

@@ -5,7 +5,7 @@ use super::{
     stored::{BatchRow, OwnRow, RowDamage, decode, encode},
 };
 use crate::{
-    keys::suspect,
+    keys::{suspect, went::Went},
     node::Node,
     seal::keyring::Partition,
     secret::{self, RandomError},
@@ -265,6 +265,8 @@ pub struct Batches {
     trees: Mutex<VecDeque<Known>>,
     /// Since when each is suspect, if it is: looked up once, where any is.
     suspect: Mutex<BTreeMap<u64, Option<UnixMillis>>>,
+    /// What went under keys that are in other hands: looked up once, where any is.
+    went: Mutex<Option<Arc<Went>>>,
     /// Heads that were made to send batches, until they are in the store.
     made: Mutex<Made>,
 }
@@ -276,11 +278,25 @@ impl Batches {
     /// Forgets them: another key signs, or a head is another.
     pub fn forget(&self) {
         self.trees.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        // First, for the others are found by it.
+        *self.went.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.suspect.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     fn made(&self) -> MutexGuard<'_, Made> {
         self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What went under keys that are in other hands, as it is known or found out. It is not forgotten while it is looked for:
+    /// what is kept is never of keys of yesterday.
+    pub fn went<E>(&self, find: impl FnOnce() -> Result<Went, E>) -> Result<Arc<Went>, E> {
+        let mut known = self.went.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(went) = &*known {
+            return Ok(Arc::clone(went));
+        }
+        let found = Arc::new(find()?);
+        *known = Some(Arc::clone(&found));
+        Ok(found)
     }
 
     /// Since when a batch is suspect, as it is known or found out.
@@ -308,7 +324,7 @@ pub fn batch(node: &Node, number: u64) -> Result<Arc<Batch>, KeepError> {
 /// it keeps the head first ([`keep_heads`]).
 pub fn batch_to_send(node: &Node, number: u64) -> Result<Arc<Batch>, KeepError> {
     cached(node, (number, true), |row, batch| {
-        if is_of_today(node, &batch) || suspect::of_batch(node, row)?.is_some() {
+        if is_of_today(node, &batch) || suspect::of_batch(node, (number, row))?.is_some() {
             return Ok(batch);
         }
         let now = node.clock.now();
