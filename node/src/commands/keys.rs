@@ -90,7 +90,8 @@ fn time(text: &str) -> Result<entente_protocol::time::UnixMillis, Fault> {
 }
 
 fn keys(value: &Json) -> Table {
-    let mut table = Table::new(&["id", "purpose", "state", "from", "until", "private half", "suspect records"]);
+    let mut table =
+        Table::new(&["id", "purpose", "state", "from", "turns", "until", "private half", "suspect records"]);
     for row in value.as_array().into_iter().flatten() {
         let ends: Vec<String> =
             ["until", "revoked"].iter().map(|key| text(row, key)).filter(|t| !t.is_empty()).collect();
@@ -103,6 +104,7 @@ fn keys(value: &Json) -> Table {
             text(row, "purpose"),
             state,
             text(row, "from"),
+            text(row, "turns"),
             ends,
             text(row, "private"),
             suspect,
