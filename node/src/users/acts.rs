@@ -82,6 +82,7 @@ pub fn act(call: &Call) -> Option<Act> {
         | Call::ExplainReceived { .. }
         | Call::ExplainAll { .. }
         | Call::BundleShow(_) => Act::Read,
+        Call::Would(call) => return act(call),
     })
 }
 
@@ -107,6 +108,7 @@ fn named(call: &Call) -> Option<&str> {
         | Call::Keys(Ask::Reattest { by, .. })
         | Call::HoldPlace { by, .. }
         | Call::HoldLift { by, .. } => by,
+        Call::Would(call) => return named(call),
         _ => return None,
     })
 }
