@@ -21,7 +21,7 @@ use entente_protocol::{
     value::Value,
 };
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use zeroize::Zeroizing;
@@ -248,8 +248,21 @@ pub fn in_batch(node: &Node, number: u64) -> Result<Vec<RecordId>, KeepError> {
 pub fn attested_anew(node: &Node, row: &BatchRow) -> Result<(UnixMillis, SignatureBytes), KeepError> {
     let secret: [u8; 32] = row.secret.as_slice().try_into().map_err(|_| StoreError::Broken { at: row.first })?;
     let batch = Batch::from_parts(&row.records, &secret, row.newest().clone())?;
-    let now = node.clock.now();
-    Ok((now, batch.again(node.keys.org, now, node.log.witnessed(), &node.keys.records)?.head().clone()))
+    let at = time_of_its_own(row, node.clock.now())?;
+    Ok((at, batch.again(node.keys.org, at, node.log.witnessed(), &node.keys.records)?.head().clone()))
+}
+
+/// A time from now on that no head of a batch states yet. A head stands in the log under what it says, whoever signed it: two
+/// of one batch and one time would stand there as one.
+fn time_of_its_own(row: &BatchRow, now: UnixMillis) -> Result<UnixMillis, KeepError> {
+    let stated = row.signed().map(|head| Ok(danger_unverified_head(head).map_err(|_| OwnRow::damage())?.1));
+    let stated = stated.collect::<Result<BTreeSet<_>, RowDamage>>()?;
+    let mut at = now;
+    // Ends: a batch has finitely many heads.
+    while stated.contains(&at) {
+        at = at.plus(1);
+    }
+    Ok(at)
 }
 
 /// A batch by its number, and whether it is one to be sent.
@@ -327,8 +340,8 @@ pub fn batch_to_send(node: &Node, number: u64) -> Result<Arc<Batch>, KeepError> 
         if is_of_today(node, &batch) || suspect::of_batch(node, (number, row))?.is_some() {
             return Ok(batch);
         }
-        let now = node.clock.now();
-        let anew = batch.again(node.keys.org, now, node.log.witnessed(), &node.keys.records)?;
+        let at = time_of_its_own(row, node.clock.now())?;
+        let anew = batch.again(node.keys.org, at, node.log.witnessed(), &node.keys.records)?;
         node.batches.made().insert(number, anew.head().clone());
         Ok(anew)
     })

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::{
+    audit,
     keys::{current, revoke},
     package::{Options, Show, read},
     records::{
@@ -272,4 +273,38 @@ fn what_may_have_arrived_is_suspect_too() -> Outcome {
     world.exchange()?;
     assert!(suspects(&world.a)?.is_empty() && suspects(&world.b)?.is_empty() && world.proved("A-1")?);
     Ok(())
+}
+
+/// Story: two keys in a row turn out to be stolen, and what they signed is attested anew twice, all within the moment in which
+/// it was recorded. Each head stands in the journal by itself: the check finds them, and an auditor is shown all three.
+#[test]
+fn heads_of_one_moment_are_told_apart() -> Outcome {
+    let world = World::new()?;
+    world.release("A-1")?;
+    for _ in 0..2 {
+        world.revoke(Purpose::Records, Some(NOW), false)?;
+        world.reattest()?;
+    }
+    let row = keep::batch_row(&world.a, 0)?;
+    assert_eq!((row.between.len(), row.sent.len()), (1, 0));
+    let stated =
+        row.signed().map(|head| danger_unverified_head(head).map(|(_, at)| at)).collect::<Result<Vec<_>, _>>()?;
+    assert_eq!(stated, [NOW, NOW.plus(1), NOW.plus(2)], "first, between, again");
+    world.exchange()?;
+    assert!(suspects(&world.a)?.is_empty() && suspects(&world.b)?.is_empty() && world.proved("A-1")?);
+    for node in [&world.a, &world.b] {
+        checked(node)?;
+    }
+    // With the leaves that its intervals have by now.
+    for _ in 0..3 {
+        world.clock.advance(crate::custody::INTERVAL_S * 1_000);
+        world.a.tick()?;
+        world.b.tick()?;
+        world.exchange()?;
+    }
+    let output = world.folder.path().join("of.audit");
+    ask(&world.a, &Call::AuditExport(audit::Options { output: output.clone(), force: false }))?;
+    let report = audit::read::verify(&output, &[], world.clock.now(), &mut |_| {})?;
+    assert_eq!(report["ok"], true, "{report}");
+    checked(&world.a)
 }
