@@ -196,7 +196,10 @@ pub enum Contact {
     },
     /// Put a person in the place of another
     #[command(
-        after_help = "Example:\n  entente identity contact succeed \"A. Diallo\" --to \"M. Osei\" --role \"head of section\""
+        after_help = "The one who goes must stand on the card (`entente identity contact list`); the one who comes takes that place in the \
+        order. The card that would be made is shown, and asked about.\n\nExample:\n  \
+        entente identity contact succeed \"A. Diallo\" --to \"M. Osei\" --role \"head of section\" --dry-run\n  \
+        entente identity contact succeed \"A. Diallo\" --to \"M. Osei\" --role \"head of section\""
     )]
     Succeed {
         /// Who goes: the name, as the card has it
@@ -210,5 +213,8 @@ pub enum Contact {
         /// Say what the card would list, and change nothing
         #[arg(long)]
         dry_run: bool,
+        /// Make the card without asking
+        #[arg(long)]
+        yes: bool,
     },
 }

@@ -135,12 +135,29 @@ pub fn contact(reach: &Reach, command: cli::Contact) -> Result<Done, Failure> {
             (Change::Add { contact: contact(name, person), place }, dry_run)
         }
         cli::Contact::Retire { name, dry_run } => (Change::Retire(name), dry_run),
-        cli::Contact::Succeed { name, to, person, dry_run } => {
-            (Change::Succeed { name, contact: contact(to, person) }, dry_run)
+        cli::Contact::Succeed { name, to, person, dry_run, yes } => {
+            return succeed(reach, Change::Succeed { name, contact: contact(to, person) }, (dry_run, yes));
         }
     };
     let answer = reach.call(&Call::Keys(Ask::Contact { change, dry_run }))?;
     reach.output.answer(&answer, || people(list(&answer, "contacts")).render(reach.output.look))?;
+    Ok(Done::Well)
+}
+
+/// Shows the card's people as they would be, asks, and changes them: partners call whoever stands there when all else fails.
+fn succeed(reach: &Reach, change: Change, (dry_run, yes): (bool, bool)) -> Result<Done, Failure> {
+    let node = reach.node()?;
+    let ask = |dry_run| Call::Keys(Ask::Contact { change: change.clone(), dry_run });
+    let shown = |answer: &Json| people(list(answer, "contacts")).render(reach.output.look);
+    if !dry_run {
+        let would = node.call(&ask(true))?;
+        if !yes {
+            note(&shown(&would));
+        }
+        reach.confirm(yes, "Make a card with these people on it, and tell every partner?", "--yes")?;
+    }
+    let answer = node.call(&ask(dry_run))?;
+    reach.output.answer(&answer, || shown(&answer))?;
     Ok(Done::Well)
 }
 
