@@ -16,6 +16,7 @@ pub use prove::{PATIENCE_S, PATIENCE_S_MAX, prove};
 pub use ready::must_say;
 pub use sign::{
     Named, Received, Version, accept, add_file, approve, check_file, drop_proposal, receive, sign_file, version,
+    would_approve,
 };
 pub use standing::{receive_standing, state};
 pub use template::{draft, templates};

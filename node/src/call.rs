@@ -6,6 +6,7 @@
 
 mod faults;
 mod select;
+mod would;
 
 use crate::{
     agreements, audit, backup, bundle,
@@ -353,6 +354,8 @@ pub enum Call {
     },
     /// Asks a running node to stop.
     Stop,
+    /// Whether a call of which a person is asked first would be refused, as far as that can be told; nothing is changed.
+    Would(Box<Self>),
 }
 
 impl Call {
@@ -428,6 +431,7 @@ impl Call {
             Self::Check { .. } => "check",
             Self::Sync { .. } => "sync",
             Self::Stop => "stop",
+            Self::Would(_) => "would",
         }
     }
     /// Whether it leaves partners, agreements and records as they are, so that no session has anything new to look for.
@@ -473,7 +477,8 @@ impl Call {
             | Self::Status
             | Self::Backup { .. }
             | Self::Doctor { .. }
-            | Self::Check { .. } => true,
+            | Self::Check { .. }
+            | Self::Would(_) => true,
             Self::IdentityRenew
             | Self::PartnerAdd { .. }
             | Self::PartnerState { .. }
@@ -679,6 +684,7 @@ fn carry_out(node: &Node, call: &Call, who: &Who, progress: OnProgress<'_>) -> R
         Call::Backup { folder, full } => backup::backup(node, folder, *full, progress),
         Call::Doctor { offline } => doctor::doctor(node, *offline),
         Call::Check { sweep } => doctor::checked::check(node, *sweep, progress),
+        Call::Would(call) => would::would(node, call),
         Call::Sync { .. } | Call::Stop => {
             Err(Fault::input("not-running", "the node does not run: start it with `entente run`"))
         }

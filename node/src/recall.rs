@@ -60,6 +60,16 @@ pub enum RecallError {
         /// What.
         recall: u64,
     },
+    /// It was confirmed before.
+    #[error("recall {recall} was confirmed already, by {by} on {at}: see `entente recall status {recall}`")]
+    Confirmed {
+        /// What.
+        recall: u64,
+        /// Who did.
+        by: String,
+        /// When.
+        at: UnixMillis,
+    },
     /// An agreement that is not over.
     #[error("{0}; {remedy}", remedy = agreements::remedy(.0))]
     Step(#[from] StepFault),
@@ -127,6 +137,7 @@ impl From<RecallError> for Fault {
             RecallError::Asked(_) => Self::input("recall", error),
             RecallError::Unknown(_) => Self::input("no-recall", error),
             RecallError::SamePerson { .. } => Self::input("same-person", error),
+            RecallError::Confirmed { .. } => Self::input("confirmed", error),
             RecallError::Step(_) | RecallError::Followed => Self::input("not-over", error),
             RecallError::Held(_) => Self::input("legal-hold", error),
             RecallError::Partner(_) => Self::partner("recall", error.to_string()),

@@ -104,3 +104,35 @@ fn keys_are_rotated_and_revoked_while_nodes_run() -> Outcome {
     }
     Ok(())
 }
+
+/// Story: the head of section leaves, and her deputy sits at a new home, whose card lists nobody. Each attempt says what is
+/// missing before anybody is asked; nothing changes before somebody has said yes to the card that was shown.
+#[test]
+fn whom_partners_call_is_succeeded_once_somebody_says_yes() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let a = Home::init(folder.path(), "a");
+    let succeed = ["identity", "contact", "succeed", "A. Diallo", "--to", "M. Osei", "--role", "head of section"];
+    let with = |more: &[&'static str]| [&succeed[..], more].concat();
+    let names = || -> Vec<String> {
+        let list = a.json(&["identity", "contact", "list"]);
+        list.as_array().into_iter().flatten().filter_map(|c| c["name"].as_str().map(str::to_owned)).collect()
+    };
+    for more in [&[][..], &["--yes"], &["--dry-run"]] {
+        let refused = a.refused(2, &with(more));
+        assert_eq!(refused["code"], "no-contact", "{refused}");
+        assert!(refused["message"].as_str().is_some_and(|m| m.contains("contact add \"A. Diallo\"")), "{refused}");
+    }
+    a.ok(&["identity", "contact", "add", "Amina Diallo", "--role", "head of section"]);
+    let refused = a.refused(2, &succeed);
+    assert!(refused["message"].as_str().is_some_and(|m| m.contains("`Amina Diallo`")), "{refused}");
+    a.ok(&["identity", "contact", "retire", "Amina Diallo"]);
+    a.ok(&["identity", "contact", "add", "A. Diallo", "--role", "head of section"]);
+    let card = a.json(&["identity", "show"])["card"].clone();
+    assert_eq!(a.refused(2, &succeed)["code"], "needs-consent");
+    let would = a.json(&with(&["--dry-run"]));
+    assert_eq!((&would["contacts"][0]["name"], &would["done"]), (&"M. Osei".into(), &false.into()), "{would}");
+    assert_eq!((names(), a.json(&["identity", "show"])["card"].clone()), (vec!["A. Diallo".to_owned()], card));
+    let done = a.json(&with(&["--yes"]));
+    assert_eq!((names(), &done["done"]), (vec!["M. Osei".to_owned()], &true.into()));
+    Ok(())
+}

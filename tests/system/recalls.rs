@@ -140,3 +140,36 @@ fn a_case_that_is_asked_back_is_gone_at_every_holder() -> Outcome {
     }
     Ok(())
 }
+
+/// Story: somebody confirms what they proposed themselves, confirms a recall a second time, or gives no name. Each is told at
+/// once: nobody reads a plan, and says yes, for what is then refused.
+#[test]
+fn what_cannot_be_is_refused_before_anybody_is_asked() -> Outcome {
+    let (world, [a, b]) = World::of(101, ["a", "b"]);
+    a.pair(&b);
+    let agreed = a.agree(&b, CLAUSES);
+    a.import("rows.csv", &entente_tests::Row::table(&world.rows("W", 2)));
+    a.pass(&["W-00001"]);
+    let by = |args: &[&'static str], name| [args, &["--by", name]].concat();
+    let _ = a.json(&by(&["recall", "propose", "W-00001", "--act", "withdraw", "--reason", "misread"], "A. Diallo"));
+    // No terminal is there to ask at: who is asked hears of that.
+    let confirm = ["recall", "confirm", "1"];
+    assert_eq!(a.refused(2, &by(&confirm, "A. Diallo"))["code"], "same-person");
+    assert_eq!(a.refused(2, &by(&confirm, " "))["code"], "recall");
+    assert_eq!(a.refused(2, &by(&["recall", "confirm", "7"], "M. Osei"))["code"], "no-recall");
+    assert_eq!(a.refused(2, &by(&confirm, "M. Osei"))["code"], "needs-consent");
+    a.ok(&by(&["recall", "confirm", "1", "--yes"], "M. Osei"));
+    let at = text(&a.json(&["recall", "status", "1"])["confirmed"], "at").to_owned();
+    for again in [&confirm[..], &["recall", "confirm", "1", "--yes"]] {
+        let refused = a.refused(2, &by(again, "J. Costa"));
+        let message = text(&refused, "message");
+        assert_eq!(refused["code"], "confirmed", "{message}");
+        assert!(message.contains(&format!("by M. Osei on {at}")) && message.contains("`entente recall status 1`"));
+    }
+    let id = agreed.id.as_str();
+    let erase = |name| a.refused(2, &["agreement", "erase", id, "--by", name]);
+    assert_eq!(erase("M. Osei")["code"], "not-over");
+    a.ok(&["agreement", "end", id, "--yes"]);
+    assert_eq!((&erase(" ")["code"], &erase("M. Osei")["code"]), (&"recall".into(), &"needs-consent".into()));
+    Ok(())
+}

@@ -441,34 +441,19 @@ fn agreed(node: &Node, signed: &SignedAgreement) -> Result<Json, AgreementError>
 ///
 /// `digest` is that of the version which the person has read.
 pub fn approve(node: &Node, given: &str, digest: &str, by: &str) -> Result<Json, AgreementError> {
-    let rules = node.rules();
-    let known = rules.agreements.find(given)?;
-    let proposal = known.proposal.clone().ok_or_else(|| AgreementError::NothingToSign(given.to_owned()))?;
-    if proposal.digest().to_string() != digest {
-        return Err(AgreementError::Changed(given.to_owned()));
-    }
-    let agreement = proposal.agreement()?;
-    may_sign(node, &agreement)?;
-    let named = agreement.party(node.keys.org).map_or(&[][..], |party| &party.signatories);
-    let same = |person: &&String| person.trim().to_lowercase() == by.trim().to_lowercase();
-    let person = named.iter().find(same).ok_or_else(|| {
-        AgreementError::Signatory(match named {
-            [] => "this organisation has no signatories in it: sign it with `entente agreement accept`".to_owned(),
-            _ => format!("`{by}` is no signatory of ours: {} are", named.join(" and ")),
-        })
-    })?;
+    let Approval { id, proposal, agreement, person } = Approval::of(node, given, (digest, by))?;
     let mut txn = node.holdings.begin();
-    let mut row = read(&txn, known.id)?.ok_or_else(|| AgreementError::Unknown(given.to_owned()))?;
+    let mut row = read(&txn, id)?.ok_or_else(|| AgreementError::Unknown(given.to_owned()))?;
     // Before anything is kept: no word is noted for what cannot be signed.
-    may_follow(node, &held(node, known.id, &row)?, &agreement)?;
+    may_follow(node, &held(node, id, &row)?, &agreement)?;
     if row.approved != Some(proposal.digest()) {
         row.approvers.clear();
     }
     (row.approved, row.bringer) = (Some(proposal.digest()), None);
-    if !row.approvers.contains(person) {
+    if !row.approvers.contains(&person) {
         row.approvers.push(person.clone());
-        txn.put(Partition::Node, Table::Agreement, known.id.as_bytes(), &encode("agreement", &row)?)?;
-        let about = [("agreement", known.id.to_string()), ("digest", digest.to_owned()), ("by", person.clone())];
+        txn.put(Partition::Node, Table::Agreement, id.as_bytes(), &encode("agreement", &row)?)?;
+        let about = [("agreement", id.to_string()), ("digest", digest.to_owned()), ("by", person)];
         node.journal(&mut txn, "agreement-approved", &about)?;
         node::changed(&mut txn)?;
         txn.commit()?;
@@ -477,6 +462,45 @@ pub fn approve(node: &Node, given: &str, digest: &str, by: &str) -> Result<Json,
         drop(txn);
     }
     agreed(node, &take(node, proposal, Brought::Approved)?.0)
+}
+
+/// Whether a person may approve a version, before that one is asked.
+pub fn would_approve(node: &Node, given: &str, digest: &str, by: &str) -> Result<(), AgreementError> {
+    let Approval { id, agreement, .. } = Approval::of(node, given, (digest, by))?;
+    let txn = node.holdings.begin();
+    let row = read(&txn, id)?.ok_or_else(|| AgreementError::Unknown(given.to_owned()))?;
+    may_follow(node, &held(node, id, &row)?, &agreement)
+}
+
+/// A proposal, and who of our signatories approves it.
+struct Approval {
+    id: AgreementId,
+    proposal: SignedAgreement,
+    agreement: Agreement,
+    person: String,
+}
+
+impl Approval {
+    /// Refuses another version than the one that was read, one that cannot be signed, and who is no signatory of ours.
+    fn of(node: &Node, given: &str, (digest, by): (&str, &str)) -> Result<Self, AgreementError> {
+        let rules = node.rules();
+        let known = rules.agreements.find(given)?;
+        let proposal = known.proposal.clone().ok_or_else(|| AgreementError::NothingToSign(given.to_owned()))?;
+        if proposal.digest().to_string() != digest {
+            return Err(AgreementError::Changed(given.to_owned()));
+        }
+        let agreement = proposal.agreement()?;
+        may_sign(node, &agreement)?;
+        let named = agreement.party(node.keys.org).map_or(&[][..], |party| &party.signatories);
+        let same = |person: &&String| person.trim().to_lowercase() == by.trim().to_lowercase();
+        let person = named.iter().find(same).cloned().ok_or_else(|| {
+            AgreementError::Signatory(match named {
+                [] => "this organisation has no signatories in it: sign it with `entente agreement accept`".to_owned(),
+                _ => format!("`{by}` is no signatory of ours: {} are", named.join(" and ")),
+            })
+        })?;
+        Ok(Self { id: known.id, proposal, agreement, person })
+    }
 }
 
 /// Takes a proposal, or a completed version, that a partner's node sent.

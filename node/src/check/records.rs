@@ -23,7 +23,7 @@ use crate::{
 };
 use entente_protocol::{
     attachment::Content,
-    batch::{self, Batch},
+    batch::{self, Batch, Head},
     id::{KeyId, OrgId, RecordId},
     identity::Purpose,
     primitive::PublicKey,
@@ -155,10 +155,12 @@ fn batch(node: &Node, audit: &Audit, number: u64) -> Result<Positions, StoreErro
     let holds = || -> Positions {
         let row: BatchRow = decode("batch", &bytes).map_err(|e| e.to_string())?;
         let secret: [u8; 32] = row.secret.as_slice().try_into().map_err(|_| "its secret is cut short".to_owned())?;
-        for again in row.again.iter().chain(&row.sent).cloned() {
-            let again = Batch::from_parts(&row.records, &secret, again).map_err(|e| e.to_string())?;
+        for later in row.signed().skip(1) {
+            let again = Batch::from_parts(&row.records, &secret, later.clone()).map_err(|e| e.to_string())?;
             let kid = again.prove(&[]).key().map_err(|e| e.to_string())?;
-            listed(node, node.keys.org, Purpose::Records, kid).ok_or("our card lists no key of its later head")?;
+            let key = listed(node, node.keys.org, Purpose::Records, kid);
+            let key = key.ok_or("our card lists no key of its later head")?;
+            Head::verify(later, node.keys.org, &key).map_err(|e| format!("a later head: {e}"))?;
         }
         let batch = Batch::from_parts(&row.records, &secret, row.head).map_err(|e| e.to_string())?;
         let positions = batch.positions();

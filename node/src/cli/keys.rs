@@ -47,7 +47,11 @@ impl Which {
 #[derive(Debug, Subcommand)]
 pub enum Key {
     /// Every key: for what, from when, until when, and where its private half lies
-    #[command(after_help = "Example:\n  entente key list\n  entente key list --json")]
+    #[command(
+        after_help = "`from` is when the card listed it first. `turns` is when connections begin to use it, where partners are still \
+        to learn of it: the node's key that waits, a root that has followed, and the issuing key's certificate under that root. \
+        Until then the node's key, the issuing key and the root are rotated only with --now.\n\nExample:\n  entente key list\n  entente key list --json"
+    )]
     List,
     /// Put a new key in the place of one
     #[command(
@@ -103,9 +107,9 @@ pub enum Key {
     },
     /// Attest anew records of ours that a lost key made suspect, once somebody has looked at them
     #[command(
-        after_help = "`entente search --own` marks them. Every suspect batch is signed again by the key of today, over the same \
-        records: ids and evidence numbers stay. Partners get what they hold again, with the new proof.\n\n\
-        Example:\n  entente key reattest --by \"A. Diallo\" --dry-run\n  entente key reattest --by \"A. Diallo\""
+        after_help = "`entente search --own` marks them: what was recorded since the key was lost, and what partners had not \
+        countersigned before. Every suspect batch is signed again by the key of today, over the same records: ids and \
+        evidence numbers stay. Partners get what they hold again, with the new proof.\n\nExample:\n  entente key reattest --by \"A. Diallo\" --dry-run\n  entente key reattest --by \"A. Diallo\""
     )]
     Reattest {
         /// Who has looked at them
@@ -192,19 +196,25 @@ pub enum Contact {
     },
     /// Put a person in the place of another
     #[command(
-        after_help = "Example:\n  entente identity contact succeed \"A. Diallo\" --by \"M. Osei\" --role \"head of section\""
+        after_help = "The one who goes must stand on the card (`entente identity contact list`); the one who comes takes that place in the \
+        order. The card that would be made is shown, and asked about.\n\nExample:\n  \
+        entente identity contact succeed \"A. Diallo\" --to \"M. Osei\" --role \"head of section\" --dry-run\n  \
+        entente identity contact succeed \"A. Diallo\" --to \"M. Osei\" --role \"head of section\""
     )]
     Succeed {
         /// Who goes: the name, as the card has it
         name: String,
         /// Who comes: the name
         #[arg(long, value_name = "NAME")]
-        by: String,
+        to: String,
         /// What is said of the person
         #[command(flatten)]
         person: Person,
         /// Say what the card would list, and change nothing
         #[arg(long)]
         dry_run: bool,
+        /// Make the card without asking
+        #[arg(long)]
+        yes: bool,
     },
 }

@@ -66,6 +66,7 @@ fn forms_of_the_manual_parse() {
     check("identity show");
     check("identity card -o x.card");
     check("identity renew");
+    check("identity contact succeed A --to B --role head --dry-run");
     check("partner add x.card --confirm words");
     check("partner retry x");
     check("partner remove x");
@@ -113,5 +114,7 @@ fn nonsense_is_refused_with_the_choices() -> Result<(), Box<dyn std::error::Erro
     assert!(message(&["explain", "x"])?.contains("--to"));
     assert!(message(&["explain", "x", "--to", "p", "--from", "p"])?.contains("cannot be used with"));
     assert!(message(&["partner", "ad"])?.contains("add"));
+    // `--by` is who asks, in every command that has it.
+    assert!(message(&["identity", "contact", "succeed", "A", "--by", "B", "--role", "head"])?.contains("--by"));
     Ok(())
 }

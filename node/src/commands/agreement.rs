@@ -178,8 +178,10 @@ fn accept(reach: &Reach, agreement: String, yes: bool) -> Result<Json, Failure> 
 fn approve(reach: &Reach, agreement: String, by: String, yes: bool) -> Result<Json, Failure> {
     let node = reach.node()?;
     let proposal = proposed(&node, &agreement)?;
+    let approve = Call::AgreementApprove { agreement, digest: text(&proposal, "digest"), by };
+    node.call(&Call::Would(Box::new(approve.clone())))?;
     consent(reach, &proposal, yes)?;
-    Ok(node.call(&Call::AgreementApprove { agreement, digest: text(&proposal, "digest"), by })?)
+    Ok(node.call(&approve)?)
 }
 
 /// Says which proposal it is, asks, drops that one and no other.
@@ -210,12 +212,15 @@ fn proposed(node: &Reached, agreement: &str) -> Result<Json, Fault> {
 }
 
 fn erase(reach: &Reach, agreement: String, by: String, copies: Vec<String>, yes: bool) -> Result<Json, Failure> {
+    let (node, shown) = (reach.node()?, Call::AgreementShow(agreement.clone()));
+    let erase = Call::AgreementErase { agreement, by, copies };
+    node.call(&Call::Would(Box::new(erase.clone())))?;
     if !yes {
-        let held = reach.call(&Call::AgreementShow(agreement.clone()))?;
+        let held = node.call(&shown)?;
         note(&format!("{}, with {}: nothing opens it again.", text(&held, "title"), text(&held, "parties")));
     }
     reach.confirm(yes, "Erase everything that was received under this agreement?", "--yes")?;
-    Ok(reach.call_watched(&Call::AgreementErase { agreement, by, copies })?)
+    Ok(reach.watched(|progress| node.call_with(&erase, progress))?)
 }
 
 fn end(reach: &Reach, agreement: String, yes: bool) -> Result<Json, Failure> {

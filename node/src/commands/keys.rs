@@ -98,7 +98,8 @@ fn time(text: &str) -> Result<entente_protocol::time::UnixMillis, Fault> {
 }
 
 fn keys(value: &Json) -> Table {
-    let mut table = Table::new(&["id", "purpose", "state", "from", "until", "private half", "suspect records"]);
+    let mut table =
+        Table::new(&["id", "purpose", "state", "from", "turns", "until", "private half", "suspect records"]);
     for row in value.as_array().into_iter().flatten() {
         let ends: Vec<String> =
             ["until", "revoked"].iter().map(|key| text(row, key)).filter(|t| !t.is_empty()).collect();
@@ -111,6 +112,7 @@ fn keys(value: &Json) -> Table {
             text(row, "purpose"),
             state,
             text(row, "from"),
+            text(row, "turns"),
             ends,
             text(row, "private"),
             suspect,
@@ -141,12 +143,29 @@ pub fn contact(reach: &Reach, command: cli::Contact) -> Result<Done, Failure> {
             (Change::Add { contact: contact(name, person), place }, dry_run)
         }
         cli::Contact::Retire { name, dry_run } => (Change::Retire(name), dry_run),
-        cli::Contact::Succeed { name, by, person, dry_run } => {
-            (Change::Succeed { name, contact: contact(by, person) }, dry_run)
+        cli::Contact::Succeed { name, to, person, dry_run, yes } => {
+            return succeed(reach, Change::Succeed { name, contact: contact(to, person) }, (dry_run, yes));
         }
     };
     let answer = reach.call(&Call::Keys(Ask::Contact { change, dry_run }))?;
     reach.output.answer(&answer, || people(list(&answer, "contacts")).render(reach.output.look))?;
+    Ok(Done::Well)
+}
+
+/// Shows the card's people as they would be, asks, and changes them: partners call whoever stands there when all else fails.
+fn succeed(reach: &Reach, change: Change, (dry_run, yes): (bool, bool)) -> Result<Done, Failure> {
+    let node = reach.node()?;
+    let ask = |dry_run| Call::Keys(Ask::Contact { change: change.clone(), dry_run });
+    let shown = |answer: &Json| people(list(answer, "contacts")).render(reach.output.look);
+    if !dry_run {
+        let would = node.call(&ask(true))?;
+        if !yes {
+            note(&shown(&would));
+        }
+        reach.confirm(yes, "Make a card with these people on it, and tell every partner?", "--yes")?;
+    }
+    let answer = node.call(&ask(dry_run))?;
+    reach.output.answer(&answer, || shown(&answer))?;
     Ok(Done::Well)
 }
 

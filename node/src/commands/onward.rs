@@ -9,7 +9,6 @@ use super::{
 use crate::{
     call::Call,
     cli,
-    error::Fault,
     onward::{
         answering::Narrowed,
         asking::{Every, Wish},
@@ -34,12 +33,9 @@ pub fn onward(reach: &Reach, command: cli::Onward) -> Result<Done, Failure> {
             reach.output.listing(&answer, &requests(&answer), none)?;
         }
         cli::Onward::Grant { request, field, days, until, by, yes } => {
-            let known = reach.call(&Call::OnwardList)?;
-            let number = request.to_string();
-            let asked = known.as_array().into_iter().flatten().find(|row| text(row, "id") == number);
-            let none =
-                || Fault::input("no-request", format!("there is no request {request}: see `entente onward list`"));
-            let asked = asked.ok_or_else(none)?;
+            let narrowed = Some(Narrowed { fields: field, days, until });
+            let (node, grant) = (reach.node()?, Call::OnwardAnswer { request, narrowed, by });
+            let asked = &node.call(&Call::Would(Box::new(grant.clone())))?;
             if !yes && !reach.output.json {
                 reach.output.text(&request_view(asked, reach.output.look))?;
             }
@@ -49,8 +45,7 @@ pub fn onward(reach: &Reach, command: cli::Onward) -> Result<Done, Failure> {
                 text(asked, "to")
             );
             reach.confirm(yes, &question, "--yes")?;
-            let narrowed = Narrowed { fields: field, days, until };
-            let answer = reach.call(&Call::OnwardAnswer { request, narrowed: Some(narrowed), by })?;
+            let answer = node.call(&grant)?;
             reach.output.answer(&answer, || request_view(&answer, reach.output.look))?;
         }
         cli::Onward::Refuse { request, by } => {

@@ -29,7 +29,8 @@ pub fn recall(reach: &Reach, command: cli::Recall) -> Result<Done, Failure> {
             reach.output.answer(&answer, || proposed(&answer, reach.output.look))?;
         }
         cli::Recall::Confirm { recall, by, yes } => {
-            let before = reach.call(&Call::RecallStatus(recall))?;
+            let (node, confirm) = (reach.node()?, Call::RecallConfirm { recall, by });
+            let before = node.call(&Call::Would(Box::new(confirm.clone())))?;
             if !yes && !reach.output.json {
                 reach.output.text(&proposed(&before, reach.output.look))?;
             }
@@ -39,7 +40,7 @@ pub fn recall(reach: &Reach, command: cli::Recall) -> Result<Done, Failure> {
                 text(&before, "act")
             );
             reach.confirm(yes, &question, "--yes")?;
-            let answer = reach.call_watched(&Call::RecallConfirm { recall, by })?;
+            let answer = reach.watched(|progress| node.call_with(&confirm, progress))?;
             reach.output.answer(&answer, || status(&answer, reach.output.look))?;
         }
         cli::Recall::Drop { recall, by } => {

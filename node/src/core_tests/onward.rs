@@ -4,6 +4,7 @@ use super::*;
 use crate::{
     bundle::ExportOptions,
     check,
+    keys::{Ask, revoke::Revoked},
     onward::{
         answering::{self, Narrowed},
         asking::{self, Wish},
@@ -20,6 +21,7 @@ use entente_protocol::{
     },
     id::GrantId,
     recall::{Act, AnswerState, Answers, Recall, Recalls},
+    time::DAY_MS,
 };
 use serde_json::Value as Json;
 
@@ -130,6 +132,40 @@ impl Three {
         }
         Ok(())
     }
+}
+
+/// Story: a holder countersigned a record before its key was stolen, and passed it on since. The holder does not doubt it; who
+/// has it by the holder's hand does, and so does the originator, until somebody there has looked at it.
+#[test]
+fn what_others_passed_on_since_a_theft_is_suspect_at_its_originator() -> Outcome {
+    let world = Three::plain("\"with-grant\"")?;
+    let record = world.release("A-1")?;
+    world.meet()?;
+    let marked = |node: &Node| -> Result<bool, Fault> {
+        let found = testkit::ask(node, &Call::Search(Query { number: Some("A-1".to_owned()), ..Query::default() }))?;
+        let rows = found.get("records").or(Some(&found)).and_then(Json::as_array).cloned().unwrap_or_default();
+        Ok(rows.iter().any(|row| row["suspect"].is_string()))
+    };
+    world.clock.advance(2 * DAY_MS);
+    world.meet()?;
+    world.let_on(record)?;
+    assert_eq!(world.at_c(record)?.0, "received");
+    world.clock.advance(DAY_MS);
+    let revoked = Revoked {
+        key: world.a.keys.records.public().id().to_string(),
+        reason: "laptop stolen".to_owned(),
+        since: Some(NOW.plus(DAY_MS)),
+        dry_run: false,
+        next_root_lost: false,
+    };
+    assert_eq!(testkit::ask(&world.a, &Call::Keys(Ask::Revoke(revoked)))?["done"], true);
+    world.meet()?;
+    assert_eq!((marked(&world.a)?, marked(&world.b)?), (true, false));
+    // The card of an organisation that it never met comes with what is passed on: it may not have the newest.
+    testkit::ask(&world.a, &Call::Keys(Ask::Reattest { by: "A. Diallo".to_owned(), dry_run: false }))?;
+    world.meet()?;
+    assert_eq!((marked(&world.a)?, marked(&world.b)?), (false, false));
+    world.is_whole()
 }
 
 /// Story: a holder asks, the originator lets two of the fields go on, and a third party, which has never met the

@@ -51,10 +51,15 @@ pub fn change(node: &Node, change: &Change, dry_run: bool) -> Result<Json, Fault
     let mut contacts = node.keys.card.payload().contacts.clone();
     let place = |name: &str, contacts: &[Contact]| {
         contacts.iter().position(|contact| contact.name == name).ok_or_else(|| {
-            Fault::input(
-                "no-contact",
-                format!("the card lists no contact `{name}`: see `entente identity contact list`"),
-            )
+            let known: Vec<String> = contacts.iter().map(|contact| format!("`{}`", contact.name)).collect();
+            let why = match known.as_slice() {
+                [] => format!(
+                    "the card lists nobody yet: put somebody on it first, `entente identity contact add \"{}\" --role ROLE`",
+                    name.escape_debug()
+                ),
+                some => format!("the card lists no contact `{name}`, but {}: give the name as the card has it", some.join(", ")),
+            };
+            Fault::input("no-contact", why)
         })
     };
     let (what, who) = match change {

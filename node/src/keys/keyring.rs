@@ -171,10 +171,8 @@ pub fn go_on(node: &Node) -> Result<bool, StoreError> {
 
 /// Nothing is sealed under the older keys of these partitions: they are destroyed. Whether that waits for a backup.
 fn retire(node: &Node, partitions: &[Partition]) -> Result<bool, StoreError> {
-    // What the walk found sealed anew may stand in an append that the disk does not have yet.
-    node.holdings.wait(node.holdings.head()?)?;
     for partition in partitions {
-        if !node.holdings.keyring().retire(*partition).map_err(StoreError::from)? {
+        if !node.holdings.retire_partition(*partition)? {
             return Ok(false);
         }
         let mut txn = node.holdings.begin();

@@ -15,6 +15,7 @@ pub mod suspect;
 pub mod take_up;
 #[cfg(test)]
 mod tests;
+pub mod went;
 
 use crate::{
     call::OnProgress,

@@ -4,7 +4,7 @@
 //! after the overlap, because a handshake comes before any card. What the old key signed stays proved by its entry on the
 //! card (CARD-5); batches of ours that a partner has not seen are attested anew as they are sent (`records::keep`).
 
-use super::{BY_ITSELF, Opened, current, following, from, publish, setup, signed, told, until};
+use super::{BY_ITSELF, Opened, current, following, from, list::Turns, publish, setup, signed, told, until};
 use crate::{
     error::Fault,
     identity::{
@@ -47,6 +47,9 @@ pub fn rotate(node: &Node, purpose: Purpose, how: How) -> Result<Json, Fault> {
     super::root::only_of_root(purpose, how.next_root_lost)?;
     let old = current(node, purpose)?;
     let now = node.clock.now();
+    if matches!(purpose, Purpose::Node | Purpose::Issuing) && !how.now {
+        pending(node, false)?;
+    }
     let late = purpose == Purpose::Node && !how.now;
     let ends = if late { now.plus(OVERLAP_MS + GRACE_MS) } else { until(now) };
     let mut answer = json!({
@@ -169,8 +172,11 @@ pub(super) fn pending(node: &Node, at_once: bool) -> Result<(), Fault> {
             node.keys.turn_now(&node.home, node.clock.now())?;
             return Ok(());
         }
-        let why = "another key of certificates is about to change, and partners need time to learn of it: see \
-            `entente key list` for when it does";
+        let when = Turns::of(node).last().map(|at| format!(" at {at}")).unwrap_or_default();
+        let why = format!(
+            "another key of certificates is about to change{when}, and partners need time to learn of it: rotate this \
+             one after that, and see `entente key list`"
+        );
         return Err(Fault::input("in-overlap", why));
     }
     Ok(())

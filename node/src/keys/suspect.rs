@@ -2,8 +2,10 @@
 //!
 //! The newest card of the originator says since when. A record is cleared by a proof from before that time, or by its
 //! originator attesting it anew under another key; nothing else clears it, whatever time its batch states. Of our own
-//! records the store tells when they were kept: whoever has only the key can put nothing into it.
+//! records the store tells when they were kept: whoever has only the key can put nothing into it. Partners have no such
+//! store, so what went to one that did not countersign it before that time is suspect here too, as it is there.
 
+use super::went::{Stolen, Went, went};
 use crate::{
     node::Node,
     receive::RunInRow,
@@ -21,6 +23,7 @@ use entente_protocol::{
     record::Body,
     time::UnixMillis,
 };
+use std::sync::Arc;
 
 /// Since when a records key of a card is in other hands.
 fn since(card: &Card, key: KeyId) -> Option<UnixMillis> {
@@ -30,6 +33,14 @@ fn since(card: &Card, key: KeyId) -> Option<UnixMillis> {
 /// Whether there is anything to look for: mostly there is not.
 fn is_clean(card: &Card) -> bool {
     card.keys(Purpose::Records).all(|entry| entry.compromised.is_none())
+}
+
+/// What went under keys of ours that are in other hands.
+fn of_stolen(node: &Node) -> Result<Arc<Went>, KeepError> {
+    node.batches.went(|| {
+        let keys = node.keys.card.keys(Purpose::Records);
+        went(node, &keys.filter_map(|entry| Some((entry.key.id(), entry.compromised?))).collect())
+    })
 }
 
 /// Whether something shows that a received record existed before a time: the run that brought it first was countersigned
@@ -70,16 +81,20 @@ pub fn own(node: &Node, batch: u64) -> Result<Option<UnixMillis>, KeepError> {
     if is_clean(&node.keys.card) {
         return Ok(None);
     }
-    node.batches.suspect(batch, || of_batch(node, &keep::batch_row(node, batch)?))
+    node.batches.suspect(batch, || of_batch(node, (batch, &keep::batch_row(node, batch)?)))
 }
 
 /// The same of a batch's row: by any head of it that partners may have.
-pub fn of_batch(node: &Node, row: &BatchRow) -> Result<Option<UnixMillis>, KeepError> {
+pub fn of_batch(node: &Node, (place, row): (u64, &BatchRow)) -> Result<Option<UnixMillis>, KeepError> {
     let mut earliest: Option<UnixMillis> = None;
+    if is_clean(&node.keys.card) {
+        return Ok(earliest);
+    }
+    let went = of_stolen(node)?;
     for head in row.heads() {
         let read = danger_unverified_head(head).map_err(|_| crate::store::StoreError::Broken { at: row.first });
         let (key, stated) = read?;
-        let found = since(&node.keys.card, key).filter(|since| stated >= *since);
+        let found = since(&node.keys.card, key).filter(|since| stated >= *since || went.contains(&(place, key)));
         earliest = earliest.into_iter().chain(found).min();
     }
     Ok(earliest)
@@ -111,10 +126,11 @@ pub fn batches(node: &Node, supposed: Option<(KeyId, UnixMillis)>) -> Result<(Ve
     if supposed.is_none() && is_clean(&node.keys.card) {
         return Ok((places, records));
     }
+    let by = went(node, &Stolen::from_iter(supposed))?;
     for place in 0..node.holdings.count(Partition::Own, Table::Batch, b"")? {
         let row = keep::batch_row(node, place)?;
-        let would = supposed.is_some_and(|by| signed_since(&row, by));
-        if would || of_batch(node, &row)?.is_some() {
+        let would = supposed.is_some_and(|of| signed_since(&row, of) || by.contains(&(place, of.0)));
+        if would || of_batch(node, (place, &row))?.is_some() {
             places.push(place);
             records += row.records.len() as u64;
         }
@@ -126,9 +142,10 @@ pub fn batches(node: &Node, supposed: Option<(KeyId, UnixMillis)>) -> Result<(Ve
 pub fn by_own(node: &Node, key: KeyId) -> Result<u64, KeepError> {
     let Some(since) = since(&node.keys.card, key) else { return Ok(0) };
     let (mut records, places) = (0, node.holdings.count(Partition::Own, Table::Batch, b"")?);
+    let went = of_stolen(node)?;
     for place in 0..places {
         let row = keep::batch_row(node, place)?;
-        if signed_since(&row, (key, since)) {
+        if signed_since(&row, (key, since)) || went.contains(&(place, key)) {
             records += row.records.len() as u64;
         }
     }

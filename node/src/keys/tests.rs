@@ -196,6 +196,63 @@ fn the_nodes_key_gives_way_after_partners_had_time_to_learn() -> Outcome {
     Ok(())
 }
 
+/// Story: every key is rotated on the day on which the office was set up, minutes after each other. The list says of each
+/// since when it is there, and of what waits when it turns; until then no other key of certificates is rotated, nor is it
+/// said that one would be.
+#[test]
+fn each_key_is_listed_with_its_own_time_and_what_waits_with_its_turn() -> Outcome {
+    let mut world = World::new()?;
+    let minutes = |n: u64| NOW.plus(n * 60_000);
+    world.clock.advance(60_000);
+    world.rotate(Purpose::Runs, false)?;
+    world.clock.advance(60_000);
+    world.rotate(Purpose::Issuing, false)?;
+    world.clock.advance(60_000);
+    world.rotate(Purpose::Node, false)?;
+    world = world.restart()?;
+    let rows = |world: &World| -> Result<Vec<(String, String, String, Json)>, Fault> {
+        let rows = ask(&world.a, &Call::Keys(Ask::List))?;
+        let text = |row: &Json, key: &str| row[key].as_str().unwrap_or_default().to_owned();
+        let one = |row: &Json| (text(row, "purpose"), text(row, "state"), text(row, "from"), row["turns"].clone());
+        Ok(rows.as_array().into_iter().flatten().map(one).collect())
+    };
+    let row = |purpose: Purpose, state: &str, from: UnixMillis, turns: Option<UnixMillis>| {
+        let turns = turns.map_or(Json::Null, |at| json!(at.to_string()));
+        (purpose.name().to_owned(), state.to_owned(), from.to_string(), turns)
+    };
+    let turn = minutes(3).plus(overlap::OVERLAP_MS);
+    let told = rows(&world)?;
+    for expected in [
+        row(Purpose::Records, "in use", NOW, None),
+        row(Purpose::Runs, "in use", minutes(1), None),
+        row(Purpose::Issuing, "in use", minutes(2), None),
+        row(Purpose::Node, "in use", NOW, None),
+        row(Purpose::Node, "waits", minutes(3), Some(turn)),
+    ] {
+        assert!(told.contains(&expected), "{expected:?}: {told:?}");
+    }
+    for purpose in [Purpose::Node, Purpose::Issuing, Purpose::Root] {
+        for dry_run in [true, false] {
+            let refused = world.rotate(purpose, dry_run).err().ok_or("rotated")?;
+            let says = refused.message.contains(&format!("at {turn},"));
+            assert!(refused.code == "in-overlap" && says, "{purpose} {dry_run}: {refused:?}");
+        }
+    }
+    world.clock.advance(overlap::OVERLAP_MS);
+    assert!(world.a.renew(false)?, "it turns when it was said to");
+    assert!(rows(&world)?.contains(&row(Purpose::Node, "in use", minutes(3), None)));
+
+    world.clock.advance(2 * DAY_MS);
+    let now = world.clock.now();
+    world.rotate(Purpose::Root, false)?;
+    let told = rows(&world)?;
+    let turn = Some(now.plus(overlap::OVERLAP_MS));
+    for expected in [row(Purpose::Root, "in use", now, turn), row(Purpose::Issuing, "in use", minutes(2), turn)] {
+        assert!(told.contains(&expected), "{expected:?}: {told:?}");
+    }
+    Ok(())
+}
+
 /// Story: the root is succeeded by the key that the card committed to. Partners take it by themselves, and who has not yet
 /// connects as before while the overlap lasts. The id stays. Then the next root is lost, and partners compare words again.
 #[test]

@@ -211,7 +211,28 @@ fn was_answered(node: &Node, holder: OrgId, request: &Request) -> Result<bool, O
 /// A person of ours answers a request: with a grant of what was asked, or less, or with a no. The newest answer counts.
 pub fn answer(node: &Node, number: u64, narrowed: Option<&Narrowed>, by: &str) -> Result<Json, OnwardError> {
     let by = person(by)?;
-    let (_, request) = asks(node, number)?;
+    let scope = lets_go(node, &asks(node, number)?.1, narrowed)?;
+    let mut txn = node.holdings.begin();
+    // Read anew: nothing else changes it meanwhile.
+    let (mut row, request) = asks(node, number)?;
+    say(node, &mut txn, (&mut row, &request), scope, &by)?;
+    row.person = true;
+    txn.replace_item(Partition::Own, Table::Grant, ASKS, number, &encode("request", &row)?)?;
+    txn.commit()?;
+    node.wake();
+    theirs(node, number, &row, &request)
+}
+
+/// The request that a person would answer; or why it cannot be answered so.
+pub fn would_answer(node: &Node, number: u64, narrowed: Option<&Narrowed>, by: &str) -> Result<Json, OnwardError> {
+    person(by)?;
+    let (row, request) = asks(node, number)?;
+    lets_go(node, &request, narrowed)?;
+    theirs(node, number, &row, &request)
+}
+
+/// What an answer lets go of what was asked for.
+fn lets_go(node: &Node, request: &Request, narrowed: Option<&Narrowed>) -> Result<Scope, OnwardError> {
     let mut scope = request.scope.clone();
     match narrowed {
         None => scope.slots = SlotSet::EMPTY,
@@ -232,15 +253,7 @@ pub fn answer(node: &Node, number: u64, narrowed: Option<&Narrowed>, by: &str) -
             }
         }
     }
-    let mut txn = node.holdings.begin();
-    // Read anew: nothing else changes it meanwhile.
-    let (mut row, request) = asks(node, number)?;
-    say(node, &mut txn, (&mut row, &request), scope, &by)?;
-    row.person = true;
-    txn.replace_item(Partition::Own, Table::Grant, ASKS, number, &encode("request", &row)?)?;
-    txn.commit()?;
-    node.wake();
-    theirs(node, number, &row, &request)
+    Ok(scope)
 }
 
 fn asks(node: &Node, number: u64) -> Result<(AsksRow, Request), OnwardError> {

@@ -313,18 +313,32 @@ fn confirm_row(node: &Node, number: u64, by: &str) -> Result<(), RecallError> {
     let (confirmed, place) = (named(by, node.clock.now())?, place_of(number)?);
     let mut txn = node.holdings.begin();
     let mut row = row(node, place)?;
+    may_confirm(number, &row, &confirmed)?;
+    let about = [("recall", number.to_string()), ("by", confirmed.by.clone())];
+    row.confirmed = Some(confirmed);
+    txn.replace_item(Partition::Own, Table::Recall, OURS, place, &encode("recall", &row)?)?;
+    node.journal(&mut txn, "recall-confirmed", &about)?;
+    txn.commit()?;
+    Ok(())
+}
+
+/// What a person is shown who would confirm a recall; or why it cannot be confirmed by that one.
+pub fn would_confirm(node: &Node, number: u64, by: &str) -> Result<Json, RecallError> {
+    let (would, place) = (named(by, node.clock.now())?, place_of(number)?);
+    let row = row(node, place)?;
+    may_confirm(number, &row, &would)?;
+    proposed(node, place, &row)
+}
+
+fn may_confirm(number: u64, row: &RecallRow, person: &Named) -> Result<(), RecallError> {
     if let Some(dropped) = &row.dropped {
         return Err(RecallError::Asked(format!("recall {number} was dropped by {}: propose it anew", dropped.by)));
     }
-    if row.confirmed.is_none() {
-        if is_same_person(&row.proposed, &confirmed) {
-            return Err(RecallError::SamePerson { who: row.proposed.by, recall: number });
-        }
-        let about = [("recall", number.to_string()), ("by", confirmed.by.clone())];
-        row.confirmed = Some(confirmed);
-        txn.replace_item(Partition::Own, Table::Recall, OURS, place, &encode("recall", &row)?)?;
-        node.journal(&mut txn, "recall-confirmed", &about)?;
-        txn.commit()?;
+    if let Some(Named { by, at }) = &row.confirmed {
+        return Err(RecallError::Confirmed { recall: number, by: by.clone(), at: *at });
+    }
+    if is_same_person(&row.proposed, person) {
+        return Err(RecallError::SamePerson { who: row.proposed.by.clone(), recall: number });
     }
     Ok(())
 }

@@ -118,6 +118,24 @@ pub fn erase(
     (by, copies): (&str, &[String]),
     progress: OnProgress<'_>,
 ) -> Result<Json, RecallError> {
+    let (id, begun) = may_erase(node, given, (by, copies))?;
+    begin(node, id, begun, copies.to_vec())?;
+    carry_out(node, id, progress)?;
+    let (_, row) = at(node, id)?.ok_or(StoreError::Broken { at: 0 })?;
+    Ok(view(node, &row))
+}
+
+/// Whether what was received under an agreement can be erased, before a person is asked.
+pub fn would_erase(node: &Node, given: &str, asked: (&str, &[String])) -> Result<(), RecallError> {
+    let (id, _) = may_erase(node, given, asked)?;
+    match if is_begun(&node.holdings, id)? { 0 } else { holds(node, id)? } {
+        0 => Ok(()),
+        held => Err(RecallError::Held(held)),
+    }
+}
+
+/// Which agreement, and who asks for its erasure.
+fn may_erase(node: &Node, given: &str, (by, copies): (&str, &[String])) -> Result<(AgreementId, Named), RecallError> {
     let begun = named(by, node.clock.now())?;
     let fault = |message: String| RecallError::Asked(message);
     let id = node.rules().agreements.find(given).map_err(|e| fault(e.to_string()))?.id;
@@ -133,10 +151,7 @@ pub fn erase(
     if copies.len() >= entente_protocol::limits::KEYRING_COPIES_MAX {
         return Err(fault(format!("name at most {} copies", entente_protocol::limits::KEYRING_COPIES_MAX - 1)));
     }
-    begin(node, id, begun, copies.to_vec())?;
-    carry_out(node, id, progress)?;
-    let (_, row) = at(node, id)?.ok_or(StoreError::Broken { at: 0 })?;
-    Ok(view(node, &row))
+    Ok((id, begun))
 }
 
 /// Records that a hold keeps. Holds are placed and lifted in transactions: within one, nothing changes them.

@@ -5,7 +5,7 @@ use super::{
     stored::{BatchRow, OwnRow, RowDamage, decode, encode},
 };
 use crate::{
-    keys::suspect,
+    keys::{suspect, went::Went},
     node::Node,
     seal::keyring::Partition,
     secret::{self, RandomError},
@@ -21,7 +21,7 @@ use entente_protocol::{
     value::Value,
 };
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use zeroize::Zeroizing;
@@ -248,8 +248,21 @@ pub fn in_batch(node: &Node, number: u64) -> Result<Vec<RecordId>, KeepError> {
 pub fn attested_anew(node: &Node, row: &BatchRow) -> Result<(UnixMillis, SignatureBytes), KeepError> {
     let secret: [u8; 32] = row.secret.as_slice().try_into().map_err(|_| StoreError::Broken { at: row.first })?;
     let batch = Batch::from_parts(&row.records, &secret, row.newest().clone())?;
-    let now = node.clock.now();
-    Ok((now, batch.again(node.keys.org, now, node.log.witnessed(), &node.keys.records)?.head().clone()))
+    let at = time_of_its_own(row, node.clock.now())?;
+    Ok((at, batch.again(node.keys.org, at, node.log.witnessed(), &node.keys.records)?.head().clone()))
+}
+
+/// A time from now on that no head of a batch states yet. A head stands in the log under what it says, whoever signed it: two
+/// of one batch and one time would stand there as one.
+fn time_of_its_own(row: &BatchRow, now: UnixMillis) -> Result<UnixMillis, KeepError> {
+    let stated = row.signed().map(|head| Ok(danger_unverified_head(head).map_err(|_| OwnRow::damage())?.1));
+    let stated = stated.collect::<Result<BTreeSet<_>, RowDamage>>()?;
+    let mut at = now;
+    // Ends: a batch has finitely many heads.
+    while stated.contains(&at) {
+        at = at.plus(1);
+    }
+    Ok(at)
 }
 
 /// A batch by its number, and whether it is one to be sent.
@@ -265,6 +278,8 @@ pub struct Batches {
     trees: Mutex<VecDeque<Known>>,
     /// Since when each is suspect, if it is: looked up once, where any is.
     suspect: Mutex<BTreeMap<u64, Option<UnixMillis>>>,
+    /// What went under keys that are in other hands: looked up once, where any is.
+    went: Mutex<Option<Arc<Went>>>,
     /// Heads that were made to send batches, until they are in the store.
     made: Mutex<Made>,
 }
@@ -276,11 +291,25 @@ impl Batches {
     /// Forgets them: another key signs, or a head is another.
     pub fn forget(&self) {
         self.trees.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        // First, for the others are found by it.
+        *self.went.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.suspect.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     fn made(&self) -> MutexGuard<'_, Made> {
         self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What went under keys that are in other hands, as it is known or found out. It is not forgotten while it is looked for:
+    /// what is kept is never of keys of yesterday.
+    pub fn went<E>(&self, find: impl FnOnce() -> Result<Went, E>) -> Result<Arc<Went>, E> {
+        let mut known = self.went.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(went) = &*known {
+            return Ok(Arc::clone(went));
+        }
+        let found = Arc::new(find()?);
+        *known = Some(Arc::clone(&found));
+        Ok(found)
     }
 
     /// Since when a batch is suspect, as it is known or found out.
@@ -308,11 +337,11 @@ pub fn batch(node: &Node, number: u64) -> Result<Arc<Batch>, KeepError> {
 /// it keeps the head first ([`keep_heads`]).
 pub fn batch_to_send(node: &Node, number: u64) -> Result<Arc<Batch>, KeepError> {
     cached(node, (number, true), |row, batch| {
-        if is_of_today(node, &batch) || suspect::of_batch(node, row)?.is_some() {
+        if is_of_today(node, &batch) || suspect::of_batch(node, (number, row))?.is_some() {
             return Ok(batch);
         }
-        let now = node.clock.now();
-        let anew = batch.again(node.keys.org, now, node.log.witnessed(), &node.keys.records)?;
+        let at = time_of_its_own(row, node.clock.now())?;
+        let anew = batch.again(node.keys.org, at, node.log.witnessed(), &node.keys.records)?;
         node.batches.made().insert(number, anew.head().clone());
         Ok(anew)
     })

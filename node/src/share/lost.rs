@@ -200,6 +200,8 @@ pub fn take(node: &Node, peer: OrgId, held: &HeldRun) -> Result<Taken, ShareErro
         txn.delete(Partition::Own, Table::Cursor, &feeds::stop_key(&feed))?;
     }
     txn.commit()?;
+    // What went by this run may be suspect.
+    node.batches.forget();
     if !done {
         return Ok(Taken::More);
     }

@@ -379,13 +379,14 @@ fn commit(
             ("entries", hashes.len().to_string()),
             ("run", hex::encode(signed.root.as_bytes())),
         ];
+        run = Some(Prepared { message: bodies.into_message(signature.clone(), &sent)?, end: end.length });
+        // Ahead of the run's event: what stands before a head in the journal did not go under it (`keys::went`).
+        heads = Some(keep::keep_heads(node, &mut txn)?);
         // INVARIANT: a run of our own making reads.
         let logged = logged_run(&signature).map_err(|_| StoreError::Broken { at: row.length })?;
         node.journal_signed(&mut txn, signed.time, ("run-signed", &about), logged)?;
         // With the release, not after it: whoever is asked who holds what knows of all that went.
         passed::note(node, &mut txn, passed)?;
-        run = Some(Prepared { message: bodies.into_message(signature, &sent)?, end: end.length });
-        heads = Some(keep::keep_heads(node, &mut txn)?);
     }
     feeds::put_out(&mut txn, &feed, &row)?;
     txn.commit()?;

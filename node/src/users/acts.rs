@@ -5,7 +5,7 @@
 //! reaches the node shows counts and the organisation's own card, and no evidence.
 
 use super::{UserCall, Who, any};
-use crate::{call::Call, error::Fault, node::Node, onward::asking::Wish, records::gate::Review};
+use crate::{call::Call, error::Fault, keys::Ask, node::Node, onward::asking::Wish, records::gate::Review};
 use entente_policy::roles::{Act, Denied};
 use entente_protocol::{
     cose::SignatureBytes, limits::EVENT_TEXT_BYTES_MAX, text::misleading, time::UnixMillis, user::UserAct,
@@ -85,6 +85,7 @@ pub fn act(call: &Call) -> Option<Act> {
         | Call::ExplainReceived { .. }
         | Call::ExplainAll { .. }
         | Call::BundleShow(_) => Act::Read,
+        Call::Would(call) => return act(call),
     })
 }
 
@@ -107,8 +108,10 @@ fn named(call: &Call) -> Option<&str> {
         | Call::RecallDrop { by, .. }
         | Call::OnwardAnswer { by, .. }
         | Call::OnwardAsk { wish: Wish { by, .. }, .. }
+        | Call::Keys(Ask::Reattest { by, .. })
         | Call::HoldPlace { by, .. }
         | Call::HoldLift { by, .. } => by,
+        Call::Would(call) => return named(call),
         _ => return None,
     })
 }

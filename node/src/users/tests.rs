@@ -12,6 +12,7 @@ use crate::{
     error::Fault,
     ingest::import::ImportOptions,
     journal,
+    keys::Ask,
     node::Node,
     records::gate::Review,
     testkit,
@@ -305,6 +306,50 @@ fn who_was_disabled_signs_nothing_and_what_was_signed_stays() -> Outcome {
     by(&node, "Haddad", 5, &disable("Osei"))?;
     let history = ask(&node, "Novak", 4, &Call::RecordHistory("N-1".to_owned()))?;
     assert_eq!(history["not_verified"], 0, "{history}");
+    clean(&node)
+}
+
+/// Story: an administrator has records attested anew, and gives a colleague's name as that of who has looked at them. A name
+/// that a call gives as that of whoever asks is that of who signed the call, in every call that takes one, also to look.
+#[test]
+fn nobody_signs_for_another() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let node = office(folder.path(), &clock())?;
+    by(&node, "Osei", 1, &add("Haddad", 5, &Role::ALL))?;
+    let calls = |name: &str| {
+        let (by, reason, given) = (name.to_owned(), "r".to_owned(), "00000000".to_owned());
+        let wish = crate::onward::asking::Wish {
+            by: by.clone(),
+            days: 1,
+            every: None,
+            fields: Vec::new(),
+            purposes: Vec::new(),
+            reason: reason.clone(),
+            to: "b".to_owned(),
+            until: None,
+        };
+        let records = crate::call::Recalled::Selected(Selection::Ids(Vec::new()));
+        let act = entente_protocol::recall::Act::Withdraw;
+        vec![
+            Call::Keys(Ask::Reattest { by: by.clone(), dry_run: true }),
+            Call::Keys(Ask::Reattest { by: by.clone(), dry_run: false }),
+            Call::AgreementErase { agreement: given.clone(), by: by.clone(), copies: Vec::new() },
+            Call::AgreementApprove { agreement: given.clone(), digest: given.clone(), by: by.clone() },
+            Call::RecallPropose { records, act, reason: reason.clone(), by: by.clone() },
+            Call::RecallConfirm { recall: 1, by: by.clone() },
+            Call::RecallDrop { recall: 1, by: by.clone() },
+            Call::OnwardAsk { records: Vec::new(), wish },
+            Call::OnwardAnswer { request: 1, narrowed: None, by: by.clone() },
+            Call::HoldPlace { record: given.clone(), reason, by: by.clone() },
+            Call::HoldLift { record: given, by },
+        ]
+    };
+    for call in calls("Costa") {
+        assert_eq!(code(ask(&node, "Haddad", 5, &call)), "by", "{call:?}");
+    }
+    for call in calls("Haddad") {
+        assert_ne!(code(ask(&node, "Haddad", 5, &call)), "by", "{call:?}");
+    }
     clean(&node)
 }
 

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::{
+    audit,
     keys::{current, revoke},
     package::{Options, Show, read},
     records::{
@@ -153,4 +154,157 @@ fn a_key_of_certificates_is_revoked_during_an_overlap() -> Outcome {
     assert_eq!(world.revoke_key(shown, Some(NOW), false)?["replaced"], false);
     assert!(world.a.keys.chain() != before && taken(&world.a.keys.card, &world.a)?);
     Ok(())
+}
+
+/// Story: a find of Monday is reviewed on Monday; the key that attested it turns out to be stolen, and it is attested anew on
+/// Thursday, and again on Saturday. Its history still begins on Monday, and tells each head that was signed over it.
+#[test]
+fn a_history_begins_with_the_first_head_and_tells_the_later_ones() -> Outcome {
+    let mut world = World::new()?;
+    world.release("A-1")?;
+    world.exchange()?;
+    let mut keys = vec![current(&world.a, Purpose::Records)?.key.id().to_string()];
+    for _ in 0..2 {
+        world.clock.advance(3 * DAY_MS);
+        world.revoke(Purpose::Records, Some(NOW), false)?;
+        world.reattest()?;
+        keys.push(current(&world.a, Purpose::Records)?.key.id().to_string());
+        world.exchange()?;
+    }
+    world = world.restart()?;
+    let history = ask(&world.a, &Call::RecordHistory("A-1".to_owned()))?;
+    let steps: Vec<(String, UnixMillis, Option<String>)> = history["steps"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|step| {
+            let text = |key: &str| step[key].as_str().map(str::to_owned);
+            Some((text("what")?, crate::clock::say::parse(&text("at")?)?, text("key")))
+        })
+        .collect();
+    let at = |what: &str| steps.iter().filter(|(said, ..)| said == what).map(|(_, at, _)| *at).collect::<Vec<_>>();
+    assert_eq!((at("brought in"), at("attested")), (vec![NOW], vec![NOW]), "{history}");
+    assert_eq!(at("attested anew"), [NOW.plus(3 * DAY_MS), NOW.plus(6 * DAY_MS)], "{history}");
+    let attested = steps.iter().filter(|(what, ..)| what.starts_with("attested")).map(|(.., key)| key.clone());
+    assert_eq!(attested.collect::<Vec<_>>(), keys.into_iter().map(Some).collect::<Vec<_>>());
+    let order: Vec<UnixMillis> = steps.iter().map(|(_, at, _)| *at).collect();
+    assert!(order.is_sorted(), "{history}");
+    assert_eq!(history["not_verified"], 0, "{history}");
+    Ok(())
+}
+
+/// Story: a find is attested on Monday, when nobody is connected. The key is stolen on Tuesday; the find goes out on
+/// Wednesday. Its partner cannot know that it is older than the theft, for whoever has the key states what time they like;
+/// so the office marks what its partner marks. What was countersigned on Monday stays as it was, with both, and what nobody
+/// was sent goes under the next key.
+#[test]
+fn what_went_after_the_theft_is_suspect_on_both_sides() -> Outcome {
+    let mut world = World::new()?;
+    world.release("A-countersigned")?;
+    world.exchange()?;
+    world.release("A-late")?;
+    world.clock.advance(2 * DAY_MS);
+    world.exchange()?;
+    world.release("A-since")?;
+    world.clock.advance(DAY_MS);
+    let stolen = NOW.plus(DAY_MS);
+    let would = world.revoke(Purpose::Records, Some(stolen), true)?;
+    assert_eq!(would["suspect_records"], 2, "{would}");
+    world.revoke(Purpose::Records, Some(stolen), false)?;
+    world.exchange()?;
+    assert_eq!(suspects(&world.b)?, ["A-late"]);
+    assert_eq!(suspects(&world.a)?, ["A-late", "A-since"]);
+    assert_eq!(ask(&world.a, &Call::RecordVerify("A-late".to_owned()))?["ok"], false);
+    world = world.restart()?;
+    assert_eq!(suspects(&world.a)?, ["A-late", "A-since"]);
+    let marked = ask(&world.a, &Call::Keys(Ask::List))?;
+    let marked = marked.as_array().into_iter().flatten().filter_map(|row| row["suspect_records"].as_u64()).sum::<u64>();
+    assert_eq!(marked, 2);
+    assert_eq!(world.reattest()?["records"], 2);
+    world.exchange()?;
+    assert!(suspects(&world.a)?.is_empty() && suspects(&world.b)?.is_empty());
+    for number in ["A-countersigned", "A-late", "A-since"] {
+        assert!(world.proved(number)?, "{number}");
+    }
+    for node in [&world.a, &world.b] {
+        checked(node)?;
+    }
+    Ok(())
+}
+
+/// Story: finds are attested before the theft and sent only when another key has taken the place of the stolen one. They
+/// went under that one, so neither side doubts them, however often it is looked.
+#[test]
+fn what_goes_under_the_next_key_is_not_suspect() -> Outcome {
+    let mut world = World::new()?;
+    world.release("A-1")?;
+    world.clock.advance(2 * DAY_MS);
+    world.revoke(Purpose::Records, Some(NOW.plus(DAY_MS)), false)?;
+    assert!(suspects(&world.a)?.is_empty());
+    world.exchange()?;
+    for _ in 0..2 {
+        assert!(suspects(&world.a)?.is_empty() && suspects(&world.b)?.is_empty());
+        assert!(world.proved("A-1")?);
+        world = world.restart()?;
+    }
+    Ok(())
+}
+
+/// Story: a run was signed and served, and the line broke before its receipt. Whether the partner holds it nobody here can
+/// say, so it is suspect until somebody has looked at it; then it goes.
+#[test]
+fn what_may_have_arrived_is_suspect_too() -> Outcome {
+    let world = World::new()?;
+    world.exchange()?;
+    world.release("A-1")?;
+    let agreement = world.a.rules().agreements.iter().next().ok_or("an agreement")?.id;
+    let feed = crate::share::feeds::outgoing(&world.a, world.b.keys.org, agreement);
+    world.clock.advance(2 * DAY_MS);
+    let sent = crate::share::outbox::step(&world.a, &feed)?.run.ok_or("a run")?;
+    let lost = crate::receive::run(&world.b, &feed, &sent.message)?.receipt;
+    assert_eq!((lost.is_some(), testkit::received(&world.b)?), (true, vec!["A-1".to_owned()]));
+    world.revoke(Purpose::Records, Some(NOW.plus(DAY_MS)), false)?;
+    // With whatever else its batch holds, sent or not.
+    let marks = |world: &World| suspects(&world.a).map(|marked| marked.contains(&"A-1".to_owned()));
+    assert!(marks(&world)?);
+    world.exchange()?;
+    assert_eq!((marks(&world)?, suspects(&world.b)?), (true, vec!["A-1".to_owned()]));
+    world.reattest()?;
+    world.exchange()?;
+    assert!(suspects(&world.a)?.is_empty() && suspects(&world.b)?.is_empty() && world.proved("A-1")?);
+    Ok(())
+}
+
+/// Story: two keys in a row turn out to be stolen, and what they signed is attested anew twice, all within the moment in which
+/// it was recorded. Each head stands in the journal by itself: the check finds them, and an auditor is shown all three.
+#[test]
+fn heads_of_one_moment_are_told_apart() -> Outcome {
+    let world = World::new()?;
+    world.release("A-1")?;
+    for _ in 0..2 {
+        world.revoke(Purpose::Records, Some(NOW), false)?;
+        world.reattest()?;
+    }
+    let row = keep::batch_row(&world.a, 0)?;
+    assert_eq!((row.between.len(), row.sent.len()), (1, 0));
+    let stated =
+        row.signed().map(|head| danger_unverified_head(head).map(|(_, at)| at)).collect::<Result<Vec<_>, _>>()?;
+    assert_eq!(stated, [NOW, NOW.plus(1), NOW.plus(2)], "first, between, again");
+    world.exchange()?;
+    assert!(suspects(&world.a)?.is_empty() && suspects(&world.b)?.is_empty() && world.proved("A-1")?);
+    for node in [&world.a, &world.b] {
+        checked(node)?;
+    }
+    // With the leaves that its intervals have by now.
+    for _ in 0..3 {
+        world.clock.advance(crate::custody::INTERVAL_S * 1_000);
+        world.a.tick()?;
+        world.b.tick()?;
+        world.exchange()?;
+    }
+    let output = world.folder.path().join("of.audit");
+    ask(&world.a, &Call::AuditExport(audit::Options { output: output.clone(), force: false }))?;
+    let report = audit::read::verify(&output, &[], world.clock.now(), &mut |_| {})?;
+    assert_eq!(report["ok"], true, "{report}");
+    checked(&world.a)
 }

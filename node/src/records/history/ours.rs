@@ -17,6 +17,7 @@ use crate::{
     users,
 };
 use entente_protocol::{
+    batch::{Attestation, danger_id_of_head},
     cose::SignatureBytes,
     feed::{Entry, FeedKey, Receipt, Run},
     id::{KeyId, OrgId, RecallId, RecordId},
@@ -52,6 +53,7 @@ pub fn steps(node: &Node, id: RecordId, row: &OwnRow, steps: &mut Vec<Step>) -> 
         None => steps.push(Step::new(at, "brought in", "own", "in the office's name: no person signed")),
     }
     steps.push(Step::new(at, "attested", "own", format!("in batch {}", batch.short())).signed(key, holds));
+    attested_anew(node, id, row, steps)?;
     at_gate(node, id, &persons, steps)?;
     sent(node, id, steps)?;
     amended(node, id, row, steps)?;
@@ -64,10 +66,31 @@ pub fn steps(node: &Node, id: RecordId, row: &OwnRow, steps: &mut Vec<Step>) -> 
     Ok(())
 }
 
-/// When it was attested, by which key, and whether that holds.
+/// When it was attested first, by which key, and whether that holds: what was signed over it later made it no younger.
 pub fn attested(node: &Node, id: RecordId, row: &OwnRow) -> Result<(UnixMillis, Option<KeyId>, Holds), Fault> {
-    let batch = keep::batch(node, row.batch)?;
-    let attestation = batch.prove(&[row.position]);
+    under(node, id, row, keep::batch_row(node, row.batch)?.head)
+}
+
+/// Every head that was signed over its batch later, by a person's wish or to send it.
+fn attested_anew(node: &Node, id: RecordId, row: &OwnRow, steps: &mut Vec<Step>) -> Result<(), Fault> {
+    for head in keep::batch_row(node, row.batch)?.signed().skip(1) {
+        let batch = danger_id_of_head(head).map_err(|_| StoreError::Broken { at: row.batch })?;
+        let (at, key, holds) = under(node, id, row, head.clone())?;
+        let says = format!("the same records, in batch {}", batch.short());
+        steps.push(Step::new(at, "attested anew", "own", says).signed(key, holds));
+    }
+    Ok(())
+}
+
+/// When a head over its batch was signed, by which key, and whether that holds.
+fn under(
+    node: &Node,
+    id: RecordId,
+    row: &OwnRow,
+    head: SignatureBytes,
+) -> Result<(UnixMillis, Option<KeyId>, Holds), Fault> {
+    // Heads of one batch are over one tree (BAT-5), so any of them has the nodes.
+    let attestation = Attestation { head, ..keep::batch(node, row.batch)?.prove(&[row.position]) };
     let kid = attestation.key().ok();
     let key = kid.and_then(|kid| listed(node, node.keys.org, Purpose::Records, kid));
     let Some(key) = key else {
