@@ -210,6 +210,10 @@ fn an_auditor_judges_every_release_and_sees_no_evidence() -> Outcome {
 
 /// Whatever is wrong with a file is said, with an exit code that tells whose it is.
 fn bad_input(home: &Home, file: &str, page: &str) -> Outcome {
+    // A card of somebody who has nothing to do with it.
+    let (_other, [nobody]) = World::of(172, ["n"]);
+    let stranger = nobody.path("stranger.card");
+    nobody.ok(&["identity", "card", "-o", &stranger]);
     let good = fs::read(file)?;
     let mut changed = good.clone();
     let middle = changed.len() / 2;
@@ -243,6 +247,7 @@ fn bad_input(home: &Home, file: &str, page: &str) -> Outcome {
         (vec!["audit", "report", file, "--html", page], "--force"),
         (vec!["audit", "report", file], "--html FILE"),
         (vec!["audit", "verify", file, "--card", file], "day.audit"),
+        (vec!["audit", "verify", file, "--card", &stranger], "of which nothing is in this audit"),
         (vec!["audit", "verify"], "--help"),
     ] {
         let (code, said) = outside(&args)?;

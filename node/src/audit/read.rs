@@ -8,7 +8,7 @@ use crate::{
 use entente_protocol::{
     audit::{self, Area, AuditFault, Finding, Mark, Report, Test, WitnessSeen},
     id::OrgId,
-    package::{Confirmed, PackageFault, Party},
+    package::{Confirmed, Party},
     time::UnixMillis,
 };
 use serde_json::{Value as Json, json};
@@ -23,7 +23,7 @@ pub fn verify(path: &Path, cards: &[PathBuf], now: UnixMillis, progress: OnProgr
     match audit::verify(source, &pins, now, &mut tell) {
         Ok(report) => Ok(said(&report)),
         Err(AuditFault::Unreadable(e)) => Err(cannot(&e)),
-        Err(AuditFault::Card(fault @ PackageFault::NoSuchParty { .. })) => Err(Fault::input("card", fault)),
+        Err(fault @ AuditFault::Stranger { .. }) => Err(Fault::input("card", fault)),
         Err(fault) => Ok(json!({ "ok": false, "refused": fault.to_string() })),
     }
 }

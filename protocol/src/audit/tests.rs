@@ -12,7 +12,7 @@ use crate::{
     feed::{Cursor, Entry, FeedKey, Receipt, Run},
     gate::Review,
     id::{Hash, LineId, LoggedDigest, Nonce, OrgId, RecordId, UserDigest},
-    identity::UnconfirmedCard,
+    identity::{CardKey, Purpose, UnconfirmedCard},
     limits,
     package::{
         Confirmed, Pins, Source, Unreadable,
@@ -475,5 +475,16 @@ fn a_card_that_people_trust_decides() {
     assert_eq!(confirmed(RECEIVER), Confirmed::ByNobody);
     // An organisation that is not in it.
     pins.push(card(80));
-    assert!(matches!(super::verify(bytes.as_slice(), &pins, NOW, &mut |_, _| ()), Err(AuditFault::Card(_))));
+    let fault = super::verify(bytes.as_slice(), &pins, NOW, &mut |_, _| ()).unwrap_err();
+    assert_eq!(fault, AuditFault::Stranger { org: org(80) });
+    let says = fault.to_string();
+    assert!(says.contains("in this audit") && !says.contains("package"), "{says}");
+    // The card in it leaves out a key of the older one that was given.
+    let mut older = payload(ORIGINATOR);
+    older.number -= 1;
+    older.keys.push(CardKey::new(Purpose::Witness, key(ORIGINATOR, 9).public().clone(), UnixMillis(1_000)));
+    let mut pins = Pins::default();
+    pins.push(UnconfirmedCard::from_bytes(&testing::card(&older, ORIGINATOR)).unwrap());
+    let fault = super::verify(bytes.as_slice(), &pins, NOW, &mut |_, _| ()).unwrap_err();
+    assert!(matches!(fault, AuditFault::Pin { .. }) && !fault.to_string().contains("package"), "{fault}");
 }
