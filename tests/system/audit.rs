@@ -192,6 +192,7 @@ fn an_auditor_judges_every_release_and_sees_no_evidence() -> Outcome {
     let (_, told) = outside(&["audit", "verify", &file])?;
     assert!(told.contains("custody") && told.contains("Not proved"), "{told}");
     fs::write(a.path("told"), &told)?;
+    cards_are_told(&a, &file, (&card, &of_b))?;
 
     let found = leaks(&secrets, &[&file, &page, &printed, &journal, &a.path("told")])?;
     assert!(found.is_empty(), "{found:#?}");
@@ -206,6 +207,41 @@ fn an_auditor_judges_every_release_and_sees_no_evidence() -> Outcome {
     auditor.json(&a, &["audit", "export", "-o", &file, "--force"]);
     assert_eq!(judged(&["verify", &file])?.0, 0);
     bad_input(&a, &file, &page)
+}
+
+/// Whose card nobody compared stands above the verdict, and each card is told with its words and what became of it.
+fn cards_are_told(a: &Home, file: &str, (card, of_b): (&str, &str)) -> Outcome {
+    let words = a.json(&["identity", "show"])["words"].as_str().ok_or("words")?.to_owned();
+    let (_, told) = outside(&["audit", "verify", file])?;
+    assert!(told.starts_with("not compared  the card of A, which made this file"), "{told}");
+    assert!(told.contains(&words) && told.contains("\nholds  "), "{told}");
+    let (_, told) = outside(&["audit", "verify", file, "--card", card])?;
+    assert!(told.starts_with("holds  ") && told.contains(&words), "{told}");
+    let of = |told: &str, name: &str| {
+        let row =
+            told.lines().find(|line| line.starts_with(&format!("{name} ")) && line.contains("maker") == (name == "A"));
+        row.unwrap_or_default().to_owned()
+    };
+    assert!(of(&told, "A").contains("it is the card that you gave"), "{told}");
+    assert!(of(&told, "B").contains("nobody has compared") && of(&told, "B").contains("receiver, witness"), "{told}");
+    let (_, both) = judged(&["verify", file, "--card", card, "--card", of_b])?;
+    let compared: Vec<(&str, bool)> = both["organisations"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|row| (row["name"].as_str().unwrap_or_default(), row["compared"] == true))
+        .collect();
+    for (name, is) in [("A", true), ("B", true), ("C", false)] {
+        assert!(compared.contains(&(name, is)), "{both:#}");
+    }
+    assert_eq!(both["compared"], false, "the overall word is of every card");
+    // On paper, too.
+    let (page, again) = (a.path("cards.html"), ["audit", "report", file, "--html"]);
+    let (_, told) = outside(&[&again[..], &[&page]].concat())?;
+    assert!(told.starts_with("not compared") && fs::read_to_string(&page)?.contains("Not compared"), "{told}");
+    let (_, told) = outside(&[&again[..], &[&page, "--force", "--card", card]].concat())?;
+    assert!(told.starts_with("holds") && !fs::read_to_string(&page)?.contains("Not compared"), "{told}");
+    Ok(())
 }
 
 /// Whatever is wrong with a file is said, with an exit code that tells whose it is.

@@ -148,6 +148,16 @@ fn packages_of_own_and_received_records_are_verified_by_two_programs() -> Outcom
             && !page.contains("https://")
     );
 
+    let words = a.json(&["identity", "show"])["words"].as_str().ok_or("words")?.to_owned();
+    for (cards, begins) in
+        [(&[][..], "not compared  the card of A, which made this file"), (&["--card", &card], "verified")]
+    {
+        let told =
+            output(Command::new(entente()).args([&["verify", &part], cards].concat()).env_remove("ENTENTE_HOME"))?;
+        let told = String::from_utf8(told.stdout)?;
+        assert!(told.starts_with(begins) && told.contains(&words), "{told}");
+    }
+
     altered(python, &b)?;
     // What its originator takes back is proved to be recorded, and said to be taken back.
     let proposed = a.json(&["recall", "propose", "P-00001", "--act", "withdraw", "--reason", "misread", "--by", "A"]);

@@ -3,12 +3,12 @@
 use crate::{
     call::{OnProgress, Progress},
     error::Fault,
-    package::read::{OnDisk, confirmed, pins},
+    package::read::{OnDisk, party, pins},
 };
 use entente_protocol::{
     audit::{self, Area, AuditFault, Finding, Mark, Report, Test, WitnessSeen},
     id::OrgId,
-    package::{Confirmed, Party},
+    package::Confirmed,
     time::UnixMillis,
 };
 use serde_json::{Value as Json, json};
@@ -45,12 +45,13 @@ pub fn said(report: &Report) -> Json {
         let party = report.parties.iter().find(|party| party.org == org);
         party.map_or_else(|| org.short(), |party| party.name.clone())
     };
-    let party = |party: &Party| {
-        json!({
-            "id": party.org.to_string(), "name": party.name, "handle": party.handle, "card": party.number,
-            "words": party.words.to_string(), "confirmed": party.confirmed != Confirmed::ByNobody,
-            "says": confirmed(party),
-        })
+    let is = |org: OrgId| {
+        let is = [
+            ("maker", org == report.maker),
+            ("receiver", report.feeds.iter().any(|feed| feed.receiver == org)),
+            ("witness", report.witnesses.iter().any(|seen| seen.org == org)),
+        ];
+        is.into_iter().filter(|(_, is)| *is).map(|(name, _)| name).collect::<Vec<_>>()
     };
     let check = |test: &Test| {
         let seen = report.checks.get(test).copied().unwrap_or_default();
@@ -104,7 +105,7 @@ pub fn said(report: &Report) -> Json {
         "checks": Test::ALL.iter().map(check).collect::<Vec<_>>(),
         "findings": report.findings.iter().enumerate().map(finding).collect::<Vec<_>>(),
         "more_findings": report.more,
-        "organisations": report.parties.iter().map(party).collect::<Vec<_>>(),
+        "organisations": report.parties.iter().map(|of| party(of, &is(of.org))).collect::<Vec<_>>(),
         "agreements": agreements.collect::<Vec<_>>(),
         "feeds": feeds.collect::<Vec<_>>(),
         "not_proved": NOT_PROVED,

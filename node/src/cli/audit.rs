@@ -17,7 +17,8 @@ pub enum Audit {
     /// Say whether order, completeness, consistency and agreement coverage of an export hold
     #[command(
         after_help = "It needs no home, no node and no network. Exit code 6 if something does not hold. What is open (a run not yet \
-        countersigned, an interval not yet witnessed) is told and is no finding.\n\n\
+        countersigned, an interval not yet witnessed) is told and is no finding. Of each card it is told whether it is one that you \
+        gave or known from the file alone; whose maker nobody compared can have been made by anybody.\n\n\
         Example:\n  entente audit verify 2026-Q3.audit\n  entente audit verify 2026-Q3.audit --card car.card --json"
     )]
     Verify(AuditVerify),
@@ -25,7 +26,7 @@ pub enum Audit {
     #[command(
         after_help = "It needs no home. The page has no script and fetches nothing. Exit code 6 if something does not hold: the page \
         is written all the same.\n\n\
-        Example:\n  entente audit report 2026-Q3.audit --html 2026-Q3.html\n  entente audit report 2026-Q3.audit --json"
+        Example:\n  entente audit report 2026-Q3.audit --card car.card --html 2026-Q3.html\n  entente audit report 2026-Q3.audit --json"
     )]
     Report(AuditReport),
 }

@@ -6,6 +6,7 @@ use super::{
     reach::{Reach, absolute},
     show::{list, text, truth},
     table::{Look, Table, pairs},
+    verify::{beware, organisations},
 };
 use crate::{
     audit::{Options, page, read},
@@ -54,7 +55,8 @@ pub fn audit(reach: &Reach, command: cli::Audit) -> Result<Done, Failure> {
             durable::write(&html, page::html(&answer).as_bytes(), existing)
                 .map_err(|e| Fault::input("write", format!("`{}` cannot be written: {e}", html.display())))?;
             reach.output.answer(&answer, || {
-                format!("{}\n\nthe page is `{}`\n", verdict(&answer, reach.output.look), html.display())
+                let look = reach.output.look;
+                format!("{}{}\n\nthe page is `{}`\n", beware(&answer, look), verdict(&answer, look), html.display())
             })?;
             Ok(done(&answer))
         }
@@ -93,7 +95,7 @@ fn verdict(answer: &Json, look: Look) -> String {
 }
 
 fn said(answer: &Json, look: Look) -> String {
-    let mut out = format!("{}\n", verdict(answer, look));
+    let mut out = format!("{}{}\n", beware(answer, look), verdict(answer, look));
     if !text(answer, "refused").is_empty() {
         out.push_str("\nNothing in this file is proved by it.\n");
         return out;
@@ -119,6 +121,7 @@ fn said(answer: &Json, look: Look) -> String {
     if findings.len() > TOLD_MAX {
         out.push_str(&format!("\nand {} more: add --json for each\n", findings.len() - TOLD_MAX));
     }
+    out.push_str(&organisations(answer, look));
     out.push_str("\nNot proved:\n");
     if !truth(answer, "compared") {
         out.push_str(
