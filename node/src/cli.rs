@@ -397,7 +397,7 @@ mod package;
 mod parties;
 mod upkeep;
 mod user;
-pub use audit::{Audit, AuditExport, AuditReport, AuditVerify};
+pub use audit::{Audit, AuditExport, AuditReport, AuditVerify, Heads};
 pub use backup::{Backup, BackupCommand, Doctor, Restore};
 pub use bundle::{Bundle, Export};
 pub use evidence::{Explain, Filter, Import, Record, Release, Review, ReviewState, Search};

@@ -26,7 +26,7 @@ disclose.item = ["number", "eval", "type"]
 "#;
 
 /// Commands that answer without a listing, or that other stories run: what they print is looked at there.
-const ELSEWHERE: [&str; 46] = [
+const ELSEWHERE: [&str; 47] = [
     "init",
     "identity-card",
     "identity-renew",
@@ -64,6 +64,7 @@ const ELSEWHERE: [&str; 46] = [
     "identity-contact-retire",
     "identity-contact-succeed",
     // In the stories of logs, which need intervals that end soon.
+    "log-head",
     "log-witness",
     "log-forget",
     // In the story of an auditor, who needs a log that partners have witnessed.

@@ -4,10 +4,13 @@ use crate::{
     call::{OnProgress, Progress},
     error::Fault,
     package::read::{OnDisk, party, pins},
+    regular,
 };
 use entente_protocol::{
     audit::{self, Area, AuditFault, Finding, Mark, Report, Test, WitnessSeen},
+    custody::checkpoint::UnverifiedCheckpoint,
     id::OrgId,
+    limits,
     package::Confirmed,
     time::UnixMillis,
 };
@@ -15,17 +18,32 @@ use serde_json::{Value as Json, json};
 use std::path::{Path, PathBuf};
 
 /// What an export proves; or that it is refused, and why. A fault only where it could not be looked at.
-pub fn verify(path: &Path, cards: &[PathBuf], now: UnixMillis, progress: OnProgress<'_>) -> Result<Json, Fault> {
+pub fn verify(
+    path: &Path,
+    cards: &[PathBuf],
+    heads: &[PathBuf],
+    now: UnixMillis,
+    progress: OnProgress<'_>,
+) -> Result<Json, Fault> {
     let pins = pins(cards)?;
+    let heads = heads.iter().map(|path| kept(path)).collect::<Result<Vec<_>, _>>()?;
     let cannot = |e: &dyn std::fmt::Display| Fault::input("read", format!("`{}` cannot be read: {e}", path.display()));
     let source = OnDisk::open(path).map_err(|e| cannot(&e))?;
     let mut tell = |done, total| progress(Progress { done, total: Some(total) });
-    match audit::verify(source, &pins, now, &mut tell) {
+    match audit::verify(source, &pins, &heads, now, &mut tell) {
         Ok(report) => Ok(said(&report)),
         Err(AuditFault::Unreadable(e)) => Err(cannot(&e)),
         Err(fault @ AuditFault::Stranger { .. }) => Err(Fault::input("card", fault)),
+        Err(fault @ (AuditFault::Head(_) | AuditFault::OtherLog { .. })) => Err(Fault::input("head", fault)),
         Err(fault) => Ok(json!({ "ok": false, "refused": fault.to_string() })),
     }
+}
+
+/// A head that the reader kept.
+fn kept(path: &Path) -> Result<UnverifiedCheckpoint, Fault> {
+    let refused = |what: &dyn std::fmt::Display| Fault::input("head", format!("`{}`: {what}", path.display()));
+    let bytes = regular::bytes(path, limits::NOTE_BYTES_MAX as u64).map_err(|e| refused(&e))?;
+    UnverifiedCheckpoint::from_bytes(&bytes).map_err(|e| refused(&e))
 }
 
 /// What an auditor must not take for proved.
@@ -99,6 +117,7 @@ pub fn said(report: &Report) -> Json {
         "compared": report.parties.iter().all(|party| party.confirmed != Confirmed::ByNobody),
         "events": report.events,
         "intervals": report.intervals,
+        "head": report.head.as_ref().map(|note| String::from_utf8_lossy(note)),
         "witnessed_until": report.witnessed().map(|at| at.to_string()),
         "witnesses": report.witnesses.iter().map(witness).collect::<Vec<_>>(),
         "areas": areas,

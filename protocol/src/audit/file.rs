@@ -7,7 +7,8 @@ use super::item::{Head, ITEM, Item};
 use crate::{
     codec::{self, Bounds, CodecError},
     cose::{self, SignatureBytes, SignatureFault},
-    id::{Hash, OrgId},
+    custody::checkpoint::CheckpointFault,
+    id::{Hash, OrgId, StoreId},
     identity::CardFault,
     label, limits,
     package::{PackageFault, Source, Unreadable},
@@ -62,6 +63,19 @@ pub enum AuditFault {
         org: OrgId,
         /// Why.
         fault: CardFault,
+    },
+    /// A head that was given is not signed by its maker's log.
+    #[error("the head that was given says nothing of this audit: {0}")]
+    Head(CheckpointFault),
+    /// A head that was given is of another store's log.
+    #[error(
+        "the head that was given is of the log of store {given}, and this audit is of store {shown}: give the audit of that store"
+    )]
+    OtherLog {
+        /// Of which.
+        given: StoreId,
+        /// Which is in it.
+        shown: StoreId,
     },
     /// The signature does not hold.
     #[error("it was changed since it was made, or its maker did not sign it: {0}")]
