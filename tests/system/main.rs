@@ -42,6 +42,7 @@ mod simulation;
 mod tables;
 mod terminal;
 mod tidy;
+mod told;
 mod unseen;
 mod users;
 mod watch;
