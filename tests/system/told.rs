@@ -1,9 +1,17 @@
 //! What people are told by the real program: the way out stands in the message, and no trouble outlives its cause.
 
-use entente_tests::{Home, World, until};
-use std::{error::Error, thread, time::Duration};
+use entente_tests::{Home, Row, World, items_clause, run, until};
+use std::{error::Error, fs, os::unix::fs::PermissionsExt, thread, time::Duration};
 
 type Outcome = Result<(), Box<dyn Error>>;
+
+/// What a command says to people that must be refused with this exit code.
+fn refusal(home: &Home, args: &[&str], code: i32) -> String {
+    let output = home.run(args);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {said}");
+    said
+}
 
 fn told(home: &Home, args: &[&str]) -> String {
     let output = home.run(args);
@@ -34,5 +42,69 @@ fn a_call_in_vain_is_no_trouble_once_the_partner_has_come() -> Outcome {
     }
     assert!(!told(&a, &["doctor"]).contains("127.0.0.1:9"));
     b.stop();
+    Ok(())
+}
+
+/// Story: whoever was given a record asks for what only its originator can answer, reads where it was collected, and lets go
+/// what was refuted.
+#[test]
+fn messages_about_records_say_whose_it_is_and_what_to_run() -> Outcome {
+    let (world, [a, mut b]) = World::of(175, ["a", "b"]);
+    a.pair(&b);
+    let clause = items_clause(&["number", "eval", "type", "event"])
+        + "disclose.event = [\"number\", \"eval\", \"etype\", \"place-cell\"]\n";
+    let _agreed = a.agree(&b, &clause);
+    a.import("rows.csv", &Row::table(&world.rows("T", 2)));
+    let draft = refusal(&a, &["release", "T-00001"], 2);
+    assert!(draft.contains("review it first, `entente review ID --state reviewed`"), "{draft}");
+    a.ok(&["review", "T-00002", "--state", "refuted"]);
+    let refuted = refusal(&a, &["release", "T-00002"], 2);
+    assert!(refuted.contains("it was refuted") && refuted.contains("a correction is imported"), "{refuted}");
+    assert!(!refuted.contains("review it first"), "{refuted}");
+
+    a.pass_all();
+    b.start();
+    a.sync(&b);
+    b.stop();
+    let theirs = refusal(&b, &["log", "prove", "T-00001"], 2);
+    for part in ["recorded by `a`", "the log of `a`", "`entente record verify T-00001`", "entente package T-00001 -o"] {
+        assert!(theirs.contains(part), "`{part}`: {theirs}");
+    }
+    let events = b.json(&["search", "--received", "--kind", "event"]);
+    let event = events[0]["id"].as_str().ok_or("an event")?;
+    for args in [["record", "history", event], ["record", "history", "T-00001"], ["record", "show", event]] {
+        let said = told(&b, &args);
+        assert!(!said.contains('[') && !said.contains('{'), "{args:?}: {said}");
+        assert!(args[2] != event || said.contains("(0.1° cell)"), "{args:?}: {said}");
+    }
+    Ok(())
+}
+
+/// Story: one office is made, and its people meet what the program says about secrets, about a home that is in use, and about
+/// who they are.
+#[test]
+fn messages_about_secrets_and_persons_say_what_to_name() -> Outcome {
+    let (world, [a]) = World::of(176, ["a"]);
+    assert!(told(&a, &["status"]).contains("a single office"));
+    let needed = refusal(&a, &["user", "add", "M. Osei", "--role", "administrator"], 3);
+    assert!(needed.contains("--new-passphrase-file FILE"), "{needed}");
+    let open = a.open();
+    let used = refusal(&a, &["status"], 5);
+    assert!(used.contains("just starting") && used.contains("Wait a few seconds"), "{used}");
+    drop(open);
+
+    let (home, folder, apart) = (a.path("new"), world.folder().display().to_string(), a.recovery_passphrase());
+    let init = ["--home", &home, "init", "--name", "N", "--handle", "n", "--listen", "127.0.0.1:0"];
+    let secrets = ["--passphrase-file", &folder, "--recovery-passphrase-file", &apart];
+    let output = run(&[&init[..], &secrets].concat(), &[]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("is a folder") && !said.contains("chmod"), "{said}");
+
+    let phrase = a.file("osei.phrase", "the words of Osei alone\n");
+    fs::set_permissions(&phrase, fs::Permissions::from_mode(0o600))?;
+    a.ok(&["user", "add", "M. Osei", "--role", "administrator", "--new-passphrase-file", &phrase]);
+    assert!(told(&a, &["status"]).contains("under their own name; a record needs two of them"));
+    let nameless = refusal(&a, &["--user", "M. Osei", "search"], 3);
+    assert!(nameless.contains("--user-passphrase-file FILE"), "{nameless}");
     Ok(())
 }

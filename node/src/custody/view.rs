@@ -297,7 +297,7 @@ pub fn of_batch(node: &Node, stands: LoggedDigest) -> Result<Option<(LeafProof, 
 }
 
 fn prove_record(node: &Node, given: &str) -> Result<Json, Fault> {
-    let id = show::resolve_own(node, given)?;
+    let id = show::resolve_own(node, given).map_err(|fault| theirs(node, given, fault))?;
     let row = keep::own(node, id)?;
     let head = keep::batch_row(node, row.batch)?.head;
     let stands = logged_batch(&head).map_err(|e| Fault::store(e.to_string()))?;
@@ -320,6 +320,17 @@ fn prove_record(node: &Node, given: &str) -> Result<Json, Fault> {
         "proof": BASE64_STANDARD.encode(encoded),
         "head": String::from_utf8_lossy(&row.note),
     }))
+}
+
+/// A record that somebody else recorded stands in the log of whoever did, and there alone.
+fn theirs(node: &Node, given: &str, fault: Fault) -> Fault {
+    let Some(whose) = show::originator(node, given).filter(|_| fault.code == "not-ours") else { return fault };
+    let message = format!(
+        "`{given}` was recorded by `{whose}`, and stands in the log of `{whose}`: only they can prove it by that, \
+         `entente log prove` on their node. What proves it here: `entente record verify {given}`; for others: \
+         `entente package {given} -o FILE`. How far their log was seen: `entente log show`"
+    );
+    Fault::input("not-ours", message)
 }
 
 fn forget(node: &Node, given: &str) -> Result<Json, Fault> {
