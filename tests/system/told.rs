@@ -53,8 +53,15 @@ fn messages_about_records_say_whose_it_is_and_what_to_run() -> Outcome {
     a.pair(&b);
     let clause = items_clause(&["number", "eval", "type", "event"])
         + "disclose.event = [\"number\", \"eval\", \"etype\", \"place-cell\"]\n";
+    let text = a.file("draft.toml", &a.agreement_text(&b, None, &clause));
+    let simulated = told(&a, &["agreement", "simulate", &text]);
+    assert!(simulated.contains("no record here yet") && simulated.contains("--as-released"), "{simulated}");
     let _agreed = a.agree(&b, &clause);
     a.import("rows.csv", &Row::table(&world.rows("T", 2)));
+    let simulated = told(&a, &["agreement", "simulate", &text]);
+    assert!(simulated.contains("Nothing would leave") && simulated.contains("Add --as-released"), "{simulated}");
+    assert!(!told(&a, &["agreement", "simulate", &text, "--as-released"]).contains("Nothing would leave"));
+
     let draft = refusal(&a, &["release", "T-00001"], 2);
     assert!(draft.contains("review it first, `entente review ID --state reviewed`"), "{draft}");
     a.ok(&["review", "T-00002", "--state", "refuted"]);
@@ -106,5 +113,35 @@ fn messages_about_secrets_and_persons_say_what_to_name() -> Outcome {
     assert!(told(&a, &["status"]).contains("under their own name; a record needs two of them"));
     let nameless = refusal(&a, &["--user", "M. Osei", "search"], 3);
     assert!(nameless.contains("--user-passphrase-file FILE"), "{nameless}");
+    nobody_is_needed(&a)
+}
+
+/// What OPERATING.md says needs no person, and what it does not name.
+fn nobody_is_needed(a: &Home) -> Outcome {
+    let text = include_str!("../../node/OPERATING.md");
+    let sentence =
+        text.split("Nobody is needed for ").nth(1).and_then(|rest| rest.split(". ").next()).ok_or("a sentence")?;
+    let named: Vec<&str> = sentence.split('`').skip(1).step_by(2).collect();
+    let (card, folder) = (a.path("own.card"), a.path("copies"));
+    let commands: [(&str, &[&str]); 7] = [
+        ("status", &["status"]),
+        ("doctor", &["doctor", "--offline"]),
+        ("identity show", &["identity", "show"]),
+        ("identity card", &["identity", "card", "-o", &card]),
+        ("clock show", &["clock", "show"]),
+        ("backup", &["backup", &folder]),
+        ("sync", &["sync"]),
+    ];
+    for (name, args) in commands {
+        assert!(named.contains(&name), "`{name}` is not among {named:?}");
+        let said = String::from_utf8_lossy(&a.run(args).stderr).into_owned();
+        assert!(!said.contains("--user"), "{args:?}: {said}");
+    }
+    for args in
+        [&["search"][..], &["log", "show"], &["check"], &["partner", "list"], &["key", "list"], &["agreement", "list"]]
+    {
+        let said = refusal(a, args, 2);
+        assert!(said.contains("--user NAME") && !named.contains(&args.join(" ").as_str()), "{args:?}: {said}");
+    }
     Ok(())
 }
