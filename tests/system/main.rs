@@ -2,6 +2,7 @@
 
 mod agreements;
 mod audit;
+mod audit_again;
 mod backups;
 mod bench;
 mod bundles;
