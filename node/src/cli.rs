@@ -34,6 +34,8 @@ The life of a record:
                 record        show, verify, history, write out a file
                 package       evidence with its proofs, in one file for whoever has no node
                 verify        what such a file proves, by whom, since when; needs no home
+                log           since when a record is known to exist; partners witness it
+  be judged     audit         whether all that left was allowed: a file for an auditor, who sees no evidence
 
 Make a home first (`entente init`), or look on first (`entente demo`).
 Every command answers a program too: add --json.
@@ -397,7 +399,7 @@ mod package;
 mod parties;
 mod upkeep;
 mod user;
-pub use audit::{Audit, AuditExport, AuditReport, AuditVerify};
+pub use audit::{Audit, AuditExport, AuditReport, AuditVerify, Heads};
 pub use backup::{Backup, BackupCommand, Doctor, Restore};
 pub use bundle::{Bundle, Export};
 pub use evidence::{Explain, Filter, Import, Record, Release, Review, ReviewState, Search};

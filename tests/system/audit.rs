@@ -46,7 +46,8 @@ fn outside(args: &[&str]) -> Result<(i32, String), Box<dyn Error>> {
     Ok((output.status.code().unwrap_or(-1), String::from_utf8(said)?))
 }
 
-fn judged(args: &[&str]) -> Result<(i32, Value), Box<dyn Error>> {
+/// What the program says of an export, outside any home.
+pub fn judged(args: &[&str]) -> Result<(i32, Value), Box<dyn Error>> {
     let (code, said) = outside(&[&["--json", "audit"], args].concat())?;
     Ok((code, serde_json::from_str(&said)?))
 }
@@ -192,6 +193,7 @@ fn an_auditor_judges_every_release_and_sees_no_evidence() -> Outcome {
     let (_, told) = outside(&["audit", "verify", &file])?;
     assert!(told.contains("custody") && told.contains("Not proved"), "{told}");
     fs::write(a.path("told"), &told)?;
+    cards_are_told(&a, &file, (&card, &of_b))?;
 
     let found = leaks(&secrets, &[&file, &page, &printed, &journal, &a.path("told")])?;
     assert!(found.is_empty(), "{found:#?}");
@@ -208,8 +210,155 @@ fn an_auditor_judges_every_release_and_sees_no_evidence() -> Outcome {
     bad_input(&a, &file, &page)
 }
 
+/// Whose card nobody compared stands above the verdict, and each card is told with its words and what became of it.
+fn cards_are_told(a: &Home, file: &str, (card, of_b): (&str, &str)) -> Outcome {
+    let words = a.json(&["identity", "show"])["words"].as_str().ok_or("words")?.to_owned();
+    let (_, told) = outside(&["audit", "verify", file])?;
+    assert!(told.starts_with("not compared  the card of A, which made this file"), "{told}");
+    assert!(told.contains(&words) && told.contains("\nholds  "), "{told}");
+    let (_, told) = outside(&["audit", "verify", file, "--card", card])?;
+    assert!(told.starts_with("holds  ") && told.contains(&words), "{told}");
+    let of = |told: &str, name: &str| {
+        let row =
+            told.lines().find(|line| line.starts_with(&format!("{name} ")) && line.contains("maker") == (name == "A"));
+        row.unwrap_or_default().to_owned()
+    };
+    assert!(of(&told, "A").contains("it is the card that you gave"), "{told}");
+    assert!(of(&told, "B").contains("nobody has compared") && of(&told, "B").contains("receiver, witness"), "{told}");
+    let (_, both) = judged(&["verify", file, "--card", card, "--card", of_b])?;
+    let compared: Vec<(&str, bool)> = both["organisations"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|row| (row["name"].as_str().unwrap_or_default(), row["compared"] == true))
+        .collect();
+    for (name, is) in [("A", true), ("B", true), ("C", false)] {
+        assert!(compared.contains(&(name, is)), "{both:#}");
+    }
+    assert_eq!(both["compared"], false, "the overall word is of every card");
+    // On paper, too.
+    let (page, again) = (a.path("cards.html"), ["audit", "report", file, "--html"]);
+    let (_, told) = outside(&[&again[..], &[&page]].concat())?;
+    assert!(told.starts_with("not compared") && fs::read_to_string(&page)?.contains("Not compared"), "{told}");
+    let (_, told) = outside(&[&again[..], &[&page, "--force", "--card", card]].concat())?;
+    assert!(told.starts_with("holds") && !fs::read_to_string(&page)?.contains("Not compared"), "{told}");
+    Ok(())
+}
+
+/// A whole folder, as a copy of a disk has it.
+fn copy(from: &Path, to: &Path) -> Outcome {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        match entry.file_type()? {
+            kind if kind.is_dir() => copy(&entry.path(), &to.join(entry.file_name()))?,
+            kind if kind.is_file() => drop(fs::copy(entry.path(), to.join(entry.file_name()))?),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn until_witnessed(home: &Home, size: u64) {
+    until("the log is witnessed", || home.json(&["log", "show"])["witnessed"]["size"].as_u64() > Some(size));
+}
+
+/// Story: an auditor takes a head of the log home, and asks the partner for another. Then the organisation puts an old copy of
+/// its store back, says nothing to that partner, and goes on as if the days between had never been; a third organisation, which
+/// saw nothing, witnesses the log that it makes anew. Everything in its next export fits together: only the heads tell.
+#[test]
+fn history_that_was_made_anew_shows_against_a_kept_head() -> Outcome {
+    let (world, [mut a, mut b, mut c]) = World::of(173, ["a", "b", "c"]);
+    for home in [&a, &b, &c] {
+        quick(home)?;
+    }
+    a.pair(&b);
+    a.pair(&c);
+    let _agreed = a.agree(&b, &items_clause(&["number", "eval", "type"]));
+    assert_eq!(a.refused(2, &["log", "head", "-o", &a.path("none.head")])["code"], "no-head");
+    assert_eq!(b.refused(2, &["log", "head", "a", "-o", &b.path("none.head")])["code"], "no-head");
+    let (home, copied) = (a.path("a"), a.path("a-of-monday"));
+    copy(Path::new(&home), Path::new(&copied))?;
+    a.import("rows.csv", &Row::table(&world.rows("H", 2)));
+    a.pass_all();
+    a.start();
+    b.start();
+    a.sync(&b);
+    until("the records came", || b.received().len() == 2);
+    until_witnessed(&a, 3);
+    let [own, theirs] = [a.path("own.head"), b.path("theirs.head")];
+    let kept = a.json(&["log", "head", "-o", &own]);
+    assert!(kept["of"] == "own" && kept["size"].as_u64() > Some(3), "{kept}");
+    assert_eq!(a.refused(2, &["log", "head", "-o", &own])["code"], "exists");
+    a.ok(&["log", "head", "-o", &own, "--force"]);
+    let seen = b.json(&["log", "head", "a", "--out", &theirs]);
+    assert_eq!((&seen["of"], &seen["origin"]), (&"a".into(), &kept["origin"]));
+    assert_eq!(c.refused(2, &["log", "head", "a", "-o", &c.path("none.head")])["code"], "no-head");
+    let said = String::from_utf8(a.run(&["log", "head", "-o", &own, "--force"]).stdout)?;
+    assert!(said.contains("own.head") && said.contains("until"), "{said}");
+
+    let (file, first) = (a.path("first.audit"), a.path("first.head"));
+    a.ok(&["audit", "export", "-o", &file]);
+    let (code, said) = judged(&["verify", &file, "--head", &own, "--head", &theirs, "--keep-head", &first])?;
+    assert_eq!(code, 0, "{said:#}");
+    let asked = |said: &Value| {
+        let checks = said["checks"].as_array().into_iter().flatten();
+        checks.filter(|check| check["id"] == "kept heads").map(|check| check["checked"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(asked(&said), [Value::from(2)]);
+    assert_eq!(fs::read_to_string(&first)?, said["head"].as_str().ok_or("head")?);
+    let (code, told) = outside(&["audit", "verify", &file, "--keep-head", &first])?;
+    assert!(code == 2 && told.contains("first.head"), "a head that was kept is not written over: {told}");
+    let (_, told) = outside(&["audit", "verify", &file])?;
+    assert!(told.contains("give a head that you kept"), "{told}");
+
+    // The copy of Monday takes its place.
+    let size = kept["size"].as_u64().ok_or("size")?.max(seen["size"].as_u64().unwrap_or_default());
+    a.stop();
+    b.stop();
+    fs::rename(&home, a.path("a-of-friday"))?;
+    fs::rename(&copied, &home)?;
+    c.start();
+    a.start();
+    until_witnessed(&a, size + 1);
+    a.import("other.csv", &Row::table(&world.rows("K", 1)));
+    let last = a.json(&["log", "show"])["witnessed"]["size"].as_u64().unwrap_or_default();
+    until_witnessed(&a, last + 1);
+    let anew = a.path("anew.audit");
+    a.ok(&["audit", "export", "-o", &anew]);
+    let (code, said) = judged(&["verify", &anew])?;
+    assert_eq!(code, 0, "nothing in it shows: {said:#}");
+    for head in [&own, &theirs, &first] {
+        let (code, said) = judged(&["verify", &anew, "--head", head])?;
+        let says = said["findings"].to_string();
+        assert!(code == 6 && says.contains("history was made anew") && says.contains("kept heads"), "{says}");
+    }
+    let lost = a.path("lost.head");
+    let (code, told) = outside(&["audit", "verify", &anew, "--head", &own, "--keep-head", &lost])?;
+    assert!(code == 6 && told.contains("history was made anew") && told.contains("does not hold"), "{told}");
+    assert!(!Path::new(&lost).exists(), "what does not hold is not kept");
+    // What is no head of this log says nothing of it.
+    for (given, says) in [(&file, "first.audit"), (&c_head(&c, &a)?, "another organisation's log")] {
+        let (code, said) = judged(&["verify", &anew, "--head", given])?;
+        assert!(code == 2 && said["error"]["code"] == "head" && said.to_string().contains(says), "{said}");
+    }
+    crate::audit_again::second_reader(&mut a, [&file, &anew], &own)
+}
+
+/// A head of another log.
+fn c_head(c: &Home, a: &Home) -> Result<String, Box<dyn Error>> {
+    let path = a.path("of-c.head");
+    until("its log is seen", || a.run(&["log", "head", "c", "-o", &path, "--force"]).status.success());
+    assert!(c.json(&["log", "show"])["size"].as_u64() > Some(0));
+    Ok(path)
+}
+
 /// Whatever is wrong with a file is said, with an exit code that tells whose it is.
 fn bad_input(home: &Home, file: &str, page: &str) -> Outcome {
+    // A card of somebody who has nothing to do with it.
+    let (_other, [nobody]) = World::of(172, ["n"]);
+    let stranger = nobody.path("stranger.card");
+    nobody.ok(&["identity", "card", "-o", &stranger]);
     let good = fs::read(file)?;
     let mut changed = good.clone();
     let middle = changed.len() / 2;
@@ -243,6 +392,7 @@ fn bad_input(home: &Home, file: &str, page: &str) -> Outcome {
         (vec!["audit", "report", file, "--html", page], "--force"),
         (vec!["audit", "report", file], "--html FILE"),
         (vec!["audit", "verify", file, "--card", file], "day.audit"),
+        (vec!["audit", "verify", file, "--card", &stranger], "of which nothing is in this audit"),
         (vec!["audit", "verify"], "--help"),
     ] {
         let (code, said) = outside(&args)?;

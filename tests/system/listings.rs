@@ -65,6 +65,7 @@ const ELSEWHERE: [&str; 47] = [
     "identity-contact-retire",
     "identity-contact-succeed",
     // In the stories of logs, which need intervals that end soon.
+    "log-head",
     "log-witness",
     "log-forget",
     // In the story of an auditor, who needs a log that partners have witnessed.

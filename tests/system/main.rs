@@ -2,6 +2,7 @@
 
 mod agreements;
 mod audit;
+mod audit_again;
 mod backups;
 mod bench;
 mod bundles;
@@ -42,6 +43,7 @@ mod simulation;
 mod tables;
 mod terminal;
 mod tidy;
+mod told;
 mod unseen;
 mod users;
 mod watch;

@@ -7,8 +7,8 @@ use std::{error::Error, fs, path::Path, process::Command};
 
 type Outcome = Result<(), Box<dyn Error>>;
 
-/// A Python with the library that the second verifier needs.
-fn python() -> Option<String> {
+/// A Python with the library that the second verifiers need.
+pub fn python() -> Option<String> {
     let named = std::env::var("ENTENTE_TEST_CRYPTOGRAPHY_PYTHON").ok();
     named.into_iter().chain(["python3".to_owned(), "/usr/bin/python3".to_owned()]).find(|python| {
         let script = "from cryptography.hazmat.primitives.asymmetric import ed25519";
@@ -148,6 +148,16 @@ fn packages_of_own_and_received_records_are_verified_by_two_programs() -> Outcom
             && !page.contains("https://")
     );
 
+    let words = a.json(&["identity", "show"])["words"].as_str().ok_or("words")?.to_owned();
+    for (cards, begins) in
+        [(&[][..], "not compared  the card of A, which made this file"), (&["--card", &card], "verified")]
+    {
+        let told =
+            output(Command::new(entente()).args([&["verify", &part], cards].concat()).env_remove("ENTENTE_HOME"))?;
+        let told = String::from_utf8(told.stdout)?;
+        assert!(told.starts_with(begins) && told.contains(&words), "{told}");
+    }
+
     altered(python, &b)?;
     // What its originator takes back is proved to be recorded, and said to be taken back.
     let proposed = a.json(&["recall", "propose", "P-00001", "--act", "withdraw", "--reason", "misread", "--by", "A"]);
@@ -194,7 +204,8 @@ fn altered(python: Option<&str>, b: &Home) -> Outcome {
     Ok(())
 }
 
-fn unhex(text: &str) -> Vec<u8> {
+/// Bytes of a vector.
+pub fn unhex(text: &str) -> Vec<u8> {
     let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
     text.as_bytes().chunks_exact(2).filter_map(byte).collect()
 }

@@ -21,6 +21,7 @@ tr,li{break-inside:avoid}thead{display:table-header-group}}\n\
 fn text(row: &Json, key: &str) -> String {
     match row.get(key) {
         Some(Json::String(text)) => escaped(text),
+        Some(Json::Array(texts)) => escaped(&texts.iter().filter_map(Json::as_str).collect::<Vec<_>>().join(", ")),
         Some(Json::Null) | None => String::new(),
         Some(other) => escaped(&other.to_string()),
     }
@@ -64,6 +65,16 @@ pub fn html(report: &Json) -> String {
         return out;
     }
     let _ = writeln!(out, "<h1>Audit report: {}</h1>", text(report, "maker"));
+    let made_it = |row: &&Json| rows(row, "is").any(|is| is == "maker");
+    if let Some(maker) = rows(report, "organisations").find(made_it).filter(|maker| !is_true(maker, "compared")) {
+        let _ = writeln!(
+            out,
+            "<p class=\"verdict wrong\">Not compared: the card of {} is known from this file alone, and anybody can write such a \
+             file in any name. The words of its card here are: {}</p>",
+            text(maker, "name"),
+            text(maker, "words"),
+        );
+    }
     let (class, verdict) = match is_true(report, "ok") {
         true => ("good", "Everything that can be told from this export holds."),
         false => ("wrong", "Something does not hold: see the findings."),
@@ -129,7 +140,12 @@ pub fn html(report: &Json) -> String {
     out.push_str("<h2>Witnesses of the log</h2>\n");
     table(&mut out, report, "witnesses", &[("name", "name"), ("until", "until"), ("", "says")]);
     out.push_str("<h2>Organisations</h2>\n");
-    table(&mut out, report, "organisations", &[("name", "name"), ("words of its card", "words"), ("", "says")]);
+    table(
+        &mut out,
+        report,
+        "organisations",
+        &[("name", "name"), ("is", "is"), ("words of its card", "words"), ("compared", "says")],
+    );
     out.push_str("<h2>Not proved</h2>\n<ul class=\"small\">\n");
     if !is_true(report, "compared") {
         out.push_str("<li>that a card is the organisation's, where nobody has compared its words</li>\n");

@@ -3,29 +3,47 @@
 use crate::{
     call::{OnProgress, Progress},
     error::Fault,
-    package::read::{OnDisk, confirmed, pins},
+    package::read::{OnDisk, party, pins},
+    regular,
 };
 use entente_protocol::{
     audit::{self, Area, AuditFault, Finding, Mark, Report, Test, WitnessSeen},
+    custody::checkpoint::UnverifiedCheckpoint,
     id::OrgId,
-    package::{Confirmed, PackageFault, Party},
+    limits,
+    package::Confirmed,
     time::UnixMillis,
 };
 use serde_json::{Value as Json, json};
 use std::path::{Path, PathBuf};
 
 /// What an export proves; or that it is refused, and why. A fault only where it could not be looked at.
-pub fn verify(path: &Path, cards: &[PathBuf], now: UnixMillis, progress: OnProgress<'_>) -> Result<Json, Fault> {
+pub fn verify(
+    path: &Path,
+    cards: &[PathBuf],
+    heads: &[PathBuf],
+    now: UnixMillis,
+    progress: OnProgress<'_>,
+) -> Result<Json, Fault> {
     let pins = pins(cards)?;
+    let heads = heads.iter().map(|path| kept(path)).collect::<Result<Vec<_>, _>>()?;
     let cannot = |e: &dyn std::fmt::Display| Fault::input("read", format!("`{}` cannot be read: {e}", path.display()));
     let source = OnDisk::open(path).map_err(|e| cannot(&e))?;
     let mut tell = |done, total| progress(Progress { done, total: Some(total) });
-    match audit::verify(source, &pins, now, &mut tell) {
+    match audit::verify(source, &pins, &heads, now, &mut tell) {
         Ok(report) => Ok(said(&report)),
         Err(AuditFault::Unreadable(e)) => Err(cannot(&e)),
-        Err(AuditFault::Card(fault @ PackageFault::NoSuchParty { .. })) => Err(Fault::input("card", fault)),
+        Err(fault @ AuditFault::Stranger { .. }) => Err(Fault::input("card", fault)),
+        Err(fault @ (AuditFault::Head(_) | AuditFault::OtherLog { .. })) => Err(Fault::input("head", fault)),
         Err(fault) => Ok(json!({ "ok": false, "refused": fault.to_string() })),
     }
+}
+
+/// A head that the reader kept.
+fn kept(path: &Path) -> Result<UnverifiedCheckpoint, Fault> {
+    let refused = |what: &dyn std::fmt::Display| Fault::input("head", format!("`{}`: {what}", path.display()));
+    let bytes = regular::bytes(path, limits::NOTE_BYTES_MAX as u64).map_err(|e| refused(&e))?;
+    UnverifiedCheckpoint::from_bytes(&bytes).map_err(|e| refused(&e))
 }
 
 /// What an auditor must not take for proved.
@@ -45,12 +63,13 @@ pub fn said(report: &Report) -> Json {
         let party = report.parties.iter().find(|party| party.org == org);
         party.map_or_else(|| org.short(), |party| party.name.clone())
     };
-    let party = |party: &Party| {
-        json!({
-            "id": party.org.to_string(), "name": party.name, "handle": party.handle, "card": party.number,
-            "words": party.words.to_string(), "confirmed": party.confirmed != Confirmed::ByNobody,
-            "says": confirmed(party),
-        })
+    let is = |org: OrgId| {
+        let is = [
+            ("maker", org == report.maker),
+            ("receiver", report.feeds.iter().any(|feed| feed.receiver == org)),
+            ("witness", report.witnesses.iter().any(|seen| seen.org == org)),
+        ];
+        is.into_iter().filter(|(_, is)| *is).map(|(name, _)| name).collect::<Vec<_>>()
     };
     let check = |test: &Test| {
         let seen = report.checks.get(test).copied().unwrap_or_default();
@@ -98,13 +117,14 @@ pub fn said(report: &Report) -> Json {
         "compared": report.parties.iter().all(|party| party.confirmed != Confirmed::ByNobody),
         "events": report.events,
         "intervals": report.intervals,
+        "head": report.head.as_ref().map(|note| String::from_utf8_lossy(note)),
         "witnessed_until": report.witnessed().map(|at| at.to_string()),
         "witnesses": report.witnesses.iter().map(witness).collect::<Vec<_>>(),
         "areas": areas,
         "checks": Test::ALL.iter().map(check).collect::<Vec<_>>(),
         "findings": report.findings.iter().enumerate().map(finding).collect::<Vec<_>>(),
         "more_findings": report.more,
-        "organisations": report.parties.iter().map(party).collect::<Vec<_>>(),
+        "organisations": report.parties.iter().map(|of| party(of, &is(of.org))).collect::<Vec<_>>(),
         "agreements": agreements.collect::<Vec<_>>(),
         "feeds": feeds.collect::<Vec<_>>(),
         "not_proved": NOT_PROVED,

@@ -4,7 +4,7 @@ use super::{Options, export, page, read};
 use crate::{
     call::{Call, Recalled, Selection},
     clock::{Clock, ManualClock},
-    custody,
+    custody::{self, view::LogCall},
     node::Node,
     records::gate::Review,
     testkit::{self, ask},
@@ -15,6 +15,7 @@ use entente_protocol::{
         item::{Of, SentRun},
     },
     cose,
+    custody::checkpoint::{Checkpoint, TreeHead, UnverifiedCheckpoint},
     gate::GateEvent,
     id::Hash,
     identity::UnconfirmedCard,
@@ -98,9 +99,19 @@ impl Story {
         Ok(bytes)
     }
     fn verify(&self, bytes: &[u8]) -> Result<Report, audit::AuditFault> {
+        self.verify_from(bytes, &[])
+    }
+    /// The same for an auditor who kept these heads of the log.
+    fn verify_from(&self, bytes: &[u8], notes: &[&str]) -> Result<Report, audit::AuditFault> {
         let mut pins = Pins::default();
         pins.push(UnconfirmedCard::from_bytes(self.b.keys.card.bytes()).unwrap());
-        audit::verify(bytes, &pins, self.clock.now(), &mut |_, _| {})
+        let heads: Vec<_> = notes.iter().map(|n| UnverifiedCheckpoint::from_bytes(n.as_bytes()).unwrap()).collect();
+        audit::verify(bytes, &pins, &heads, self.clock.now(), &mut |_, _| {})
+    }
+    /// The last head of the log, as its own node or one of its witnesses writes it out.
+    fn head(&self, node: &Node, partner: Option<&str>) -> Result<String, Error> {
+        let answer = ask(node, &Call::Log(LogCall::Head(partner.map(str::to_owned))))?;
+        Ok(answer["head"].as_str().ok_or("a head")?.to_owned())
     }
 }
 
@@ -130,8 +141,11 @@ fn an_honest_export_holds_and_says_nothing_of_what_records_say() -> Outcome {
     assert!(report.witnessed().is_some() && report.intervals >= 3, "{report:?}");
     let [feed] = report.feeds.as_slice() else { return Err("one feed".into()) };
     assert!(feed.releases == 2 && feed.withdrawals == 1 && feed.acknowledged == feed.entries, "{feed:?}");
+    let [own, seen] = [story.head(&story.a, None)?, story.head(&story.b, Some("a"))?];
+    let with_heads = story.verify_from(&bytes, &[&own, &seen])?;
+    assert_eq!((wrong(&with_heads), with_heads.checks[&Test::Kept].checked), (vec![], 2));
     for test in Test::ALL {
-        let check = report.checks.get(&test).copied().unwrap_or_default();
+        let check = with_heads.checks.get(&test).copied().unwrap_or_default();
         assert!(check.checked > 0, "nothing was looked at: {test:?}");
     }
     // Newest events are in no interval yet; nothing else is open.
@@ -143,7 +157,7 @@ fn an_honest_export_holds_and_says_nothing_of_what_records_say() -> Outcome {
         let stands = bytes.windows(said.len()).any(|window| window == said.as_bytes());
         assert!(!stands, "`{said}` stands in the export");
     }
-    let said = read::verify(&path, &[], story.clock.now(), &mut |_| {})?;
+    let said = read::verify(&path, &[], &[], story.clock.now(), &mut |_| {})?;
     assert_eq!((&said["ok"], said["areas"].as_array().map(Vec::len)), (&true.into(), Some(5)), "{said}");
     let says = said["not_proved"].to_string();
     assert!(says.contains("reviews, releases by people and recalls"), "{says}");
@@ -306,6 +320,25 @@ fn later_review(story: &Story, items: &mut [Item]) {
     let late = GateEvent { at: story.clock.now(), ..event };
     let payload = crate::records::stored::encode("event", &late).unwrap();
     gate.0 = cose::sign(label::SIGN_REVIEW, &story.a.keys.user, &payload);
+}
+
+/// Everything in it fits together, and its maker signed it: what somebody kept from before tells, and nothing else does.
+#[test]
+fn history_that_was_made_anew_is_found_by_a_kept_head() -> Outcome {
+    let story = Story::new()?;
+    let bytes = fs::read(story.export()?)?;
+    let kept = story.head(&story.b, Some("a"))?;
+    assert_eq!(wrong(&story.verify_from(&bytes, &[&kept])?), []);
+    // What the log of another year gives, signed by the same key.
+    let signed = UnverifiedCheckpoint::from_bytes(kept.as_bytes())?;
+    let (origin, size) =
+        (signed.danger_unverified_origin(), signed.verify(story.a.keys.org, [story.a.keys.log.public()])?);
+    let anew =
+        Checkpoint::sign(origin, TreeHead { root: Hash::from_bytes([7; 32]), ..size.head() }, &story.a.keys.log)?;
+    let anew = String::from_utf8(anew.to_bytes()?)?;
+    let found = wrong(&story.verify_from(&bytes, &[&kept, &anew])?);
+    assert!(found.len() == 1 && found[0].0 == Test::Kept && found[0].1.contains("history was made anew"), "{found:#?}");
+    Ok(())
 }
 
 #[test]

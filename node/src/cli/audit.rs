@@ -17,15 +17,18 @@ pub enum Audit {
     /// Say whether order, completeness, consistency and agreement coverage of an export hold
     #[command(
         after_help = "It needs no home, no node and no network. Exit code 6 if something does not hold. What is open (a run not yet \
-        countersigned, an interval not yet witnessed) is told and is no finding.\n\n\
-        Example:\n  entente audit verify 2026-Q3.audit\n  entente audit verify 2026-Q3.audit --card car.card --json"
+        countersigned, an interval not yet witnessed) is told and is no finding. Of each card it is told whether it is one that you \
+        gave or known from the file alone; whose maker nobody compared can have been made by anybody. Whether \
+        history was made anew since an earlier audit shows only against a head of then: give it with --head.\n\n\
+        Example:\n  entente audit verify 2026-Q3.audit --card car.card --keep-head 2026-Q3.head\n  \
+        entente audit verify 2026-Q4.audit --card car.card --head 2026-Q3.head --json"
     )]
     Verify(AuditVerify),
     /// The same as a page to print, or as JSON
     #[command(
         after_help = "It needs no home. The page has no script and fetches nothing. Exit code 6 if something does not hold: the page \
         is written all the same.\n\n\
-        Example:\n  entente audit report 2026-Q3.audit --html 2026-Q3.html\n  entente audit report 2026-Q3.audit --json"
+        Example:\n  entente audit report 2026-Q3.audit --card car.card --html 2026-Q3.html\n  entente audit report 2026-Q3.audit --json"
     )]
     Report(AuditReport),
 }
@@ -49,6 +52,20 @@ pub struct AuditVerify {
     /// The card of an organisation in it, from a source that you trust; may be given for each
     #[arg(long, value_name = "CARDFILE")]
     pub card: Vec<PathBuf>,
+    /// Heads from before.
+    #[command(flatten)]
+    pub heads: Heads,
+}
+
+/// Heads of the log from before.
+#[derive(Debug, Args)]
+pub struct Heads {
+    /// A head of this log that you kept from an earlier audit, or got from a witness; may be given several times
+    #[arg(long, value_name = "HEADFILE")]
+    pub head: Vec<PathBuf>,
+    /// Write the last head of the log in it that holds to this new file: keep it for the next audit
+    #[arg(long, value_name = "FILE")]
+    pub keep_head: Option<PathBuf>,
 }
 
 /// `audit report`.
@@ -62,6 +79,9 @@ pub struct AuditReport {
     /// The card of an organisation in it, from a source that you trust; may be given for each
     #[arg(long, value_name = "CARDFILE")]
     pub card: Vec<PathBuf>,
+    /// Heads from before.
+    #[command(flatten)]
+    pub heads: Heads,
     /// Replace the page if it exists
     #[arg(long)]
     pub force: bool,

@@ -165,7 +165,8 @@ pub enum Agreement {
     },
     /// What of our holdings would leave under an agreement: see it before you sign
     #[command(after_help = "Every record is asked about as if the agreement were in force. Records that nobody has \
-        released stay, unless --as-released is given.\n\nExample:\n  entente agreement simulate panel.toml\n  \
+        released stay, unless --as-released is given: before anything was reviewed and released, give it. Only what was imported \
+        is asked about.\n\nExample:\n  entente agreement simulate panel.toml\n  \
         entente agreement simulate panel.toml --as-released --list 100")]
     Simulate {
         /// Text, signed so far, or the id of an agreement that is held (ID/VERSION for another than that in force)

@@ -65,9 +65,26 @@ pub enum Log {
     /// Make every leaf again from the journal, and hold every head that was witnessed against it
     #[command(after_help = "Example:\n  entente log verify")]
     Verify,
+    /// Write out the newest head of the own log that was witnessed, or the one that was seen of a partner's log
+    #[command(
+        after_help = "A head is a small text file: how long the log is, and what it holds until then, signed by whoever keeps it. \
+        Whoever has one can tell later whether the log went on from it: `entente audit verify FILE --head HEAD`, or \
+        `entente log witness HEAD` on a node. An auditor takes one of each visit along, and asks a partner for another.\n\n\
+        Example:\n  entente log head -o 2026-Q3.head\n  entente log head car -o car-as-we-saw-it.head"
+    )]
+    Head {
+        /// A partner, whose log this node has witnessed: handle or id
+        partner: Option<String>,
+        /// Where to write it
+        #[arg(short, long, value_name = "FILE")]
+        out: PathBuf,
+        /// Replace the file if it exists
+        #[arg(long)]
+        force: bool,
+    },
     /// Compare a head of somebody's log that came from elsewhere with what was seen of it
     #[command(
-        after_help = "A head is a small text file, such as one from an evidence package. Two heads of one log that cannot both \
+        after_help = "A head is a small text file, such as one from `entente log head` or an evidence package. Two heads of one log that cannot both \
         be true are kept as evidence, and nothing of that log is witnessed any more until `entente log forget`.\n\n\
         Example:\n  entente log witness head.txt"
     )]

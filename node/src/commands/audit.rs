@@ -1,11 +1,13 @@
 //! `entente audit`: an export of commitments for auditors, and what it proves. Only `export` needs a home.
 
 use super::{
-    output::{Done, Failure, NOT_VERIFIED},
+    log::{keep as keep_head, unwritten},
+    output::{Done, Failure, NOT_VERIFIED, note},
     plain,
     reach::{Reach, absolute},
     show::{list, text, truth},
     table::{Look, Table, pairs},
+    verify::{beware, organisations},
 };
 use crate::{
     audit::{Options, page, read},
@@ -31,7 +33,7 @@ pub fn audit(reach: &Reach, command: cli::Audit) -> Result<Done, Failure> {
             Ok(Done::Well)
         }
         cli::Audit::Verify(args) => {
-            let answer = look(reach, &args.file, &args.card)?;
+            let answer = look(reach, &args.file, &args.card, &args.heads)?;
             reach.output.answer(&answer, || said(&answer, reach.output.look))?;
             Ok(done(&answer))
         }
@@ -41,7 +43,7 @@ pub fn audit(reach: &Reach, command: cli::Audit) -> Result<Done, Failure> {
                     let message = "say where the page goes: --html FILE; or --json for programs";
                     return Err(Fault::input("html", message).into());
                 }
-                let answer = look(reach, &args.file, &args.card)?;
+                let answer = look(reach, &args.file, &args.card, &args.heads)?;
                 reach.output.answer(&answer, String::new)?;
                 return Ok(done(&answer));
             };
@@ -50,21 +52,34 @@ pub fn audit(reach: &Reach, command: cli::Audit) -> Result<Done, Failure> {
             if !args.force && html.symlink_metadata().is_ok() {
                 return Err(crate::unfinished::exists(&html).into());
             }
-            let answer = look(reach, &args.file, &args.card)?;
+            let answer = look(reach, &args.file, &args.card, &args.heads)?;
             durable::write(&html, page::html(&answer).as_bytes(), existing)
                 .map_err(|e| Fault::input("write", format!("`{}` cannot be written: {e}", html.display())))?;
             reach.output.answer(&answer, || {
-                format!("{}\n\nthe page is `{}`\n", verdict(&answer, reach.output.look), html.display())
+                let look = reach.output.look;
+                format!("{}{}\n\nthe page is `{}`\n", beware(&answer, look), verdict(&answer, look), html.display())
             })?;
             Ok(done(&answer))
         }
     }
 }
 
-fn look(reach: &Reach, file: &Path, cards: &[PathBuf]) -> Result<Json, Failure> {
-    let cards = cards.iter().map(|path| absolute(path)).collect::<Result<Vec<_>, _>>()?;
-    let file = absolute(file)?;
-    Ok(reach.watched(|progress| read::verify(&file, &cards, SystemClock.now(), progress))?)
+fn look(reach: &Reach, file: &Path, cards: &[PathBuf], heads: &cli::Heads) -> Result<Json, Failure> {
+    let paths = |paths: &[PathBuf]| paths.iter().map(|path| absolute(path)).collect::<Result<Vec<_>, _>>();
+    let (cards, kept, file) = (paths(cards)?, paths(&heads.head)?, absolute(file)?);
+    let keep = heads.keep_head.as_deref().map(absolute).transpose()?;
+    if let Some(keep) = &keep {
+        unwritten(keep, false)?;
+    }
+    let answer = reach.watched(|progress| read::verify(&file, &cards, &kept, SystemClock.now(), progress))?;
+    if let Some(path) = &keep {
+        // Of what does not hold nothing is worth keeping: it would take the place of what shows it.
+        match answer.get("head").and_then(Json::as_str).filter(|_| truth(&answer, "ok")) {
+            Some(head) => keep_head(path, head, false)?,
+            None => note("no head was kept: the audit does not hold, or no head of the log is in it"),
+        }
+    }
+    Ok(answer)
 }
 
 fn done(answer: &Json) -> Done {
@@ -93,7 +108,7 @@ fn verdict(answer: &Json, look: Look) -> String {
 }
 
 fn said(answer: &Json, look: Look) -> String {
-    let mut out = format!("{}\n", verdict(answer, look));
+    let mut out = format!("{}{}\n", beware(answer, look), verdict(answer, look));
     if !text(answer, "refused").is_empty() {
         out.push_str("\nNothing in this file is proved by it.\n");
         return out;
@@ -119,10 +134,16 @@ fn said(answer: &Json, look: Look) -> String {
     if findings.len() > TOLD_MAX {
         out.push_str(&format!("\nand {} more: add --json for each\n", findings.len() - TOLD_MAX));
     }
+    out.push_str(&organisations(answer, look));
     out.push_str("\nNot proved:\n");
     if !truth(answer, "compared") {
         out.push_str(
             "  that a card is the organisation's, where nobody has compared its words: give its card with --card\n",
+        );
+    }
+    if !list(answer, "checks").iter().any(|check| text(check, "id") == "kept heads" && text(check, "checked") != "0") {
+        out.push_str(
+            "  that history was not made anew since an earlier audit: give a head that you kept, or got from a witness, with --head\n",
         );
     }
     for says in list(answer, "not_proved").iter().filter_map(Json::as_str) {

@@ -85,9 +85,7 @@ fn show(reach: &Reach, outcome: &Json, done: &str) -> Result<Done, Failure> {
     match (count("changed"), count("unchanged"), list(outcome, "refused").len()) {
         (false, false, refused @ 1..) => {
             let why = list(outcome, "refused").first().map(|record| text(record, "why")).unwrap_or_default();
-            let message = format!(
-                "none of {refused} may be released yet, and nothing was ({why}): review them first, `entente review ID --state reviewed`"
-            );
+            let message = format!("none of {refused} may be released yet, and nothing was: {why}");
             Err(Fault::input("not-reviewed", message).into())
         }
         (false, _, 0) if !reach.output.json => {

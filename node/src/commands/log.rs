@@ -2,12 +2,19 @@
 
 use super::{
     output::{Done, Failure},
-    reach::Reach,
+    reach::{Reach, absolute},
     show::{list, object, short, text},
     table::Table,
 };
-use crate::{call::Call, cli, custody::view::LogCall};
+use crate::{
+    call::Call,
+    cli,
+    custody::view::LogCall,
+    error::Fault,
+    secret::durable::{self, Existing},
+};
 use serde_json::Value as Json;
+use std::path::Path;
 
 /// Carries out a command about logs.
 pub fn log(reach: &Reach, command: cli::Log) -> Result<Done, Failure> {
@@ -28,6 +35,20 @@ pub fn log(reach: &Reach, command: cli::Log) -> Result<Done, Failure> {
             if answer.get("contradicts").and_then(Json::as_bool) == Some(true) {
                 return Ok(Done::No(1));
             }
+        }
+        cli::Log::Head { partner, out, force } => {
+            let out = absolute(&out)?;
+            unwritten(&out, force)?;
+            let answer = ask(LogCall::Head(partner))?;
+            keep(&out, &text(&answer, "head"), force)?;
+            let mut told = answer;
+            if let Some(told) = told.as_object_mut() {
+                told.insert("file".to_owned(), out.display().to_string().into());
+                if !reach.output.json {
+                    told.remove("head");
+                }
+            }
+            reach.output.answer(&told, || object(&told, reach.output.look))?;
         }
         cli::Log::Prove { record } => {
             let answer = ask(LogCall::Prove(record))?;
@@ -53,6 +74,18 @@ pub fn log(reach: &Reach, command: cli::Log) -> Result<Done, Failure> {
         }
     }
     Ok(Done::Well)
+}
+
+/// Refuses to write over what is there.
+pub fn unwritten(path: &Path, force: bool) -> Result<(), Fault> {
+    if !force && path.symlink_metadata().is_ok() { Err(crate::unfinished::exists(path)) } else { Ok(()) }
+}
+
+/// Writes a head out, whole or not at all.
+pub fn keep(path: &Path, head: &str, force: bool) -> Result<(), Fault> {
+    let existing = if force { Existing::Replace } else { Existing::Refuse };
+    let failed = |e| Fault::input("write", format!("`{}` cannot be written: {e}", path.display()));
+    durable::write(path, head.as_bytes(), existing).map_err(failed)
 }
 
 /// What one part of an event says, ids cut short.

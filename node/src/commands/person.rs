@@ -108,7 +108,10 @@ impl Person {
     pub fn phrase(&self) -> Result<Secret<String>, Fault> {
         let read = match &self.passphrase {
             Some(path) => unlock::read_secret_file(path),
-            None => unlock::ask(&format!("passphrase of {}", self.name.as_deref().unwrap_or_default()), None),
+            None => {
+                let of = format!("passphrase of {}", self.name.as_deref().unwrap_or_default());
+                unlock::ask(&of, None, "--user-passphrase-file")
+            }
         };
         read.map_err(|e| fault(&e))
     }

@@ -53,7 +53,13 @@ fn simulated(answer: &Json, look: Look) -> String {
         ("assumed", assumed.to_owned()),
     ];
     let mut out = pairs(facts, look);
-    for party in list(answer, "parties") {
+    let parties = list(answer, "parties");
+    if text(answer, "records") == "0" {
+        out.push_str("\nThere is no record here yet, so that nothing could leave: import some (drafts are enough), and ask with --as-released\n");
+    } else if !truth(answer, "as_released") && parties.iter().all(|party| text(party, "leave") == "0") {
+        out.push_str("\nNothing would leave: records that nobody has released stay. Add --as-released to see what the agreement would let go\n");
+    }
+    for party in parties {
         out.push_str(&heading(party, look));
         if let Some(waits) = party.get("waits").filter(|waits| !waits.is_null()) {
             out.push_str(&format!(

@@ -4,7 +4,7 @@ use super::{
     gate,
     output::{Done, Failure, NOT_VERIFIED, note},
     reach::{Reach, absolute},
-    show::{brief, list, object, short, text, truth},
+    show::{field, list, object, short, text, truth},
     table::{Look, Table, pairs},
 };
 use crate::{call::Call, cli, records::search::Query};
@@ -129,7 +129,7 @@ fn shown(record: &Json, look: Look) -> String {
     }
     if let Some(fields) = record.get("fields").and_then(Json::as_object) {
         out.push_str(&format!("\n{}\n", look.strong("fields")));
-        out.push_str(&pairs(fields.iter().map(|(name, value)| (name, brief(value))), look));
+        out.push_str(&pairs(fields.iter().map(|(name, value)| (name, field(name, value))), look));
     }
     let mut links = Table::new(&["linked", "number", "kind", "by", "says"]);
     for link in list(record, "links") {

@@ -57,6 +57,16 @@ pub fn brief(value: &Json) -> String {
     }
 }
 
+/// A field in few words: a cell of the map is known by its name, and stands in degrees as every place does.
+pub fn field(name: &str, value: &Json) -> String {
+    match value.as_array().map(Vec::as_slice) {
+        Some([lon @ Json::Number(_), lat @ Json::Number(_)]) if name.ends_with("-cell") => {
+            format!("{}, {} (0.1° cell)", degrees(lat), degrees(lon))
+        }
+        _ => brief(value),
+    }
+}
+
 /// Degrees of a coordinate in units of 1e-7 degree.
 fn degrees(value: &Json) -> String {
     format!("{:.4}", value.as_i64().unwrap_or_default() as f64 / 1e7)
@@ -107,6 +117,8 @@ mod tests {
         check(json!({ "raw": "ХР 4521", "s1": "ХР4521", "state": "ok" }), "ХР 4521");
         check(json!({ "raw": "19?3", "state": "partial" }), "19?3 (partial)");
         check(json!({ "geo": [185_500_000, 43_600_000], "precision": 10 }), "4.3600, 18.5500");
+        assert_eq!(field("place-cell", &json!([146_000_000, 134_000_000])), "13.4000, 14.6000 (0.1° cell)");
+        assert_eq!(field("hashes", &json!([1, 2])), "1, 2");
         check(json!({ "n": 40, "unit": "rounds" }), "40 rounds");
         check(json!(["a", 1, true]), "a, 1, yes");
         check(json!(null), "");

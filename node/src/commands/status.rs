@@ -34,7 +34,17 @@ fn render(value: &Json, look: Look) -> String {
         "appends",
         "store_bytes",
     ];
-    let mut out = pairs(keys.map(|key| (key.replace('_', " "), text(value, key))), look);
+    let people = match text(value, "eyes").as_str() {
+        "office" => {
+            "none: a single office, whoever opens it acts in its name (`entente user add` adds the first person)"
+        }
+        "one" => "each acts under their own name; one may collect, review and verify the same record",
+        "two" => "each acts under their own name; a record needs two of them",
+        _ => "",
+    };
+    let facts = keys.map(|key| (key.replace('_', " "), text(value, key))).into_iter();
+    let people = std::iter::once(("persons".to_owned(), people.to_owned())).filter(|(_, says)| !says.is_empty());
+    let mut out = pairs(facts.chain(people), look);
     if let Some(walk) = value.get("resealing").filter(|walk| walk.is_object()) {
         let (looked, anew, damaged) = (text(walk, "looked_at"), text(walk, "sealed_anew"), text(walk, "damaged"));
         out.push_str(&format!(
@@ -113,8 +123,16 @@ mod tests {
         assert!(text.contains("records own        4\n") && text.contains("running            no\n"), "{text}");
         assert!(text.contains("\nwarning: the clock \\u{1b}\n"), "{text}");
         assert!(text.contains("panel    active  no                       refused"), "{text}");
-        assert!(!text.contains("waits for") && !text.contains("erased"), "{text}");
+        assert!(!text.contains("waits for") && !text.contains("erased") && !text.contains("persons"), "{text}");
         assert!(text.contains("panel    01234567   active    3     2             1          0"), "{text}");
+    }
+
+    #[test]
+    fn whether_there_are_persons_is_said() {
+        for (eyes, says) in [("office", "a single office"), ("two", "needs two"), ("one", "one may collect")] {
+            let text = render(&json!({ "handle": "field", "eyes": eyes }), Look::default());
+            assert!(text.lines().any(|line| line.starts_with("persons") && line.contains(says)), "{text}");
+        }
     }
 
     #[test]

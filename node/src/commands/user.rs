@@ -69,7 +69,7 @@ fn one(person: &Json, look: Look) -> String {
 fn new_passphrase(of: &str, file: Option<&Path>) -> Result<Secret<String>, Failure> {
     let read = match file {
         Some(path) => unlock::read_secret_file(&absolute(path)?),
-        None => unlock::ask(&format!("new passphrase of {of}"), Some("once more")),
+        None => unlock::ask(&format!("new passphrase of {of}"), Some("once more"), "--new-passphrase-file"),
     };
     let phrase = read.map_err(|e| fault(&e))?;
     if phrase.expose().chars().count() < unlock::PASSPHRASE_CHARS_MIN {

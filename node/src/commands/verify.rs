@@ -27,6 +27,41 @@ pub fn verify(reach: &Reach, args: &cli::Verify) -> Result<Done, Failure> {
     Ok(if truth(&answer, "ok") { Done::Well } else { Done::No(NOT_VERIFIED) })
 }
 
+/// What stands above a verdict: whose card nobody has compared, of those on whose word all of it rests.
+pub fn beware(answer: &Json, look: Look) -> String {
+    let unknown = |row: &&Json| !truth(row, "compared") && (is(row, "maker") || is(row, "originator"));
+    let mut rows: Vec<&Json> = list(answer, "organisations").iter().filter(unknown).collect();
+    rows.sort_by_key(|row| !is(row, "maker"));
+    if rows.is_empty() {
+        return String::new();
+    }
+    let whose = |row: &&Json| {
+        let did = if is(row, "maker") { "made this file" } else { "recorded some of it" };
+        format!("of {}, which {did}", plain::line(&text(row, "name")))
+    };
+    let whose = rows.iter().map(whose).collect::<Vec<_>>().join(", ");
+    format!(
+        "{}  the card {whose}: it is known from this file alone, and anybody can write such a file in any name. Compare the words \
+         below with the organisation, by a way that you trust, or give its card with --card\n\n",
+        look.bad("not compared")
+    )
+}
+
+/// Whose cards are here, what they are here, the words of each and whether somebody has compared them.
+pub fn organisations(answer: &Json, look: Look) -> String {
+    let mut rows: Vec<&Json> = list(answer, "organisations").iter().collect();
+    rows.sort_by_key(|row| !is(row, "maker"));
+    let mut whose = Table::new(&["organisation", "is", "words of its card", "compared"]);
+    for row in rows {
+        whose.row(["name", "is", "words", "says"].map(|key| text(row, key)));
+    }
+    format!("\n{}", whose.render(look))
+}
+
+fn is(row: &Json, what: &str) -> bool {
+    list(row, "is").iter().any(|is| is == what)
+}
+
 fn said(answer: &Json, look: Look) -> String {
     let refused = text(answer, "refused");
     if !refused.is_empty() {
@@ -41,9 +76,10 @@ fn said(answer: &Json, look: Look) -> String {
         (false, _) => look.bad("verified in part"),
     };
     let (maker, made) = (plain::line(&text(answer, "maker")), text(answer, "made"));
-    let mut out = format!(
+    let mut out = beware(answer, look);
+    out.push_str(&format!(
         "{verdict}  {good} of {total} record(s) hold; nothing in the file was changed since {maker} made it at {made}\n"
-    );
+    ));
     for record in records.iter().take(TOLD_MAX) {
         one(&mut out, record, look);
     }
@@ -56,11 +92,7 @@ fn said(answer: &Json, look: Look) -> String {
         }
         out.push('\n');
     }
-    let mut whose = Table::new(&["organisation", "words of its card", ""]);
-    for party in list(answer, "organisations") {
-        whose.row(["name", "words", "says"].map(|key| text(party, key)));
-    }
-    out.push_str(&format!("\n{}", whose.render(look)));
+    out.push_str(&organisations(answer, look));
     out.push_str(&unproved(answer));
     out
 }
@@ -127,13 +159,20 @@ mod tests {
         assert!(refused.starts_with("refused  `records/00001.cbor` was changed"), "{refused}");
         let record = json!({ "id": "aabbccddee", "ok": true, "number": "T-1\u{1b}[2J", "kind": "item", "since_by": "stated",
             "since": "2026, by the originator's own statement of time only", "fields": ["number"], "standing": "s" });
-        let party = json!({ "id": "ab", "name": "Panel", "words": "a b c", "says": "nobody has compared these words" });
-        let answer = json!({ "ok": true, "maker": "Panel", "made": "2026", "compared": false, "records": [record],
-            "organisations": [party] });
+        let party = |compared| {
+            json!({ "id": "ab", "name": "Panel", "is": ["maker"], "words": "a b c", "compared": compared,
+                "says": "nobody has compared these words" })
+        };
+        let mut answer = json!({ "ok": true, "maker": "Panel", "made": "2026", "compared": false, "records": [record],
+            "organisations": [party(false)] });
         let text = said(&answer, Look::default());
         for part in ["verified  1 of 1", "statement of time only", "nobody has compared", "Not proved:", "--card"] {
             assert!(text.contains(part), "{part}: {text}");
         }
         assert!(!text.contains('\u{1b}'), "{text}");
+        // What nobody compared stands above the verdict; of a card that somebody did nothing does.
+        assert!(text.starts_with("not compared  the card of Panel, which made this file"), "{text}");
+        answer["organisations"] = json!([party(true)]);
+        assert!(said(&answer, Look::default()).starts_with("verified"));
     }
 }

@@ -61,6 +61,16 @@ fn named(row: &CosignedRow) -> impl Iterator<Item = &Cosigner> {
     row.by.iter().filter(|by| by.named)
 }
 
+/// A head as others may be shown it: with the lines of those who agreed to be named.
+pub fn note(row: &CosignedRow) -> Vec<u8> {
+    let mut note = row.note.to_vec();
+    for by in named(row) {
+        note.extend_from_slice(by.line.trim_end().as_bytes());
+        note.push(b'\n');
+    }
+    note
+}
+
 impl Epoch {
     fn each_head(&self, node: &Node, take: &mut dyn FnMut(CosignedRow) -> Result<(), Fault>) -> Result<(), Fault> {
         let scope = rows::cosigned(self.row.origin().map_err(CustodyError::from)?.epoch());
@@ -80,14 +90,7 @@ impl Epoch {
 
     /// Each head that others witnessed, with the lines of those who may be named.
     pub fn heads(&self, node: &Node, take: &mut dyn FnMut(Vec<u8>) -> Result<(), Fault>) -> Result<(), Fault> {
-        self.each_head(node, &mut |row| {
-            let mut note = row.note.to_vec();
-            for by in named(&row) {
-                note.extend_from_slice(by.line.trim_end().as_bytes());
-                note.push(b'\n');
-            }
-            take(note)
-        })
+        self.each_head(node, &mut |row| take(note(&row)))
     }
 
     /// Each interval, many at a time.

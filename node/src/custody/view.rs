@@ -3,7 +3,7 @@
 use super::{
     CosignedRow, CustodyError, UnloggedRow, audit, owed, prove,
     rows::{self, UNLOGGED},
-    witness,
+    shown, witness,
 };
 use crate::{
     call::{OnProgress, Progress},
@@ -41,6 +41,8 @@ pub enum LogCall {
     Show,
     /// Makes every leaf again from the journal, and checks every head.
     Verify,
+    /// The newest head of the own log that was witnessed, or the one that was seen of a partner's.
+    Head(Option<String>),
     /// Compares a head that came from elsewhere.
     Witness(PathBuf),
     /// Where the batch of a record stands, and since when that is witnessed.
@@ -65,6 +67,7 @@ impl LogCall {
         match self {
             Self::Show => "log-show",
             Self::Verify => "log-verify",
+            Self::Head(_) => "log-head",
             Self::Witness(_) => "log-witness",
             Self::Prove(_) => "log-prove",
             Self::Forget { .. } => "log-forget",
@@ -73,7 +76,7 @@ impl LogCall {
     }
     /// Whether it changes nothing.
     pub const fn only_reads(&self) -> bool {
-        matches!(self, Self::Show | Self::Verify | Self::Prove(_) | Self::Journal { .. })
+        matches!(self, Self::Show | Self::Verify | Self::Head(_) | Self::Prove(_) | Self::Journal { .. })
     }
 }
 
@@ -82,6 +85,7 @@ pub fn answer(node: &Node, call: &LogCall, progress: OnProgress<'_>) -> Result<J
     Ok(match call {
         LogCall::Show => show(node)?,
         LogCall::Verify => verify(node, progress)?,
+        LogCall::Head(of) => head(node, of.as_deref())?,
         LogCall::Witness(path) => compare(node, path)?,
         LogCall::Prove(record) => prove_record(node, record)?,
         LogCall::Forget { partner } => forget(node, partner)?,
@@ -98,6 +102,11 @@ pub fn answer_to(node: &Node, call: &LogCall, who: &Who, progress: OnProgress<'_
             "not-shown",
             "this names a record, which is not shown to auditors: see `entente audit export`",
         ));
+    }
+    if !reads && matches!(call, LogCall::Head(Some(_))) {
+        let message =
+            "this names a partner, which is not shown to auditors: ask the partner itself for the head that it saw";
+        return Err(Fault::input("not-shown", message));
     }
     let mut answer = answer(node, call, progress)?;
     match call {
@@ -206,6 +215,48 @@ fn verify(node: &Node, progress: OnProgress<'_>) -> Result<Json, Fault> {
     Ok(json!({ "origin": origin.to_string(), "size": size, "witnessed_heads": heads, "holds": true }))
 }
 
+/// A head to keep: whoever has it can tell later whether the log went on from it. A partner's is shown as it signed it.
+fn head(node: &Node, of: Option<&str>) -> Result<Json, Fault> {
+    let (note, head, org) = match of {
+        None => {
+            let row = prove::last_cosigned(node)?.ok_or_else(|| {
+                let message =
+                    "nobody has witnessed the log yet: that happens once a partner is connected, after an interval";
+                Fault::input("no-head", message)
+            })?;
+            let head = witness::verified(node, &row.note)?.ok_or(CustodyError::Broken("a head of ours is not ours"))?;
+            (shown::note(&row), head, node.keys.org)
+        }
+        Some(given) => {
+            let org = node.book().find(given)?.0;
+            let stores = rows::stores(&node.holdings)?.into_iter().filter(|row| row.org == org);
+            let mut heads = Vec::new();
+            for row in stores {
+                match witness::watch(node, org, row.store)? {
+                    Watch::Seen(head) => heads.push(head),
+                    Watch::Forked(_) => return Err(Fault::partner("forked", witness::FORKED)),
+                    Watch::Unseen => {}
+                }
+            }
+            // Of several stores the one whose log speaks of the latest time.
+            let head = heads.into_iter().max_by_key(Checkpoint::time).ok_or_else(|| {
+                Fault::input(
+                    "no-head",
+                    format!("nothing was seen of the log of `{given}` yet: that happens once it is connected"),
+                )
+            })?;
+            (head.to_bytes().map_err(|_| CustodyError::Broken("a head has no note"))?, head, org)
+        }
+    };
+    Ok(json!({
+        "of": if org == node.keys.org { "own".to_owned() } else { node.handle_of(org) },
+        "origin": head.origin().to_string(),
+        "size": head.head().size,
+        "until": head.time().to_string(),
+        "head": String::from_utf8_lossy(&note),
+    }))
+}
+
 fn compare(node: &Node, path: &std::path::Path) -> Result<Json, Fault> {
     let bytes = regular::bytes(path, limits::NOTE_BYTES_MAX as u64);
     let bytes = bytes.map_err(|e| Fault::input("head", format!("`{}`: {e}", path.display())))?;
@@ -246,7 +297,7 @@ pub fn of_batch(node: &Node, stands: LoggedDigest) -> Result<Option<(LeafProof, 
 }
 
 fn prove_record(node: &Node, given: &str) -> Result<Json, Fault> {
-    let id = show::resolve_own(node, given)?;
+    let id = show::resolve_own(node, given).map_err(|fault| theirs(node, given, fault))?;
     let row = keep::own(node, id)?;
     let head = keep::batch_row(node, row.batch)?.head;
     let stands = logged_batch(&head).map_err(|e| Fault::store(e.to_string()))?;
@@ -269,6 +320,17 @@ fn prove_record(node: &Node, given: &str) -> Result<Json, Fault> {
         "proof": BASE64_STANDARD.encode(encoded),
         "head": String::from_utf8_lossy(&row.note),
     }))
+}
+
+/// A record that somebody else recorded stands in the log of whoever did, and there alone.
+fn theirs(node: &Node, given: &str, fault: Fault) -> Fault {
+    let Some(whose) = show::originator(node, given).filter(|_| fault.code == "not-ours") else { return fault };
+    let message = format!(
+        "`{given}` was recorded by `{whose}`, and stands in the log of `{whose}`: only they can prove it by that, \
+         `entente log prove` on their node. What proves it here: `entente record verify {given}`; for others: \
+         `entente package {given} -o FILE`. How far their log was seen: `entente log show`"
+    );
+    Fault::input("not-ours", message)
 }
 
 fn forget(node: &Node, given: &str) -> Result<Json, Fault> {

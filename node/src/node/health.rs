@@ -68,12 +68,12 @@ impl Health {
     pub const fn connected(&self) -> bool {
         self.sessions > 0
     }
-    /// What is wrong with the partner or the way to it now, and since when: without a connection that comes first.
+    /// What is wrong with the partner or the way to it now, and since when: without a connection the way comes first.
     /// What was wrong before things last went well, or before it was met again, is wrong no more: what still is shows anew.
     pub fn trouble(&self) -> Option<&(UnixMillis, String)> {
         let well = self.success.max(self.began);
         let since = self.error.as_ref().filter(|(at, _)| well.is_none_or(|well| well <= *at));
-        self.unreachable.as_ref().or(since)
+        self.unreachable.as_ref().filter(|_| !self.connected()).or(since)
     }
     /// What went wrong last, whether or not things went well since.
     pub fn last_error(&self) -> Option<&(UnixMillis, String)> {
@@ -110,10 +110,14 @@ impl Node {
         let now = self.clock.now();
         self.healths().entry(partner).or_default().error = Some((now, what));
     }
-    /// It was dialled in vain.
+    /// It was dialled in vain. A call that began before it came by itself says nothing of it any more.
     pub fn note_unreachable(&self, partner: OrgId, why: String) {
         let now = self.clock.now();
-        self.healths().entry(partner).or_default().unreachable = Some((now, why));
+        let mut healths = self.healths();
+        let health = healths.entry(partner).or_default();
+        if !health.connected() {
+            health.unreachable = Some((now, why));
+        }
     }
     /// What a partner said of the agreements between the two differs so from what is held here.
     pub fn note_differs(&self, partner: OrgId, differs: BTreeMap<AgreementId, Differs>) {
@@ -155,5 +159,8 @@ mod tests {
         check(met, false);
         check(Health { error: error(5), success: Some(UnixMillis(6)), ..Health::default() }, false);
         check(Health { error: error(7), began: Some(UnixMillis(6)), ..Health::default() }, true);
+        let dialled = Health { unreachable: error(7), began: Some(UnixMillis(6)), sessions: 1, ..Health::default() };
+        check(dialled.clone(), false);
+        check(Health { sessions: 0, ..dialled }, true);
     }
 }

@@ -77,9 +77,19 @@ pub fn verify(path: &Path, cards: &[PathBuf], now: UnixMillis, progress: OnProgr
     }
 }
 
-pub(crate) fn confirmed(party: &Party) -> &'static str {
+/// An organisation: what it is here, the words of its card, and whether somebody has compared them.
+pub(crate) fn party(party: &Party, is: &[&str]) -> Json {
+    let compared = party.confirmed != Confirmed::ByNobody;
+    json!({
+        "id": party.org.to_string(), "name": party.name, "handle": party.handle, "card": party.number,
+        "is": is, "words": party.words.to_string(), "compared": compared, "confirmed": compared,
+        "says": confirmed(party),
+    })
+}
+
+fn confirmed(party: &Party) -> &'static str {
     match party.confirmed {
-        Confirmed::ByNobody => "nobody has compared these words",
+        Confirmed::ByNobody => "known from this file alone: nobody has compared these words",
         Confirmed::ByCard => "it is the card that you gave",
         Confirmed::ByNewerCard => "the card that you gave is newer, and was used",
         Confirmed::BySuccession => "it follows the card that you gave",
@@ -88,12 +98,16 @@ pub(crate) fn confirmed(party: &Party) -> &'static str {
 
 fn said(report: &Report) -> Json {
     let name = |org: OrgId| report.party(org).map_or_else(|| org.short(), |party| party.name.clone());
-    let party = |party: &Party| {
-        json!({
-            "id": party.org.to_string(), "name": party.name, "handle": party.handle, "card": party.number,
-            "words": party.words.to_string(), "confirmed": party.confirmed != Confirmed::ByNobody,
-            "says": confirmed(party),
-        })
+    let is = |org: OrgId| {
+        let hands = || report.records.iter().flat_map(|record| &record.hands);
+        let is = [
+            ("maker", org == report.maker),
+            ("originator", report.records.iter().any(|record| record.originator == org)),
+            ("sender", hands().any(|hand| hand.from == org)),
+            ("receiver", hands().any(|hand| hand.to == org)),
+            ("witness", report.logs.iter().any(|log| log.by.iter().any(|(by, _)| *by == org))),
+        ];
+        is.into_iter().filter(|(_, is)| *is).map(|(name, _)| name).collect::<Vec<_>>()
     };
     let compared = report.parties.iter().all(|party| party.confirmed != Confirmed::ByNobody);
     let logs = report.logs.iter().enumerate().map(|(n, log)| {
@@ -112,7 +126,7 @@ fn said(report: &Report) -> Json {
         "compared": compared,
         "files": report.files,
         "file_bytes": report.file_bytes,
-        "organisations": report.parties.iter().map(party).collect::<Vec<_>>(),
+        "organisations": report.parties.iter().map(|of| party(of, &is(of.org))).collect::<Vec<_>>(),
         "records": report.records.iter().map(|record| record_said(report, record, &name)).collect::<Vec<_>>(),
         "logs": logs.collect::<Vec<_>>(),
     })

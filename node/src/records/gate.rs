@@ -172,15 +172,32 @@ pub fn due(node: &Node, before: &GateRow, pass: &Pass) -> Due {
             let least = node.required_review();
             if before.recalled.is_some() {
                 Due::NotYet("it was recalled, which is for good: a new record takes its place".to_owned())
-            } else if before.review == Review::Refuted || before.review < least {
+            } else if before.review == Review::Refuted {
+                Due::NotYet(format!(
+                    "it was refuted, and what was shown to be wrong is not released: a correction is imported as a record of its \
+                     own; only if the refutation was the mistake, lift it first, `entente review ID {}`",
+                    lifts(node)
+                ))
+            } else if before.review < least {
                 let (is, needs) = (before.review.name(), least.name());
-                Due::NotYet(format!("its review state is `{is}`, and release needs `{needs}`"))
+                Due::NotYet(format!(
+                    "its review state is `{is}`, and release needs `{needs}`: review it first, `entente review ID {}`",
+                    lifts(node)
+                ))
             } else if before.released {
                 Due::Already
             } else {
                 Due::Yes
             }
         }
+    }
+}
+
+/// What a review is given so that its record may be released.
+fn lifts(node: &Node) -> String {
+    match node.config.stages.as_slice() {
+        [] => format!("--state {}", node.required_review().name()),
+        _ => "--stage STAGE".to_owned(),
     }
 }
 

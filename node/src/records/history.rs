@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{error::Fault, node::Node, users::Held};
 use entente_protocol::{
-    id::{KeyId, OrgId, RecordId},
+    id::{KeyId, LineId, OrgId, RecordId},
     identity::Purpose,
     primitive::PublicKey,
     record::kind::Kind,
@@ -173,19 +173,19 @@ const COLLECTED: [&[&str]; 4] = [
 fn collected(node: &Node, id: RecordId, found: &Found) -> Result<Vec<Step>, Fault> {
     let mut steps = Vec::new();
     let view = super::view::view(node, id, found)?;
-    steps.extend(collection("collected", &view));
+    steps.extend(collection(node, "collected", &view));
     let (links, _) = links::links(node, id, found)?;
     for link in links.iter().filter(|link| text(link, "kind") == Kind::Event.name()) {
         let refers = link.get("refers_by").and_then(Json::as_array).is_some_and(|by| by.contains(&json!("event")));
         if refers && let Ok((event, found)) = show::resolve_any(node, text(link, "id")) {
-            steps.extend(collection("collected", &super::view::view(node, event, &found)?));
+            steps.extend(collection(node, "collected", &super::view::view(node, event, &found)?));
         }
     }
     Ok(steps)
 }
 
-fn collection(what: &str, view: &super::view::RecordView) -> Option<Step> {
-    let first = |names: &[&str]| names.iter().find_map(|name| view.fields.get(*name)).map(brief);
+fn collection(node: &Node, what: &str, view: &super::view::RecordView) -> Option<Step> {
+    let first = |names: &[&str]| names.iter().find_map(|name| view.fields.get(*name)).map(|said| brief(node, said));
     let [who, when, place, device] = COLLECTED.map(first);
     if [&who, &when, &place, &device].iter().all(|said| said.is_none()) {
         return None;
@@ -197,20 +197,37 @@ fn collection(what: &str, view: &super::view::RecordView) -> Option<Step> {
     Some(Step::of_world(when.unwrap_or_default(), what, view.originator.clone(), says))
 }
 
-/// A field in few words.
-fn brief(value: &Json) -> String {
+/// A field in few words: a place in degrees, a record that is referred to by its number.
+fn brief(node: &Node, value: &Json) -> String {
+    let degrees = |v: &Json| v.as_i64().unwrap_or_default() as f64 / 1e7;
     match value {
+        Json::Null => String::new(),
+        Json::Bool(is) => if *is { "yes" } else { "no" }.to_owned(),
         Json::String(text) => text.clone(),
         Json::Number(ms) => ms.as_u64().map_or_else(|| ms.to_string(), |ms| UnixMillis(ms).to_string()),
+        Json::Array(items) => match items.as_slice() {
+            [lon @ Json::Number(_), lat @ Json::Number(_)] => {
+                format!("{:.4}, {:.4} (0.1° cell)", degrees(lat), degrees(lon))
+            }
+            [Json::String(org), Json::String(line)] => {
+                referred(node, org, line).unwrap_or_else(|| format!("{org}, {line}"))
+            }
+            items => items.iter().map(|item| brief(node, item)).collect::<Vec<_>>().join(", "),
+        },
         Json::Object(members) => {
             if let Some([lon, lat]) = members.get("geo").and_then(Json::as_array).map(Vec::as_slice) {
-                let degrees = |v: &Json| v.as_i64().unwrap_or_default() as f64 / 1e7;
                 return format!("{:.4}, {:.4}", degrees(lat), degrees(lon));
             }
-            members.values().map(brief).collect::<Vec<_>>().join(" ")
+            members.values().map(|said| brief(node, said)).collect::<Vec<_>>().join(" ")
         }
-        other => other.to_string(),
     }
+}
+
+/// The record that a reference names, as people know it.
+fn referred(node: &Node, org: &str, line: &str) -> Option<String> {
+    let (org, line) = (org.parse::<OrgId>().ok()?, line.parse::<LineId>().ok()?);
+    let named = links::named(node, org, line).ok().flatten();
+    Some(named.unwrap_or_else(|| format!("a record that is not here (line {})", line.short())))
 }
 
 fn text<'a>(json: &'a Json, key: &str) -> &'a str {
@@ -227,7 +244,7 @@ fn told_of(node: &Node, id: RecordId, found: &Found, steps: &mut Vec<Step>) -> R
             continue;
         }
         let view = super::view::view(node, other, &found)?;
-        let field = |name: &str| view.fields.get(name).map(brief).unwrap_or_default();
+        let field = |name: &str| view.fields.get(name).map(|said| brief(node, said)).unwrap_or_default();
         let (what, says) = match text(link, "kind") {
             kind if kind == Kind::CustodyEvent.name() => {
                 let each = ["by", "from", "to", "place-region", "place-country", "reason", "seal"];
@@ -240,7 +257,9 @@ fn told_of(node: &Node, id: RecordId, found: &Found, steps: &mut Vec<Step>) -> R
                 let what = if contested.is_empty() { "flagged" } else { "disputed" };
                 (what.to_owned(), format!("{} {contested}", field("code")).trim().to_owned())
             }
-            kind if kind == Kind::Link.name() => (format!("linked: {}", field("rel")), String::new()),
+            kind if kind == Kind::Link.name() => {
+                (format!("linked: {}", field("rel")), format!("from {} to {}", field("from"), field("to")))
+            }
             _ => continue,
         };
         let (at, key, holds) = attested(node, other, &found)?;

@@ -77,6 +77,10 @@ impl Linked {
         })
     }
 
+    fn number(&self) -> Option<String> {
+        self.values.iter().find(|(slot, _)| *slot == 0).and_then(|(_, value)| value.as_text()).map(str::to_owned)
+    }
+
     fn caption(&self) -> String {
         let value = |name: &&str| {
             let slot = self.kind.slot(name)?;
@@ -129,12 +133,20 @@ pub fn links(node: &Node, id: RecordId, found: &Found) -> Result<(Vec<Json>, boo
     Ok((links.values().take(LISTED_MAX).map(Link::json).collect(), more))
 }
 
+/// What people call the newest record of a line, where one is held: its number, or the beginning of its id.
+pub fn named(node: &Node, org: OrgId, line: LineId) -> Result<Option<String>, Fault> {
+    let agreements = node.partitions().into_iter().map(Partition::Agreement);
+    let partitions: Vec<Partition> = std::iter::once(Partition::Own).chain(agreements).collect();
+    let found = newest(node, &partitions, org, line)?;
+    Ok(found.map(|found| found.number().unwrap_or_else(|| found.id.short())))
+}
+
 impl Link {
     fn to(linked: Linked) -> Self {
         Self { linked, refers_by: BTreeSet::new(), referred_by: BTreeSet::new() }
     }
     fn json(&self) -> Json {
-        let number = self.linked.values.iter().find(|(slot, _)| *slot == 0).and_then(|(_, value)| value.as_text());
+        let number = self.linked.number();
         json!({
             "id": self.linked.id.to_string(),
             "kind": self.linked.kind.name(),

@@ -129,13 +129,19 @@ pub fn resolve_own(node: &Node, given: &str) -> Result<RecordId, Fault> {
 
 /// A record that somebody else recorded is theirs to review, to release and to take back.
 fn not_ours(node: &Node, given: &str, found: &Found) -> Fault {
-    let header = match found {
-        Found::Received(_, row) => Body::from_bytes(&row.body).ok(),
-        Found::Own(_) => None,
-    };
-    let whose = header.map_or_else(|| "a partner".to_owned(), |body| node.handle_of(body.header().originator));
+    let whose = recorded_by(node, found).unwrap_or_else(|| "a partner".to_owned());
     let what = format!("`{given}` was recorded by `{whose}`: only they review, release or take it back; tell them");
     Fault::input("not-ours", what)
+}
+
+fn recorded_by(node: &Node, found: &Found) -> Option<String> {
+    let Found::Received(_, row) = found else { return None };
+    Body::from_bytes(&row.body).ok().map(|body| node.handle_of(body.header().originator))
+}
+
+/// Who recorded a record that is not ours.
+pub fn originator(node: &Node, given: &str) -> Option<String> {
+    recorded_by(node, &resolve_any(node, given).ok()?.1)
 }
 
 /// Any record that is held. What came under two agreements is named apart as `ID@AGREEMENT`, as a search lists it.

@@ -101,8 +101,21 @@ pub fn text_of(slot: &Slot, value: &Value) -> String {
         (Shape::Time, Value::Int(ms)) => {
             entente_protocol::time::UnixMillis(u64::try_from(*ms).unwrap_or_default()).to_string()
         }
-        (_, Value::Text(text)) => text.clone(),
-        (_, v) => json_of(v).to_string(),
+        (_, v) => words_of(v),
+    }
+}
+
+/// Any other value in words: what people read is no JSON.
+fn words_of(value: &Value) -> String {
+    match value {
+        Value::Int(int) => int.to_string(),
+        Value::Bool(is) => if *is { "yes" } else { "no" }.to_owned(),
+        Value::Text(text) => text.clone(),
+        Value::Bytes(bytes) => hex::encode(bytes),
+        Value::Array(items) => items.iter().map(words_of).collect::<Vec<_>>().join(", "),
+        Value::Map(entries) => {
+            entries.iter().map(|(name, said)| format!("{name}: {}", words_of(said))).collect::<Vec<_>>().join(", ")
+        }
     }
 }
 

@@ -183,7 +183,11 @@ async fn bring_one(
             let finish = move || sink.lock().unwrap_or_else(PoisonError::into_inner).finish(&list);
             let finished = tokio::task::spawn_blocking(finish).await;
             match &finished {
-                Ok(Ok(true)) => tracing::debug!(partner = %sender.short(), bytes, "a file is kept"),
+                Ok(Ok(true)) => {
+                    tracing::debug!(partner = %sender.short(), bytes, "a file is kept");
+                    // What of it did not come before has come now.
+                    node.note_success(sender);
+                }
                 // People were told.
                 Ok(Ok(false)) => {}
                 Ok(Err(error)) => tracing::error!(%error, "a fetched file could not be kept"),

@@ -40,7 +40,9 @@ impl Passphrase {
     pub fn read(&self, new: bool) -> Result<Secret<String>, UnlockError> {
         match self {
             Self::File(path) => unlock::read_secret_file(path),
-            Self::Prompt => unlock::ask("passphrase of the recovery file", new.then_some("once more")),
+            Self::Prompt => {
+                unlock::ask("passphrase of the recovery file", new.then_some("once more"), "--recovery-passphrase-file")
+            }
         }
     }
 }

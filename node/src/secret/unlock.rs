@@ -53,8 +53,16 @@ pub enum Chosen {
 #[derive(Debug, thiserror::Error)]
 pub enum UnlockError {
     /// Nothing could be asked.
-    #[error("no passphrase: not at a terminal; name a file with it instead")]
-    Terminal,
+    #[error("no {what}: not at a terminal; name a file with it, {flag} FILE")]
+    Terminal {
+        /// What was to be asked for.
+        what: String,
+        /// What names a file with it.
+        flag: &'static str,
+    },
+    /// A folder in the place of a file.
+    #[error("`{0}` is a folder: name the file in it that holds the secret")]
+    Folder(PathBuf),
     /// Too short for a new home.
     #[error("the passphrase is too short: at least {PASSPHRASE_CHARS_MIN} characters, better six random words")]
     Short,
@@ -104,7 +112,7 @@ impl Unlock {
         match self {
             Self::IdentityFile(path) => read_identity_file(path),
             Self::PassphraseFile(file) => open_with_passphrase(&path, &read_secret_file(file)?),
-            Self::Prompt => open_with_passphrase(&path, &ask("passphrase", None)?),
+            Self::Prompt => open_with_passphrase(&path, &ask("passphrase", None, HOME_FLAG)?),
         }
     }
     /// Reads or asks for the secret of a new home.
@@ -112,7 +120,7 @@ impl Unlock {
         Ok(match self {
             Self::IdentityFile(path) => Chosen::IdentityFile(path.clone()),
             Self::PassphraseFile(file) => Chosen::Passphrase(read_secret_file(file)?),
-            Self::Prompt => Chosen::Passphrase(ask("new passphrase", Some("once more"))?),
+            Self::Prompt => Chosen::Passphrase(ask("new passphrase", Some("once more"), HOME_FLAG)?),
         })
     }
 }
@@ -223,6 +231,9 @@ fn read_text(path: &Path) -> Result<Secret<String>, UnlockError> {
     let io_error = |cause: io::Error| UnlockError::Io { path: path.to_owned(), cause };
     let file = File::open(path).map_err(io_error)?;
     let metadata = file.metadata().map_err(io_error)?;
+    if metadata.is_dir() {
+        return Err(UnlockError::Folder(path.to_owned()));
+    }
     if metadata.permissions().mode() & 0o004 != 0 {
         return Err(UnlockError::Exposed(path.to_owned()));
     }
@@ -237,14 +248,17 @@ fn read_text(path: &Path) -> Result<Secret<String>, UnlockError> {
     Ok(text)
 }
 
-/// Asks at the terminal without echo; with `again`, twice.
-pub fn ask(what: &str, again: Option<&str>) -> Result<Secret<String>, UnlockError> {
+/// What names a file with the passphrase of a home.
+const HOME_FLAG: &str = "--passphrase-file";
+
+/// Asks at the terminal without echo; with `again`, twice. `flag` is what a script gives instead.
+pub fn ask(what: &str, again: Option<&str>, flag: &'static str) -> Result<Secret<String>, UnlockError> {
     let prompt = dialoguer::Password::new().with_prompt(what);
     let prompt = match again {
         Some(again) => prompt.with_confirmation(again, "the two differ"),
         None => prompt,
     };
-    prompt.interact().map(Secret::new).map_err(|_| UnlockError::Terminal)
+    prompt.interact().map(Secret::new).map_err(|_| UnlockError::Terminal { what: what.to_owned(), flag })
 }
 
 #[cfg(test)]

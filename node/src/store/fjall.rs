@@ -467,7 +467,9 @@ pub(super) fn engine(doing: &'static str) -> impl FnOnce(::fjall::Error) -> Stor
                 return StoreError::engine(doing, error);
             }
             E::Poisoned => "an earlier write failed: start again, and look at the disk if it happens once more",
-            E::Locked => "another process has it open: is the node running?",
+            E::Locked => {
+                "another process has it open: a node that is just starting or ending, or another command; wait, and run this again"
+            }
             E::InvalidVersion(_) => {
                 "its files were written by another version of the engine: use the program that wrote them"
             }

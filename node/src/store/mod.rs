@@ -115,7 +115,10 @@ pub enum StoreError {
     #[error("`{0}` exists already: a new store needs an empty folder")]
     Exists(PathBuf),
     /// Another process owns the folder.
-    #[error("`{0}` is in use by another process: is the node running?")]
+    #[error(
+        "`{0}` is in use by another process: a node that is just starting or ending, or another command. Wait a few seconds and \
+         run this again: once a node runs, commands reach it by themselves"
+    )]
     InUse(PathBuf),
     /// The store was made with another engine than the settings name.
     #[error(

@@ -279,6 +279,8 @@ fn an_auditor_reads_no_evidence_and_audits(folder: &Path, node: &Node) -> Outcom
     let own = ask(node, "Costa", 3, &Call::Log(LogCall::Show))?;
     assert_eq!((&own["partners"], own["size"].is_u64()), (&serde_json::json!([]), true), "{own}");
     assert_eq!(code(ask(node, "Costa", 3, &Call::Log(LogCall::Prove("N-1".to_owned())))), "not-shown");
+    assert_eq!(code(ask(node, "Costa", 3, &Call::Log(LogCall::Head(None)))), "no-head");
+    assert_eq!(code(ask(node, "Costa", 3, &Call::Log(LogCall::Head(Some("b".to_owned()))))), "not-shown");
     // Of the journal an auditor is shown what happened, and no word that people wrote.
     let journal = Call::Log(LogCall::Journal { after: None, limit: 1_000 });
     let (shown, whole) = (ask(node, "Costa", 3, &journal)?, ask(node, "Osei", 1, &journal)?);

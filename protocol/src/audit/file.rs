@@ -7,7 +7,9 @@ use super::item::{Head, ITEM, Item};
 use crate::{
     codec::{self, Bounds, CodecError},
     cose::{self, SignatureBytes, SignatureFault},
-    id::Hash,
+    custody::checkpoint::CheckpointFault,
+    id::{Hash, OrgId, StoreId},
+    identity::CardFault,
     label, limits,
     package::{PackageFault, Source, Unreadable},
     primitive::{PublicKey, Sha256Stream, SigningKey},
@@ -48,6 +50,33 @@ pub enum AuditFault {
     /// A card is refused.
     #[error("{0}")]
     Card(PackageFault),
+    /// A card that was given to compare is of nobody in it.
+    #[error("the card that was given is of organisation `{org}`, of which nothing is in this audit")]
+    Stranger {
+        /// Whose.
+        org: OrgId,
+    },
+    /// A card in it does not go with the one that was given to compare.
+    #[error("the card of `{org}` in this audit is not of the organisation whose card was given: {fault}")]
+    Pin {
+        /// Whose.
+        org: OrgId,
+        /// Why.
+        fault: CardFault,
+    },
+    /// A head that was given is not signed by its maker's log.
+    #[error("the head that was given says nothing of this audit: {0}")]
+    Head(CheckpointFault),
+    /// A head that was given is of another store's log.
+    #[error(
+        "the head that was given is of the log of store {given}, and this audit is of store {shown}: give the audit of that store"
+    )]
+    OtherLog {
+        /// Of which.
+        given: StoreId,
+        /// Which is in it.
+        shown: StoreId,
+    },
     /// The signature does not hold.
     #[error("it was changed since it was made, or its maker did not sign it: {0}")]
     Signature(#[from] SignatureFault),
@@ -61,7 +90,11 @@ pub enum AuditFault {
 
 impl From<PackageFault> for AuditFault {
     fn from(fault: PackageFault) -> Self {
-        Self::Card(fault)
+        match fault {
+            PackageFault::NoSuchParty { org } => Self::Stranger { org },
+            PackageFault::Pin { org, fault } => Self::Pin { org, fault },
+            fault => Self::Card(fault),
+        }
     }
 }
 

@@ -50,6 +50,7 @@ pub enum Test {
     Runs,
     Leaves,
     Heads,
+    Kept,
     Witnessed,
     Agreements,
     Standing,
@@ -63,13 +64,14 @@ pub enum Test {
 
 impl Test {
     /// All of them, in the order in which they are told.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Journal,
         Self::Feeds,
         Self::Times,
         Self::Runs,
         Self::Leaves,
         Self::Heads,
+        Self::Kept,
         Self::Witnessed,
         Self::Agreements,
         Self::Standing,
@@ -91,6 +93,7 @@ impl Test {
             Self::Witnessed => "witnessed",
             Self::Acknowledged => "acknowledged",
             Self::Heads => "heads",
+            Self::Kept => "kept heads",
             Self::Receipts => "receipts",
             Self::Batches => "batches",
             Self::Agreements => "agreements",
@@ -111,6 +114,7 @@ impl Test {
             Self::Witnessed => "what happened stands under a head that others witnessed",
             Self::Acknowledged => "the receiver countersigned each run",
             Self::Heads => "each head of the log is signed, and is what the intervals give",
+            Self::Kept => "the log goes on from each head that you kept",
             Self::Receipts => "each countersignature holds, and is of its run",
             Self::Batches => "each record is in a batch that its originator signed",
             Self::Agreements => "each release came under an agreement in force, signed by every party",
@@ -125,7 +129,7 @@ impl Test {
         match self {
             Self::Journal | Self::Feeds | Self::Times => Area::Order,
             Self::Runs | Self::Leaves => Area::Completeness,
-            Self::Heads | Self::Witnessed => Area::Consistency,
+            Self::Heads | Self::Kept | Self::Witnessed => Area::Consistency,
             Self::Batches | Self::Receipts | Self::Acknowledged => Area::Custody,
             Self::Agreements | Self::Standing | Self::Clauses | Self::Gate | Self::Recalls => Area::Coverage,
         }
@@ -223,6 +227,8 @@ pub struct Report {
     pub intervals: u64,
     /// Who witnessed the log, by id.
     pub witnesses: Vec<WitnessSeen>,
+    /// The latest head of the log that holds, as a note: what to keep for the next audit.
+    pub head: Option<Vec<u8>>,
     /// Each agreement.
     pub agreements: BTreeMap<AgreementId, AgreementSeen>,
     /// Each feed.

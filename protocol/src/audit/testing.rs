@@ -9,7 +9,7 @@ use crate::{
     batch::Batch,
     cose::{self, SignatureBytes},
     custody::{
-        checkpoint::{Checkpoint, Origin, TreeHead},
+        checkpoint::{Checkpoint, Origin, TreeHead, UnverifiedCheckpoint},
         event::{Event, EventKind},
         interval::{Interval, seed},
         journal::{Journal, JournalHead},
@@ -335,9 +335,16 @@ pub fn pinned(seeds: &[u8], bytes: &[u8]) -> Result<Report, AuditFault> {
     for seed in seeds {
         pins.push(UnconfirmedCard::from_bytes(&testing::card(&payload(*seed), *seed)).unwrap());
     }
-    super::verify(bytes, &pins, NOW, &mut |_, _| ())
+    super::verify(bytes, &pins, &[], NOW, &mut |_, _| ())
 }
 
 pub fn verified(bytes: &[u8]) -> Result<Report, AuditFault> {
-    super::verify(bytes, &Pins::default(), NOW, &mut |_, _| ())
+    super::verify(bytes, &Pins::default(), &[], NOW, &mut |_, _| ())
+}
+
+/// The same for a reader who kept these heads, as notes.
+pub fn with_heads(notes: &[Vec<u8>], bytes: &[u8]) -> Result<Report, AuditFault> {
+    let kept: Vec<UnverifiedCheckpoint> =
+        notes.iter().map(|note| UnverifiedCheckpoint::from_bytes(note).unwrap()).collect();
+    super::verify(bytes, &Pins::default(), &kept, NOW, &mut |_, _| ())
 }

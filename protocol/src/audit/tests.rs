@@ -12,7 +12,7 @@ use crate::{
     feed::{Cursor, Entry, FeedKey, Receipt, Run},
     gate::Review,
     id::{Hash, LineId, LoggedDigest, Nonce, OrgId, RecordId, UserDigest},
-    identity::UnconfirmedCard,
+    identity::{CardKey, Purpose, UnconfirmedCard},
     limits,
     package::{
         Confirmed, Pins, Source, Unreadable,
@@ -27,6 +27,7 @@ use serde_bytes::ByteBuf;
 use zeroize::Zeroizing;
 
 mod hidden;
+mod kept;
 
 /// Findings of a weight, with the test that made each.
 fn found(report: &Report, mark: Mark) -> Vec<String> {
@@ -48,8 +49,9 @@ fn an_honest_export_holds_and_says_how_much_was_looked_at() {
     let agreement = &report.agreements[&feed().agreement];
     assert_eq!((agreement.versions, agreement.releases), (1, 1));
     let looked = |test: &Test| report.checks[test].checked > 0;
-    // The sample has no standing of its own and no recall; the release asks about the standing.
-    assert!(Test::ALL.iter().all(|test| looked(test) || *test == Test::Recalls), "{report:#?}");
+    // The sample has no standing of its own and no recall; the release asks about the standing. No head was kept.
+    let not_asked = [Test::Recalls, Test::Kept];
+    assert!(Test::ALL.iter().all(|test| looked(test) != not_asked.contains(test)), "{report:#?}");
     assert!(report.parties.iter().all(|p| (p.confirmed == Confirmed::ByNobody) == (p.org != org(WITNESS))));
     assert!(Area::ALL.iter().all(|area| Test::ALL.iter().any(|test| test.area() == *area)));
 }
@@ -429,7 +431,7 @@ impl Source for Endless {
 
 #[test]
 fn counts_are_bounded_before_anything_is_built() {
-    assert_eq!(super::verify(Endless, &Pins::default(), NOW, &mut |_, _| ()).unwrap_err(), AuditFault::TooLarge);
+    assert_eq!(super::verify(Endless, &Pins::default(), &[], NOW, &mut |_, _| ()).unwrap_err(), AuditFault::TooLarge);
     let mut long = vec![0xa1, 0x66];
     long.extend(b"events");
     long.extend([0x9a, 0xff, 0xff, 0xff, 0xff]);
@@ -469,11 +471,22 @@ fn a_card_that_people_trust_decides() {
     let card = |seed: u8| UnconfirmedCard::from_bytes(&testing::card(&payload(seed), seed)).unwrap();
     let mut pins = Pins::default();
     pins.push(card(ORIGINATOR));
-    let report = super::verify(bytes.as_slice(), &pins, NOW, &mut |_, _| ()).unwrap();
+    let report = super::verify(bytes.as_slice(), &pins, &[], NOW, &mut |_, _| ()).unwrap();
     let confirmed = |seed| report.parties.iter().find(|party| party.org == org(seed)).unwrap().confirmed;
     assert_ne!(confirmed(ORIGINATOR), Confirmed::ByNobody);
     assert_eq!(confirmed(RECEIVER), Confirmed::ByNobody);
     // An organisation that is not in it.
     pins.push(card(80));
-    assert!(matches!(super::verify(bytes.as_slice(), &pins, NOW, &mut |_, _| ()), Err(AuditFault::Card(_))));
+    let fault = super::verify(bytes.as_slice(), &pins, &[], NOW, &mut |_, _| ()).unwrap_err();
+    assert_eq!(fault, AuditFault::Stranger { org: org(80) });
+    let says = fault.to_string();
+    assert!(says.contains("in this audit") && !says.contains("package"), "{says}");
+    // The card in it leaves out a key of the older one that was given.
+    let mut older = payload(ORIGINATOR);
+    older.number -= 1;
+    older.keys.push(CardKey::new(Purpose::Witness, key(ORIGINATOR, 9).public().clone(), UnixMillis(1_000)));
+    let mut pins = Pins::default();
+    pins.push(UnconfirmedCard::from_bytes(&testing::card(&older, ORIGINATOR)).unwrap());
+    let fault = super::verify(bytes.as_slice(), &pins, &[], NOW, &mut |_, _| ()).unwrap_err();
+    assert!(matches!(fault, AuditFault::Pin { .. }) && !fault.to_string().contains("package"), "{fault}");
 }

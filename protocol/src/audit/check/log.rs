@@ -7,10 +7,11 @@ use super::{
     },
     Known, Notes, Test,
     journal::Events,
+    kept::Kept,
 };
 use crate::{
     custody::{
-        checkpoint::{Origin, UnverifiedCheckpoint},
+        checkpoint::{Checkpoint, Origin, UnverifiedCheckpoint},
         cosignature::{Quorum, WitnessFault, danger_unverified_witnesses},
         interval::Interval,
         journal::JournalHead,
@@ -29,6 +30,7 @@ struct Awaited {
     size: u64,
     root: Hash,
     by: BTreeSet<OrgId>,
+    note: Vec<u8>,
 }
 
 /// One epoch that is being followed.
@@ -39,6 +41,7 @@ struct Epoch {
     tree: merkle::Growing,
     journal: JournalHead,
     heads: VecDeque<Awaited>,
+    kept: Kept,
     seen: Seen,
 }
 
@@ -51,13 +54,14 @@ struct Seen {
     covered: u64,
     /// Up to when each witnessed.
     by: BTreeMap<OrgId, UnixMillis>,
+    /// The latest head that holds.
+    head: Option<Vec<u8>>,
 }
 
 /// Why an interval is not what it says, and where the journal goes on behind it, if that can be told.
 type Unfit = (&'static str, Option<JournalHead>);
 
 /// Every epoch.
-#[derive(Default)]
 pub struct Logs {
     now: Option<Epoch>,
     /// How far the epochs before go: which was the last, and how many events of the journal they hold.
@@ -66,15 +70,24 @@ pub struct Logs {
     owed: BTreeSet<LoggedDigest>,
     intervals: u64,
     seen: Seen,
+    /// Heads that the reader kept, of epochs that are still to come.
+    kept: Kept,
 }
 
 /// The log, as it ended.
 pub struct Told {
     pub intervals: u64,
     pub witnesses: Vec<WitnessSeen>,
+    pub head: Option<Vec<u8>>,
 }
 
 impl Logs {
+    /// Before the first epoch.
+    pub fn new(kept: &[Checkpoint]) -> Self {
+        let kept = Kept::new(kept);
+        Self { now: None, before: None, owed: BTreeSet::new(), intervals: 0, seen: Seen::default(), kept }
+    }
+
     /// The next epoch.
     pub fn begin(&mut self, known: &Known, notes: &mut Notes, events: &Events, start: &LogStart) {
         self.end(known, notes);
@@ -107,6 +120,7 @@ impl Logs {
             tree: merkle::Growing::default(),
             journal: JournalHead { count: start.count, digest },
             heads: VecDeque::new(),
+            kept: self.kept.of(origin.epoch()),
             seen: std::mem::take(&mut self.seen),
         });
     }
@@ -137,7 +151,8 @@ impl Logs {
                 BTreeSet::new()
             }
         };
-        epoch.heads.push_back(Awaited { size: head.head().size, root: head.head().root, by });
+        let (size, root) = (head.head().size, head.head().root);
+        epoch.heads.push_back(Awaited { size, root, by, note: note.to_vec() });
     }
 
     /// The next intervals.
@@ -201,6 +216,7 @@ impl Logs {
             let says = format!("the head of {} intervals is of more than are shown", head.size);
             notes.wrong(Test::Heads, known.maker(), &place, says);
         }
+        epoch.kept.finish(known, notes, Some((&epoch.origin, epoch.made)));
         self.before = Some((epoch.origin.epoch(), epoch.journal.count));
         self.seen = epoch.seen;
     }
@@ -208,6 +224,7 @@ impl Logs {
     /// How many intervals there are, and up to when each of the others witnessed them.
     pub fn finish(&mut self, known: &Known, notes: &mut Notes, events: &Events) -> Told {
         self.end(known, notes);
+        std::mem::take(&mut self.kept).finish(known, notes, None);
         let logged = self.before.map_or(0, |(_, held)| held);
         if !self.owed.is_empty() {
             let says =
@@ -224,7 +241,7 @@ impl Logs {
             );
             notes.open(Test::Witnessed, known.maker(), "journal", says);
         }
-        let Seen { claimed, covered, by } = std::mem::take(&mut self.seen);
+        let Seen { claimed, covered, by, head } = std::mem::take(&mut self.seen);
         let waiting = logged.saturating_sub(claimed);
         if waiting > 0 {
             let says = format!(
@@ -246,7 +263,7 @@ impl Logs {
             notes.open(Test::Witnessed, *org, "cards", says);
         }
         let seen = |(org, until): (OrgId, UnixMillis)| WitnessSeen { org, until, is_compared: known.is_compared(org) };
-        Told { intervals: self.intervals, witnesses: by.into_iter().map(seen).collect() }
+        Told { intervals: self.intervals, head, witnesses: by.into_iter().map(seen).collect() }
     }
 }
 
@@ -290,6 +307,7 @@ impl Epoch {
 
     /// Holds the heads of this size against what the intervals give.
     fn reach(&mut self, known: &Known, notes: &mut Notes) {
+        self.kept.reach(known, notes, (&self.origin, self.made), || self.tree.root());
         while let Some(head) = self.heads.pop_front_if(|head| head.size <= self.made) {
             if head.size != self.made || self.tree.root() != head.root {
                 let place = format!("log, epoch {}, head of {} intervals", self.origin.epoch(), head.size);
@@ -297,6 +315,7 @@ impl Epoch {
                 notes.wrong(Test::Heads, known.maker(), place, says);
                 continue;
             }
+            self.seen.head = Some(head.note);
             if head.by.is_empty() {
                 continue;
             }

@@ -7,6 +7,7 @@ mod coverage;
 mod feeds;
 mod gate;
 mod journal;
+mod kept;
 mod log;
 
 use super::{
@@ -16,6 +17,7 @@ use super::{
 };
 use crate::{
     cose::SignatureFault,
+    custody::checkpoint::{Checkpoint, UnverifiedCheckpoint},
     id::{KeyId, OrgId},
     identity::{CardKey, Purpose},
     limits,
@@ -33,6 +35,8 @@ struct Known {
     parties: Parties,
     /// Everybody who may have witnessed.
     witnesses: log::Witnesses,
+    /// Heads that the reader kept, of this log.
+    kept: Vec<Checkpoint>,
 }
 
 impl Known {
@@ -56,15 +60,18 @@ impl Known {
     }
 }
 
-/// What an export proves. Refused where it is not what its maker signed; a fault only where it could not be read.
+/// What an export proves; `kept` are heads of the same log that its reader has from before. Refused where it is not what its
+/// maker signed; a fault only where it could not be read.
 pub fn verify<S: Source>(
     source: S,
     pins: &Pins,
+    kept: &[UnverifiedCheckpoint],
     now: UnixMillis,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Report, AuditFault> {
     let total = source.len().saturating_mul(2);
-    let (known, source) = whole(source, pins, now, &mut |done| progress(done, total))?;
+    let (mut known, source) = whole(source, pins, now, &mut |done| progress(done, total))?;
+    known.kept = kept::verified(&known, kept)?;
     let mut walk = Walk::new(known);
     let mut reader = Reader::new(source)?;
     while let Some(item) = reader.next_item()? {
@@ -94,7 +101,7 @@ fn whole<S: Source>(
     parties.pin(pins)?;
     let (signed, source) = reader.signed()?;
     let witnesses = log::Witnesses::of(&parties, head.maker);
-    let known = Known { head, parties, witnesses };
+    let known = Known { head, parties, witnesses, kept: Vec::new() };
     let kid = signed.signature.parse()?.kid();
     let key = known.key(known.maker(), Purpose::Runs, kid, known.head.time).ok_or(SignatureFault::Key)?;
     signed.verify(&key)?;
@@ -125,7 +132,7 @@ impl Walk {
         Self {
             journal: journal::Events::new(known.head.store),
             notes,
-            logs: log::Logs::default(),
+            logs: log::Logs::new(&known.kept),
             gate: gate::Events::default(),
             recalls: coverage::Recalls::default(),
             agreements: coverage::Agreements::default(),
@@ -170,7 +177,7 @@ impl Walk {
     fn finish(self) -> Report {
         let Self { known, mut notes, journal, mut logs, recalls, agreements, mut feeds, .. } = self;
         journal.finish(&known, &mut notes);
-        let log::Told { intervals, witnesses } = logs.finish(&known, &mut notes, &journal);
+        let log::Told { intervals, witnesses, head } = logs.finish(&known, &mut notes, &journal);
         let feeds = feeds.finish(&known, &mut notes);
         recalls.finish(&known, &mut notes);
         Report {
@@ -181,6 +188,7 @@ impl Walk {
             events: journal.len(),
             intervals,
             witnesses,
+            head,
             agreements: agreements.seen(),
             feeds,
             checks: notes.checks,

@@ -238,7 +238,7 @@ const READ: UnixMillis = UnixMillis(1_780_096_000_000);
 /// as a dishonest maker would.
 pub fn audits() -> Subject {
     let seeds: Vec<Vec<u8>> = vectors(include_str!("../../../vectors/audit.json")).iter().map(unhex).collect();
-    let verified = |bytes: &[u8]| audit::verify(bytes, &Pins::default(), READ, &mut |_, _| ());
+    let verified = |bytes: &[u8]| audit::verify(bytes, &Pins::default(), &[], READ, &mut |_, _| ());
     let genuine: HashSet<Vec<u8>> = seeds.iter().filter(|seed| verified(seed).is_ok()).cloned().collect();
     let maker = SigningKey::from_seed(&[13; 32]);
     let judge = move |input: &[u8], notes: &mut Notes| -> Verdict {
