@@ -26,7 +26,7 @@ disclose.item = ["number", "eval", "type"]
 "#;
 
 /// Commands that answer without a listing, or that other stories run: what they print is looked at there.
-const ELSEWHERE: [&str; 47] = [
+const ELSEWHERE: [&str; 48] = [
     "init",
     "identity-card",
     "identity-renew",

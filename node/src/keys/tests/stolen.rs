@@ -304,7 +304,7 @@ fn heads_of_one_moment_are_told_apart() -> Outcome {
     }
     let output = world.folder.path().join("of.audit");
     ask(&world.a, &Call::AuditExport(audit::Options { output: output.clone(), force: false }))?;
-    let report = audit::read::verify(&output, &[], world.clock.now(), &mut |_| {})?;
+    let report = audit::read::verify(&output, &[], &[], world.clock.now(), &mut |_| {})?;
     assert_eq!(report["ok"], true, "{report}");
     checked(&world.a)
 }
