@@ -15,7 +15,7 @@ pub(super) fn would(node: &Node, call: &Call) -> Result<Json, Fault> {
             Ok(recall::ending::would_erase(node, agreement, (by, copies)).map(|()| Json::Null)?)
         }
         Call::OnwardAnswer { request, narrowed, by } => {
-            Ok(onward::answering::would_answer(node, *request, narrowed.as_ref(), by)?)
+            Ok(onward::answering::would_answer(node, *request, narrowed.as_ref(), by).map(|()| Json::Null)?)
         }
         Call::RecallConfirm { recall, by } => Ok(recall::asking::would_confirm(node, *recall, by)?),
         _ => Err(Fault::input("call", "nobody is asked before this call")),

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     call::Call,
     cli,
+    error::Fault,
     onward::{
         answering::Narrowed,
         asking::{Every, Wish},
@@ -35,7 +36,13 @@ pub fn onward(reach: &Reach, command: cli::Onward) -> Result<Done, Failure> {
         cli::Onward::Grant { request, field, days, until, by, yes } => {
             let narrowed = Some(Narrowed { fields: field, days, until });
             let (node, grant) = (reach.node()?, Call::OnwardAnswer { request, narrowed, by });
-            let asked = &node.call(&Call::Would(Box::new(grant.clone())))?;
+            let known = node.call(&Call::OnwardList)?;
+            let number = request.to_string();
+            let asked = known.as_array().into_iter().flatten().find(|row| text(row, "id") == number);
+            let none =
+                || Fault::input("no-request", format!("there is no request {request}: see `entente onward list`"));
+            let asked = asked.ok_or_else(none)?;
+            node.call(&Call::Would(Box::new(grant.clone())))?;
             if !yes && !reach.output.json {
                 reach.output.text(&request_view(asked, reach.output.look))?;
             }

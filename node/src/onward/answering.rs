@@ -223,12 +223,10 @@ pub fn answer(node: &Node, number: u64, narrowed: Option<&Narrowed>, by: &str) -
     theirs(node, number, &row, &request)
 }
 
-/// The request that a person would answer; or why it cannot be answered so.
-pub fn would_answer(node: &Node, number: u64, narrowed: Option<&Narrowed>, by: &str) -> Result<Json, OnwardError> {
+/// Whether a person may answer a request so, before that one is asked.
+pub fn would_answer(node: &Node, number: u64, narrowed: Option<&Narrowed>, by: &str) -> Result<(), OnwardError> {
     person(by)?;
-    let (row, request) = asks(node, number)?;
-    lets_go(node, &request, narrowed)?;
-    theirs(node, number, &row, &request)
+    lets_go(node, &asks(node, number)?.1, narrowed).map(drop)
 }
 
 /// What an answer lets go of what was asked for.
