@@ -19,7 +19,7 @@ use crate::{
     node::Node,
     onward::{self, answering::Narrowed, asking::Wish},
     package,
-    partners::{self, PartnerError, PartnerState, PartnerView},
+    partners::{self, PartnerState, PartnerView},
     recall::{self, asked, asking, ending, hold, holders, select::Common},
     receive::quarantine,
     records::{
@@ -32,11 +32,7 @@ use crate::{
     share::{explain, preview},
     users::{self, UserCall, Who, acts},
 };
-use entente_protocol::{
-    identity::{Card, UnconfirmedCard},
-    recall::Act,
-    time::UnixMillis,
-};
+use entente_protocol::{identity::Card, recall::Act, time::UnixMillis};
 pub use select::Selection;
 use select::select;
 use serde::{Deserialize, Serialize};
@@ -530,16 +526,6 @@ pub fn read_text(path: &Path, bytes_max: u64) -> Result<String, Fault> {
     regular::text(path, bytes_max).map_err(refuse)
 }
 
-const CARD_FILE_MAX: u64 = 64 << 10;
-
-pub(crate) fn read_card(path: &Path) -> Result<UnconfirmedCard, Fault> {
-    let text = read_text(path, CARD_FILE_MAX)?;
-    UnconfirmedCard::from_armour(&text).map_err(|e| {
-        let fault = Fault::from(PartnerError::Card(e));
-        Fault { message: format!("`{}`: {}", path.display(), fault.message), ..fault }
-    })
-}
-
 /// Carries out a call of nobody in particular.
 pub fn answer(node: &Node, call: &Call, progress: OnProgress<'_>) -> Result<Json, Fault> {
     answer_by(node, call, None, progress)
@@ -569,7 +555,7 @@ fn carry_out(node: &Node, call: &Call, who: &Who, progress: OnProgress<'_>) -> R
         Call::IdentityRenew => keys::renew(node, true).map(|_| node.identity_view()),
         Call::Keys(ask) => keys::answer(node, ask, progress),
         Call::PartnerRead(path) => {
-            let card = read_card(path)?;
+            let card = partners::read_card(path)?;
             let payload = card.payload();
             Ok(json!({
                 "id": payload.org.to_string(),
@@ -580,7 +566,7 @@ fn carry_out(node: &Node, call: &Call, who: &Who, progress: OnProgress<'_>) -> R
             }))
         }
         Call::PartnerAdd { path, words } => {
-            let org = partners::add(node, read_card(path)?, words)?;
+            let org = partners::add(node, partners::read_card(path)?, words)?;
             node.reload()?;
             partner_view(node, &org.to_string())
         }

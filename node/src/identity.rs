@@ -309,8 +309,8 @@ impl Keys {
         }
         let (log, witness) = (key("log")?, key("witness")?);
         let fresh = [(Purpose::Log, log.public().clone()), (Purpose::Witness, witness.public().clone())];
-        let shown = known::shown(home)?.map(|card| (card.payload().number, card.payload().issued));
         let (card, card_trouble) = renew::card(home, config, (node, &bundles), &fresh, now)?;
+        let shown = known::shown(home, &card);
         let keys = Self {
             org: card.org(),
             records: key("records")?,
@@ -326,7 +326,7 @@ impl Keys {
             bundles: Some(bundles),
             card: Latest::new(card),
             card_trouble,
-            shown: Latest::new(shown),
+            shown: Latest::new(shown.map(|card| (card.payload().number, card.payload().issued))),
         };
         if let Err(error) = keys.renew(home, now, false) {
             // The old certificate may still count, and `status` says when it does not.

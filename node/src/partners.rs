@@ -3,6 +3,8 @@
 pub mod introduced;
 
 use crate::{
+    call,
+    error::Fault,
     node::{self, Node},
     records::stored::{RowDamage, decode, encode},
     room::{self, For},
@@ -17,7 +19,7 @@ use entente_protocol::{
     time::UnixMillis,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 /// Where a partner stands with us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -327,6 +329,18 @@ pub fn add(node: &Node, card: UnconfirmedCard, words: &str) -> Result<OrgId, Par
     node::changed(&mut txn)?;
     txn.commit()?;
     Ok(org)
+}
+
+/// The longest file of a card that is read.
+const CARD_FILE_MAX: u64 = 64 << 10;
+
+/// A card from a file that a person named, in its armour.
+pub fn read_card(path: &Path) -> Result<UnconfirmedCard, Fault> {
+    let text = call::read_text(path, CARD_FILE_MAX)?;
+    UnconfirmedCard::from_armour(&text).map_err(|e| {
+        let fault = Fault::from(PartnerError::Card(e));
+        Fault { message: format!("`{}`: {}", path.display(), fault.message), ..fault }
+    })
 }
 
 /// Takes a newer card that a partner's node sent: same organisation, same root, higher number. As all cards are kept, each

@@ -167,7 +167,6 @@ fn an_old_backup_is_put_back_and_nothing_forks() -> Outcome {
     Ok(())
 }
 
-/// Begins the program and kills it after a while, as a power switch would.
 /// Story: a key is rotated after the last backup, and the disk is lost. The partner shows the card that it knows; people take
 /// it up at a running node, put a key in the place of the lost one, and share again.
 #[test]
@@ -229,6 +228,7 @@ fn persons_act_in_a_home_that_was_put_back() -> Outcome {
     Ok(())
 }
 
+/// Begins the program and kills it after a while, as a power switch would.
 fn killed_after(args: &[&str], wait: Duration) -> Outcome {
     let mut child = Command::new(entente())
         .args(args)

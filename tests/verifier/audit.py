@@ -140,7 +140,7 @@ class Audit:
         for pin in pins:
             known = self.cards.get(pin.org)
             need(known is not None, "the card that was given", "nothing of its organisation is in this audit")
-            if pin.number < known.number:
+            if pin.digest != known.digest and pin.number <= known.number:
                 follows(pin, known, f"the card of {known.name}")
             else:
                 self.cards[pin.org] = known = pin

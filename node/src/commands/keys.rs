@@ -4,7 +4,7 @@ use super::{
     output::{Done, Failure, note},
     reach::{Reach, absolute},
     show::{list, object, short, text},
-    table::Table,
+    table::{Look, Table},
 };
 use crate::{
     call::Call,
@@ -81,7 +81,8 @@ fn change(
     } else {
         if !yes {
             let would = node.call(&Call::Keys(ask(true)))?;
-            note(&object(&would, reach.output.look));
+            // A note shows what steers a terminal as text.
+            note(&object(&would, Look { colour: false, ..reach.output.look }));
         }
         reach.confirm(yes, question, "--yes")?;
         node.call(&Call::Keys(ask(false)))?

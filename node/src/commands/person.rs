@@ -43,7 +43,19 @@ impl Person {
 
     /// Makes a call in the person's name, and signs what the node then lays before that one.
     pub fn ask(&self, call: &Call, send: Send<'_>) -> Result<Json, Fault> {
-        if acts::act(call).is_none() || !self.are_persons(send)? {
+        if acts::act(call).is_none() {
+            return send(call, None);
+        }
+        if !self.are_persons(send)? {
+            // Whoever names a person believes to sign as that one; the first is added by nobody.
+            let first = matches!(call, Call::User(UserCall::Add { .. }));
+            if let Some(name) = self.name.as_ref().filter(|_| !first) {
+                let message = format!(
+                    "there are no persons here, so nothing is done in the name of `{name}`: leave --user and ENTENTE_USER \
+                     out, or add the first with `entente user add`"
+                );
+                return Err(Fault::input("no-user", message));
+            }
             return send(call, None);
         }
         let begun = self.begin(send)?;

@@ -114,7 +114,7 @@ impl Reach {
             let message = format!("this needs a person's consent, and there is no terminal to ask at: add {flag}");
             return Err(Fault::input("needs-consent", message).into());
         }
-        match Confirm::new().with_prompt(question).default(false).interact() {
+        match Confirm::new().with_prompt(question).default(false).wait_for_newline(true).interact() {
             Ok(true) => Ok(()),
             Ok(false) => Err(Fault::input("declined", "declined: nothing was changed").into()),
             Err(e) => Err(Fault::input("declined", format!("no answer, so nothing was changed: {e}")).into()),

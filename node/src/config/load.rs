@@ -80,7 +80,9 @@ const WINDOW_MIB_MAX: u32 = 64;
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// No home here.
-    #[error("there is no node at `{0}`: make one with `entente init`, or name its folder with --home or ENTENTE_HOME")]
+    #[error(
+        "there is no node at `{0}`: make one with `entente init`, name its folder with --home or ENTENTE_HOME, or, if it was lost, put it back with `entente restore`"
+    )]
     NoHome(PathBuf),
     /// A home without its settings.
     #[error(

@@ -151,9 +151,9 @@ fn restored(node: &Node, findings: &mut Findings) {
     let opens = mark.agreements.iter().filter(|agreement| node.partitions().contains(agreement)).count();
     if opens > 0 {
         let says = format!(
-            "the restored keyring opens {opens} agreements; one that was erased after {} is among them again",
+            "the restored keyring opens {opens} agreements: if you erased one after {}, it is among them again",
             mark.taken
         );
-        findings.warn("restore", Blame::Setup, says, "Erase it again: `entente agreement erase ID --by NAME`.");
+        findings.warn("restore", Blame::Setup, says, "If you erased none since, nothing is to be done; else end it and erase it again: `entente agreement erase ID --by NAME`.");
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Findings;
 use crate::{error::Blame, node::Node, partners::PartnerState, status};
-use entente_protocol::{id::OrgId, time::DAY_MS};
+use entente_protocol::{id::OrgId, identity::CardKey, time::DAY_MS};
 use serde_json::Value as Json;
 
 /// A partner that was not met for so many days is named.
@@ -20,7 +20,12 @@ pub fn every(node: &Node, findings: &mut Findings) {
             Err(error) => findings.trouble(&part, Blame::Store, error, "Run `entente check`."),
         }
         let now = node.clock.now();
-        let ends = partner.card.payload().keys.iter().filter_map(|key| key.until).filter(|until| until.0 > now.0);
+        let keys = &partner.card.payload().keys;
+        // One that gives way to another of its purpose ends in good order.
+        let followed = |key: &CardKey, until| {
+            keys.iter().any(|next| next.purpose == key.purpose && next.key != key.key && next.counts_at(until))
+        };
+        let ends = keys.iter().filter_map(|key| key.until.filter(|until| until.0 > now.0 && !followed(key, *until)));
         if let Some(until) = ends.min().filter(|until| until.0 - now.0 < KEY_DAYS * DAY_MS) {
             let says = format!("a key on its card ends on {until}");
             findings.warn(&part, Blame::Partner, says, "Ask the partner for a newer card.");

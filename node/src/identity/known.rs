@@ -8,7 +8,7 @@ use super::{IdentityError, file, read, write};
 use crate::{config::Home, secret::durable::Existing};
 use entente_protocol::{
     identity::{Card, CardFault, CardKey, CardPayload, Purpose, UnconfirmedCard},
-    time::UnixMillis,
+    time::{HOUR_MS, UnixMillis},
 };
 use std::{fs, io};
 
@@ -16,40 +16,59 @@ use std::{fs, io};
 const KNOWN: &str = "known.card";
 /// The number after which cards are numbered, in decimal.
 const AFTER: &str = "card.after";
-/// Cards that may have been made since a backup.
+/// The card of the backup from which the home was put back.
+const BEFORE: &str = "card.before";
+/// Cards that may have been made since a backup, at the least.
 const BEYOND: u64 = 1_000;
 
 /// The number of the card that follows one.
 pub fn following(home: &Home, number: u64) -> u64 {
-    let after = fs::read_to_string(file(home, AFTER)).ok().and_then(|text| text.trim().parse().ok());
-    number.max(after.unwrap_or(0)).saturating_add(1)
+    let after = match fs::read_to_string(file(home, AFTER)) {
+        Ok(text) => text.trim().parse().ok(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Some(0),
+        Err(_) => None,
+    };
+    // Damaged, it says that the home was put back once, and not which numbers were made since.
+    number.max(after.unwrap_or_else(|| number.saturating_add(BEYOND))).saturating_add(1)
 }
 
-/// The home was put back, and its card may be older than what partners know: later ones have higher numbers than any that
-/// was made since.
-pub fn after(home: &Home) -> Result<(), IdentityError> {
-    let number = super::own_card(home)?.payload().number.saturating_add(BEYOND);
+/// The home was put back from what was `taken` then, and its card may be older than what partners know: later ones have
+/// higher numbers than any that was made since, also after another restore of the same backup.
+pub fn after(home: &Home, taken: UnixMillis, now: UnixMillis) -> Result<(), IdentityError> {
+    let card = super::own_card(home)?;
+    let minutes = now.0.saturating_sub(taken.0) / (HOUR_MS / 60);
+    let number = card.payload().number.saturating_add(BEYOND).saturating_add(minutes);
+    write(file(home, BEFORE), card.to_armour().as_bytes(), Existing::Replace)?;
     write(file(home, AFTER), format!("{number}\n").as_bytes(), Existing::Replace)
 }
 
-/// The card that a partner showed, if there is one. It is ours by its root's signature alone.
-pub fn shown(home: &Home) -> Result<Option<Card>, IdentityError> {
-    let path = file(home, KNOWN);
-    let text = match read(path.clone()) {
-        Ok(bytes) => String::from_utf8(bytes).map_err(|e| IdentityError::Io { path, cause: io::Error::other(e) })?,
-        Err(IdentityError::Io { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let card = UnconfirmedCard::from_armour(&text)?;
+/// A card that lies beside the keys, if there is one that reads.
+fn lies(home: &Home, name: &str) -> Option<Card> {
+    let text = String::from_utf8(read(file(home, name)).ok()?).ok()?;
+    let card = UnconfirmedCard::from_armour(&text).ok()?;
     let digest = card.digest();
-    Ok(Some(card.confirm(digest)?))
+    card.confirm(digest).ok()
+}
+
+/// The card that a partner showed, if there is one that says something else than ours. It is ours by its root's signature
+/// alone. One that cannot be read is none: a partner shows it again.
+pub fn shown(home: &Home, own: &Card) -> Option<Card> {
+    let card = of_ours(own, lies(home, KNOWN)?).ok()?;
+    (!covers(own.payload(), card.payload())).then_some(card)
 }
 
 /// Keeps a card that a partner showed; an older one does not take the place of a newer one.
 pub fn keep(home: &Home, own: &Card, given: UnconfirmedCard) -> Result<Option<Card>, IdentityError> {
-    let card = of_ours(own, given)?;
-    let before = shown(home).ok().flatten();
-    let newer = before.is_none_or(|before| before.payload().number < card.payload().number);
+    let digest = given.digest();
+    let card = given.confirm(digest)?;
+    // A partner that waits for the words of a card under our next root says back the one that it has.
+    let former = card.root() != own.root() && own.listed(Purpose::Root, card.root().id()).is_some();
+    // A number that nothing can follow would stay there for ever.
+    if card.org() == own.org() && (former || card.payload().number > u64::MAX / 2) {
+        return Ok(None);
+    }
+    let card = of_ours(own, card)?;
+    let newer = shown(home, own).is_none_or(|before| before.payload().number < card.payload().number);
     if !newer || covers(own.payload(), card.payload()) {
         return Ok(None);
     }
@@ -62,14 +81,12 @@ pub fn drop_shown(home: &Home) -> Result<(), IdentityError> {
     super::overlap::drop_file(home, KNOWN)
 }
 
-/// Whether a card is one of ours under the root of the one that we have.
-pub fn of_ours(own: &Card, given: UnconfirmedCard) -> Result<Card, CardFault> {
-    if given.payload().org != own.org() {
+/// A card that is one of ours, under the root of the one that we have.
+pub fn of_ours(own: &Card, given: Card) -> Result<Card, CardFault> {
+    if given.org() != own.org() {
         return Err(CardFault::OtherOrganisation);
     }
-    let digest = given.digest();
-    let card = given.confirm(digest)?;
-    if card.root() == own.root() { Ok(card) } else { Err(CardFault::OtherRoot) }
+    if given.root() == own.root() { Ok(given) } else { Err(CardFault::OtherRoot) }
 }
 
 /// Whether our card says of every key what another says, and is the newer one, or the same. Keys of certificates that have
@@ -85,9 +102,10 @@ pub fn covers(own: &CardPayload, known: &CardPayload) -> bool {
     own == known || own.number > known.number && known.keys.iter().all(said)
 }
 
-/// What follows from both: every key of either, and of each the earliest end. What people say of themselves is as the
-/// newer one has it, which partners know. The caller gives it a number.
-pub fn merged(own: &CardPayload, known: &CardPayload) -> CardPayload {
+/// What follows from both: every key of either, and of each the earliest end. The contacts are those of the known card, unless
+/// somebody has changed ours since the home was put back. The caller gives it a number.
+pub fn merged(home: &Home, own: &CardPayload, known: &CardPayload) -> CardPayload {
+    let untouched = lies(home, BEFORE).is_some_and(|before| before.payload().contacts == own.contacts);
     let mut payload = own.clone();
     for key in &known.keys {
         match payload.keys.iter_mut().find(|ours| same(ours, key)) {
@@ -95,10 +113,23 @@ pub fn merged(own: &CardPayload, known: &CardPayload) -> CardPayload {
             None => payload.keys.push(key.clone()),
         }
     }
-    payload.contacts.clone_from(&known.contacts);
+    if untouched {
+        payload.contacts.clone_from(&known.contacts);
+    }
     payload.issued = own.issued.max(known.issued);
     payload.number = own.number.max(known.number);
     payload
+}
+
+/// Whether a key ends before our card was made that says nothing of it: who took that card refuses the end (CARD-10).
+pub fn ends_late(own: &CardPayload, next: &CardPayload) -> bool {
+    let certificate = |key: &CardKey| matches!(key.purpose, Purpose::Issuing | Purpose::Node);
+    let held = own.keys.iter().filter(|key| !certificate(key));
+    held.filter_map(|ours| Some((ours, next.keys.iter().find(|key| same(ours, key))?))).any(|(ours, next)| {
+        let new =
+            |ours: Option<UnixMillis>, next: Option<UnixMillis>| next != ours && next.is_some_and(|at| at < own.issued);
+        new(ours.until, next.until) || new(ours.revoked, next.revoked)
+    })
 }
 
 fn same(one: &CardKey, other: &CardKey) -> bool {

@@ -13,7 +13,7 @@ use crate::{
     peer::issue,
     seal::hybrid::Identity,
     secret::{
-        self,
+        self, Secret,
         durable::Existing,
         keyfile::{KeyFile, KeyFileError},
         recovery,
@@ -155,6 +155,10 @@ impl Keys {
 
     /// Purposes of which the card lists another key in use than the one that is here.
     pub fn lacking(&self, now: UnixMillis) -> Vec<Purpose> {
+        let public = |key: &Secret<Vec<u8>>| {
+            let spki = issue::public_key(&pkcs8(key)).ok()?;
+            Some(PublicKey::from_spki(&spki).ok()?.id())
+        };
         let here = |purpose| match purpose {
             Purpose::Records => Some(self.records.public().id()),
             Purpose::Agreements => Some(self.agreements.public().id()),
@@ -162,13 +166,12 @@ impl Keys {
             Purpose::Users => Some(self.user.public().id()),
             Purpose::Log => Some(self.log.public().id()),
             Purpose::Witness => Some(self.witness.public().id()),
-            Purpose::Issuing => self.issuing.as_ref().and_then(|key| {
-                let spki = issue::public_key(&pkcs8(key)).ok()?;
-                Some(PublicKey::from_spki(&spki).ok()?.id())
-            }),
-            Purpose::Root | Purpose::Node => None,
+            Purpose::Issuing => self.issuing.as_ref().and_then(public),
+            // The one that waits is the one that is listed last.
+            Purpose::Node => public(self.next.as_ref().unwrap_or(&self.tls)),
+            Purpose::Root => None,
         };
-        let purposes = PURPOSES.map(|(_, purpose)| purpose).into_iter().chain([Purpose::Issuing]);
+        let purposes = PURPOSES.map(|(_, purpose)| purpose).into_iter().chain([Purpose::Issuing, Purpose::Node]);
         purposes
             .filter(|purpose| {
                 let listed = self.card.current(*purpose, now).map(|entry| entry.key.id());

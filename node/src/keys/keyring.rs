@@ -130,7 +130,8 @@ pub fn rotate(node: &Node, which: &Which, dry_run: bool, progress: OnProgress<'_
     }
     Ok(json!({
         "partitions": names,
-        "files": "the keyring and its recovery copy are written anew: put a copy of the recovery copy beside your backups",
+        "files": "the keyring and its recovery copy are written anew: run `entente backup DIR` now, for what was backed up before does not \
+                  open with the new keys; copy none of them over the keyring that lies beside the archives",
         "done": !dry_run,
         "left": view(node),
     }))

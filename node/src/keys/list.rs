@@ -99,6 +99,8 @@ impl Turns {
 pub fn list(node: &Node) -> Result<Json, Fault> {
     let (now, card) = (node.clock.now(), &*node.keys.card);
     let (first, turns) = (first_listed(node)?, Turns::of(node));
+    // Keys that were made after the backup from which the home was put back.
+    let lacking = node.keys.lacking(now);
     let mut rows = Vec::new();
     for purpose in Purpose::ALL {
         let mut entries: Vec<&CardKey> = card.keys(purpose).collect();
@@ -121,7 +123,9 @@ pub fn list(node: &Node) -> Result<Json, Fault> {
                 "listed" if is_newest && waits => "waits",
                 state => state,
             };
-            let private = if in_use || is_newest { lies(node, purpose, is_newest) } else { None };
+            let lost = is_newest && lacking.contains(&purpose);
+            let state = if lost && state != "compromised" && state != "revoked" { "lost" } else { state };
+            let private = if (in_use || is_newest) && !lost { lies(node, purpose, is_newest) } else { None };
             rows.push(json!({
                 "id": id.to_string(),
                 "purpose": purpose.name(),

@@ -251,7 +251,18 @@ fn signed_after(known: &Card, payload: &CardPayload, root: &SigningKey) -> Resul
 }
 
 /// Makes a card ours: journal first, then the file, which is the commit point, then what is in memory.
-fn publish(node: &Node, card: Card, (what, about): Event<'_>) -> Result<(), Fault> {
+fn publish(node: &Node, card: Card, event: Event<'_>) -> Result<(), Fault> {
+    publish_with(node, card, event, || Ok(()))
+}
+
+/// The same, with a key that signs from this card on: it is `in_use` before anything is decided again, so that nothing goes
+/// under the key before it once the card says what that one is worth.
+fn publish_with(
+    node: &Node,
+    card: Card,
+    (what, about): Event<'_>,
+    in_use: impl FnOnce() -> Result<(), Fault>,
+) -> Result<(), Fault> {
     let own = node.keys.org.as_bytes().as_slice();
     let mut txn = node.holdings.begin();
     if txn.count(Partition::Node, Table::Card, own)? == 0 {
@@ -267,8 +278,10 @@ fn publish(node: &Node, card: Card, (what, about): Event<'_>) -> Result<(), Faul
     durable::write(&path, card.to_armour().as_bytes(), Existing::Replace)
         .map_err(|cause| IdentityError::Io { path, cause })?;
     node.keys.card.replace(card);
+    let used = in_use();
     node.batches.forget();
-    node.reload()
+    node.reload()?;
+    used
 }
 
 /// The entry of our card for the key of a purpose that is in use.

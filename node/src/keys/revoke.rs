@@ -178,7 +178,7 @@ pub fn reattest(node: &Node, by: &str, dry_run: bool, progress: OnProgress<'_>) 
         let about = [("batch", place.to_string()), ("by", by.to_owned())];
         node.journal_signed(&mut txn, at, ("key-reattest", &about), logged)?;
         txn.commit()?;
-        node.batches.forget();
+        node.batches.forget_one(place);
         go_again(node, place)?;
         progress(Progress { done, total: Some(records) });
     }

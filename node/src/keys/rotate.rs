@@ -4,7 +4,9 @@
 //! after the overlap, because a handshake comes before any card. What the old key signed stays proved by its entry on the
 //! card (CARD-5); batches of ours that a partner has not seen are attested anew as they are sent (`records::keep`).
 
-use super::{BY_ITSELF, Opened, current, following, from, list::Turns, publish, setup, signed, told, until};
+use super::{
+    BY_ITSELF, Opened, current, following, from, list::Turns, publish, publish_with, setup, signed, told, until,
+};
 use crate::{
     error::Fault,
     identity::{
@@ -137,12 +139,11 @@ pub(super) fn replace(
             let new = key.public().clone();
             let card = change(&new)?;
             opened.write(node, &overlap::next_file(name), seed.expose())?;
-            publish(node, card, (what, &event(&new)))?;
-            // The old private half is gone from here on.
-            overlap::take_place(&node.home, &overlap::next_file(name), &format!("{name}.age"))?;
-            node.keys.sign_with(purpose, key);
-            node.batches.forget();
-            node.wake();
+            publish_with(node, card, (what, &event(&new)), || {
+                node.keys.sign_with(purpose, key);
+                // The old private half is gone from here on.
+                Ok(overlap::take_place(&node.home, &overlap::next_file(name), &format!("{name}.age"))?)
+            })?;
             Ok(new)
         }
     }

@@ -43,6 +43,12 @@ fn of_stolen(node: &Node) -> Result<Arc<Went>, KeepError> {
     })
 }
 
+/// Finds out what went under keys that are in other hands, where that is not known: every run may have to be read, and no
+/// writer is to wait for it.
+pub fn prepare(node: &Node) -> Result<(), KeepError> {
+    if is_clean(&node.keys.card) { Ok(()) } else { of_stolen(node).map(drop) }
+}
+
 /// Whether something shows that a received record existed before a time: the run that brought it first was countersigned
 /// here when it became durable, by our clock.
 pub fn covered_before(

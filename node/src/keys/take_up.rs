@@ -4,18 +4,40 @@
 //! are told; the card that says all that both say is made only when they ask for it, for a stolen root key signs cards too.
 
 use super::{BY_ITSELF, Opened, following, publish, signed_after, told};
-use crate::{call::read_card, error::Fault, identity::known, node::Node};
+use crate::{
+    error::Fault,
+    identity::{IdentityError, known},
+    node::Node,
+    partners::read_card,
+};
 use entente_protocol::{
     id::OrgId,
     identity::{CardFault, UnconfirmedCard},
 };
 use serde_json::{Value as Json, json};
-use std::{path::Path, sync::PoisonError};
+use std::{path::Path, sync::TryLockError};
+
+/// Who took a card of ours since refuses an end that lies before that.
+const BY_WHAT_THEY_KNOW: &str = "by itself where it knows the card that is taken up; where it took one from this home since the \
+                                 restore, by the new card, and its twelve words read out: `entente partner add CARD`";
 
 /// Keeps a card of ours that a partner showed. Whether it says something that ours does not.
 pub fn offered(node: &Node, from: OrgId, given: UnconfirmedCard) -> Result<bool, Fault> {
-    let _one = node.changing_keys.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some(card) = known::keep(&node.home, &node.keys.card, given)? else { return Ok(false) };
+    // A change of keys may take long, and no session waits for it: the partner shows it again in the next one.
+    let _one = match node.changing_keys.try_lock() {
+        Ok(one) => one,
+        Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+        Err(TryLockError::WouldBlock) => return Ok(false),
+    };
+    let kept = known::keep(&node.home, &node.keys.card, given).map_err(|error| match error {
+        IdentityError::Card(CardFault::OtherRoot) => Fault::input(
+            "card",
+            "it is under a root key that is not here: if you succeeded the root after the backup, restore a later archive; if \
+             you did not, somebody else has your root key: call your partners",
+        ),
+        other => other.into(),
+    });
+    let Some(card) = kept? else { return Ok(false) };
     let number = card.payload().number;
     node.keys.show(&card);
     let mut txn = node.holdings.begin();
@@ -28,8 +50,12 @@ pub fn offered(node: &Node, from: OrgId, given: UnconfirmedCard) -> Result<bool,
 /// Makes the card that says what a known one and ours say. Without `given`, the one that a partner showed.
 pub fn take_up(node: &Node, given: Option<&Path>, dry_run: bool) -> Result<Json, Fault> {
     let known = match given {
-        Some(path) => Some(known::of_ours(&node.keys.card, read_card(path)?).map_err(refused)?),
-        None => known::shown(&node.home)?,
+        Some(path) => {
+            let given = read_card(path)?;
+            let digest = given.digest();
+            Some(known::of_ours(&node.keys.card, given.confirm(digest)?).map_err(refused)?)
+        }
+        None => known::shown(&node.home, &node.keys.card),
     };
     let known = known.ok_or_else(|| {
         Fault::input("no-card", "no partner has shown a card of ours that is not here: name one with --card FILE")
@@ -43,8 +69,8 @@ pub fn take_up(node: &Node, given: Option<&Path>, dry_run: bool) -> Result<Json,
         let why = format!("our card {} says already what card {} says", own.number, known.payload().number);
         return Err(Fault::input("no-card", why));
     }
-    let mut payload = known::merged(&following(node), known.payload());
-    payload.number = known::following(&node.home, payload.number.saturating_sub(1));
+    let mut payload = known::merged(&node.home, &following(node), known.payload());
+    payload.number = known::following(&node.home, own.number.max(known.payload().number));
     let keys: Vec<Json> = payload
         .keys
         .iter()
@@ -66,7 +92,7 @@ pub fn take_up(node: &Node, given: Option<&Path>, dry_run: bool) -> Result<Json,
         "keys": keys,
         "contacts": payload.contacts.iter().map(|contact| &contact.name).collect::<Vec<_>>(),
         "card": payload.number,
-        "partners": told(node, BY_ITSELF),
+        "partners": told(node, if known::ends_late(own, &payload) { BY_WHAT_THEY_KNOW } else { BY_ITSELF }),
         "next": [],
         "done": false,
     });

@@ -138,7 +138,8 @@ pub fn take(node: &Node, from: OrgId, content: &[u8]) -> Result<SignatureBytes, 
     }
     let shown = Shown::read(&book, node.keys.org, &told.cards);
     let mut txn = node.holdings.begin();
-    let (mut changed, mut without) = (0u64, 0u64);
+    // Whether it says of a record for the first time that it went on: once for each record of ours.
+    let (mut changed, mut without, mut newly) = (0u64, 0u64, false);
     let word = txn.count(Partition::Own, Table::Grant, WORDS)?;
     for on in passed.passed {
         let Some(own) = keep::find_own(node, on.record)? else { continue };
@@ -165,6 +166,7 @@ pub fn take(node: &Node, from: OrgId, content: &[u8]) -> Result<SignatureBytes, 
                 let hand = hand_key(from, on.record);
                 let before = txn.get(Partition::Own, Table::Grant, &hand)?;
                 let count = before.and_then(|n| <[u8; 8]>::try_from(n).ok()).map_or(0, u64::from_be_bytes);
+                newly |= count == 0;
                 if count >= HOLDERS_MAX {
                     let why = format!("it says of more than {HOLDERS_MAX} organisations that they hold one record");
                     return Err(OnwardError::Partner(why));
@@ -189,8 +191,10 @@ pub fn take(node: &Node, from: OrgId, content: &[u8]) -> Result<SignatureBytes, 
         [("partner", from.to_string()), ("records", changed.to_string()), ("without-grant", without.to_string())];
     node.journal(&mut txn, "passed-on", &about)?;
     txn.commit()?;
-    // Under a key that is in other hands, it makes suspect what went on.
-    node.batches.forget();
+    if newly {
+        // Under a key that is in other hands, it makes suspect what went on.
+        node.batches.forget_suspect();
+    }
     if without > 0 {
         let why = format!("it passed {without} record(s) of ours on without a grant of ours: `entente onward holders`");
         node.note_error(from, why);

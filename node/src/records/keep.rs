@@ -22,7 +22,10 @@ use entente_protocol::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 use zeroize::Zeroizing;
 
@@ -280,6 +283,8 @@ pub struct Batches {
     suspect: Mutex<BTreeMap<u64, Option<UnixMillis>>>,
     /// What went under keys that are in other hands: looked up once, where any is.
     went: Mutex<Option<Arc<Went>>>,
+    /// Rises when one of these is forgotten: what was being found out then is not kept.
+    forgotten: AtomicU64,
     /// Heads that were made to send batches, until they are in the store.
     made: Mutex<Made>,
 }
@@ -291,9 +296,23 @@ impl Batches {
     /// Forgets them: another key signs, or a head is another.
     pub fn forget(&self) {
         self.trees.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.forget_suspect();
+    }
+
+    /// Forgets what is suspect: more may have gone under a key that is in other hands. To find it out again every run may have
+    /// to be read, so nothing that a partner may say as often as it likes leads here.
+    pub fn forget_suspect(&self) {
         // First, for the others are found by it.
         *self.went.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.forgotten.fetch_add(1, Ordering::SeqCst);
         self.suspect.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Forgets one batch: it has another head.
+    pub fn forget_one(&self, number: u64) {
+        self.trees.lock().unwrap_or_else(PoisonError::into_inner).retain(|((known, _), _)| *known != number);
+        self.forgotten.fetch_add(1, Ordering::SeqCst);
+        self.suspect.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
     }
 
     fn made(&self) -> MutexGuard<'_, Made> {
@@ -321,8 +340,12 @@ impl Batches {
         if let Some(known) = self.suspect.lock().unwrap_or_else(PoisonError::into_inner).get(&number) {
             return Ok(*known);
         }
+        let before = self.forgotten.load(Ordering::SeqCst);
         let found = find()?;
-        self.suspect.lock().unwrap_or_else(PoisonError::into_inner).insert(number, found);
+        let mut known = self.suspect.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.forgotten.load(Ordering::SeqCst) == before {
+            known.insert(number, found);
+        }
         Ok(found)
     }
 }

@@ -280,7 +280,7 @@ fn build(
         }
         durable::write(&path, bytes, Existing::Refuse).map_err(failed(&path))?;
     }
-    known::after(home).map_err(setup)?;
+    known::after(home, last.at, clock.now()).map_err(setup)?;
     note(home, what, found, last, &node, clock)
 }
 

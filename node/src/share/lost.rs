@@ -201,7 +201,7 @@ pub fn take(node: &Node, peer: OrgId, held: &HeldRun) -> Result<Taken, ShareErro
     }
     txn.commit()?;
     // What went by this run may be suspect.
-    node.batches.forget();
+    node.batches.forget_suspect();
     if !done {
         return Ok(Taken::More);
     }

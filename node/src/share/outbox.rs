@@ -18,6 +18,7 @@ use super::{
     feeds::{self, DueRow, OutRow, Pending, SentEntry, SentRun},
 };
 use crate::{
+    keys::suspect,
     node::{Node, Rules},
     onward::{holding, passed},
     records::{
@@ -103,6 +104,7 @@ struct Draft<'a> {
 /// Fills a feed with what is due and signs one run. Nothing, where partners or agreements have changed in the ledger and
 /// the rules were not read again yet: whoever reads them wakes the sessions.
 pub fn step(node: &Node, feed: &FeedKey) -> Result<Step, ShareError> {
+    suspect::prepare(node)?;
     let txn = node.holdings.begin();
     let rules = node.rules();
     let now = node.interval();

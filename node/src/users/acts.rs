@@ -160,12 +160,27 @@ pub fn note(node: &Node, call: &Call, who: &Who) -> Result<(), Fault> {
         ("signed", hex::encode(&signed.0)),
         ("asked", asked),
     ];
-    // Words of which a part is kept are not those that were signed.
-    let whole = |(_, value): &&(&str, String)| value.len() <= EVENT_TEXT_BYTES_MAX && misleading(value).is_none();
+    // Words of which a part is kept are not those that were signed. What names records of others goes when these are erased.
+    let of_others = names_received(call);
+    let whole = |(name, value): &&(&str, String)| {
+        value.len() <= EVENT_TEXT_BYTES_MAX && misleading(value).is_none() && !(*name == "asked" && of_others)
+    };
     let about: Vec<(&str, String)> = about.iter().filter(whole).cloned().collect();
     node.journal(&mut txn, "user-act", &about)?;
     txn.commit()?;
     Ok(())
+}
+
+/// Whether a call may say something of what others recorded.
+const fn names_received(call: &Call) -> bool {
+    matches!(
+        call,
+        Call::OnwardAsk { .. }
+            | Call::HoldPlace { .. }
+            | Call::HoldLift { .. }
+            | Call::PackageMake(_)
+            | Call::BundleExport(_)
+    )
 }
 
 fn refused() -> Fault {

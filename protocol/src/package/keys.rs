@@ -62,14 +62,15 @@ impl Parties {
             let org = pin.payload().org;
             let known = self.0.get_mut(&org).ok_or(PackageFault::NoSuchParty { org })?;
             let Some(trusted) = by_itself(pin) else { continue };
-            if trusted.payload().number < known.card.payload().number {
+            let same = trusted.digest() == known.card.digest();
+            // Two cards of one number: whose keys count nobody can tell (CARD-6).
+            if !same && trusted.payload().number <= known.card.payload().number {
                 let inside = UnconfirmedCard::from_bytes(known.card.bytes());
                 let newer = inside.and_then(|inside| Card::verify_update(&trusted, inside));
                 known.card = newer.map_err(|fault| PackageFault::Pin { org, fault })?;
                 known.confirmed = Confirmed::BySuccession;
             } else {
-                known.confirmed =
-                    if trusted.digest() == known.card.digest() { Confirmed::ByCard } else { Confirmed::ByNewerCard };
+                known.confirmed = if same { Confirmed::ByCard } else { Confirmed::ByNewerCard };
                 known.card = trusted;
             }
         }

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     cose::SignatureBytes,
     id::{Hash, OrgId},
-    identity::{CardPayload, Purpose, UnconfirmedCard},
+    identity::{CardFault, CardPayload, Purpose, UnconfirmedCard},
     limits,
     time::UnixMillis,
 };
@@ -423,6 +423,9 @@ fn a_card_that_people_trust_decides() {
         card.keys.push(key);
     });
     assert!(matches!(unsaid, Err(PackageFault::Pin { .. })));
+    // Another one of the same number: whose keys count nobody can tell.
+    let twice = with(&|card| "Another name".clone_into(&mut card.name));
+    assert!(matches!(twice, Err(PackageFault::Pin { fault: CardFault::Twice { .. }, .. })), "{twice:?}");
 }
 
 #[test]

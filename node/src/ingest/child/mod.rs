@@ -42,6 +42,8 @@ const ARGUMENT: &str = "read-what-people-bring";
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Address space of a child: what the largest workbook or picture within the limits takes, and the program itself.
 pub const MEMORY_BYTES_MAX: u64 = 1 << 30;
+/// What its allocator sets aside at a time, in KiB.
+const ARENA_KIB: &str = "32768";
 /// Processor time for one table.
 pub const TABLE_SECONDS_MAX: u64 = 3_600;
 /// Processor time for one picture.
@@ -157,6 +159,9 @@ impl Child {
             .args(&program.arguments)
             .arg(task.name())
             .env_clear()
+            // The allocator would set a gibibyte of addresses aside at its start, as much as the limit leaves: then the next
+            // page of its own tables, which it needs now and then, is refused, and a file that is small as "too large".
+            .env("MIMALLOC_ARENA_RESERVE", ARENA_KIB)
             .current_dir("/")
             .stdin(OwnedFd::from(theirs))
             .stdout(Stdio::null())

@@ -30,7 +30,7 @@ struct Awaited {
     size: u64,
     root: Hash,
     by: BTreeSet<OrgId>,
-    note: Vec<u8>,
+    note: Option<Vec<u8>>,
 }
 
 /// One epoch that is being followed.
@@ -152,7 +152,11 @@ impl Logs {
             }
         };
         let (size, root) = (head.head().size, head.head().root);
-        epoch.heads.push_back(Awaited { size, root, by, note: note.to_vec() });
+        // Of the notes the last alone is of use, and there may be tens of thousands.
+        if let Some(before) = epoch.heads.back_mut() {
+            before.note = None;
+        }
+        epoch.heads.push_back(Awaited { size, root, by, note: Some(note.to_vec()) });
     }
 
     /// The next intervals.
@@ -315,7 +319,7 @@ impl Epoch {
                 notes.wrong(Test::Heads, known.maker(), place, says);
                 continue;
             }
-            self.seen.head = Some(head.note);
+            self.seen.head = head.note.or(self.seen.head.take());
             if head.by.is_empty() {
                 continue;
             }
