@@ -6,6 +6,7 @@ use crate::{
     check,
     clock::say,
     error::Blame,
+    keys::suspect,
     node::Node,
     restore::mark,
 };
@@ -23,6 +24,16 @@ pub fn every(node: &Node, findings: &mut Findings) {
     files(node, findings);
     for trouble in node.keys.trouble(node.clock.now()) {
         findings.warn("identity", Blame::Setup, trouble, "Run the command that it names.");
+    }
+    match suspect::batches(node, None) {
+        Ok((_, 0)) => {}
+        Ok((_, records)) => {
+            let says = format!("{records} records of ours are suspect since their key was stolen, and go to nobody");
+            let what =
+                "Look at them (`entente search --own`), refute what is not yours, then run `entente key reattest`.";
+            findings.warn("suspect", Blame::Setup, says, what);
+        }
+        Err(error) => findings.trouble("suspect", Blame::Store, error, "Run `entente check`."),
     }
     if !findings.has_fault("identity") {
         let until = node.keys.certificate_until(node.clock.now()).map(|until| until.to_string()).unwrap_or_default();
@@ -111,6 +122,10 @@ fn backup(node: &Node, findings: &mut Findings) {
     let without = agreements(node).into_iter().filter(|agreement| !last.agreements.contains(agreement)).count();
     if without > 0 {
         let says = format!("the keys of {without} agreements are in no copy off this machine since {}", last.at);
+        findings.warn("backup", Blame::Setup, says, make);
+    }
+    if node.keys.card.payload().issued > last.at {
+        let says = format!("keys or contacts were changed since the last one, of {}", last.at);
         findings.warn("backup", Blame::Setup, says, make);
     }
     if last.same_disk {

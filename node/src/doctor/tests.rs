@@ -1,7 +1,15 @@
 //! What a doctor is told, it says: with whose it is and what to do, on a well home, a neglected one, and a broken one.
 
 use super::{damaged, doctor};
-use crate::{backup, clock::ManualClock, config::Home, error::Fault, testkit};
+use crate::{
+    backup,
+    call::Call,
+    clock::ManualClock,
+    config::Home,
+    error::Fault,
+    keys::{Ask, revoke::Revoked},
+    testkit,
+};
 use entente_protocol::time::{DAY_MS, UnixMillis};
 use serde_json::Value as Json;
 use std::{fs, os::unix::fs::PermissionsExt, sync::Arc};
@@ -56,6 +64,19 @@ fn a_home_that_is_neglected_is_told_so() -> Outcome {
     let found = doctor(&a, false)?.to_string();
     assert!(found.contains("the keys of 1 agreements are in no copy") && found.contains("30 days old"), "{found}");
     assert!(found.contains("it was not met yet") || found.contains("it was last met"), "{found}");
+    // What a copy from before does not have, and what a stolen key leaves to look at.
+    assert!(!found.contains("keys or contacts were changed"), "{found}");
+    testkit::release(folder.path(), &a, "A-1")?;
+    let key = a.keys.records.public().id().to_string();
+    let revoked = Revoked { key, reason: "stolen".to_owned(), since: Some(NOW), dry_run: false, next_root_lost: false };
+    testkit::ask(&a, &Call::Keys(Ask::Revoke(revoked)))?;
+    let found = doctor(&a, false)?.to_string();
+    assert!(
+        found.contains("keys or contacts were changed") && found.contains("records of ours are suspect"),
+        "{found}"
+    );
+    testkit::ask(&a, &Call::Keys(Ask::Reattest { by: "M. Osei".to_owned(), dry_run: false }))?;
+    assert!(!doctor(&a, false)?.to_string().contains("are suspect"));
     fs::set_permissions(a.home.keys().join("runs.age"), fs::Permissions::from_mode(0o644))?;
     let found = doctor(&a, true)?;
     assert_eq!(level(&found, "keys"), "trouble");
