@@ -4,7 +4,7 @@
 //! before, holds what it held before, and still answers. What shows that the reader cannot reach anything is beside
 //! its code (`node/src/ingest/child/tests.rs`), because a probe in the program would be a hole in it.
 
-use entente_tests::{Home, ended, said_by};
+use entente_tests::{Home, ended, output, said_by};
 use flate2::{Compression, write::ZlibEncoder};
 use serde_json::Value;
 use std::{
@@ -397,7 +397,7 @@ fn check_reader(pid: u32, table: &str) -> Outcome {
         .count();
     assert_eq!(foreign, 0, "{open:?}");
     assert!(open.iter().any(|o| o == table), "{open:?}");
-    assert_eq!(read("environ")?, "", "no environment");
+    assert_eq!(read("environ")?, "MIMALLOC_ARENA_RESERVE=32768\0", "nothing of the node's environment");
     assert_eq!(fs::read_link(format!("/proc/{pid}/cwd"))?, Path::new("/"));
     Ok(())
 }
@@ -449,13 +449,13 @@ fn a_reader_is_limited_with_room_left() -> Outcome {
     fs::write(home.path("rows.csv"), table(&[row("N-1", "Works", "")]))?;
     let log = home.path("strace.log");
     let (to, key) = (home.path("a"), home.path("a.key"));
-    let ran = std::process::Command::new("strace")
+    let mut traced = std::process::Command::new("strace");
+    traced
         .args(["-f", "-qq", "-e", "trace=execve,mmap,munmap,prlimit64", "-o", &log])
         .arg(entente_tests::entente())
         .args(["--home", &to, "--identity-file", &key, "import", &home.path("rows.csv")])
-        .env_clear()
-        .output();
-    let Ok(ran) = ran else {
+        .env_clear();
+    let Ok(ran) = output(&mut traced) else {
         println!("skipped: what a reader has mapped: strace is not at hand");
         return Ok(());
     };

@@ -68,7 +68,7 @@ fn a_partner_is_added_and_removed_by_a_person_who_was_asked() -> Outcome {
     let home = of(&a);
     let add = typed(&home, &["partner", "add", &card]);
     let asked = "Did the partner read out these twelve words";
-    let declined = at_terminal(&add, &[], &[(asked, "n")]);
+    let declined = at_terminal(&add, &[], &[(asked, "n\r")]);
     assert_eq!(declined.code, Some(2), "{}", declined.screen);
     assert!(
         declined.screen.contains("nothing was changed") && declined.screen.contains("B (b)"),
@@ -82,17 +82,17 @@ fn a_partner_is_added_and_removed_by_a_person_who_was_asked() -> Outcome {
     // Who only presses Enter has said nothing.
     let nothing = at_terminal(&add, &[], &[(asked, "\r")]);
     assert_eq!((nothing.code, a.json(&["partner", "list"])), (Some(2), serde_json::json!([])), "{}", nothing.screen);
-    let added = at_terminal(&add, &[], &[(asked, "y")]);
+    let added = at_terminal(&add, &[], &[(asked, "y\r")]);
     assert_eq!(added.code, Some(0), "{}", added.screen);
     assert_eq!(a.json(&["partner", "list"])[0]["handle"], "b");
 
     let fault = a.refused(2, &["partner", "remove", "b"]);
     assert!(fault["message"].as_str().is_some_and(|m| m.contains("--yes")), "{fault}");
     let remove = typed(&home, &["partner", "remove", "b"]);
-    let kept = at_terminal(&remove, &[], &[("Remove this partner?", "n")]);
+    let kept = at_terminal(&remove, &[], &[("Remove this partner?", "n\r")]);
     assert!(kept.code == Some(2) && kept.screen.contains("partner suspend"), "{}", kept.screen);
     assert_eq!(a.json(&["partner", "show", "b"])["state"], "active");
-    let removed = at_terminal(&remove, &[], &[("Remove this partner?", "y")]);
+    let removed = at_terminal(&remove, &[], &[("Remove this partner?", "y\r")]);
     assert_eq!(removed.code, Some(0), "{}", removed.screen);
     assert_eq!(a.json(&["partner", "show", "b"])["state"], "removed");
     Ok(())

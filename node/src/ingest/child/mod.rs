@@ -1,8 +1,8 @@
 //! The child process that parses what people bring: this program again, limited before it reads a byte.
 //!
 //! `import` asks [`table`] for the rows of a file and `carry` asks [`picture`] for what an attachment says and for its
-//! copies; both start a child for that one file. The child gets a socket as its standard input and nothing else: no
-//! environment, no home, no key. It limits itself (`jail`), says so, and only then is sent what to do, with the
+//! copies; both start a child for that one file. The child gets a socket as its standard input and nothing else: no home, no key,
+//! and of an environment one constant for its allocator. It limits itself (`jail`), says so, and only then is sent what to do, with the
 //! file as an open descriptor. It answers in frames (`frame`) and ends. One child for one file, so what is hidden in one
 //! file reaches at most what is taken from that file.
 //!
