@@ -82,12 +82,25 @@ fn a_partner_is_added_and_removed_by_a_person_who_was_asked() -> Outcome {
     // Who only presses Enter has said nothing.
     let nothing = at_terminal(&add, &[], &[(asked, "\r")]);
     assert_eq!((nothing.code, a.json(&["partner", "list"])), (Some(2), serde_json::json!([])), "{}", nothing.screen);
+    // A letter alone is no answer: who goes on to type may take it back.
+    let taken_back = at_terminal(&add, &[], &[(asked, "yn\r")]);
+    assert_eq!(
+        (taken_back.code, a.json(&["partner", "list"])),
+        (Some(2), serde_json::json!([])),
+        "{}",
+        taken_back.screen
+    );
     let added = at_terminal(&add, &[], &[(asked, "y\r")]);
     assert_eq!(added.code, Some(0), "{}", added.screen);
     assert_eq!(a.json(&["partner", "list"])[0]["handle"], "b");
 
     let fault = a.refused(2, &["partner", "remove", "b"]);
     assert!(fault["message"].as_str().is_some_and(|m| m.contains("--yes")), "{fault}");
+    // What one is asked to consent to can be read.
+    let rotate = typed(&home, &["key", "rotate", "log"]);
+    let seen = at_terminal(&rotate, &[], &[("destroy this one?", "n\r")]);
+    assert!(seen.code == Some(2) && seen.screen.contains("old counts until"), "{}", seen.screen);
+    assert!(!seen.screen.contains("\\u{1b}"), "{}", seen.screen);
     let remove = typed(&home, &["partner", "remove", "b"]);
     let kept = at_terminal(&remove, &[], &[("Remove this partner?", "n\r")]);
     assert!(kept.code == Some(2) && kept.screen.contains("partner suspend"), "{}", kept.screen);

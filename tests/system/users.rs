@@ -26,6 +26,8 @@ fn persons_pass_a_record_and_its_history_names_them() -> Outcome {
     assert_eq!((&trial["dry_run"], a.json(&["user", "list"])), (&Value::Bool(true), serde_json::json!([])));
     let _ = a.refused(2, &["user", "add", "Diallo", "--role", "collector", "--new-passphrase-file", &diallo]);
     assert_eq!(fs::read_dir(a.folder().users())?.count(), 0, "the key of somebody who was not added stays");
+    // Where there are no persons nothing is done in anybody's name.
+    assert_eq!(a.refused(2, &["--user", "Osei", "search"])["code"], "no-user");
     a.ok(&["user", "add", "Osei", "--role", "administrator", "--new-passphrase-file", &osei]);
     let as_osei = ["--user", "Osei", "--user-passphrase-file", &osei];
     let with =

@@ -15,10 +15,9 @@ import hmac
 import json
 import struct
 import sys
-import time
 
-from verify import (SKEW, Card, Cbor, Checkpoint, H, L, Refused, Signed, armoured, cbor, counts, follows, is_bytes, is_uint,
-                    members, need, rebuilt)
+from verify import (Card, Cbor, Checkpoint, H, L, Refused, SKEW, Signed, asked, cards_of, cbor, counts, follows,
+                    is_bytes, is_uint, judged, members, need, rebuilt)
 
 RANKS = ("head", "card", "person", "agreement", "standing", "events", "batch", "log", "log-head", "leaves", "gate", "recall",
          "answer", "feed", "run", "receipt", "end")
@@ -344,31 +343,18 @@ class Audit:
 
 
 def main(arguments):
-    path, cards, heads, now, rest = None, [], [], int(time.time() * 1000), list(arguments)
-    while rest:
-        argument = rest.pop(0)
-        if argument in ("--card", "--head"):
-            (cards if argument == "--card" else heads).append(rest.pop(0))
-        elif argument == "--now":
-            now = int(rest.pop(0))
-        else:
-            path = argument
-    try:
-        pins = []
-        for card in cards:
-            with open(card, encoding="utf-8") as file:
-                pins.append(Card(armoured(file.read(), card), card))
-        notes = []
-        for head in heads:
+    path, given, now = asked(arguments, ("--card", "--head"))
+
+    def judge():
+        pins, notes = cards_of(given["--card"]), []
+        for head in given["--head"]:
             with open(head, "rb") as file:
                 notes.append((head, file.read()))
         with open(path, "rb") as file:
-            found = Audit(file.read(), pins, notes, now)
-    except Refused as fault:
-        print(json.dumps({"ok": False, "refused": str(fault)}))
-        return 6
-    except (TypeError, ValueError, KeyError, IndexError, AttributeError, RecursionError, struct.error) as fault:
-        print(json.dumps({"ok": False, "refused": f"malformed: {type(fault).__name__}: {fault}"}))
+            return Audit(file.read(), pins, notes, now)
+
+    found = judged(judge)
+    if found is None:
         return 6
     parties = [{"id": org.hex(), "name": card.name, "compared": getattr(card, "compared", False)}
                for org, card in sorted(found.cards.items())]

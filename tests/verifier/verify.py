@@ -839,30 +839,51 @@ class Verifier:
         self.records[place[1] - 1]["file"] = "here"
 
 
-def main(arguments):
-    path, cards, now = None, [], int(time.time() * 1000)
-    rest = list(arguments)
+def asked(arguments, options):
+    """What was asked for: the file, what each option was given, and the time."""
+    path, given, now, rest = None, {name: [] for name in options}, int(time.time() * 1000), list(arguments)
     while rest:
         argument = rest.pop(0)
-        if argument == "--card":
-            cards.append(rest.pop(0))
+        if argument in given:
+            given[argument].append(rest.pop(0))
         elif argument == "--now":
             now = int(rest.pop(0))
         else:
             path = argument
+    return path, given, now
+
+
+def cards_of(paths):
+    cards = []
+    for path in paths:
+        with open(path, encoding="utf-8") as file:
+            cards.append(Card(armoured(file.read(), path), path))
+    return cards
+
+
+def judged(judge):
+    """What a judgement found; nothing where it is refused, which is said."""
     try:
-        pins = []
-        for card in cards:
-            with open(card, encoding="utf-8") as file:
-                pins.append(Card(armoured(file.read(), card), card))
-        with open(path, "rb") as file:
-            found = Verifier(Package(file), pins, now)
+        return judge()
     except Refused as fault:
-        print(json.dumps({"ok": False, "refused": str(fault)}))
-        return 6
+        says = str(fault)
     except (TypeError, ValueError, KeyError, IndexError, AttributeError, RecursionError, struct.error) as fault:
         # A part of another shape than the structures have: not what any writer makes.
-        print(json.dumps({"ok": False, "refused": f"malformed: {type(fault).__name__}: {fault}"}))
+        says = f"malformed: {type(fault).__name__}: {fault}"
+    print(json.dumps({"ok": False, "refused": says}))
+    return None
+
+
+def main(arguments):
+    path, given, now = asked(arguments, ("--card",))
+
+    def judge():
+        pins = cards_of(given["--card"])
+        with open(path, "rb") as file:
+            return Verifier(Package(file), pins, now)
+
+    found = judged(judge)
+    if found is None:
         return 6
     ok = all(record["ok"] for record in found.records)
     parties = [{"id": org.hex(), "name": card.name, "digest": card.digest.hex(), "compared": found.compared(org)}

@@ -7,10 +7,13 @@ use crate::{
     clock::ManualClock,
     config::Home,
     error::Fault,
-    keys::{Ask, revoke::Revoked},
+    keys::{Ask, revoke::Revoked, rotate::How},
     testkit,
 };
-use entente_protocol::time::{DAY_MS, UnixMillis};
+use entente_protocol::{
+    identity::Purpose,
+    time::{DAY_MS, UnixMillis},
+};
 use serde_json::Value as Json;
 use std::{fs, os::unix::fs::PermissionsExt, sync::Arc};
 
@@ -61,7 +64,13 @@ fn a_home_that_is_neglected_is_told_so() -> Outcome {
     testkit::agree(folder.path(), &a, &b, &testkit::agreement("2036-12-31"))?;
     testkit::exchange(&a, &b)?;
     clock.advance(30 * DAY_MS);
+    // A partner's key that gives way to another ends in good order.
+    let how = How { dry_run: false, now: false, next_root_lost: false };
+    testkit::ask(&b, &Call::Keys(Ask::Rotate { purpose: Purpose::Node, how }))?;
+    testkit::exchange(&a, &b)?;
+    assert!(a.book().card(b.keys.org).is_some_and(|card| card.payload().number == 2));
     let found = doctor(&a, false)?.to_string();
+    assert!(!found.contains("a key on its card ends"), "{found}");
     assert!(found.contains("the keys of 1 agreements are in no copy") && found.contains("30 days old"), "{found}");
     assert!(found.contains("it was not met yet") || found.contains("it was last met"), "{found}");
     // What a copy from before does not have, and what a stolen key leaves to look at.

@@ -173,14 +173,7 @@ pub fn note(node: &Node, call: &Call, who: &Who) -> Result<(), Fault> {
 
 /// Whether a call may say something of what others recorded.
 const fn names_received(call: &Call) -> bool {
-    matches!(
-        call,
-        Call::OnwardAsk { .. }
-            | Call::HoldPlace { .. }
-            | Call::HoldLift { .. }
-            | Call::PackageMake(_)
-            | Call::BundleExport(_)
-    )
+    matches!(call, Call::OnwardAsk { .. } | Call::HoldPlace { .. } | Call::HoldLift { .. } | Call::BundleExport(_))
 }
 
 fn refused() -> Fault {

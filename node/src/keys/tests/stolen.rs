@@ -7,11 +7,11 @@ use crate::{
     keys::{current, revoke},
     package::{Options, Show, read},
     records::{
-        keep,
+        keep::{self, Batches},
         stored::{BatchRow, encode},
     },
     seal::keyring::Partition,
-    store::layout::Table,
+    store::{StoreError, layout::Table},
 };
 use entente_protocol::batch::danger_unverified_head;
 
@@ -307,4 +307,19 @@ fn heads_of_one_moment_are_told_apart() -> Outcome {
     let report = audit::read::verify(&output, &[], &[], world.clock.now(), &mut |_| {})?;
     assert_eq!(report["ok"], true, "{report}");
     checked(&world.a)
+}
+
+/// What was being found out when it was to be forgotten is not kept.
+#[test]
+fn an_answer_from_before_is_not_remembered() -> Outcome {
+    let batches = Batches::default();
+    let before = batches.suspect(0, || {
+        batches.forget_suspect();
+        Ok::<_, StoreError>(None)
+    });
+    assert_eq!(before?, None);
+    assert_eq!(batches.suspect(0, || Ok::<_, StoreError>(Some(NOW)))?, Some(NOW));
+    batches.forget_one(0);
+    assert_eq!(batches.suspect(0, || Ok::<_, StoreError>(None))?, None);
+    Ok(())
 }
